@@ -1,0 +1,38 @@
+# `make` alone lists the targets. Everything works from a fresh clone: what a target lacks, scripts/setup installs.
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint fmt interop sim crash bench
+
+SEEDS ?= 5000
+FROM ?= 0
+KILLS ?= 200
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: ## Install what the other targets need
+	scripts/setup
+
+demo: ## Build, start a server, deliver real events (one fails and recovers), keep the server open
+	scripts/demo
+
+test: ## Everything that CI runs: format, lints, licences, tests, interoperability
+	scripts/test
+
+lint: ## Format check, clippy, dependency rules
+	scripts/lint
+
+fmt: ## Format the Rust code
+	cargo fmt --all
+
+interop: ## Run published Node and Python libraries against the real binary
+	scripts/interop
+
+sim: ## Simulate whole systems with faults: make sim SEEDS=5000 FROM=0
+	SIM_SEEDS=$(SEEDS) SIM_FROM=$(FROM) cargo test --locked -p postrider-sim -- --nocapture
+
+crash: ## Kill a loaded server again and again, count what is lost: make crash KILLS=200
+	CRASH_KILLS=$(KILLS) cargo test --locked -p postrider-server --test crash -- --nocapture
+
+bench: ## Measure a release build against the performance bars
+	scripts/bench

@@ -1,0 +1,37 @@
+//! The rules of webhook delivery.
+//!
+//! This crate decides and does nothing: it has no I/O, no runtime, no clock, no SQL and makes no HTTP exchange.
+//! Time and randomness are passed in. The three [`ports`] are what the engine needs from the world.
+//!
+//! | module | rules about |
+//! |---|---|
+//! | [`id`], [`time`] | identifiers (UUIDv7, sequences, idempotency keys) and instants |
+//! | [`event`], [`endpoint`], [`subscription`], [`delivery`], [`attempt`], [`deadletter`], [`key`] | the nouns |
+//! | [`delivery::transition`] | the one function that decides what becomes of a delivery |
+//! | [`retry`], [`limit`] | when to try again, when to send at all |
+//! | [`filter`] | which events a subscription wants |
+//! | [`recurrence`] | when a scheduled webhook is due next |
+//! | [`sign`], [`seal`] | signatures on the wire, secrets at rest |
+//! | [`guard`] | which addresses may be dialled |
+//! | [`error`] | stable error codes and the classification of outcomes |
+
+pub mod attempt;
+pub mod deadletter;
+pub mod delivery;
+pub mod endpoint;
+pub mod error;
+pub mod event;
+pub mod filter;
+pub mod guard;
+pub mod hex;
+pub mod id;
+pub mod key;
+pub mod limit;
+pub mod ports;
+pub mod recurrence;
+pub mod retry;
+pub mod schedule;
+pub mod seal;
+pub mod sign;
+pub mod subscription;
+pub mod time;

@@ -1,0 +1,73 @@
+//! Rate limits: whether a delivery may leave now, and if not, when.
+
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest interval between two tokens: a slower limit would hardly ever let anything pass and is most likely a mistake.
+pub const MAX_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
+/// At most `burst` at once, and one more every `interval`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RateLimit {
+    /// The time between two tokens.
+    pub interval: Duration,
+    /// How many may leave at once after a pause; 0 counts as 1.
+    pub burst: u32,
+}
+
+impl RateLimit {
+    /// So many a second. `None` if the rate is not a number above zero, means more than [`MAX_INTERVAL`] between two, or the burst is 0.
+    pub fn per_second(rate: f64, burst: u32) -> Option<Self> {
+        if !rate.is_finite() || rate <= 0.0 || burst == 0 {
+            return None;
+        }
+        // Rounded up, so that the limit is never faster than what was asked for.
+        let nanos = (1e9 / rate).ceil();
+        if nanos > MAX_INTERVAL.as_secs_f64() * 1e9 {
+            return None;
+        }
+        Some(RateLimit {
+            interval: Duration::from_nanos(nanos as u64),
+            burst,
+        })
+    }
+}
+
+/// The state of one limiter: the generic cell rate algorithm, which is a token bucket in one number.
+#[derive(Clone, Debug, Default)]
+pub struct Gcra {
+    /// The instant at which the bucket is full again, in nanoseconds since the epoch; `None` before the first use.
+    full_at: Option<i128>,
+}
+
+impl Gcra {
+    /// Takes a token. `Err` says from when on there is one (if nobody else takes it first); a refusal takes nothing.
+    ///
+    /// The limit may differ from call to call. A bucket that the new limit, or a clock that was set back, would leave empty
+    /// for longer than filling it takes counts as empty from `now` on: no stale state blocks an endpoint for ever.
+    pub fn take(&mut self, limit: RateLimit, now: Timestamp) -> Result<(), Timestamp> {
+        let now = i128::from(now.as_micros()) * 1_000;
+        let interval = i128::try_from(limit.interval.as_nanos()).unwrap_or(i128::MAX / 4);
+        let capacity = interval.saturating_mul(i128::from(limit.burst.max(1)));
+        let full_at = self
+            .full_at
+            .map_or(now, |at| at.clamp(now, now.saturating_add(capacity)));
+        let allowed_at = full_at.saturating_sub(capacity).saturating_add(interval);
+        if allowed_at <= now {
+            self.full_at = Some(full_at.saturating_add(interval));
+            Ok(())
+        } else {
+            self.full_at = Some(full_at);
+            Err(ceil_micros(allowed_at))
+        }
+    }
+}
+
+fn ceil_micros(nanos: i128) -> Timestamp {
+    let micros = nanos.div_euclid(1_000) + i128::from(nanos.rem_euclid(1_000) != 0);
+    Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,308 @@
+//! What the write verbs take and answer.
+
+use crate::attempt::Attempt;
+use crate::delivery::{Delivery, Progress, StateKind};
+use crate::endpoint::Endpoint;
+use crate::error::ErrorCode;
+use crate::event::{Event, Namespace, Skipped};
+use crate::id::{DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, ScheduledId, SubscriptionId};
+use crate::key::ApiKey;
+use crate::schedule::Scheduled;
+use crate::subscription::Subscription;
+use crate::time::Timestamp;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that is configured.
+#[derive(Clone, Debug, Default)]
+pub struct Configuration {
+    /// Its version.
+    pub version: i64,
+    /// Endpoints, deleted ones included while they have a history.
+    pub endpoints: Vec<Endpoint>,
+    /// Subscriptions, deleted ones included while they have a history.
+    pub subscriptions: Vec<Subscription>,
+    /// Keys, revoked ones included.
+    pub keys: Vec<ApiKey>,
+}
+
+/// One change of the configuration. A batch of them is stored whole or not at all.
+#[derive(Clone, Debug)]
+pub enum ConfigChange {
+    /// Put an endpoint.
+    Endpoint(Endpoint),
+    /// Put a subscription.
+    Subscription(Subscription),
+    /// Put a key.
+    Key(ApiKey),
+}
+
+/// An event to be stored with its deliveries.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// See [`Event::id`].
+    pub id: EventId,
+    /// See [`Event::namespace`].
+    pub namespace: Namespace,
+    /// See [`Event::event_type`].
+    pub event_type: Arc<str>,
+    /// See [`Event::payload`].
+    pub payload: Bytes,
+    /// See [`Event::labels`].
+    pub labels: BTreeMap<String, String>,
+    /// See [`Event::metadata`].
+    pub metadata: BTreeMap<String, String>,
+    /// See [`Event::idempotency_key`]; unique in its namespace.
+    pub idempotency_key: Option<String>,
+    /// See [`Event::ttl`].
+    pub ttl: Option<Duration>,
+    /// See [`Event::created_at`].
+    pub created_at: Timestamp,
+    /// Its deliveries, or the first slice of them.
+    pub deliveries: Vec<NewDelivery>,
+    /// Set where more slices follow: they begin after this subscription.
+    pub fan_out_after: Option<SubscriptionId>,
+    /// Matching subscriptions that get no delivery.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A delivery to be stored. It is due at once.
+#[derive(Clone, Copy, Debug)]
+pub struct NewDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Why it exists.
+    pub subscription: SubscriptionId,
+    /// Where it goes.
+    pub endpoint: EndpointId,
+    /// Whether the engine that stores it keeps it in memory.
+    pub claimed: bool,
+    /// When it stops being worth making.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What became of a [`NewEvent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// It was stored under this number.
+    Stored(EventSeq),
+    /// An event with the same idempotency key is there already; nothing was stored.
+    Duplicate {
+        /// The first event's id.
+        id: EventId,
+        /// Its number.
+        seq: EventSeq,
+    },
+}
+
+/// The next slice of a large fan-out.
+#[derive(Clone, Debug)]
+pub struct FanOutSlice {
+    /// The event.
+    pub event: EventSeq,
+    /// The tenant.
+    pub namespace: Namespace,
+    /// When the deliveries come into being.
+    pub created_at: Timestamp,
+    /// The deliveries of this slice.
+    pub deliveries: Vec<NewDelivery>,
+    /// Set where more slices follow; `None` completes the fan-out.
+    pub fan_out_after: Option<SubscriptionId>,
+}
+
+/// An event whose fan-out is not complete.
+#[derive(Clone, Debug)]
+pub struct UnfinishedFanOut {
+    /// The event.
+    pub event: Arc<Event>,
+    /// Slices go on after this subscription.
+    pub after: SubscriptionId,
+}
+
+/// What became of a claimed delivery.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Its subscription, for the counters.
+    pub subscription: SubscriptionId,
+    /// The state in the store until now. The engine knows it, for nobody else may change a claimed delivery.
+    pub from: StateKind,
+    /// What it is from now on.
+    pub progress: Progress,
+    /// The attempt that began or ended. One without outcome is recorded as under way; the same attempt may come again with its outcome.
+    pub attempt: Option<Attempt>,
+    /// Whether that attempt has been recorded as under way before.
+    pub attempt_recorded: bool,
+    /// Whether the engine keeps it in memory. A resting delivery is always let go.
+    pub keep_claim: bool,
+    /// The dead letter to open, where the delivery ends in one.
+    pub dead_letter: Option<NewDeadLetter>,
+}
+
+/// A dead letter to be opened. Its delivery and attempts are those of the settlement.
+#[derive(Clone, Debug)]
+pub struct NewDeadLetter {
+    /// Its id.
+    pub id: DeadLetterId,
+    /// See [`DeadLetter::code`].
+    pub code: ErrorCode,
+    /// See [`DeadLetter::message`].
+    pub message: String,
+    /// See [`DeadLetter::failed_at`].
+    pub at: Timestamp,
+}
+
+/// What became of a [`Settlement`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It is stored.
+    Stored,
+    /// The delivery is not, or no longer, claimed by this engine in that state. Nothing was stored; let it go.
+    Fenced,
+}
+
+/// Asks for due deliveries of an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimRequest {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// Only deliveries due by then.
+    pub due_by: Timestamp,
+    /// At most this many.
+    pub limit: u32,
+    /// Stop once the payloads sum up to this; at least one delivery is claimed all the same.
+    pub max_bytes: u64,
+}
+
+/// Claimed deliveries of an endpoint.
+#[derive(Clone, Debug)]
+pub struct ClaimBatch {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// The deliveries, oldest due first.
+    pub deliveries: Vec<Claimed>,
+    /// When the first one that was left is due; `None` if none is left.
+    pub next_due: Option<Timestamp>,
+}
+
+/// A delivery that this engine now has in memory.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// Its event.
+    pub event: Arc<Event>,
+    /// The attempt recorded as under way, where a dead engine left one.
+    pub open_attempt: Option<Attempt>,
+}
+
+/// Unclaimed deliveries of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// When the first one is due.
+    pub first_due: Timestamp,
+}
+
+/// Makes an ended delivery again.
+#[derive(Clone, Copy, Debug)]
+pub struct Replay {
+    /// What to make again.
+    pub target: ReplayTarget,
+    /// Whether the engine keeps it in memory.
+    pub claim: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a [`Replay`] makes again.
+#[derive(Clone, Copy, Debug)]
+pub enum ReplayTarget {
+    /// The same delivery goes back to pending; its open dead letter is marked as retried.
+    Delivery(DeliveryId),
+    /// A new delivery of the same event and subscription; the dead letter is marked as retried.
+    DeadLetterAsNew {
+        /// The dead letter.
+        dead_letter: DeadLetterId,
+        /// The new delivery's id.
+        new: DeliveryId,
+    },
+}
+
+/// What became of a [`Replay`].
+#[derive(Clone, Debug)]
+pub enum Replayed {
+    /// It is pending; handed over if it was to be claimed.
+    Queued(Box<Claimed>),
+    /// There is no such delivery or dead letter.
+    NotFound,
+    /// The delivery is not resting.
+    NotResting(StateKind),
+    /// The dead letter was dealt with before: retried as this delivery, or dismissed (`None`).
+    AlreadyClosed(Option<DeliveryId>),
+}
+
+/// Due occurrences.
+#[derive(Clone, Debug, Default)]
+pub struct DueScheduled {
+    /// The occurrences, oldest first.
+    pub due: Vec<Scheduled>,
+    /// When the first pending one after them is due.
+    pub next_due: Option<Timestamp>,
+}
+
+/// Turns a due occurrence into an event.
+#[derive(Clone, Debug)]
+pub struct Firing {
+    /// The occurrence.
+    pub id: ScheduledId,
+    /// The event to publish; `None` where its subscription is gone: the occurrence fails.
+    pub event: Option<NewEvent>,
+    /// The next occurrence of its series.
+    pub next: Option<Scheduled>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What became of a [`Firing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fired {
+    /// Its event was stored under this number.
+    Stored(EventSeq),
+    /// It is marked as failed.
+    Failed,
+    /// It is gone or no longer pending; nothing was stored.
+    Gone,
+}
+
+/// What is past its retention.
+#[derive(Clone, Copy, Debug)]
+pub struct PruneRequest {
+    /// Attempts that began before this go.
+    pub attempts_before: Timestamp,
+    /// Ended deliveries made before this go with their attempts, and events once they have no delivery left. Open dead letters keep theirs.
+    pub events_before: Timestamp,
+    /// Closed dead letters and scheduled occurrences that ended before this go.
+    pub closed_before: Timestamp,
+    /// At most about this many rows in one slice.
+    pub limit: u32,
+}
+
+/// What a slice removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Attempts.
+    pub attempts: u64,
+    /// Deliveries.
+    pub deliveries: u64,
+    /// Events.
+    pub events: u64,
+    /// Closed dead letters and occurrences.
+    pub closed: u64,
+    /// Whether another slice may find more.
+    pub more: bool,
+}

@@ -1,0 +1,112 @@
+//! Durable state, as the engine sees it: batch verbs that write, and reads.
+//!
+//! Every write verb takes a slice and answers item by item; when it answers, what it answers for is on disk.
+//! One item's refusal never undoes another's. An `Err` for the whole verb means that nothing of it was stored. A store that loses sight
+//! of a commit (a failed fsync, a lost connection) finds out what became of it before it answers; it never guesses.
+//!
+//! A delivery that waits or is being sent is either *claimed* (one live engine has it in memory) or in the index of due deliveries.
+
+mod commands;
+mod error;
+mod views;
+
+pub use commands::*;
+pub use error::*;
+pub use views::*;
+
+use super::BoxFuture;
+use crate::event::Namespace;
+use crate::id::{DeadLetterId, DeliveryId, EventId, ScheduledId, SubscriptionId};
+use crate::schedule::Scheduled;
+use crate::time::Timestamp;
+
+/// Durable state.
+pub trait Store: Send + Sync + 'static {
+    // ---- configuration -------------------------------------------------------------------------------------------
+
+    /// Everything that is configured, with the version it had.
+    fn configuration(&self) -> BoxFuture<'_, Result<Configuration, StoreError>>;
+
+    /// The configuration's version: rises with every change, whoever makes it. Cheap; asked every second.
+    fn configuration_version(&self) -> BoxFuture<'_, Result<i64, StoreError>>;
+
+    /// Puts configuration; each item replaces what has its id.
+    fn configure(&self, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    // ---- the way of an event -------------------------------------------------------------------------------------
+
+    /// Stores events with their deliveries.
+    fn publish(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Published>, StoreError>>;
+
+    /// Stores the next slices of large fan-outs.
+    fn fan_out(&self, slices: Vec<FanOutSlice>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Events whose fan-out is not complete, oldest first.
+    fn unfinished_fan_outs(&self, limit: u32) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>>;
+
+    /// Records what became of claimed deliveries. It may wait a moment for company: nobody's answer depends on it.
+    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>>;
+
+    /// Claims due, unclaimed deliveries, oldest due first.
+    fn claim(&self, requests: Vec<ClaimRequest>) -> BoxFuture<'_, Result<Vec<ClaimBatch>, StoreError>>;
+
+    /// Takes over up to `limit` deliveries that a dead engine had claimed. Empty when there are none left.
+    fn rescue(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>>;
+
+    /// Endpoints with unclaimed deliveries, and when the first is due.
+    fn backlog(&self) -> BoxFuture<'_, Result<Vec<Backlog>, StoreError>>;
+
+    /// Makes ended deliveries again.
+    fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Result<Vec<Replayed>, StoreError>>;
+
+    /// Dismisses open dead letters; answers which of them were open.
+    fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>>;
+
+    // ---- scheduled webhooks --------------------------------------------------------------------------------------
+
+    /// Stores occurrences.
+    fn schedule(&self, rows: Vec<Scheduled>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Removes an occurrence; answers whether it was there. A series ends with its pending occurrence.
+    fn unschedule(&self, id: ScheduledId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Pending occurrences due by `now`, oldest first, and when the first one after them is due.
+    fn due_scheduled(&self, now: Timestamp, limit: u32) -> BoxFuture<'_, Result<DueScheduled, StoreError>>;
+
+    /// Turns due occurrences into events, each with its successor in one piece.
+    fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>>;
+
+    // ---- upkeep --------------------------------------------------------------------------------------------------
+
+    /// Removes one slice of what is past its retention. Nothing that still has to be delivered is ever removed.
+    fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>>;
+
+    /// Whether the store can write and read right now.
+    fn health(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    // ---- reads ---------------------------------------------------------------------------------------------------
+
+    /// A delivery with its event and its attempts (ascending by number), all of one moment.
+    fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, Result<Option<DeliveryView>, StoreError>>;
+
+    /// An event by its id.
+    fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventView>, StoreError>>;
+
+    /// Attempts of a subscription, newest first.
+    fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>>;
+
+    /// Dead letters of a subscription that were not dismissed, newest first.
+    fn dead_letters(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<DeadLetterView>, StoreError>>;
+
+    /// One dead letter, whatever its status.
+    fn dead_letter(&self, id: DeadLetterId) -> BoxFuture<'_, Result<Option<DeadLetterView>, StoreError>>;
+
+    /// Scheduled occurrences by due time, ascending; of one subscription if given.
+    fn scheduled(&self, namespace: Option<Namespace>, of: Option<SubscriptionId>, limit: u32) -> BoxFuture<'_, Result<Vec<Scheduled>, StoreError>>;
+
+    /// One scheduled occurrence.
+    fn scheduled_one(&self, id: ScheduledId) -> BoxFuture<'_, Result<Option<Scheduled>, StoreError>>;
+
+    /// Counters of these subscriptions, in their order. Kept with every write, never counted.
+    fn counters(&self, of: Vec<SubscriptionId>) -> BoxFuture<'_, Result<Vec<Counters>, StoreError>>;
+}

@@ -1,0 +1,261 @@
+//! Who is sent to next.
+//!
+//! Every endpoint has a queue of its own; endpoints with something to send and the right to send it stand in a ring and take turns. A
+//! worker is a task that has a lane: it sends one delivery after another of one endpoint without being spawned, woken or given a
+//! connection anew, and moves on when others wait for a place. What an endpoint is not allowed to send never holds a worker.
+//!
+//! One mutex guards it all; it is held for well under a microsecond at a time and never across an await.
+
+mod queue;
+mod room;
+mod state;
+mod timers;
+mod worker;
+
+pub(crate) use queue::Pulse;
+pub(crate) use worker::{InFlight, Turn};
+
+use crate::config::Limits;
+use crate::job::{Job, cost};
+use crate::settle::{After, Entry};
+use crate::shared::Shared;
+use parking_lot::Mutex;
+use postrider_core::id::EndpointId;
+use postrider_core::limit::RateLimit;
+use postrider_core::time::Timestamp;
+use state::State;
+use std::sync::Arc;
+use std::time::Duration;
+use timers::Timer;
+use tokio::sync::Notify;
+
+pub(crate) struct Dispatcher {
+    state: Mutex<State>,
+    /// Something to claim may have come up.
+    pub(crate) refill: Notify,
+    /// An earlier timer was set.
+    pub(crate) timer: Notify,
+    /// The last worker ended.
+    pub(crate) quiet: Notify,
+}
+
+/// Deliveries that an endpoint wants from the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Want {
+    pub(crate) endpoint: EndpointId,
+    /// At most this many.
+    pub(crate) count: usize,
+    /// At most about this many bytes of payload.
+    pub(crate) bytes: usize,
+    /// When the first of them is due.
+    pub(crate) due: Timestamp,
+}
+
+/// How full the dispatcher is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Deliveries in memory.
+    pub held: usize,
+    /// What they count in bytes.
+    pub held_bytes: usize,
+    /// Exchanges under way.
+    pub running: usize,
+    /// Endpoints with deliveries that only the store has.
+    pub overflowing: usize,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Dispatcher { state: Mutex::new(State::new(limits)), refill: Notify::new(), timer: Notify::new(), quiet: Notify::new() }
+    }
+
+    /// Makes room for a delivery that is about to be stored as claimed. `false`: store it unclaimed.
+    pub(crate) fn reserve(&self, endpoint: EndpointId, payload: usize) -> bool {
+        self.state.lock().reserve(endpoint, cost(payload))
+    }
+
+    /// Gives back room that was made, or that a delivery took which is not kept any longer.
+    pub(crate) fn let_go(&self, endpoint: EndpointId, bytes: usize) {
+        if self.state.lock().let_go(endpoint, bytes) {
+            self.refill.notify_one();
+        }
+    }
+
+    /// Queues deliveries for which there is room, and lets them go off.
+    pub(crate) fn push(&self, shared: &Arc<Shared>, jobs: impl IntoIterator<Item = Job>) {
+        let mut state = self.state.lock();
+        for job in jobs {
+            state.enqueue(job);
+        }
+        self.launch(shared, &mut state);
+    }
+
+    /// Notes that the store has unclaimed deliveries of an endpoint, the first due then.
+    pub(crate) fn note_stored(&self, endpoint: EndpointId, due: Timestamp) {
+        self.state.lock().note_stored(endpoint, due);
+        self.refill.notify_one();
+    }
+
+    /// Does what the settlement of deliveries made possible.
+    pub(crate) fn settled(&self, shared: &Arc<Shared>, afters: impl Iterator<Item = After>) {
+        let mut refill = false;
+        let mut state = self.state.lock();
+        for after in afters {
+            match after {
+                After::Nothing => {}
+                After::LetGo { endpoint, bytes } => refill |= state.let_go(endpoint, bytes),
+                After::Stored { endpoint, bytes, due } => {
+                    state.let_go(endpoint, bytes);
+                    state.note_stored(endpoint, due);
+                    refill = true;
+                }
+                After::Wait(job) => match job.delivery.progress.state.due_at() {
+                    Some(due) => _ = state.timers.insert(due, Timer::Retry(job)),
+                    None => refill |= state.let_go(job.delivery.endpoint, job.cost()),
+                },
+            }
+        }
+        self.launch(shared, &mut state);
+        drop(state);
+        if refill {
+            self.refill.notify_one();
+        }
+    }
+
+    /// Whether a retry due then is worth keeping in memory.
+    pub(crate) fn keeps(&self, endpoint: EndpointId, due: Timestamp, now: Timestamp) -> bool {
+        self.state.lock().keeps(endpoint, due, now)
+    }
+
+    /// Starts as many workers as there is work and room for.
+    fn launch(&self, shared: &Arc<Shared>, state: &mut State) {
+        let open = shared.settler.has_room();
+        while open && let Some(turn) = state.next(shared.now(), || shared.attempt_id()) {
+            worker::spawn(shared, state, turn);
+        }
+        self.tidy(shared, state);
+    }
+
+    /// Ends a worker's turn and hands in what came of it; answers the worker's next turn.
+    fn finish(&self, shared: &Arc<Shared>, ended: worker::Ended, mut entry: Entry) -> Option<worker::Turn> {
+        let (now, attempt, open) = (shared.now(), shared.attempt_id(), shared.settler.has_room());
+        let mut state = self.state.lock();
+        // Under the same lock under which slow exchanges are recorded: the record always reaches the settler first.
+        entry.landed(state.slots.land(ended.slot));
+        shared.settler.push(entry);
+        let next = state.finish(ended, now, open, attempt);
+        self.tidy(shared, &mut state);
+        if next.is_none() && state.slots.running() == 0 {
+            self.quiet.notify_waiters();
+        }
+        next
+    }
+
+    /// What every change may have caused: an earlier timer, deliveries that must not be sent now.
+    fn tidy(&self, shared: &Arc<Shared>, state: &mut State) {
+        if state.timers.take_dirty() {
+            self.timer.notify_one();
+        }
+        if !state.strays.is_empty() {
+            shared.settler.push_back(std::mem::take(&mut state.strays));
+        }
+    }
+
+    /// An endpoint changed: what held its deliveries back may be gone.
+    pub(crate) fn endpoint_changed(&self, shared: &Arc<Shared>, endpoint: EndpointId) {
+        let mut state = self.state.lock();
+        state.unblock(endpoint);
+        self.launch(shared, &mut state);
+        drop(state);
+        self.refill.notify_one();
+    }
+
+    /// An endpoint is gone: what waits for it is due now, for it only has to be ended.
+    pub(crate) fn expedite(&self, endpoint: EndpointId) {
+        self.state.lock().expedite(endpoint);
+    }
+
+    /// An endpoint is paused or disabled: answers the deliveries that were ready for it, to be given back to the store.
+    pub(crate) fn park(&self, endpoint: EndpointId) -> Vec<Job> {
+        self.state.lock().park(endpoint)
+    }
+
+    /// Endpoints whose deliveries are parked in the store.
+    pub(crate) fn parked(&self) -> Vec<EndpointId> {
+        self.state.lock().parked()
+    }
+
+    /// What the endpoints want from the store at `now`; they count as being refilled until [`Dispatcher::refilled`].
+    pub(crate) fn wanting(&self, now: Timestamp) -> Vec<Want> {
+        self.state.lock().wanting(now)
+    }
+
+    /// Ends a refill with what the store gave and when the first delivery that it still has is due.
+    pub(crate) fn refilled(&self, shared: &Arc<Shared>, endpoint: EndpointId, jobs: Vec<Job>, next_due: Option<Timestamp>) {
+        let mut state = self.state.lock();
+        for job in &jobs {
+            state.add(endpoint, job.cost());
+        }
+        state.refilled(endpoint, next_due);
+        for job in jobs {
+            state.enqueue(job);
+        }
+        self.launch(shared, &mut state);
+        if next_due.is_some() {
+            self.refill.notify_one();
+        }
+    }
+
+    /// An endpoint's own limits, where it has some.
+    pub(crate) fn set_limits(&self, endpoint: EndpointId, rate: Option<RateLimit>, concurrency: Option<u32>) {
+        self.state.lock().set_limits(endpoint, rate, concurrency);
+    }
+
+    /// Counts a delivery that came into memory without a reservation: taken over from a dead engine, or replayed.
+    pub(crate) fn adopt(&self, job: &Job) {
+        self.state.lock().add(job.delivery.endpoint, job.cost());
+    }
+
+    /// Handles every timer that is due; answers when the next one is, at the latest by `horizon`.
+    pub(crate) fn tick(&self, shared: &Arc<Shared>, horizon: Duration) -> Timestamp {
+        let now = shared.now();
+        let mut state = self.state.lock();
+        while let Some(timer) = state.timers.pop_due(now) {
+            match timer {
+                Timer::Retry(job) => state.enqueue(*job),
+                Timer::Unblock(endpoint) => state.unblock_if_due(endpoint, now),
+                Timer::Refill => self.refill.notify_one(),
+                Timer::Look => state.record_slow(shared, now),
+            }
+        }
+        self.launch(shared, &mut state);
+        state.timers.take_dirty();
+        state.timers.next().unwrap_or(Timestamp::MAX).min(now.after(horizon))
+    }
+
+    /// Drops lanes that nobody has used since `before`, and queues with nothing in them.
+    pub(crate) fn sweep(&self, before: Timestamp) {
+        let dropped = self.state.lock().sweep(before);
+        // Closing sockets is not for under the lock.
+        drop(dropped);
+    }
+
+    /// From now on nothing new is sent.
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopping = true;
+    }
+
+    /// Exchanges under way.
+    pub(crate) fn running(&self) -> usize {
+        self.state.lock().slots.running()
+    }
+
+    /// Ends what is still under way and answers every delivery in memory, to be given back to the store.
+    pub(crate) fn empty(&self) -> (Vec<Job>, Vec<InFlight>) {
+        self.state.lock().empty()
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        self.state.lock().load()
+    }
+}

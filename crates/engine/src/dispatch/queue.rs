@@ -1,0 +1,154 @@
+//! One endpoint's queue: what is ready for it, how much of it may be under way, and when it must be left alone.
+
+use crate::job::Job;
+use postrider_core::limit::{Gcra, RateLimit};
+use postrider_core::ports::{Lane, Target};
+use postrider_core::time::Timestamp;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Exchanges at the same time that a new or a failing endpoint may have. Enough to see it recover, few enough that hundreds of hanging
+/// endpoints together stay far below the limit of all.
+const MIN_WINDOW: u32 = 4;
+
+/// After this many failures in a row the endpoint is tried at most once per [`PACE`]: a dead receiver with a million waiting deliveries
+/// must not cost its neighbours the processor.
+const PACE_AFTER: u32 = 32;
+
+/// See [`PACE_AFTER`]: 100 attempts a second, about one percent of a core.
+const PACE: Duration = Duration::from_millis(10);
+
+/// Deliveries kept in memory for an endpoint that fails; the rest waits in the store.
+pub(crate) const HELD_WHEN_FAILING: usize = 64;
+
+/// How many failures in a row make an endpoint a failing one.
+const FAILING_AFTER: u32 = 8;
+
+/// A lane that nobody uses at the moment.
+pub(crate) struct IdleLane {
+    pub(crate) lane: Box<dyn Lane>,
+    pub(crate) target: Arc<Target>,
+    pub(crate) since: Timestamp,
+}
+
+/// How an exchange went, as far as the pace of its endpoint is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pulse {
+    /// The receiver took the delivery.
+    Good,
+    /// It answered, but not well, or could not be reached.
+    Bad,
+    /// It kept the exchange waiting until the deadline.
+    Hung,
+    /// Nothing was sent.
+    Unknown,
+}
+
+/// Why an endpoint's deliveries are not being sent although some are ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    No,
+    /// By its rate limit or its pace, until then.
+    Until(Timestamp),
+    /// It is paused or disabled; the deliveries are in the store.
+    Parked,
+}
+
+/// One endpoint's queue.
+pub(crate) struct Queue {
+    pub(crate) ready: VecDeque<Job>,
+    /// Deliveries of this endpoint in memory: ready, under way, waiting for a retry, or being stored.
+    pub(crate) held: usize,
+    pub(crate) running: u32,
+    pub(crate) idle: Vec<IdleLane>,
+    /// Whether it stands in the ring.
+    pub(crate) in_ring: bool,
+    pub(crate) blocked: Blocked,
+    /// When the first delivery that only the store has is due.
+    pub(crate) stored_due: Option<Timestamp>,
+    /// Whether a claim for it is under way.
+    pub(crate) refilling: bool,
+    pub(crate) rate: Option<RateLimit>,
+    pub(crate) cap: u32,
+    window: u32,
+    failures: u32,
+    hung: bool,
+    limiter: Gcra,
+}
+
+impl Queue {
+    pub(crate) fn new(cap: u32) -> Self {
+        Queue {
+            ready: VecDeque::new(),
+            held: 0,
+            running: 0,
+            idle: Vec::new(),
+            in_ring: false,
+            blocked: Blocked::No,
+            stored_due: None,
+            refilling: false,
+            rate: None,
+            cap,
+            window: MIN_WINDOW,
+            failures: 0,
+            hung: false,
+            limiter: Gcra::default(),
+        }
+    }
+
+    /// Whether its last exchange ran into the deadline.
+    pub(crate) fn is_hung(&self) -> bool {
+        self.hung
+    }
+
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failures >= FAILING_AFTER
+    }
+
+    /// Whether nothing would be lost with it.
+    pub(crate) fn is_forgettable(&self) -> bool {
+        self.held == 0
+            && self.running == 0
+            && self.idle.is_empty()
+            && self.stored_due.is_none()
+            && self.failures == 0
+            && self.blocked == Blocked::No
+    }
+
+    /// Whether a delivery may start now, were there room for it overall.
+    pub(crate) fn is_eligible(&self) -> bool {
+        self.blocked == Blocked::No && !self.ready.is_empty() && self.running < self.window.min(self.cap).max(1)
+    }
+
+    /// Takes the next delivery; `None` if the rate limit says to wait, which blocks the queue until then.
+    pub(crate) fn take(&mut self, now: Timestamp) -> Option<Job> {
+        if let Some(rate) = self.rate
+            && let Err(at) = self.limiter.take(rate, now)
+        {
+            self.blocked = Blocked::Until(at);
+            return None;
+        }
+        self.ready.pop_front()
+    }
+
+    /// Learns from an exchange: the window doubles with every full round of successes and halves with every failure.
+    pub(crate) fn learn(&mut self, pulse: Pulse, now: Timestamp) {
+        match pulse {
+            Pulse::Unknown => {}
+            Pulse::Good => {
+                self.failures = 0;
+                self.hung = false;
+                self.window = (self.window + 1).min(self.cap.max(MIN_WINDOW));
+            }
+            Pulse::Bad | Pulse::Hung => {
+                self.failures = self.failures.saturating_add(1);
+                self.hung = pulse == Pulse::Hung;
+                self.window = (self.window / 2).max(MIN_WINDOW);
+                if self.failures >= PACE_AFTER && self.blocked == Blocked::No {
+                    self.blocked = Blocked::Until(now.after(PACE));
+                }
+            }
+        }
+    }
+}

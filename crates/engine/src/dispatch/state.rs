@@ -1,0 +1,275 @@
+//! What the dispatcher's mutex guards.
+
+use super::Load;
+use super::queue::{Blocked, HELD_WHEN_FAILING, IdleLane, Queue};
+use super::timers::{Timer, Timers};
+use super::worker::{Ended, InFlight, Slots, Turn};
+use crate::config::Limits;
+use crate::job::Job;
+use crate::shared::Shared;
+use postrider_core::id::{AttemptId, EndpointId};
+use postrider_core::limit::RateLimit;
+use postrider_core::ports::{Lane, Target};
+use postrider_core::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+
+/// Lanes kept idle for one endpoint.
+const IDLE_LANES: usize = 64;
+
+/// Hashed without a random key, so that a simulated run repeats itself.
+type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+
+pub(super) struct State {
+    pub(super) limits: Limits,
+    pub(super) queues: Map<EndpointId, Queue>,
+    /// Endpoints whose queue may be eligible, in turn.
+    ring: VecDeque<EndpointId>,
+    /// Hanging endpoints that wait for one of the places that hanging endpoints may hold.
+    sidelined: VecDeque<EndpointId>,
+    /// Endpoints with deliveries that only the store has.
+    pub(super) overflowing: BTreeSet<EndpointId>,
+    /// Rate limits and concurrency of endpoints that have their own.
+    settings: BTreeMap<EndpointId, (Option<RateLimit>, Option<u32>)>,
+    pub(super) timers: Timers,
+    pub(super) slots: Slots,
+    /// Deliveries that may not be sent now and go back to the store.
+    pub(super) strays: Vec<Job>,
+    pub(super) held: usize,
+    pub(super) held_bytes: usize,
+    hung_running: usize,
+    pub(super) refill_timer: Option<Timestamp>,
+    /// When the timer task looks next, as far as slow exchanges are concerned.
+    armed: Timestamp,
+    pub(super) stopping: bool,
+}
+
+impl State {
+    pub(super) fn new(limits: Limits) -> Self {
+        State {
+            limits,
+            queues: Map::default(),
+            ring: VecDeque::new(),
+            sidelined: VecDeque::new(),
+            overflowing: BTreeSet::new(),
+            settings: BTreeMap::new(),
+            timers: Timers::default(),
+            slots: Slots::default(),
+            strays: Vec::new(),
+            held: 0,
+            held_bytes: 0,
+            hung_running: 0,
+            refill_timer: None,
+            armed: Timestamp::MAX,
+            stopping: false,
+        }
+    }
+
+    pub(super) fn queue(&mut self, endpoint: EndpointId) -> &mut Queue {
+        let (settings, default) = (&self.settings, self.limits.exchanges_per_endpoint);
+        self.queues.entry(endpoint).or_insert_with(|| {
+            let (rate, cap) = settings.get(&endpoint).copied().unwrap_or_default();
+            let mut queue = Queue::new(cap.unwrap_or(default));
+            queue.rate = rate;
+            queue
+        })
+    }
+
+    pub(super) fn set_limits(&mut self, endpoint: EndpointId, rate: Option<RateLimit>, cap: Option<u32>) {
+        if rate.is_none() && cap.is_none() {
+            self.settings.remove(&endpoint);
+        } else {
+            self.settings.insert(endpoint, (rate, cap));
+        }
+        let default = self.limits.exchanges_per_endpoint;
+        if let Some(queue) = self.queues.get_mut(&endpoint) {
+            queue.rate = rate;
+            queue.cap = cap.unwrap_or(default);
+        }
+    }
+
+    // ---- turns ---------------------------------------------------------------------------------------------------
+
+    pub(super) fn enqueue(&mut self, job: Job) {
+        let endpoint = job.delivery.endpoint;
+        let queue = self.queue(endpoint);
+        if queue.blocked == Blocked::Parked {
+            self.strays.push(job);
+            return;
+        }
+        queue.ready.push_back(job);
+        self.offer(endpoint);
+    }
+
+    /// Puts an endpoint into the ring if it may send.
+    fn offer(&mut self, endpoint: EndpointId) {
+        let queue = self.queue(endpoint);
+        if !queue.in_ring && queue.is_eligible() {
+            queue.in_ring = true;
+            self.ring.push_back(endpoint);
+        }
+    }
+
+    /// The next delivery whose turn it is, with an idle lane of its endpoint if there is one.
+    pub(super) fn next(&mut self, now: Timestamp, attempt: impl FnOnce() -> AttemptId) -> Option<Turn> {
+        while !self.stopping && self.slots.running() < self.limits.exchanges {
+            let endpoint = self.ring.pop_front()?;
+            let hung_places = self.limits.exchanges / 2;
+            let no_place = self.hung_running >= hung_places;
+            let Some(queue) = self.queues.get_mut(&endpoint) else {
+                continue;
+            };
+            if queue.is_hung() && no_place {
+                // It stays marked as in the ring, so that it is not offered twice.
+                self.sidelined.push_back(endpoint);
+                continue;
+            }
+            queue.in_ring = false;
+            if !queue.is_eligible() {
+                continue;
+            }
+            if let Some(job) = self.take(endpoint, now) {
+                self.offer(endpoint);
+                let idle = self.queue(endpoint).idle.pop();
+                return Some(self.begin(job, idle.map(|i| (i.lane, i.target)), now, attempt()));
+            }
+        }
+        None
+    }
+
+    /// Takes an eligible queue's next delivery unless the rate limit says to wait.
+    fn take(&mut self, endpoint: EndpointId, now: Timestamp) -> Option<Job> {
+        let queue = self.queue(endpoint);
+        let job = queue.take(now);
+        if let (None, Blocked::Until(at)) = (&job, queue.blocked) {
+            self.timers.insert(at, Timer::Unblock(endpoint));
+        }
+        job
+    }
+
+    fn begin(&mut self, job: Job, lane: Option<(Box<dyn Lane>, Arc<Target>)>, now: Timestamp, attempt: AttemptId) -> Turn {
+        let queue = self.queue(job.delivery.endpoint);
+        queue.running += 1;
+        let hung = queue.is_hung();
+        self.hung_running += usize::from(hung);
+        let look = now.after(self.limits.record_after);
+        if look < self.armed {
+            self.armed = look;
+            self.timers.insert(look, Timer::Look);
+        }
+        let slot = self.slots.begin(InFlight { job: job.clone(), attempt, started_at: now, recorded: false });
+        Turn { slot, job, attempt, started_at: now, lane, hung }
+    }
+
+    /// Ends a turn, and answers the next one that the same worker takes, if any.
+    pub(super) fn finish(&mut self, ended: Ended, now: Timestamp, open: bool, attempt: AttemptId) -> Option<Turn> {
+        let Ended { endpoint, slot, lane, hung, pulse } = ended;
+        self.slots.end(slot);
+        self.hung_running -= usize::from(hung);
+        if hung && let Some(waiting) = self.sidelined.pop_front() {
+            self.ring.push_back(waiting);
+        }
+        let crowded = !self.ring.is_empty() && self.slots.running() + 1 >= self.limits.exchanges;
+        let stopping = self.stopping;
+        let queue = self.queue(endpoint);
+        queue.running -= 1;
+        queue.learn(pulse, now);
+        if let Blocked::Until(at) = queue.blocked
+            && at > now
+        {
+            self.timers.insert(at, Timer::Unblock(endpoint));
+        }
+        self.shed(endpoint);
+        let queue = self.queue(endpoint);
+        let stays = open && !stopping && !crowded && queue.is_eligible() && !queue.is_hung();
+        if stays && let Some(job) = self.take(endpoint, now) {
+            return Some(self.begin(job, lane, now, attempt));
+        }
+        let queue = self.queue(endpoint);
+        if let Some((lane, target)) = lane
+            && queue.idle.len() < IDLE_LANES
+        {
+            queue.idle.push(IdleLane { lane, target, since: now });
+        }
+        self.offer(endpoint);
+        if open { self.next(now, || attempt) } else { None }
+    }
+
+    /// An endpoint that has begun to fail keeps only a few deliveries in memory.
+    fn shed(&mut self, endpoint: EndpointId) {
+        let queue = self.queue(endpoint);
+        if queue.is_failing() && queue.ready.len() > 2 * HELD_WHEN_FAILING {
+            let extra = queue.ready.split_off(HELD_WHEN_FAILING);
+            self.strays.extend(extra);
+        }
+    }
+
+    pub(super) fn unblock_if_due(&mut self, endpoint: EndpointId, now: Timestamp) {
+        if let Blocked::Until(at) = self.queue(endpoint).blocked
+            && at <= now
+        {
+            self.unblock(endpoint);
+        }
+    }
+
+    pub(super) fn unblock(&mut self, endpoint: EndpointId) {
+        self.queue(endpoint).blocked = Blocked::No;
+        self.offer(endpoint);
+    }
+
+    pub(super) fn expedite(&mut self, endpoint: EndpointId) {
+        for job in self.timers.drain_jobs_of(endpoint) {
+            self.enqueue(job);
+        }
+        let queue = self.queue(endpoint);
+        queue.stored_due = queue.stored_due.map(|_| Timestamp::MIN);
+    }
+
+    pub(super) fn park(&mut self, endpoint: EndpointId) -> Vec<Job> {
+        let queue = self.queue(endpoint);
+        queue.blocked = Blocked::Parked;
+        queue.ready.drain(..).collect()
+    }
+
+    pub(super) fn parked(&self) -> Vec<EndpointId> {
+        let parked = |id: &&EndpointId| self.queues.get(id).is_some_and(|q| q.blocked == Blocked::Parked);
+        self.overflowing.iter().filter(parked).copied().collect()
+    }
+
+    // ---- slow exchanges, upkeep and the end ----------------------------------------------------------------------
+
+    /// Has exchanges recorded that have been under way for a while; answers when to look again.
+    pub(super) fn record_slow(&mut self, shared: &Arc<Shared>, now: Timestamp) {
+        let threshold = now.before(self.limits.record_after);
+        self.armed = Timestamp::MAX;
+        let oldest = self.slots.record(threshold, |flight| shared.settler.push_started(shared, flight));
+        if let Some(started_at) = oldest {
+            self.armed = started_at.after(self.limits.record_after);
+            self.timers.insert(self.armed, Timer::Look);
+        }
+    }
+
+    pub(super) fn sweep(&mut self, before: Timestamp) -> Vec<IdleLane> {
+        let mut dropped = Vec::new();
+        self.queues.retain(|endpoint, queue| {
+            let (old, kept) = std::mem::take(&mut queue.idle).into_iter().partition(|idle| idle.since < before);
+            queue.idle = kept;
+            dropped.extend::<Vec<_>>(old);
+            queue.in_ring || self.overflowing.contains(endpoint) || !queue.is_forgettable()
+        });
+        dropped
+    }
+
+    pub(super) fn empty(&mut self) -> (Vec<Job>, Vec<InFlight>) {
+        let flights = self.slots.abort_all();
+        let mut jobs = self.timers.drain_jobs();
+        jobs.append(&mut self.strays);
+        jobs.extend(self.queues.values_mut().flat_map(|queue| queue.ready.drain(..)));
+        (jobs, flights)
+    }
+
+    pub(super) fn load(&self) -> Load {
+        Load { held: self.held, held_bytes: self.held_bytes, running: self.slots.running(), overflowing: self.overflowing.len() }
+    }
+}

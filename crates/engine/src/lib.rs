@@ -1,0 +1,290 @@
+//! What Postrider does, on ports alone: it knows no SQL, no sockets and no API.
+//!
+//! ```text
+//! publish ──► store.publish ──► dispatch ──► transport ──► settle ──► store.settle
+//!                 (group)      │ ring of endpoints            (group)     │
+//!                              ▲                                          ▼
+//!            refill ◄── store.claim       retries: near ones in timers, far ones in the store
+//! ```
+//!
+//! | module | does |
+//! |---|---|
+//! | [`config`] | what can be set, the bounds on memory |
+//! | [`route`] | the configuration as an immutable snapshot; who gets an event |
+//! | [`publish`] | match, store as a group, hand over, acknowledge |
+//! | `fan_out` | fan-outs too large for one piece |
+//! | `dispatch` | queues per endpoint, turns, workers, timers |
+//! | `send` | one attempt |
+//! | `settle` | outcomes into the store as a group |
+//! | `refill` | what only the store has comes into memory |
+//! | `schedule` | scheduled webhooks |
+//! | `maintain` | recovery at start, retention, configuration changed by others |
+
+pub mod config;
+mod dispatch;
+mod fan_out;
+mod job;
+mod maintain;
+pub mod publish;
+mod refill;
+pub mod route;
+mod schedule;
+mod send;
+mod settle;
+mod shared;
+
+pub use config::{EngineConfig, Limits, Retention};
+pub use dispatch::Load;
+pub use publish::{Publish, PublishError, Receipt, To};
+pub use route::{Route, Routes};
+
+use parking_lot::Mutex;
+use postrider_core::id::{DeadLetterId, DeliveryId, ScheduledId};
+use postrider_core::ports::{Clock, ConfigChange, Replay, ReplayTarget, Replayed, Store, StoreError, Transport};
+use postrider_core::schedule::Scheduled;
+use postrider_core::seal::{OpenError, Sealed};
+use postrider_core::time::Timestamp;
+use settle::Entry;
+use shared::Shared;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+/// The engine. Cheap to clone; its tasks end with [`Engine::shutdown`].
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    tasks: Arc<Mutex<JoinSet<()>>>,
+}
+
+/// What the engine has to do at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Deliveries in memory.
+    pub load: Load,
+    /// Outcomes that are not stored yet.
+    pub unsettled: usize,
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Exchanges that were cut off; their deliveries go on at the next start.
+    pub cut_off: usize,
+    /// Deliveries that were in memory and went back to the store.
+    pub given_back: usize,
+}
+
+/// What became of a dead letter that was to be retried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryDeadLetter {
+    /// It goes on as this delivery.
+    Queued(DeliveryId),
+    /// There is no such dead letter.
+    NotFound,
+    /// It was dealt with before: retried as this delivery, or dismissed.
+    AlreadyClosed(Option<DeliveryId>),
+}
+
+impl Engine {
+    /// Takes over what an earlier engine left in the store, and begins to deliver.
+    pub async fn start(
+        config: EngineConfig,
+        store: Arc<dyn Store>,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Engine, StoreError> {
+        let configuration = store.configuration().await?;
+        let routes = Routes::new(configuration, &config.keys, &config.user_agent);
+        let shared = Arc::new(Shared::new(config, store, transport, clock, routes));
+        for endpoint in shared.routes.load().endpoints() {
+            shared.dispatcher.set_limits(endpoint.id, endpoint.rate_limit, endpoint.concurrency);
+        }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(settle::run(Arc::clone(&shared)));
+        maintain::recover(&shared).await?;
+        for _ in 0..publish::GROUPS {
+            tasks.spawn(publish::run(Arc::clone(&shared)));
+        }
+        tasks.spawn(maintain::timers(Arc::clone(&shared)));
+        tasks.spawn(refill::run(Arc::clone(&shared)));
+        tasks.spawn(fan_out::run(Arc::clone(&shared)));
+        tasks.spawn(schedule::run(Arc::clone(&shared)));
+        tasks.spawn(maintain::configuration(Arc::clone(&shared)));
+        tasks.spawn(maintain::disable(Arc::clone(&shared)));
+        tasks.spawn(maintain::prune(Arc::clone(&shared)));
+        tasks.spawn(maintain::sweep(Arc::clone(&shared)));
+        Ok(Engine { shared, tasks: Arc::new(Mutex::new(tasks)) })
+    }
+
+    /// Stops: nothing new is accepted or sent, exchanges under way have until `within` to end, everything else goes back to the store.
+    pub async fn shutdown(&self, within: Duration) -> ShutdownReport {
+        let shared = &self.shared;
+        let deadline = tokio::time::Instant::now() + within;
+        shared.stop();
+        let quiet = async {
+            shared.publisher.drained().await;
+            while shared.dispatcher.running() > 0 {
+                let quiet = shared.dispatcher.quiet.notified();
+                if shared.dispatcher.running() > 0 {
+                    quiet.await;
+                }
+            }
+        };
+        // Either way what is left is given back below.
+        _ = tokio::time::timeout_at(deadline, quiet).await;
+        let (jobs, flights) = shared.dispatcher.empty();
+        let report = ShutdownReport { cut_off: flights.len(), given_back: jobs.len() };
+        let routes = shared.routes.load_full();
+        shared.settler.extend(flights.into_iter().map(|flight| {
+            let url = routes.route(flight.job.delivery.subscription).map_or("", |r| r.endpoint.url.as_str());
+            let attempt = flight.attempt(url);
+            Entry::interrupted(flight.job, Some(attempt), flight.recorded, shared.now())
+        }));
+        shared.settler.push_back(jobs);
+        let grace = deadline.max(tokio::time::Instant::now() + GRACE);
+        if tokio::time::timeout_at(grace, shared.settler.flushed()).await.is_err() {
+            tracing::warn!(
+                outcomes = shared.settler.unsettled(),
+                "outcomes could not be stored in time: their deliveries are made again at the next start"
+            );
+        }
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        tasks.shutdown().await;
+        report
+    }
+
+    /// The store, for reading.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// Now, by the engine's clock.
+    pub fn now(&self) -> Timestamp {
+        self.shared.now()
+    }
+
+    /// A new UUIDv7.
+    pub fn new_id(&self) -> Uuid {
+        self.shared.new_id()
+    }
+
+    /// Seals a secret for storing.
+    pub fn seal(&self, secret: &str, random: &mut dyn FnMut(&mut [u8])) -> Sealed {
+        self.shared.config.keys.seal(secret.as_bytes(), random)
+    }
+
+    /// Opens a sealed secret.
+    pub fn open(&self, sealed: &Sealed) -> Result<String, OpenError> {
+        self.shared.config.keys.open(sealed).map(|secret| String::from_utf8_lossy(&secret).into_owned())
+    }
+
+    /// The configuration as it is now.
+    pub fn routes(&self) -> Arc<Routes> {
+        self.shared.routes.load_full()
+    }
+
+    /// Changes the configuration: `f` looks at it and answers what to put. One at a time; stored first, then in force.
+    pub async fn edit<T, E>(&self, f: impl FnOnce(&Routes) -> Result<(Vec<ConfigChange>, T), E>) -> Result<T, E>
+    where
+        E: From<StoreError>,
+    {
+        edit(&self.shared, f).await
+    }
+
+    /// Publishes an event; answers when it and its deliveries are on disk.
+    pub async fn publish(&self, event: Publish) -> Result<Receipt, PublishError> {
+        publish::publish(&self.shared, event).await
+    }
+
+    /// Retries a dead letter as a new delivery of the same event and subscription, with the same idempotency key.
+    pub async fn retry_dead_letter(&self, id: DeadLetterId) -> Result<RetryDeadLetter, StoreError> {
+        let new = DeliveryId::new(self.new_id());
+        Ok(match self.replay(ReplayTarget::DeadLetterAsNew { dead_letter: id, new }).await? {
+            Replayed::Queued(claimed) => RetryDeadLetter::Queued(claimed.delivery.id),
+            Replayed::AlreadyClosed(by) => RetryDeadLetter::AlreadyClosed(by),
+            Replayed::NotFound | Replayed::NotResting(_) => RetryDeadLetter::NotFound,
+        })
+    }
+
+    /// Makes an ended delivery again: same delivery, same key, a fresh budget of attempts.
+    pub async fn replay_delivery(&self, id: DeliveryId) -> Result<Replayed, StoreError> {
+        self.replay(ReplayTarget::Delivery(id)).await
+    }
+
+    /// Replayed deliveries go through the store: what waits there already goes first.
+    async fn replay(&self, target: ReplayTarget) -> Result<Replayed, StoreError> {
+        let replays = vec![Replay { target, claim: false, at: self.now() }];
+        let replayed = self.shared.store.replay(replays).await?.into_iter().next().unwrap_or(Replayed::NotFound);
+        if let Replayed::Queued(claimed) = &replayed {
+            let due = claimed.delivery.progress.state.due_at().unwrap_or(Timestamp::MIN);
+            self.shared.dispatcher.note_stored(claimed.delivery.endpoint, due);
+        }
+        Ok(replayed)
+    }
+
+    /// Dismisses a dead letter; answers whether it was open.
+    pub async fn dismiss_dead_letter(&self, id: DeadLetterId) -> Result<bool, StoreError> {
+        Ok(self.shared.store.dismiss(vec![id], self.now()).await?.into_iter().any(|was_open| was_open))
+    }
+
+    /// Stores a scheduled webhook.
+    pub async fn schedule(&self, row: Scheduled) -> Result<(), StoreError> {
+        self.shared.store.schedule(vec![row]).await?;
+        self.shared.scheduled.notify_one();
+        Ok(())
+    }
+
+    /// Removes a scheduled webhook; answers whether it was there.
+    pub async fn unschedule(&self, id: ScheduledId) -> Result<bool, StoreError> {
+        self.shared.store.unschedule(id).await
+    }
+
+    /// What the engine has to do at the moment.
+    pub fn stats(&self) -> Stats {
+        Stats { load: self.shared.dispatcher.load(), unsettled: self.shared.settler.unsettled() }
+    }
+}
+
+/// How long outcomes may take to be stored at the end of a shutdown, beyond its deadline.
+const GRACE: Duration = Duration::from_secs(2);
+
+async fn edit<T, E: From<StoreError>>(shared: &Arc<Shared>, f: impl FnOnce(&Routes) -> Result<(Vec<ConfigChange>, T), E>) -> Result<T, E> {
+    let editing = shared.editing.lock().await;
+    let old = shared.routes.load_full();
+    let (changes, answer) = f(&old)?;
+    if changes.is_empty() {
+        return Ok(answer);
+    }
+    shared.store.configure(changes.clone()).await?;
+    let version = shared.store.configuration_version().await?;
+    if version != old.version + 1 {
+        // Somebody else changed something in between: everything is read anew.
+        drop(editing);
+        maintain::reload(shared).await?;
+        return Ok(answer);
+    }
+    let mut new = Routes::clone(&old);
+    new.version = version;
+    let mut endpoints = Vec::new();
+    for change in changes {
+        match &change {
+            ConfigChange::Endpoint(endpoint) => endpoints.push(endpoint.id),
+            ConfigChange::Subscription(subscription) => endpoints.push(subscription.endpoint),
+            ConfigChange::Key(_) => {}
+        }
+        new.apply(change, &shared.config.keys, &shared.config.user_agent);
+    }
+    shared.routes.store(Arc::new(new));
+    for endpoint in endpoints {
+        maintain::announce(shared, endpoint);
+    }
+    Ok(answer)
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,209 @@
+//! Upkeep: taking over what a dead engine left, timers, retention, configuration changed by others, endpoints to disable.
+
+use crate::job::Job;
+use crate::route::Routes;
+use crate::settle::Entry;
+use crate::shared::Shared;
+use postrider_core::delivery::StateKind;
+use postrider_core::endpoint::{Endpoint, EndpointStatus};
+use postrider_core::error::ErrorCode;
+use postrider_core::id::EndpointId;
+use postrider_core::ports::{ClaimRequest, Claimed, ConfigChange, PruneRequest, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Deliveries taken over in one piece.
+const RESCUE: u32 = 512;
+
+/// Rows removed in one piece: a few milliseconds of the writer's time.
+const PRUNE_SLICE: u32 = 1_000;
+
+/// Pause between two slices, so that publishers get their turn.
+const PRUNE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Parked deliveries given up in one piece.
+const GIVE_UP: u32 = 512;
+
+/// Lanes that nobody used for this long are closed. Below the keep-alive time of common receivers' servers there is nothing to gain.
+const LANE_IDLE: Duration = Duration::from_secs(30);
+
+/// How often configuration changed by others (the command line, another node) is looked for.
+const CONFIGURATION: Duration = Duration::from_secs(1);
+
+/// The timer task looks at least this often.
+const HORIZON: Duration = Duration::from_secs(1);
+
+/// How long to wait when the store cannot be used.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Takes over everything that a dead engine had claimed, and learns what the store has waiting. Runs before anything is sent.
+pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    loop {
+        let rescued = shared.store.rescue(RESCUE).await?;
+        if rescued.is_empty() {
+            break;
+        }
+        for claimed in rescued {
+            adopt(shared, claimed);
+        }
+    }
+    for backlog in shared.store.backlog().await? {
+        shared.dispatcher.note_stored(backlog.endpoint, backlog.first_due);
+    }
+    Ok(())
+}
+
+/// A delivery that was being sent when its engine died goes on at once; the others wait in the store until there is room.
+fn adopt(shared: &Arc<Shared>, claimed: Claimed) {
+    let open = claimed.open_attempt.clone();
+    let job = Job::from(claimed);
+    shared.dispatcher.adopt(&job);
+    if job.stored == StateKind::Sending {
+        shared.settler.push(Entry::interrupted(job, open, true, shared.now()));
+    } else {
+        shared.settler.push_back(vec![job]);
+    }
+}
+
+/// Wakes whatever is due.
+pub(crate) async fn timers(shared: Arc<Shared>) {
+    loop {
+        let next = shared.dispatcher.tick(&shared, HORIZON);
+        let wait = next.since(shared.now());
+        tokio::select! {
+            biased;
+            () = shared.dispatcher.timer.notified() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Removes what is past its retention, at start and then regularly; gives up what was parked for too long; closes idle lanes.
+pub(crate) async fn prune(shared: Arc<Shared>) {
+    loop {
+        if let Err(error) = prune_round(&shared).await {
+            tracing::error!(%error, cause = error.cause, "retention cannot be kept for the moment");
+        }
+        tokio::time::sleep(shared.config.retention.every).await;
+    }
+}
+
+async fn prune_round(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    give_up_parked(shared).await?;
+    let now = shared.now();
+    let keep = shared.config.retention;
+    let request = PruneRequest {
+        attempts_before: now.before(keep.attempts),
+        events_before: now.before(keep.events),
+        closed_before: now.before(keep.closed),
+        limit: PRUNE_SLICE,
+    };
+    loop {
+        let pruned = shared.store.prune(request).await?;
+        if !pruned.more {
+            return Ok(());
+        }
+        tracing::debug!(?pruned, "removed a slice of what is past its retention");
+        tokio::time::sleep(PRUNE_PAUSE).await;
+    }
+}
+
+/// Deliveries whose endpoint stayed disabled for too long become dead letters.
+async fn give_up_parked(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    for endpoint in shared.dispatcher.parked() {
+        let due_by = shared.now().before(shared.config.retention.parked);
+        loop {
+            let request = ClaimRequest { endpoint, due_by, limit: GIVE_UP, max_bytes: 8 << 20 };
+            let batches = shared.store.claim(vec![request]).await?;
+            let jobs: Vec<Job> = batches.into_iter().flat_map(|b| b.deliveries).map(Job::from).collect();
+            if jobs.is_empty() {
+                break;
+            }
+            for job in jobs {
+                shared.dispatcher.adopt(&job);
+                let entry = Entry::given_up(shared, job, ErrorCode::DestinationDisabled, "its endpoint stayed disabled for too long");
+                shared.settler.push(entry);
+            }
+            shared.settler.flushed().await;
+        }
+    }
+    Ok(())
+}
+
+/// Closes lanes that nobody uses.
+pub(crate) async fn sweep(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(LANE_IDLE / 4).await;
+        shared.dispatcher.sweep(shared.now().before(LANE_IDLE));
+    }
+}
+
+/// Takes over configuration that others have changed.
+pub(crate) async fn configuration(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(CONFIGURATION).await;
+        let result = match shared.store.configuration_version().await {
+            Ok(version) if version == shared.routes.load().version => Ok(()),
+            Ok(_) => reload(&shared).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, cause = error.cause, "the configuration cannot be read for the moment");
+        }
+    }
+}
+
+pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    let _one_at_a_time = shared.editing.lock().await;
+    let configuration = shared.store.configuration().await?;
+    let old = shared.routes.load_full();
+    let new = Arc::new(Routes::new(configuration, &shared.config.keys, &shared.config.user_agent));
+    shared.routes.store(Arc::clone(&new));
+    let gone = old.endpoints().filter(|e| new.endpoint(e.id).is_none()).map(|e| e.id);
+    let changed = new.endpoints().filter(|e| old.endpoint(e.id) != Some(*e)).map(|e| e.id);
+    for endpoint in gone.chain(changed).collect::<Vec<_>>() {
+        announce(shared, endpoint);
+    }
+    Ok(())
+}
+
+/// Tells the dispatcher that an endpoint changed.
+pub(crate) fn announce(shared: &Arc<Shared>, id: EndpointId) {
+    let routes = shared.routes.load();
+    match routes.endpoint(id) {
+        Some(endpoint) => shared.dispatcher.set_limits(id, endpoint.rate_limit, endpoint.concurrency),
+        None => {
+            shared.dispatcher.set_limits(id, None, None);
+            // Its waiting deliveries end at once, whenever they were due.
+            shared.dispatcher.expedite(id);
+        }
+    }
+    shared.dispatcher.endpoint_changed(shared, id);
+}
+
+/// Disables endpoints whose receivers said that they want no more.
+pub(crate) async fn disable(shared: Arc<Shared>) {
+    loop {
+        shared.disable.notified().await;
+        let wanted = std::mem::take(&mut *shared.disabling.lock());
+        for (id, reason) in wanted {
+            while let Err(error) = disable_one(&shared, id, reason).await {
+                tracing::error!(%error, cause = error.cause, endpoint = %id, "an endpoint cannot be disabled for the moment");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+async fn disable_one(shared: &Arc<Shared>, id: EndpointId, reason: ErrorCode) -> Result<(), StoreError> {
+    crate::edit(shared, |routes| {
+        let active = routes.endpoint(id).filter(|e| e.status == EndpointStatus::Active);
+        let at = shared.now();
+        let change = active.map(|e| {
+            tracing::warn!(endpoint = %id, %reason, "an endpoint was disabled; its deliveries wait until it is enabled again");
+            ConfigChange::Endpoint(Endpoint { status: EndpointStatus::Disabled { reason, at }, updated_at: at, ..Endpoint::clone(e) })
+        });
+        Ok::<_, StoreError>((change.into_iter().collect(), ()))
+    })
+    .await
+}

@@ -1,0 +1,127 @@
+//! From an event to its deliveries: matched and with room made before it is stored, handed over after.
+
+use super::{Publish, PublishError, To};
+use crate::job::Job;
+use crate::route::Matched;
+use crate::shared::Shared;
+use postrider_core::delivery::{Delivery, Progress, StateKind};
+use postrider_core::event::Event;
+use postrider_core::id::{DeliveryId, EventId, EventSeq};
+use postrider_core::ports::{NewDelivery, NewEvent};
+use std::sync::Arc;
+
+/// What is needed to hand an event over once it is stored.
+#[derive(Debug)]
+pub(crate) struct Handover {
+    event: Event,
+    deliveries: Vec<NewDelivery>,
+    more: bool,
+}
+
+/// Matches an event and makes room for its deliveries. Either [`Handover::stored`] or [`Handover::dropped`] must follow.
+pub(crate) fn prepare(shared: &Shared, publish: Publish) -> Result<(NewEvent, Handover), PublishError> {
+    let now = shared.now();
+    let routes = shared.routes.load();
+    let mut matched = match publish.to {
+        To::Matching => routes.matching(&publish.namespace, &publish.event_type, &publish.labels),
+        To::Subscription(id) => {
+            let route = routes.route(id).cloned().ok_or(PublishError::UnknownSubscription)?;
+            Matched { routes: vec![route], skipped: Vec::new() }
+        }
+    };
+    let slice = shared.config.limits.fan_out_slice;
+    let fan_out_after = (matched.routes.len() > slice).then(|| matched.routes[slice - 1].subscription.id);
+    matched.routes.truncate(slice);
+    let expires_at = publish.ttl.map(|ttl| now.after(ttl));
+    let deliveries = matched.routes.iter().map(|route| NewDelivery {
+        id: DeliveryId::new(shared.new_id()),
+        subscription: route.subscription.id,
+        endpoint: route.endpoint.id,
+        claimed: shared.dispatcher.reserve(route.endpoint.id, publish.payload.len()),
+        expires_at,
+    });
+    // Made before its deliveries, so that ids sort in the order of events.
+    let id = EventId::new(shared.new_id());
+    let deliveries: Vec<_> = deliveries.collect();
+    let event = Event {
+        seq: EventSeq(0),
+        id,
+        namespace: publish.namespace,
+        event_type: publish.event_type,
+        payload: publish.payload,
+        labels: publish.labels,
+        metadata: publish.metadata,
+        idempotency_key: publish.idempotency_key,
+        ttl: publish.ttl,
+        created_at: now,
+    };
+    let new = NewEvent {
+        id,
+        namespace: event.namespace.clone(),
+        event_type: Arc::clone(&event.event_type),
+        payload: event.payload.clone(),
+        labels: event.labels.clone(),
+        metadata: event.metadata.clone(),
+        idempotency_key: event.idempotency_key.clone(),
+        ttl: event.ttl,
+        created_at: now,
+        deliveries: deliveries.clone(),
+        fan_out_after,
+        skipped: matched.skipped,
+    };
+    Ok((new, Handover { event, deliveries, more: fan_out_after.is_some() }))
+}
+
+impl Handover {
+    /// The event is stored: answers the deliveries to send, and notes those that only the store has.
+    pub(crate) fn stored(self, shared: &Shared, seq: EventSeq) -> Vec<Job> {
+        if self.more {
+            shared.fan_out.notify_one();
+        }
+        let event = Arc::new(Event { seq, ..self.event });
+        jobs(shared, &event, &self.deliveries)
+    }
+
+    /// The event is not stored: gives back the room.
+    pub(crate) fn dropped(self, shared: &Shared) {
+        give_back(shared, &self.event, &self.deliveries);
+    }
+
+    pub(super) fn event_id(&self) -> EventId {
+        self.event.id
+    }
+
+    pub(super) fn first_delivery(&self) -> Option<DeliveryId> {
+        self.deliveries.first().map(|d| d.id)
+    }
+}
+
+/// The claimed ones of stored deliveries; the others are noted as waiting in the store.
+pub(crate) fn jobs(shared: &Shared, event: &Arc<Event>, deliveries: &[NewDelivery]) -> Vec<Job> {
+    let due_at = event.created_at;
+    let mut jobs = Vec::with_capacity(deliveries.len());
+    for new in deliveries {
+        if !new.claimed {
+            shared.dispatcher.note_stored(new.endpoint, due_at);
+            continue;
+        }
+        let delivery = Delivery {
+            id: new.id,
+            event: event.seq,
+            namespace: event.namespace.clone(),
+            subscription: new.subscription,
+            endpoint: new.endpoint,
+            progress: Progress::new(due_at, new.expires_at),
+            created_at: event.created_at,
+            last_attempt_at: None,
+        };
+        jobs.push(Job { delivery, event: Arc::clone(event), stored: StateKind::Pending });
+    }
+    jobs
+}
+
+pub(crate) fn give_back(shared: &Shared, event: &Event, deliveries: &[NewDelivery]) {
+    for new in deliveries.iter().filter(|d| d.claimed) {
+        shared.dispatcher.let_go(new.endpoint, crate::job::cost(event.payload.len()));
+    }
+}

@@ -1,0 +1,49 @@
+//! Deliveries that only the store has come into memory when there is room and they are due.
+
+use crate::job::Job;
+use crate::shared::Shared;
+use postrider_core::ports::ClaimRequest;
+use postrider_core::time::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long to wait when the store cannot be written.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Claims for as long as the engine lives.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        let now = shared.now();
+        let wants = shared.dispatcher.wanting(now);
+        if wants.is_empty() {
+            shared.dispatcher.refill.notified().await;
+            continue;
+        }
+        let routes = shared.routes.load_full();
+        // What waits for an endpoint that is gone ends now, whenever it was due.
+        let due_by = |endpoint| {
+            if routes.endpoint(endpoint).is_some() { now } else { Timestamp::MAX }
+        };
+        let requests = wants.iter().map(|w| ClaimRequest {
+            endpoint: w.endpoint,
+            due_by: due_by(w.endpoint),
+            limit: u32::try_from(w.count).unwrap_or(u32::MAX),
+            max_bytes: w.bytes as u64,
+        });
+        match shared.store.claim(requests.collect()).await {
+            Ok(batches) => {
+                for batch in batches {
+                    let jobs = batch.deliveries.into_iter().map(Job::from).collect();
+                    shared.dispatcher.refilled(&shared, batch.endpoint, jobs, batch.next_due);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, cause = error.cause, "waiting deliveries cannot be claimed for the moment");
+                tokio::time::sleep(RETRY).await;
+                for want in wants {
+                    shared.dispatcher.refilled(&shared, want.endpoint, Vec::new(), Some(want.due));
+                }
+            }
+        }
+    }
+}

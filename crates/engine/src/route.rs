@@ -1,0 +1,263 @@
+//! Routes: the configuration as an immutable snapshot, prepared so that neither routing nor sending has to read or parse anything.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use postrider_core::endpoint::{Endpoint, EndpointStatus};
+use postrider_core::event::{Namespace, SkipReason, Skipped};
+use postrider_core::id::{EndpointId, KeyId, SubscriptionId};
+use postrider_core::key::ApiKey;
+use postrider_core::ports::{ConfigChange, Configuration, Target};
+use postrider_core::seal::KeyRing;
+use postrider_core::sign::{self, SigningKey};
+use postrider_core::subscription::{Origin, Subscription};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// One subscription with its endpoint, ready to send.
+#[derive(Debug)]
+pub struct Route {
+    /// The subscription.
+    pub subscription: Arc<Subscription>,
+    /// Its endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// Where its lanes go.
+    pub target: Arc<Target>,
+    /// The headers that every delivery carries.
+    pub(crate) headers: HeaderMap,
+    /// The signing keys; `Err` if one of the secrets cannot be opened.
+    pub(crate) keys: Result<Vec<SigningKey>, String>,
+}
+
+impl Route {
+    fn new(subscription: Arc<Subscription>, endpoint: Arc<Endpoint>, ring: &KeyRing, user_agent: &str) -> Self {
+        let mut headers = HeaderMap::with_capacity(24);
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let agent = endpoint.http.user_agent.as_deref().unwrap_or(user_agent);
+        for (name, value) in std::iter::once(("user-agent", agent)).chain(endpoint.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()))) {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                headers.insert(name, value);
+            }
+        }
+        let keys = endpoint.secrets.iter().map(|sealed| {
+            let secret = ring.open(sealed).map_err(|e| e.to_string())?;
+            let secret = std::str::from_utf8(&secret).map_err(|e| e.to_string())?;
+            SigningKey::new(secret).map_err(|e| e.to_string())
+        });
+        Route { target: Arc::new(target_of(&endpoint)), headers, keys: keys.collect(), subscription, endpoint }
+    }
+
+    /// Whether what is ingested for it must be signed.
+    pub fn is_signed(&self) -> bool {
+        !self.endpoint.secrets.is_empty()
+    }
+
+    /// Whether `header` is a right `X-Hub-Signature-256` of `body` under one of its secrets.
+    pub fn verify_hub(&self, header: &str, body: &[u8]) -> bool {
+        self.keys.as_ref().is_ok_and(|keys| keys.iter().any(|key| sign::verify_hub(key, header, body)))
+    }
+}
+
+/// The URL was checked when it was stored; one that no longer parses leads nowhere and fails as such.
+fn target_of(endpoint: &Endpoint) -> Target {
+    let uri: Uri = endpoint.url.parse().unwrap_or_default();
+    let https = uri.scheme_str() != Some("http");
+    let host = uri.host().unwrap_or_default();
+    Target {
+        https,
+        host: host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host).to_ascii_lowercase(),
+        port: uri.port_u16().unwrap_or(if https { 443 } else { 80 }),
+        path_and_query: uri.path_and_query().map_or("/", |p| p.as_str()).to_owned(),
+        timeout: endpoint.http.timeout,
+        connect_timeout: endpoint.http.connect_timeout,
+        follow_redirects: endpoint.http.follow_redirects,
+        verify_tls: endpoint.http.verify_tls,
+        response_cap: endpoint.http.response_cap,
+    }
+}
+
+/// Who gets an event.
+#[derive(Debug, Default)]
+pub(crate) struct Matched {
+    /// In ascending order of subscription id: fan-outs are resumed by it.
+    pub(crate) routes: Vec<Arc<Route>>,
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+/// The whole configuration at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    pub(crate) version: i64,
+    endpoints: BTreeMap<EndpointId, Arc<Endpoint>>,
+    routes: HashMap<SubscriptionId, Arc<Route>>,
+    subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
+    /// Subscriptions by namespace and the exact types they name.
+    exact: HashMap<Namespace, HashMap<String, Vec<SubscriptionId>>>,
+    /// Subscriptions by namespace that name a pattern, or nothing.
+    patterns: HashMap<Namespace, Vec<SubscriptionId>>,
+    keys: BTreeMap<KeyId, Arc<ApiKey>>,
+    keys_by_hash: HashMap<String, Arc<ApiKey>>,
+}
+
+impl Routes {
+    pub(crate) fn new(configuration: Configuration, ring: &KeyRing, user_agent: &str) -> Self {
+        let mut routes = Routes { version: configuration.version, ..Routes::default() };
+        let endpoints = configuration.endpoints.into_iter().map(ConfigChange::Endpoint);
+        let subscriptions = configuration.subscriptions.into_iter().map(ConfigChange::Subscription);
+        let keys = configuration.keys.into_iter().map(ConfigChange::Key);
+        for change in endpoints.chain(subscriptions).chain(keys) {
+            routes.apply(change, ring, user_agent);
+        }
+        routes
+    }
+
+    /// Takes one change over. Deleted and revoked things disappear.
+    pub(crate) fn apply(&mut self, change: ConfigChange, ring: &KeyRing, user_agent: &str) {
+        match change {
+            ConfigChange::Endpoint(endpoint) => self.put_endpoint(endpoint, ring, user_agent),
+            ConfigChange::Subscription(subscription) => self.put_subscription(subscription, ring, user_agent),
+            ConfigChange::Key(key) => self.put_key(key),
+        }
+    }
+
+    fn put_endpoint(&mut self, endpoint: Endpoint, ring: &KeyRing, user_agent: &str) {
+        let id = endpoint.id;
+        let affected: Vec<_> = self.subscriptions.values().filter(|s| s.endpoint == id).cloned().collect();
+        if endpoint.deleted_at.is_some() {
+            self.endpoints.remove(&id);
+            for subscription in affected {
+                self.routes.remove(&subscription.id);
+            }
+            return;
+        }
+        let endpoint = Arc::new(endpoint);
+        self.endpoints.insert(id, Arc::clone(&endpoint));
+        for subscription in affected {
+            let route = Route::new(Arc::clone(&subscription), Arc::clone(&endpoint), ring, user_agent);
+            self.routes.insert(subscription.id, Arc::new(route));
+        }
+    }
+
+    fn put_subscription(&mut self, subscription: Subscription, ring: &KeyRing, user_agent: &str) {
+        let id = subscription.id;
+        self.unindex(id);
+        if subscription.deleted_at.is_some() {
+            return;
+        }
+        let subscription = Arc::new(subscription);
+        let namespace = &subscription.namespace;
+        let exact: Option<Vec<&str>> = subscription.patterns.iter().map(|p| p.as_exact()).collect();
+        match exact {
+            Some(types) if !types.is_empty() => {
+                let by_type = self.exact.entry(namespace.clone()).or_default();
+                for name in types {
+                    let ids = by_type.entry(name.to_owned()).or_default();
+                    if !ids.contains(&id) {
+                        ids.push(id);
+                    }
+                }
+            }
+            _ => self.patterns.entry(namespace.clone()).or_default().push(id),
+        }
+        if let Some(endpoint) = self.endpoints.get(&subscription.endpoint) {
+            let route = Route::new(Arc::clone(&subscription), Arc::clone(endpoint), ring, user_agent);
+            self.routes.insert(id, Arc::new(route));
+        }
+        self.subscriptions.insert(id, subscription);
+    }
+
+    fn unindex(&mut self, id: SubscriptionId) {
+        self.routes.remove(&id);
+        let Some(old) = self.subscriptions.remove(&id) else {
+            return;
+        };
+        if let Some(ids) = self.patterns.get_mut(&old.namespace) {
+            ids.retain(|i| *i != id);
+        }
+        if let Some(by_type) = self.exact.get_mut(&old.namespace) {
+            for name in old.patterns.iter().filter_map(|p| p.as_exact()) {
+                if let Some(ids) = by_type.get_mut(name) {
+                    ids.retain(|i| *i != id);
+                    if ids.is_empty() {
+                        by_type.remove(name);
+                    }
+                }
+            }
+        }
+    }
+
+    fn put_key(&mut self, key: ApiKey) {
+        if let Some(old) = self.keys.remove(&key.id) {
+            self.keys_by_hash.remove(&old.hash);
+        }
+        if key.revoked_at.is_none() {
+            let key = Arc::new(key);
+            self.keys_by_hash.insert(key.hash.clone(), Arc::clone(&key));
+            self.keys.insert(key.id, key);
+        }
+    }
+
+    /// Everything that matches an event.
+    pub(crate) fn matching(&self, namespace: &Namespace, event_type: &str, labels: &BTreeMap<String, String>) -> Matched {
+        let exact = self.exact.get(namespace).and_then(|by_type| by_type.get(event_type));
+        let patterns = self.patterns.get(namespace);
+        let mut matched = Matched::default();
+        for id in exact.into_iter().flatten().chain(patterns.into_iter().flatten()) {
+            let Some(subscription) = self.subscriptions.get(id) else {
+                continue;
+            };
+            if subscription.wants(event_type, labels) {
+                match self.routes.get(id) {
+                    Some(route) if skips(route) => matched.skipped.push(Skipped { subscription: *id, reason: SkipReason::EndpointPaused }),
+                    Some(route) => matched.routes.push(Arc::clone(route)),
+                    None => matched.skipped.push(Skipped { subscription: *id, reason: SkipReason::EndpointGone }),
+                }
+            }
+        }
+        matched.routes.sort_unstable_by_key(|r| r.subscription.id);
+        matched
+    }
+
+    /// The route of a subscription, unless it or its endpoint was deleted.
+    pub fn route(&self, id: SubscriptionId) -> Option<&Arc<Route>> {
+        self.routes.get(&id)
+    }
+
+    /// A subscription, unless it was deleted.
+    pub fn subscription(&self, id: SubscriptionId) -> Option<&Arc<Subscription>> {
+        self.subscriptions.get(&id)
+    }
+
+    /// Every subscription in the order of creation.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.subscriptions.values()
+    }
+
+    /// An endpoint, unless it was deleted.
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
+        self.endpoints.get(&id)
+    }
+
+    /// Every endpoint in the order of creation.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.endpoints.values()
+    }
+
+    /// A key that was not revoked, by the hash of its secret.
+    pub fn key_by_hash(&self, hash: &str) -> Option<&Arc<ApiKey>> {
+        self.keys_by_hash.get(hash)
+    }
+
+    /// Every key that was not revoked, in the order of creation.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<ApiKey>> {
+        self.keys.values()
+    }
+
+    /// Whether there is a key at all.
+    pub fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+}
+
+/// A paused RPC webhook skips what comes meanwhile (its contract); elsewhere deliveries wait parked.
+fn skips(route: &Route) -> bool {
+    route.subscription.origin == Origin::Rpc && matches!(route.endpoint.status, EndpointStatus::Paused { .. })
+}

@@ -1,0 +1,189 @@
+//! What came of a delivery, as it is stored, and what follows from it.
+
+use crate::dispatch::InFlight;
+use crate::job::Job;
+use crate::send::Sent;
+use crate::shared::Shared;
+use postrider_core::attempt::{Attempt, AttemptError, Outcome, Phases, Verdict};
+use postrider_core::delivery::{Progress, State, StateKind, Step, transition};
+use postrider_core::error::ErrorCode;
+use postrider_core::id::{DeadLetterId, EndpointId};
+use postrider_core::ports::{NewDeadLetter, Settled, Settlement};
+use postrider_core::retry::jitter_seed;
+use postrider_core::time::Timestamp;
+
+/// What follows once an outcome is stored.
+pub(crate) enum After {
+    Nothing,
+    /// The delivery rests.
+    LetGo {
+        endpoint: EndpointId,
+        bytes: usize,
+    },
+    /// The delivery waits in the store.
+    Stored {
+        endpoint: EndpointId,
+        bytes: usize,
+        due: Timestamp,
+    },
+    /// The delivery waits in memory for its retry.
+    Wait(Box<Job>),
+}
+
+/// An outcome and what follows from it.
+pub(crate) struct Entry {
+    pub(super) settlement: Settlement,
+    pub(super) after: After,
+}
+
+impl After {
+    /// What follows if it was not stored because somebody else has the delivery now, or it is gone: here it is only forgotten.
+    pub(super) fn given(self, settled: Settled) -> After {
+        match (self, settled) {
+            (after, Settled::Stored) => after,
+            (After::Nothing, Settled::Fenced) => After::Nothing,
+            (After::LetGo { endpoint, bytes } | After::Stored { endpoint, bytes, .. }, Settled::Fenced) => After::LetGo { endpoint, bytes },
+            (After::Wait(job), Settled::Fenced) => After::LetGo { endpoint: job.delivery.endpoint, bytes: job.cost() },
+        }
+    }
+}
+
+impl Entry {
+    /// What came of a worker's turn.
+    pub(crate) fn sent(shared: &Shared, job: Job, sent: Sent) -> Self {
+        match sent {
+            Sent::Attempted { attempt, verdict, .. } => attempted(shared, job, attempt, &verdict),
+            Sent::Expired => ended(shared, job, Step::Expire, "its time to live ran out before it could be delivered"),
+            Sent::Cancelled(code) => ended(shared, job, Step::Cancel(code), ""),
+            Sent::Parked => Entry::back(job),
+        }
+    }
+
+    /// A delivery goes back to the store as it is.
+    pub(crate) fn back(job: Job) -> Self {
+        let progress = job.delivery.progress;
+        let after =
+            After::Stored { endpoint: job.delivery.endpoint, bytes: job.cost(), due: progress.state.due_at().unwrap_or(Timestamp::MIN) };
+        Entry { settlement: settlement(&job, progress, None), after }
+    }
+
+    /// A delivery that waited too long for its endpoint.
+    pub(crate) fn given_up(shared: &Shared, job: Job, code: ErrorCode, message: &str) -> Self {
+        ended(shared, job, Step::GiveUp(code), message)
+    }
+
+    /// An attempt that nobody saw the end of: the delivery goes on at once, by way of the store.
+    pub(crate) fn interrupted(job: Job, attempt: Option<Attempt>, recorded: bool, at: Timestamp) -> Self {
+        let attempt = attempt.map(|attempt| Attempt {
+            outcome: Some(Outcome {
+                finished_at: at,
+                http_status: None,
+                error: Some(AttemptError { code: ErrorCode::Interrupted, message: "the server ended during this attempt".to_owned() }),
+                phases: Phases::default(),
+                response_body: bytes::Bytes::new(),
+                response_truncated: false,
+            }),
+            ..attempt
+        });
+        let started = transition(job.delivery.progress, Step::Start).unwrap_or(job.delivery.progress);
+        let progress = transition(started, Step::Interrupt { at }).unwrap_or(started);
+        let mut settlement = settlement(&job, progress, attempt);
+        settlement.attempt_recorded = recorded;
+        if recorded {
+            settlement.from = StateKind::Sending;
+        }
+        Entry { settlement, after: After::Stored { endpoint: job.delivery.endpoint, bytes: job.cost(), due: at } }
+    }
+
+    /// An exchange takes its time: people shall see that it is under way, and a crash shall leave its trace.
+    pub(super) fn started(shared: &Shared, flight: &InFlight) -> Option<Self> {
+        let delivery = &flight.job.delivery;
+        let routes = shared.routes.load();
+        let route = routes.route(delivery.subscription)?;
+        let progress = transition(delivery.progress, Step::Start).ok()?;
+        let mut settlement = settlement(&flight.job, progress, Some(flight.attempt(&route.endpoint.url)));
+        settlement.keep_claim = true;
+        Some(Entry { settlement, after: After::Nothing })
+    }
+
+    /// Told under the dispatcher's lock whether the attempt was recorded as under way.
+    pub(crate) fn landed(&mut self, recorded: bool) {
+        if recorded {
+            self.settlement.from = StateKind::Sending;
+            self.settlement.attempt_recorded = true;
+        }
+    }
+}
+
+fn settlement(job: &Job, progress: Progress, attempt: Option<Attempt>) -> Settlement {
+    Settlement {
+        delivery: job.delivery.id,
+        subscription: job.delivery.subscription,
+        from: job.stored,
+        progress,
+        attempt,
+        attempt_recorded: false,
+        keep_claim: false,
+        dead_letter: None,
+    }
+}
+
+fn attempted(shared: &Shared, mut job: Job, attempt: Attempt, verdict: &Verdict) -> Entry {
+    let at = attempt.outcome.as_ref().map_or(attempt.started_at, |o| o.finished_at);
+    let routes = shared.routes.load();
+    let before = job.delivery.progress;
+    let progress = transition(before, Step::Start).and_then(|started| {
+        let route = routes.route(job.delivery.subscription);
+        let seed = jitter_seed(shared.config.seed, job.delivery.id, started.attempts);
+        match route {
+            Some(route) => transition(started, Step::Finish { at, verdict, policy: &route.subscription.retry, seed }),
+            // Deleted meanwhile: a success still counts, anything else is tried once more at once, which cancels it.
+            None if *verdict == Verdict::Success => Ok(Progress { state: State::Succeeded, ..started }),
+            None => transition(started, Step::Interrupt { at }),
+        }
+    });
+    if let Verdict::Permanent { code, disable: true } = *verdict {
+        shared.disable(job.delivery.endpoint, code);
+    }
+    // A job is only ever sent from a waiting state, so both steps apply; if one did not, the delivery would go back as it was.
+    let Ok(progress) = progress else {
+        return Entry::back(job);
+    };
+    let mut settlement = settlement(&job, progress, None);
+    settlement.dead_letter = dead_letter(shared, &progress, attempt.outcome.as_ref().and_then(|o| o.error.as_ref()), at);
+    job.delivery.last_attempt_at = Some(attempt.started_at);
+    settlement.attempt = Some(attempt);
+    let (endpoint, bytes) = (job.delivery.endpoint, job.cost());
+    let after = match progress.state.due_at() {
+        None => After::LetGo { endpoint, bytes },
+        Some(due) if shared.dispatcher.keeps(endpoint, due, at) => {
+            settlement.keep_claim = true;
+            job.delivery.progress = progress;
+            job.stored = progress.state.kind();
+            After::Wait(Box::new(job))
+        }
+        Some(due) => After::Stored { endpoint, bytes, due },
+    };
+    Entry { settlement, after }
+}
+
+fn ended(shared: &Shared, job: Job, step: Step<'_>, message: &str) -> Entry {
+    let Ok(progress) = transition(job.delivery.progress, step) else {
+        return Entry::back(job);
+    };
+    let mut settlement = settlement(&job, progress, None);
+    let error = progress.state.reason().map(|code| AttemptError { code, message: message.to_owned() });
+    settlement.dead_letter = dead_letter(shared, &progress, error.as_ref(), shared.now());
+    Entry { settlement, after: After::LetGo { endpoint: job.delivery.endpoint, bytes: job.cost() } }
+}
+
+/// A delivery that ends without success leaves a dead letter; a cancelled one does not, for somebody wanted it so.
+fn dead_letter(shared: &Shared, progress: &Progress, error: Option<&AttemptError>, at: Timestamp) -> Option<NewDeadLetter> {
+    let code = match progress.state {
+        State::Failed(code) => code,
+        State::Expired => ErrorCode::Expired,
+        _ => return None,
+    };
+    let message = error.map_or_else(|| code.as_str().to_owned(), |e| e.message.clone());
+    Some(NewDeadLetter { id: DeadLetterId::new(shared.new_id()), code, message, at })
+}

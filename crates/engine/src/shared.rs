@@ -1,0 +1,101 @@
+//! What all tasks of one engine share.
+
+use crate::config::EngineConfig;
+use crate::dispatch::Dispatcher;
+use crate::publish::Publisher;
+use crate::route::Routes;
+use crate::settle::Settler;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use postrider_core::error::ErrorCode;
+use postrider_core::id::{AttemptId, EndpointId, IdGen};
+use postrider_core::ports::{Clock, Store, Transport};
+use postrider_core::time::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+pub(crate) struct Shared {
+    pub(crate) config: EngineConfig,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) routes: ArcSwap<Routes>,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) settler: Settler,
+    pub(crate) publisher: Publisher,
+    /// One change of the configuration at a time.
+    pub(crate) editing: tokio::sync::Mutex<()>,
+    /// A scheduled webhook may be due earlier than thought.
+    pub(crate) scheduled: Notify,
+    /// An event has a fan-out to go on with.
+    pub(crate) fan_out: Notify,
+    /// Endpoints to be disabled, and why.
+    pub(crate) disabling: Mutex<BTreeMap<EndpointId, ErrorCode>>,
+    pub(crate) disable: Notify,
+    stopping: AtomicBool,
+    ids: Mutex<IdGen>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: EngineConfig,
+        store: Arc<dyn Store>,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+        routes: Routes,
+    ) -> Self {
+        Shared {
+            dispatcher: Dispatcher::new(config.limits),
+            settler: Settler::new(config.limits.unsettled),
+            publisher: Publisher::new(config.limits),
+            routes: ArcSwap::from_pointee(routes),
+            editing: tokio::sync::Mutex::new(()),
+            scheduled: Notify::new(),
+            fan_out: Notify::new(),
+            disabling: Mutex::default(),
+            disable: Notify::new(),
+            stopping: AtomicBool::new(false),
+            ids: Mutex::new(IdGen::new(config.seed)),
+            config,
+            store,
+            transport,
+            clock,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn new_id(&self) -> Uuid {
+        let now = self.now();
+        self.ids.lock().next(now)
+    }
+
+    pub(crate) fn attempt_id(&self) -> AttemptId {
+        AttemptId::new(self.new_id())
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.dispatcher.stop();
+    }
+
+    /// An endpoint is paused or disabled: what is in memory for it goes back to the store.
+    pub(crate) fn park(&self, endpoint: EndpointId) {
+        self.settler.push_back(self.dispatcher.park(endpoint));
+    }
+
+    /// Has an endpoint disabled, soon.
+    pub(crate) fn disable(&self, endpoint: EndpointId, reason: ErrorCode) {
+        self.disabling.lock().entry(endpoint).or_insert(reason);
+        self.disable.notify_one();
+    }
+}

@@ -1,0 +1,184 @@
+//! Who may do what: API keys, and the development mode that opens one namespace without a key.
+
+use crate::random;
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use postrider_core::event::Namespace;
+use postrider_core::hex;
+use postrider_core::id::KeyId;
+use postrider_core::key::{ApiKey, Scope, Scopes};
+use postrider_core::time::Timestamp;
+use postrider_engine::Routes;
+use subtle::ConstantTimeEq;
+
+/// What every generated key begins with, so that people and secret scanners recognise it.
+pub const KEY_PREFIX: &str = "pr_";
+
+/// How many characters of a key are kept to recognise it by; never more than a quarter of it.
+const SHOWN_CHARACTERS: usize = 11;
+
+/// The name of keys that the development mode makes.
+pub const DEV_KEY_NAME: &str = "dev";
+
+/// The name of the key that `POSTRIDER_BOOTSTRAP_KEY` installs.
+pub const BOOTSTRAP_KEY_NAME: &str = "bootstrap";
+
+/// What a caller may do, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The one namespace that it sees; without one it sees all of them (master view).
+    pub namespace: Option<Namespace>,
+    /// What it may do there.
+    pub scopes: Scopes,
+}
+
+impl Access {
+    /// Whether things of this namespace exist for the caller.
+    pub fn sees(&self, namespace: &Namespace) -> bool {
+        self.namespace.as_ref().is_none_or(|own| own == namespace)
+    }
+
+    /// Whether the caller has a scope.
+    pub fn allow(&self, scope: Scope) -> Result<(), Denied> {
+        if self.scopes.include(scope) { Ok(()) } else { Err(Denied::Scope(scope)) }
+    }
+}
+
+/// Why a caller may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// It showed no key where one is needed.
+    Missing,
+    /// The key it showed is unknown or revoked.
+    Invalid,
+    /// Its key lacks this scope.
+    Scope(Scope),
+}
+
+/// Decides who a caller is.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// What callers without a key may do; `None` outside of the development mode.
+    open: Option<Access>,
+}
+
+impl Auth {
+    /// With `dev`, callers without a key may read and write in namespace `default`.
+    pub fn new(dev: bool) -> Self {
+        let scopes = Scopes { read: true, write: true, admin: false };
+        Auth { open: dev.then(|| Access { namespace: Some(Namespace::default_namespace()), scopes }) }
+    }
+
+    /// The caller by the key that it shows; `None` if it shows none. A wrong key is an error even where none is needed.
+    pub fn caller(&self, headers: &HeaderMap, routes: &Routes) -> Result<Option<Access>, Denied> {
+        let Some(shown) = shown_key(headers) else { return Ok(None) };
+        let hash = hash(shown.ok_or(Denied::Invalid)?);
+        let key = routes.key_by_hash(&hash).ok_or(Denied::Invalid)?;
+        // The look-up compares hashes, which tell nothing about keys; this comparison takes the same time all the same.
+        if !bool::from(key.hash.as_bytes().ct_eq(hash.as_bytes())) || key.revoked_at.is_some() {
+            return Err(Denied::Invalid);
+        }
+        Ok(Some(Access { namespace: key.namespace.clone(), scopes: key.scopes }))
+    }
+
+    /// The caller, with a scope that it needs: by its key, or open to everybody in development mode.
+    pub fn require(&self, headers: &HeaderMap, routes: &Routes, scope: Scope) -> Result<Access, Denied> {
+        let access = self.caller(headers, routes)?.or_else(|| self.open.clone()).ok_or(Denied::Missing)?;
+        access.allow(scope)?;
+        Ok(access)
+    }
+
+    /// What callers without a key may do.
+    pub fn open(&self) -> Option<&Access> {
+        self.open.as_ref()
+    }
+}
+
+/// The key of a request: `Authorization: Bearer KEY` or `X-API-Key: KEY`. `Some(None)` if what is there can be no key.
+fn shown_key(headers: &HeaderMap) -> Option<Option<&[u8]>> {
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let value = value.as_bytes();
+        let is_bearer = value.len() > 7 && value[..7].eq_ignore_ascii_case(b"bearer ");
+        return Some(is_bearer.then(|| value[7..].trim_ascii()));
+    }
+    headers.get("x-api-key").map(|value| Some(value.as_bytes()))
+}
+
+/// What is stored of a key: SHA-256 in hexadecimal. Keys are random, so a slow hash would protect nothing more.
+pub fn hash(secret: impl AsRef<[u8]>) -> String {
+    hex::encode(digest::digest(&digest::SHA256, secret.as_ref()).as_ref())
+}
+
+/// A new key with 256 random bits: `pr_` and 43 characters.
+pub fn new_secret() -> String {
+    format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random::bytes::<32>()))
+}
+
+/// What is stored of a key.
+pub fn new_key(id: KeyId, secret: &str, name: &str, namespace: Option<Namespace>, scopes: Scopes, now: Timestamp) -> ApiKey {
+    let shown = SHOWN_CHARACTERS.min(secret.chars().count() / 4);
+    ApiKey {
+        id,
+        name: name.to_owned(),
+        prefix: secret.chars().take(shown).collect(),
+        hash: hash(secret),
+        namespace,
+        scopes,
+        created_at: now,
+        revoked_at: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn keys_are_long_and_differ() {
+        let (a, b) = (new_secret(), new_secret());
+        assert_eq!(a.len(), 46);
+        assert!(a.starts_with("pr_") && a != b);
+    }
+
+    #[test]
+    fn little_of_a_key_is_kept() {
+        let at = Timestamp::from_secs(0);
+        let id = KeyId::new(uuid::Uuid::nil());
+        let key = new_key(id, &new_secret(), "n", None, Scopes::default(), at);
+        assert_eq!(key.prefix.len(), 11);
+        assert_eq!(new_key(id, "0123456789abcdef", "n", None, Scopes::default(), at).prefix, "0123");
+        assert!(!format!("{key:?}").contains("0123456789abcdef"));
+    }
+
+    #[test]
+    fn keys_are_found_in_both_headers() {
+        let shown = |name: &'static str, value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static(value));
+            shown_key(&headers).map(|k| k.map(<[u8]>::to_vec))
+        };
+        let key = |text: &str| Some(Some(text.as_bytes().to_vec()));
+        assert_eq!(shown("authorization", "Bearer abc"), key("abc"));
+        assert_eq!(shown("authorization", "bearer  abc"), key("abc"));
+        assert_eq!(shown("authorization", "Basic YTpi"), Some(None));
+        assert_eq!(shown("x-api-key", "abc"), key("abc"));
+        assert_eq!(shown_key(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_wrong_key_is_refused_even_where_none_is_needed() {
+        let auth = Auth::new(true);
+        let mut headers = HeaderMap::new();
+        let routes = Routes::default();
+        let open = auth.require(&headers, &routes, Scope::Write).expect("open");
+        assert_eq!(open.namespace, Some(Namespace::default_namespace()));
+        assert_eq!(auth.require(&headers, &routes, Scope::Admin), Err(Denied::Scope(Scope::Admin)));
+        headers.insert("x-api-key", HeaderValue::from_static("wrong"));
+        assert_eq!(auth.require(&headers, &routes, Scope::Read), Err(Denied::Invalid));
+        assert_eq!(Auth::new(false).require(&HeaderMap::new(), &routes, Scope::Read), Err(Denied::Missing));
+    }
+}

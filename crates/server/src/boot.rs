@@ -1,0 +1,155 @@
+//! From a configuration to a running server, and back down in good order.
+
+mod keys;
+mod secrets;
+
+use crate::auth::Auth;
+use crate::clock::SystemClock;
+use crate::config::{BOOTSTRAP_KEY, Config, SECRETS_KEY};
+use crate::http::{self, App, Limits, Server};
+use crate::random;
+use postrider_core::guard::Guard;
+use postrider_core::id::IdGen;
+use postrider_core::ports::{Clock, ConfigChange, Store};
+use postrider_core::time::Timestamp;
+use postrider_engine::{Engine, EngineConfig, Retention};
+use postrider_outbound::{Outbound, OutboundConfig};
+use postrider_store::{SqliteOptions, SqliteStore};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// The `User-Agent` of deliveries.
+const USER_AGENT: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The development key, to be shown once.
+    pub dev_key: Option<String>,
+    config: Config,
+    server: Server,
+    listener: TcpListener,
+    engine: Engine,
+    store: Arc<SqliteStore>,
+}
+
+/// Opens the store, binds the address and starts the engine. The error says what is wrong and how to mend it.
+pub async fn start(config: Config) -> Result<Running, String> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = SqliteStore::open(SqliteOptions::new(&config.data_dir)).map_err(|e| e.to_string())?;
+    let store = Arc::new(store);
+    let stored = store.configuration().await.map_err(|e| with_cause(&e))?;
+    let ring = secrets::key_ring(variable(SECRETS_KEY)?.as_deref(), &config.data_dir, &stored)?;
+    let mut ids = IdGen::new(random::seed());
+    let now = clock.now();
+    let keys = keys::at_start(&stored, variable(BOOTSTRAP_KEY)?.as_deref(), config.dev, now, || ids.next(now))?;
+    if !keys.any && !config.listen.ip().is_loopback() {
+        return Err(format!(
+            "there is no API key yet, so whoever reaches {} could do everything: make one with postrider keys create --data-dir {}, or listen on 127.0.0.1",
+            config.listen,
+            config.data_dir.display()
+        ));
+    }
+    // Before the engine delivers anything: a second server that is started by mistake must not get that far.
+    let listener = TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
+    let address = listener.local_addr().map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
+    let guard = Arc::new(Guard::new(config.allowed_networks(), config.allow_http));
+    let outbound = Outbound::new(OutboundConfig::new(Arc::clone(&guard), Arc::clone(&clock))).map_err(|e| e.to_string())?;
+    let engine_config = EngineConfig {
+        seed: random::seed(),
+        keys: Arc::new(ring),
+        limits: Default::default(),
+        retention: Retention { attempts: config.retain_logs.0, events: config.retain_events.0, ..Retention::default() },
+        user_agent: String::from(USER_AGENT),
+    };
+    let as_store: Arc<dyn Store> = Arc::clone(&store) as _;
+    let engine = Engine::start(engine_config, as_store, Arc::new(outbound), clock).await.map_err(|e| with_cause(&e))?;
+    store_keys(&engine, keys.changes).await?;
+    let server = server(&config, &engine, guard);
+    Ok(Running { address, dev_key: keys.dev, config, server, listener, engine, store })
+}
+
+fn server(config: &Config, engine: &Engine, guard: Arc<Guard>) -> Server {
+    let app = Arc::new(App {
+        engine: engine.clone(),
+        guard,
+        auth: Auth::new(config.dev),
+        tasks_policy: config.tasks_policy(),
+        max_body: usize::try_from(config.max_body.0).unwrap_or(usize::MAX),
+        body_pause: config.header_timeout.0,
+    });
+    let limits = Limits { connections: config.max_connections, head: config.header_timeout.0, idle: config.idle_timeout.0 };
+    Server::new(Arc::clone(&app), http::router(app), limits)
+}
+
+async fn store_keys(engine: &Engine, changes: Vec<ConfigChange>) -> Result<(), String> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((changes, ()))).await.map_err(|e| with_cause(&e))
+}
+
+fn with_cause(error: &postrider_core::ports::StoreError) -> String {
+    format!("{error} ({})", error.cause)
+}
+
+fn variable(name: &str) -> Result<Option<String>, String> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} is not text")),
+    }
+}
+
+impl Running {
+    /// The engine, for those who start a server inside of their own process.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The time of day as the server reads it.
+    pub fn now(&self) -> Timestamp {
+        self.engine.now()
+    }
+
+    /// Serves until `stop` turns true. Then it accepts nothing more, answers what it was asked, finishes deliveries that are being
+    /// sent or gives them back to the store, and closes the store: all of it within the configured time.
+    pub async fn serve(self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
+        if let Some(path) = &self.config.port_file {
+            write_port_file(path, self.address).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+        }
+        let within = self.config.shutdown_timeout.0;
+        // Half of the time is for clients: one that is slow to send its request must not cost deliveries theirs.
+        let serving = tokio::spawn(self.server.run(self.listener, stop.clone(), within / 2));
+        // The sender lives as long as the process; if it does not, stopping is what is left.
+        let _ = stop.wait_for(|stop| *stop).await;
+        let begun = Instant::now();
+        tracing::info!("stopping");
+        let answered = serving.await.unwrap_or(false);
+        if !answered {
+            tracing::warn!("some requests were not complete when the time was up");
+        }
+        let report = self.engine.shutdown(within.saturating_sub(begun.elapsed())).await;
+        tracing::info!(cut_off = report.cut_off, given_back = report.given_back, "deliveries under way at the stop");
+        let store = self.store;
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        closed.map_err(|e| format!("closing the store failed: {e}"))
+    }
+}
+
+/// In one piece: who waits for the file never reads half of an address.
+fn write_port_file(path: &Path, address: SocketAddr) -> std::io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    let partial = path.with_file_name(name);
+    let mut file = std::fs::File::create(&partial)?;
+    writeln!(file, "{address}")?;
+    std::fs::rename(&partial, path)
+}

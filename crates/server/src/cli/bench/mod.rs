@@ -1,0 +1,67 @@
+//! `postrider bench`: an open-loop load through a server to receivers of its own, with books of every delivery.
+//!
+//! | module | is |
+//! |---|---|
+//! | `args` | the flags, and how events and endpoints belong together |
+//! | `payload` | what the events say |
+//! | `ledger` | when each was sent, accepted and delivered |
+//! | `pace`, `sender` | the generator |
+//! | `sink` | the receiver, on a thread of its own |
+//! | `own`, `setup` | the server under load and its subscriptions |
+//! | `run` | the phases |
+//! | `measure`, `report`, `progress` | what is found out and shown |
+
+mod args;
+mod ledger;
+mod measure;
+mod own;
+mod pace;
+mod payload;
+mod progress;
+mod report;
+mod run;
+mod sender;
+mod setup;
+mod sink;
+
+#[cfg(test)]
+mod tests;
+
+pub use args::Args;
+
+use super::listen::interruption;
+use super::{CommandError, Outcome};
+use report::Report;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Runs the benchmark; ends with failure if anything was lost, doubled or wrong.
+pub fn run(args: Args) -> Outcome {
+    allow_open_files();
+    // One thread for the generator and one for the receiver: measured to be faster than a shared pool of two.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CommandError::new("cannot start a runtime", error))?;
+    let report = runtime.block_on(async {
+        let interrupted = interruption().map_err(|error| CommandError::new("cannot watch for signals", error))?;
+        tokio::select! {
+            report = run::run(&args) => report,
+            () = interrupted => Err(CommandError(String::from("interrupted"))),
+        }
+    })?;
+    print(&report, args.json).map_err(|error| CommandError::new("cannot write to stdout", error))?;
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(report: &Report, json: bool) -> io::Result<()> {
+    let text = if json { serde_json::to_string(report).map_err(io::Error::other)? } else { report.to_string() };
+    writeln!(io::stdout(), "{text}")
+}
+
+/// Lets this process and its server open as many files as the system allows them.
+fn allow_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is refused, the usual limit has to do.
+    let _ = setrlimit(Resource::Nofile, limit);
+}

@@ -1,0 +1,158 @@
+//! `postrider keys`: works beside a running server, which takes a change over within about a second, and before the first start.
+
+use super::{CommandError, Outcome};
+use crate::clock::SystemClock;
+use crate::{auth, random};
+use clap::Subcommand;
+use postrider_core::event::Namespace;
+use postrider_core::id::{IdGen, KeyId};
+use postrider_core::key::{ApiKey, Scopes};
+use postrider_core::ports::{Clock, ConfigChange};
+use postrider_store::SqliteAdmin;
+use serde::Serialize;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Longest name of a key, in bytes.
+const MAX_NAME_BYTES: usize = 100;
+
+/// Flags of `postrider keys`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The server's data directory.
+    #[arg(long, global = true, env = "POSTRIDER_DATA_DIR", value_name = "DIR", default_value = "./postrider-data")]
+    data_dir: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a key and print it, once, on stdout.
+    Create {
+        /// The namespace it works in; without one it is a master key, which sees all of them.
+        #[arg(long, value_name = "NAME")]
+        namespace: Option<String>,
+        /// What it may do, of read, write and admin.
+        #[arg(long, value_name = "SCOPES", default_value = "read,write")]
+        scopes: String,
+        /// What to call it.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        name: String,
+    },
+    /// List the keys, revoked ones too. A key itself is never shown again.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a key.
+    Revoke {
+        /// Its id, or its first characters as the list shows them.
+        #[arg(value_name = "ID|PREFIX")]
+        key: String,
+    },
+}
+
+/// Runs `postrider keys`.
+pub fn run(args: Args) -> Outcome {
+    let door = SqliteAdmin::open(&args.data_dir).map_err(|e| CommandError(e.to_string()))?;
+    match args.command {
+        Command::Create { namespace, scopes, name } => create(&door, namespace.as_deref(), &scopes, &name),
+        Command::List { json } => list(&door, json),
+        Command::Revoke { key } => revoke(&door, &key),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn create(door: &SqliteAdmin, namespace: Option<&str>, scopes: &str, name: &str) -> Result<(), CommandError> {
+    let namespace = namespace.map(Namespace::new).transpose().map_err(|e| CommandError(e.to_string()))?;
+    let scopes = Scopes::parse(scopes).map_err(|word| CommandError(format!("{word:?} is no scope: choose of read, write and admin")))?;
+    if scopes == Scopes::default() {
+        return Err(CommandError(String::from("a key without a scope may do nothing: choose of read, write and admin")));
+    }
+    let reserved = [auth::DEV_KEY_NAME, auth::BOOTSTRAP_KEY_NAME];
+    if name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) || reserved.contains(&name) {
+        return Err(CommandError(format!("a key's name is at most {MAX_NAME_BYTES} bytes without control characters, and neither {} nor {}", reserved[0], reserved[1])));
+    }
+    let now = SystemClock.now();
+    let secret = auth::new_secret();
+    let id = KeyId::new(IdGen::new(random::seed()).next(now));
+    let key = auth::new_key(id, &secret, name, namespace, scopes, now);
+    let what = describe(&key);
+    door.configure(vec![ConfigChange::Key(key)]).map_err(|e| CommandError(e.to_string()))?;
+    say(&format!("made a key for {what}; id {id}; it is not shown again:"));
+    print(&format!("{secret}\n"))
+}
+
+fn describe(key: &ApiKey) -> String {
+    let place = key.namespace.as_ref().map_or_else(|| String::from("all namespaces (master view)"), |n| format!("namespace {n}"));
+    format!("{place} with {}", key.scopes.names().join(","))
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    id: KeyId,
+    prefix: &'a str,
+    name: &'a str,
+    namespace: Option<&'a Namespace>,
+    scopes: Vec<&'static str>,
+    created_at: String,
+    revoked_at: Option<String>,
+}
+
+fn list(door: &SqliteAdmin, json: bool) -> Result<(), CommandError> {
+    let mut keys = door.configuration().map_err(|e| CommandError(e.to_string()))?.keys;
+    keys.sort_by_key(|k| k.id);
+    if json {
+        let listed = keys.iter().map(|k| Listed {
+            id: k.id,
+            prefix: &k.prefix,
+            name: &k.name,
+            namespace: k.namespace.as_ref(),
+            scopes: k.scopes.names(),
+            created_at: k.created_at.rfc3339(0),
+            revoked_at: k.revoked_at.map(|at| at.rfc3339(0)),
+        });
+        let text = serde_json::to_string_pretty(&listed.collect::<Vec<_>>()).map_err(|e| CommandError::new("cannot write JSON", e))?;
+        return print(&format!("{text}\n"));
+    }
+    let mut text = format!("{:<36}  {:<11}  {:<16}  {:<16}  {:<20}  {:<7}  NAME\n", "ID", "PREFIX", "NAMESPACE", "SCOPES", "CREATED", "STATE");
+    for key in &keys {
+        let namespace = key.namespace.as_ref().map_or("(all)", Namespace::as_str);
+        let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
+        let (scopes, created) = (key.scopes.names().join(","), key.created_at.rfc3339(0));
+        text.push_str(&format!("{:<36}  {:<11}  {namespace:<16}  {scopes:<16}  {created:<20}  {state:<7}  {}\n", key.id.to_string(), key.prefix, key.name));
+    }
+    print(&text)
+}
+
+fn revoke(door: &SqliteAdmin, wanted: &str) -> Result<(), CommandError> {
+    let keys = door.configuration().map_err(|e| CommandError(e.to_string()))?.keys;
+    let found: Vec<ApiKey> = match KeyId::parse(wanted) {
+        Some(id) => keys.into_iter().filter(|k| k.id == id).collect(),
+        // A whole key is recognised too, and the prefix of an unrevoked one only.
+        None => keys.into_iter().filter(|k| !wanted.is_empty() && (k.hash == auth::hash(wanted) || k.prefix == wanted)).collect(),
+    };
+    let mut live = found.iter().filter(|k| k.revoked_at.is_none());
+    let key = match (live.next(), live.next()) {
+        (Some(key), None) => key,
+        (Some(_), Some(_)) => return Err(CommandError(format!("several keys begin with {wanted:?}: use the id, which postrider keys list shows"))),
+        (None, _) if found.is_empty() => return Err(CommandError(format!("there is no key {wanted:?}: postrider keys list shows them"))),
+        (None, _) => return Err(CommandError(format!("the key {wanted:?} was revoked already"))),
+    };
+    let revoked = ApiKey { revoked_at: Some(SystemClock.now()), ..key.clone() };
+    door.configure(vec![ConfigChange::Key(revoked)]).map_err(|e| CommandError(e.to_string()))?;
+    say(&format!("revoked key {} for {}", key.id, describe(key)));
+    Ok(())
+}
+
+fn print(text: &str) -> Result<(), CommandError> {
+    io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).map_err(|e| CommandError::new("cannot print", e))
+}
+
+fn say(text: &str) {
+    // Talk: whoever closed stderr does not want it.
+    let _ = writeln!(io::stderr(), "{text}");
+}

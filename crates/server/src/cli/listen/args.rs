@@ -1,0 +1,185 @@
+//! The flags of `postrider listen` and what they mean.
+
+use crate::cli::CommandError;
+use crate::config::value::Span;
+use crate::receiver::{Behaviour, Fault, Faults, Verifier};
+use http::StatusCode;
+use std::net::SocketAddr;
+
+/// The flags of `postrider listen`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9000")]
+    pub listen: SocketAddr,
+    /// Serve this path only and answer 404 elsewhere [default: every path].
+    #[arg(long, value_name = "PATH", value_parser = path)]
+    pub path: Option<String>,
+    /// Check signatures with this secret; may be given several times, one has to fit.
+    #[arg(long = "secret", value_name = "SECRET")]
+    pub secrets: Vec<String>,
+    /// Check Ed25519 signatures (v1a) with this public key of 64 hexadecimal digits.
+    #[arg(long, value_name = "HEX", value_parser = public_key)]
+    pub ed25519_public_key: Option<[u8; 32]>,
+    /// The status to answer with.
+    #[arg(long, value_name = "STATUS", default_value = "200", value_parser = status)]
+    pub answer: StatusCode,
+    /// The body to answer with.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub body: String,
+    /// Send Retry-After with every answer that is not a 2xx.
+    #[arg(long, value_name = "SECONDS")]
+    pub retry_after: Option<u32>,
+    /// Wait so long before each answer.
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    pub delay: Span,
+    /// Fail the first N requests.
+    #[arg(long, value_name = "N", group = "faults")]
+    pub fail_first: Option<u64>,
+    /// Fail each N-th request.
+    #[arg(long, value_name = "N", group = "faults", value_parser = clap::value_parser!(u64).range(1..))]
+    pub fail_every: Option<u64>,
+    /// Fail this share of the requests, 0 to 1.
+    #[arg(long, value_name = "SHARE", group = "faults", value_parser = share)]
+    pub fail_rate: Option<f64>,
+    /// Where the random sequence of --fail-rate starts; the same seed fails the same requests.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// The status of a failed request.
+    #[arg(long, value_name = "STATUS", default_value = "500", value_parser = status)]
+    pub fail_status: StatusCode,
+    /// Never answer: every request, or only those that a --fail flag names.
+    #[arg(long, conflicts_with = "reset")]
+    pub stall: bool,
+    /// Reset the connection after reading the request: every request, or only those that a --fail flag names.
+    #[arg(long)]
+    pub reset: bool,
+    /// Exit after N requests.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Print one JSON object per request.
+    #[arg(long)]
+    pub json: bool,
+    /// Print whole bodies; otherwise those over 2 KiB are cut (JSON output never cuts).
+    #[arg(long)]
+    pub full: bool,
+    /// Say nothing on stderr: neither the address nor the summary.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+impl Args {
+    /// What to answer.
+    pub fn behaviour(&self) -> Behaviour {
+        let fault = match (self.stall, self.reset) {
+            (true, _) => Fault::Stall,
+            (false, true) => Fault::Reset,
+            (false, false) => Fault::Status(self.fail_status),
+        };
+        let named = self.fail_first.map(Faults::First).or(self.fail_every.map(Faults::Every)).or(self.fail_rate.map(Faults::Rate));
+        let otherwise = if self.stall || self.reset { Faults::Always } else { Faults::Never };
+        Behaviour {
+            answer: self.answer,
+            body: self.body.clone().into(),
+            retry_after: self.retry_after,
+            delay: self.delay.0,
+            faults: named.unwrap_or(otherwise),
+            fault,
+            seed: self.seed,
+        }
+    }
+
+    /// What to check signatures with.
+    pub fn verifier(&self) -> Result<Verifier, CommandError> {
+        Verifier::new(&self.secrets, self.ed25519_public_key).map_err(|error| CommandError::new("--secret", error))
+    }
+}
+
+fn path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && !text.contains(['?', '#']) {
+        Ok(text.to_string())
+    } else {
+        Err(String::from("a path begins with / and has no query"))
+    }
+}
+
+fn public_key(text: &str) -> Result<[u8; 32], String> {
+    let bytes = postrider_core::hex::decode(text).and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| String::from("a public key is 64 hexadecimal digits"))
+}
+
+fn status(text: &str) -> Result<StatusCode, String> {
+    let code = text.parse().ok().filter(|code| (200..=599).contains(code));
+    code.and_then(|code: u16| StatusCode::from_u16(code).ok()).ok_or_else(|| String::from("a status is a number from 200 to 599"))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| String::from("a share is a number from 0 to 1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::time::Duration;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Line::try_parse_from(std::iter::once("listen").chain(line.split_whitespace())).map(|line| line.args)
+    }
+
+    fn behaviour(line: &str) -> Behaviour {
+        parse(line).expect("flags that are accepted").behaviour()
+    }
+
+    #[test]
+    fn without_flags_every_request_is_answered_200() {
+        let args = parse("").expect("no flags");
+        assert_eq!(args.listen.to_string(), "127.0.0.1:9000");
+        let plain = args.behaviour();
+        assert_eq!((plain.answer, plain.faults, plain.delay), (StatusCode::OK, Faults::Never, Duration::ZERO));
+    }
+
+    #[test]
+    fn failing_flags_name_the_requests_and_the_fault() {
+        let failing = behaviour("--fail-first 2 --fail-status 503 --retry-after 5 --delay 250ms");
+        assert_eq!((failing.faults, failing.fault), (Faults::First(2), Fault::Status(StatusCode::SERVICE_UNAVAILABLE)));
+        assert_eq!((failing.retry_after, failing.delay), (Some(5), Duration::from_millis(250)));
+        assert_eq!(behaviour("--stall").faults, Faults::Always);
+        assert_eq!((behaviour("--reset --fail-every 3").faults, behaviour("--reset").fault), (Faults::Every(3), Fault::Reset));
+        assert_eq!(behaviour("--fail-rate 0.25 --stall").fault, Fault::Stall);
+        assert_eq!(behaviour("--answer 410").answer, StatusCode::GONE);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "--fail-first 1 --fail-every 2",
+            "--stall --reset",
+            "--fail-rate 1.5",
+            "--fail-rate nan",
+            "--fail-every 0",
+            "--answer 99",
+            "--answer 101",
+            "--path hooks",
+            "--ed25519-public-key abc",
+            "--listen 9000",
+            "--count 0",
+        ] {
+            parse(line).expect_err(line);
+        }
+    }
+
+    #[test]
+    fn a_bad_secret_is_explained_without_showing_it() {
+        let error = parse("--secret whsec_!!").expect("flags").verifier().expect_err("no base64").to_string();
+        assert!(error.contains("--secret") && error.contains("base64") && !error.contains("!!"), "{error}");
+        let hex = "ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c";
+        parse(&format!("--secret whsec_AAEC --secret plain --ed25519-public-key {hex}")).expect("flags").verifier().expect("keys");
+    }
+}

@@ -1,0 +1,61 @@
+//! The command line: one file or folder per subcommand. What a command prints on stdout is data, what it says on stderr is talk.
+
+pub mod bench;
+pub mod keys;
+pub mod listen;
+pub mod serve;
+
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Self-hosted webhook delivery: accepts an event, stores it, and delivers it signed, with retries and a history of every attempt.
+#[derive(Debug, Parser)]
+#[command(name = "postrider", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(Box<serve::Args>),
+    /// Create, list and revoke API keys.
+    Keys(keys::Args),
+    /// Receive webhooks, print them and check their signatures.
+    Listen(listen::Args),
+    /// Measure a server under load.
+    Bench(Box<bench::Args>),
+}
+
+/// Why a command did not do its work: what is wrong and how to mend it, in one or two lines for the person at the terminal.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CommandError(pub String);
+
+impl CommandError {
+    /// From what is wrong and the error behind it.
+    pub fn new(what: impl std::fmt::Display, cause: impl std::fmt::Display) -> Self {
+        CommandError(format!("{what}: {cause}"))
+    }
+}
+
+/// What a command answers: how the process ends, or why it could not do its work.
+pub type Outcome = Result<ExitCode, CommandError>;
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Keys(args) => keys::run(args),
+        Command::Listen(args) => listen::run(args),
+        Command::Bench(args) => bench::run(*args),
+    };
+    outcome.unwrap_or_else(|error| {
+        // Nobody is left to tell if stderr is gone.
+        let _ = writeln!(std::io::stderr(), "postrider: {error}");
+        ExitCode::FAILURE
+    })
+}

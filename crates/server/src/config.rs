@@ -1,0 +1,272 @@
+//! The configuration: flags over `POSTRIDER_*` over the file `postrider.toml` over defaults.
+//!
+//! Nothing is accepted and ignored: an unknown key of the file is an error, a value out of its range is an error.
+
+mod file;
+mod show;
+pub mod value;
+
+use crate::observe::{self, LogFormat};
+use file::File;
+use postrider_core::retry::{RetryPolicy, Schedule};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use value::{Network, Size, Span};
+
+/// The file that is read when none is named and it exists in the working directory.
+pub const DEFAULT_FILE: &str = "postrider.toml";
+
+/// The variable that installs a given admin key at start.
+pub const BOOTSTRAP_KEY: &str = "POSTRIDER_BOOTSTRAP_KEY";
+
+/// The variable that holds the keys under which secrets are encrypted at rest.
+pub const SECRETS_KEY: &str = "POSTRIDER_SECRETS_KEY";
+
+/// Shortest bootstrap key, in characters: shorter ones can be guessed.
+pub const MIN_BOOTSTRAP_KEY: usize = 16;
+
+/// The flags of `postrider serve`. Each has an environment variable and, besides `--config`, a key in the file.
+#[derive(Debug, Default, clap::Args)]
+pub struct Flags {
+    /// Read this configuration file instead of ./postrider.toml.
+    #[arg(long, env = "POSTRIDER_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where to listen: all APIs, health and the page share this port [default: 127.0.0.1:8080].
+    #[arg(long, env = "POSTRIDER_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Where everything is stored [default: ./postrider-data].
+    #[arg(long, env = "POSTRIDER_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Development mode: loopback only, namespace `default` open without a key, loopback targets allowed; prints a ready key.
+    #[arg(long, env = "POSTRIDER_DEV", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub dev: Option<bool>,
+    /// Allow deliveries into this private network; may be given several times.
+    #[arg(long = "allow-network", env = "POSTRIDER_ALLOW_NETWORKS", value_name = "CIDR", value_delimiter = ',')]
+    pub allow_networks: Option<Vec<Network>>,
+    /// Accept plain http:// targets on public addresses.
+    #[arg(long, env = "POSTRIDER_ALLOW_HTTP", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub allow_http: Option<bool>,
+    /// Write the address that is listened on to this file once requests are accepted.
+    #[arg(long, env = "POSTRIDER_PORT_FILE", value_name = "FILE")]
+    pub port_file: Option<PathBuf>,
+    /// How long delivery logs are kept [default: 72h].
+    #[arg(long, env = "POSTRIDER_RETAIN_LOGS", value_name = "DURATION")]
+    pub retain_logs: Option<Span>,
+    /// How long ended deliveries and their events are kept [default: 30d].
+    #[arg(long, env = "POSTRIDER_RETAIN_EVENTS", value_name = "DURATION")]
+    pub retain_events: Option<Span>,
+    /// Waits between the attempts of subscriptions made through the Tasks API; the last one repeats [default: 10s,30s,1m,5m,15m].
+    #[arg(long = "tasks-retry", env = "POSTRIDER_TASKS_RETRY", value_name = "DURATIONS", value_delimiter = ',')]
+    pub tasks_retry: Option<Vec<Span>>,
+    /// Attempts for subscriptions made through the Tasks API, the first one included [default: 5].
+    #[arg(long, env = "POSTRIDER_TASKS_MAX_ATTEMPTS", value_name = "N")]
+    pub tasks_max_attempts: Option<u32>,
+    /// Largest request body [default: 1MiB].
+    #[arg(long, env = "POSTRIDER_MAX_BODY", value_name = "SIZE")]
+    pub max_body: Option<Size>,
+    /// Most connections at the same time; more of them wait to be accepted [default: 10000].
+    #[arg(long, env = "POSTRIDER_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<usize>,
+    /// How long a client may take to send a request's head, and between two pieces of its body [default: 10s].
+    #[arg(long, env = "POSTRIDER_HEADER_TIMEOUT", value_name = "DURATION")]
+    pub header_timeout: Option<Span>,
+    /// How long a connection may be idle [default: 75s].
+    #[arg(long, env = "POSTRIDER_IDLE_TIMEOUT", value_name = "DURATION")]
+    pub idle_timeout: Option<Span>,
+    /// How long a stop may take until what is under way is given back to the store [default: 10s].
+    #[arg(long, env = "POSTRIDER_SHUTDOWN_TIMEOUT", value_name = "DURATION")]
+    pub shutdown_timeout: Option<Span>,
+    /// Threads that serve requests and deliveries [default: one per core].
+    #[arg(long, env = "POSTRIDER_WORKERS", value_name = "N")]
+    pub workers: Option<usize>,
+    /// What to log, such as `warn` or `info,postrider_engine=debug` [default: info].
+    #[arg(long, env = "POSTRIDER_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// What the log looks like [default: text].
+    #[arg(long, env = "POSTRIDER_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// The effective configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from, if there is one.
+    pub file: Option<PathBuf>,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where everything is stored.
+    pub data_dir: PathBuf,
+    /// Development mode.
+    pub dev: bool,
+    /// Private networks that may be delivered to, without those that the development mode adds.
+    pub allow_networks: Vec<Network>,
+    /// Whether plain `http://` is accepted on public addresses.
+    pub allow_http: bool,
+    /// Where to write the address once requests are accepted.
+    pub port_file: Option<PathBuf>,
+    /// How long attempts are kept.
+    pub retain_logs: Span,
+    /// How long ended deliveries and their events are kept.
+    pub retain_events: Span,
+    /// Waits between the attempts of new Tasks subscriptions.
+    pub tasks_retry: Vec<Span>,
+    /// Attempts of new Tasks subscriptions.
+    pub tasks_max_attempts: u32,
+    /// Largest request body.
+    pub max_body: Size,
+    /// Most connections at the same time.
+    pub max_connections: usize,
+    /// How long a request's head may take, and the pause between two pieces of its body.
+    pub header_timeout: Span,
+    /// How long a connection may be idle.
+    pub idle_timeout: Span,
+    /// How long a stop may take.
+    pub shutdown_timeout: Span,
+    /// Threads; `None` is one per core.
+    pub workers: Option<usize>,
+    /// What to log.
+    pub log: String,
+    /// What the log looks like.
+    pub log_format: LogFormat,
+}
+
+impl Config {
+    /// Reads the file, if there is one, and puts the flags above it.
+    pub fn load(flags: Flags) -> Result<Config, String> {
+        let (path, file) = read_file(flags.config.as_deref())?;
+        let config = Config::merge(flags, file, path);
+        config.check()?;
+        Ok(config)
+    }
+
+    fn merge(flags: Flags, file: File, path: Option<PathBuf>) -> Config {
+        let policy = RetryPolicy::tasks();
+        let default_gaps = match &policy.schedule {
+            Schedule::List(gaps) => gaps.iter().copied().map(Span).collect(),
+            Schedule::Exponential { base, .. } => vec![Span(*base)],
+        };
+        Config {
+            file: path,
+            listen: flags.listen.or(file.listen).unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8_080))),
+            data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("./postrider-data")),
+            dev: flags.dev.or(file.dev).unwrap_or(false),
+            allow_networks: flags.allow_networks.or(file.allow_networks).unwrap_or_default(),
+            allow_http: flags.allow_http.or(file.allow_http).unwrap_or(false),
+            port_file: flags.port_file.or(file.port_file),
+            retain_logs: flags.retain_logs.or(file.retention.logs).unwrap_or(Span::secs(72 * 3_600)),
+            retain_events: flags.retain_events.or(file.retention.events).unwrap_or(Span::secs(30 * 86_400)),
+            tasks_retry: flags.tasks_retry.or(file.tasks.retry_gaps).unwrap_or(default_gaps),
+            tasks_max_attempts: flags.tasks_max_attempts.or(file.tasks.max_attempts).unwrap_or(policy.max_attempts),
+            max_body: flags.max_body.or(file.max_body).unwrap_or(Size(1 << 20)),
+            max_connections: flags.max_connections.or(file.max_connections).unwrap_or(10_000),
+            header_timeout: flags.header_timeout.or(file.header_timeout).unwrap_or(Span::secs(10)),
+            idle_timeout: flags.idle_timeout.or(file.idle_timeout).unwrap_or(Span::secs(75)),
+            shutdown_timeout: flags.shutdown_timeout.or(file.shutdown_timeout).unwrap_or(Span::secs(10)),
+            workers: flags.workers.or(file.workers),
+            log: flags.log.or(file.log).unwrap_or_else(|| String::from(observe::DEFAULT_FILTER)),
+            log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.dev && !self.listen.ip().is_loopback() {
+            return Err(format!("development mode is open to everybody who can connect, so it listens on loopback only: {} is not a loopback address; leave --dev away or use --listen 127.0.0.1:{}", self.listen.ip(), self.listen.port()));
+        }
+        between("max_body", self.max_body, Size(1 << 10), Size(64 << 20))?;
+        between("max_connections", self.max_connections, 1, 1_000_000)?;
+        between("header_timeout", self.header_timeout, Span(Duration::from_millis(100)), Span::secs(600))?;
+        between("idle_timeout", self.idle_timeout, Span(Duration::from_millis(100)), Span::secs(86_400))?;
+        between("shutdown_timeout", self.shutdown_timeout, Span(Duration::ZERO), Span::secs(3_600))?;
+        between("retention.logs", self.retain_logs, Span::secs(1), Span::secs(3_650 * 86_400))?;
+        between("retention.events", self.retain_events, Span::secs(1), Span::secs(3_650 * 86_400))?;
+        between("tasks.max_attempts", self.tasks_max_attempts, 1, 100)?;
+        between("number of tasks.retry_gaps", self.tasks_retry.len(), 1, 100)?;
+        for gap in &self.tasks_retry {
+            between("tasks.retry_gaps", *gap, Span(Duration::ZERO), Span::secs(30 * 86_400))?;
+        }
+        if let Some(workers) = self.workers {
+            between("workers", workers, 1, 1_024)?;
+        }
+        if self.retain_events < self.retain_logs {
+            return Err(format!("retention.events ({}) must not be shorter than retention.logs ({}): a delivery is kept at least as long as its logs", self.retain_events, self.retain_logs));
+        }
+        observe::check_filter(&self.log)
+    }
+
+    /// Every private network that may be delivered to.
+    pub fn allowed_networks(&self) -> Vec<ipnet::IpNet> {
+        let mut networks: Vec<_> = self.allow_networks.iter().map(|n| n.0).collect();
+        if self.dev {
+            let v4 = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+            networks.push(v4.into());
+            networks.push(IpAddr::V6(Ipv6Addr::LOCALHOST).into());
+        }
+        networks
+    }
+
+    /// How hard deliveries of new Tasks subscriptions are tried.
+    pub fn tasks_policy(&self) -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: self.tasks_max_attempts,
+            schedule: Schedule::List(self.tasks_retry.iter().map(|g| g.0).collect()),
+            jitter_percent: RetryPolicy::tasks().jitter_percent,
+        }
+    }
+}
+
+fn between<T: PartialOrd + std::fmt::Display>(name: &str, value: T, least: T, most: T) -> Result<(), String> {
+    if value < least || value > most {
+        return Err(format!("{name} must be between {least} and {most}, not {value}"));
+    }
+    Ok(())
+}
+
+fn read_file(named: Option<&Path>) -> Result<(Option<PathBuf>, File), String> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let file = file::parse(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+            Ok((Some(path.to_owned()), file))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok((None, File::default())),
+        Err(e) => Err(format!("cannot read the configuration file {}: {e}", path.display())),
+    }
+}
+
+/// Names of the environment that look like a setting misspelt: what is there, and what was probably meant.
+///
+/// Others that begin with `POSTRIDER_` are left alone, for container platforms set some of their own.
+pub fn misspelt_variables(names: impl Iterator<Item = String>) -> Vec<(String, &'static str)> {
+    const KNOWN: [&str; 22] = [
+        "POSTRIDER_CONFIG",
+        "POSTRIDER_LISTEN",
+        "POSTRIDER_DATA_DIR",
+        "POSTRIDER_DEV",
+        "POSTRIDER_ALLOW_NETWORKS",
+        "POSTRIDER_ALLOW_HTTP",
+        "POSTRIDER_PORT_FILE",
+        "POSTRIDER_RETAIN_LOGS",
+        "POSTRIDER_RETAIN_EVENTS",
+        "POSTRIDER_TASKS_RETRY",
+        "POSTRIDER_TASKS_MAX_ATTEMPTS",
+        "POSTRIDER_MAX_BODY",
+        "POSTRIDER_MAX_CONNECTIONS",
+        "POSTRIDER_HEADER_TIMEOUT",
+        "POSTRIDER_IDLE_TIMEOUT",
+        "POSTRIDER_SHUTDOWN_TIMEOUT",
+        "POSTRIDER_WORKERS",
+        "POSTRIDER_LOG",
+        "POSTRIDER_LOG_FORMAT",
+        "POSTRIDER_URL",
+        BOOTSTRAP_KEY,
+        SECRETS_KEY,
+    ];
+    let suspicious = names.filter(|n| n.starts_with("POSTRIDER_") && !KNOWN.contains(&n.as_str()));
+    suspicious
+        .filter_map(|name| {
+            let near = file::nearest(&name, &KNOWN);
+            (file::distance(&name, near) <= 2).then_some((name, near))
+        })
+        .collect()
+}

@@ -1,0 +1,226 @@
+//! Watches what a connection does, so that one that does nothing can be closed.
+//!
+//! Nothing here costs a timer per request: reads and requests leave a time behind, and one sleeping watcher per connection looks at it
+//! now and then. It sees what the HTTP library's own timeout does not: a client that connects and never says anything at all.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+/// What an HTTP/2 connection begins with.
+const HTTP2_PREFACE: &[u8] = b"PRI ";
+
+/// How long what may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// The head of a request, from its first byte.
+    pub(super) head: Duration,
+    /// A connection without a request, and a response that the client does not read.
+    pub(super) idle: Duration,
+}
+
+/// What a connection did last. Times are milliseconds since it began.
+#[derive(Debug)]
+pub(super) struct Activity {
+    began: Instant,
+    /// Requests that are being answered.
+    requests: AtomicU32,
+    /// When a byte last went either way.
+    last: AtomicU64,
+    /// When the first byte of the request head came that is not complete yet; 0 if there is none.
+    head_since: AtomicU64,
+    /// Whether bytes between requests mean nothing, as in HTTP/2.
+    multiplexed: AtomicBool,
+}
+
+impl Activity {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Activity {
+            began: Instant::now(),
+            requests: AtomicU32::new(0),
+            last: AtomicU64::new(0),
+            // The first head is waited for from the beginning.
+            head_since: AtomicU64::new(1),
+            multiplexed: AtomicBool::new(false),
+        })
+    }
+
+    /// Never 0, which means "none".
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    fn read(&self, bytes: &[u8]) {
+        let now = self.now();
+        if self.last.swap(now, Ordering::Relaxed) == 0 && bytes.starts_with(HTTP2_PREFACE) {
+            self.multiplexed.store(true, Ordering::Relaxed);
+        }
+        if self.requests.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 {
+            self.head_since.store(now, Ordering::Relaxed);
+        }
+    }
+
+    fn wrote(&self) {
+        self.last.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// A request's head is complete. It is being answered until what this returns is dropped.
+    pub(super) fn request(self: &Arc<Self>) -> InRequest {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.head_since.store(0, Ordering::Relaxed);
+        InRequest(Arc::clone(self))
+    }
+
+    /// How long the connection may still go on like this: `None` if it must be closed now.
+    fn grace(&self, patience: Patience) -> Option<Duration> {
+        let now = self.now();
+        if self.requests.load(Ordering::Relaxed) > 0 {
+            // Whoever answers it has limits of its own.
+            return Some(patience.head.min(patience.idle));
+        }
+        let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let idle_until = self.last.load(Ordering::Relaxed).saturating_add(millis(patience.idle));
+        let head_since = self.head_since.load(Ordering::Relaxed);
+        let until = match head_since {
+            0 => idle_until,
+            _ if self.multiplexed.load(Ordering::Relaxed) => idle_until,
+            since => idle_until.min(since.saturating_add(millis(patience.head))),
+        };
+        // While it is idle a new head may begin at any time, so it is looked at at least that often.
+        let next = until.min(now.saturating_add(millis(patience.head)));
+        (until > now).then(|| Duration::from_millis(next.saturating_sub(now).max(1)))
+    }
+
+    /// Ends when the connection has done nothing for too long.
+    pub(super) async fn given_up(&self, patience: Patience) {
+        while let Some(grace) = self.grace(patience) {
+            tokio::time::sleep(grace).await;
+        }
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct InRequest(Arc<Activity>);
+
+impl Drop for InRequest {
+    fn drop(&mut self) {
+        self.0.wrote();
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream that leaves its traces in an [`Activity`].
+#[derive(Debug)]
+pub(super) struct Watched<S> {
+    stream: S,
+    activity: Arc<Activity>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
+        Watched { stream, activity }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.activity.read(&buf.filled()[before..]);
+        }
+        poll
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if poll.is_ready() {
+            self.activity.wrote();
+        }
+        poll
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        if poll.is_ready() {
+            self.activity.wrote();
+        }
+        poll
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience { head: Duration::from_secs(10), idle: Duration::from_secs(75) };
+
+    async fn gives_up_after(activity: &Activity) -> u64 {
+        let begin = Instant::now();
+        activity.given_up(PATIENCE).await;
+        begin.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_from_the_beginning_and_half_a_head_end_after_the_head_time() {
+        assert_eq!(gives_up_after(&Activity::new()).await, 10);
+        let activity = Activity::new();
+        drop(activity.request());
+        activity.read(b"GET ");
+        assert_eq!(gives_up_after(&activity).await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dripping_a_head_does_not_help() {
+        let activity = Activity::new();
+        let drip = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                activity.read(b"x");
+            }
+        };
+        tokio::select! {
+            () = drip => unreachable!("it never ends"),
+            secs = gives_up_after(&activity) => assert_eq!(secs, 10),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn between_requests_the_idle_time_counts() {
+        let activity = Activity::new();
+        drop(activity.request());
+        assert_eq!(gives_up_after(&activity).await, 75);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_never_cut_and_pings_keep_http2_alive() {
+        let activity = Activity::new();
+        activity.read(b"PRI * HTTP/2.0\r\n");
+        let request = activity.request();
+        assert!(tokio::time::timeout(Duration::from_secs(1_000), activity.given_up(PATIENCE)).await.is_err());
+        drop(request);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        activity.read(b"a ping");
+        assert_eq!(gives_up_after(&activity).await, 75);
+    }
+}

@@ -1,0 +1,182 @@
+//! HTTP: the listener, the router, and what every API shares.
+
+mod activity;
+pub mod body;
+pub mod json;
+mod listener;
+mod problem;
+mod service;
+
+pub use listener::{Limits, Server};
+pub use problem::Problem;
+
+use crate::auth::{Access, Auth};
+use crate::{items, tasks, web};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, Uri};
+use postrider_core::guard::Guard;
+use postrider_core::key::Scope;
+use postrider_core::retry::RetryPolicy;
+use postrider_engine::Engine;
+use serde::Serialize;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Largest head of a request, in bytes.
+pub const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// Most headers of a request.
+pub const MAX_HEADERS: usize = 100;
+
+/// What the APIs work with.
+#[derive(Debug)]
+pub struct App {
+    /// Does what they ask.
+    pub engine: Engine,
+    /// Judges target URLs.
+    pub guard: Arc<Guard>,
+    /// Judges callers.
+    pub auth: Auth,
+    /// How hard deliveries of new Tasks subscriptions are tried.
+    pub tasks_policy: RetryPolicy,
+    /// Largest request body, in bytes.
+    pub max_body: usize,
+    /// Longest pause between two pieces of a body.
+    pub body_pause: Duration,
+}
+
+impl App {
+    /// The caller of a request, with the scope that it needs.
+    pub fn require(&self, headers: &HeaderMap, scope: Scope) -> Result<Access, Problem> {
+        Ok(self.auth.require(headers, &self.engine.routes(), scope)?)
+    }
+
+    /// A request's whole body.
+    pub async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+        body::read(headers, body, self.max_body, self.body_pause).await
+    }
+
+    /// A request's whole body, which must be JSON by its media type.
+    pub async fn read_json(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+        if !body::is_json(headers) {
+            return Err(Problem::media_type("application/json"));
+        }
+        self.read_body(headers, body).await
+    }
+}
+
+/// Everything but the hot path, which [`Server`] takes straight to its handler.
+pub fn router(app: Arc<App>) -> Router {
+    tasks::router()
+        .merge(items::router())
+        .route("/", axum::routing::get(web::home))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(app)
+}
+
+async fn not_found(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    in_shape_of_path(&app, &uri, Problem::not_found("there is nothing at this path"))
+}
+
+async fn method_not_allowed(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    let message = "this path does not take this method; the header Allow lists those that it takes";
+    in_shape_of_path(&app, &uri, Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message))
+}
+
+fn in_shape_of_path(app: &App, uri: &Uri, problem: Problem) -> Response {
+    if uri.path().starts_with(items::PREFIX) {
+        return items::Failed::new(app, uri.path(), problem).into_response();
+    }
+    problem.into_response()
+}
+
+/// A response with a JSON body.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => json_bytes(status, bytes),
+        // Shapes are structs with string keys, which always serialise; a caller gets an error rather than a dead connection all the same.
+        Err(error) => {
+            tracing::error!(%error, "a response could not be written as JSON");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// A response whose JSON is written already.
+pub fn json_bytes(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Puts `Location` into a response.
+pub fn with_location(mut response: Response, path: &str) -> Response {
+    if let Ok(value) = HeaderValue::try_from(path) {
+        response.headers_mut().insert(LOCATION, value);
+    }
+    response
+}
+
+/// The id in a path. One that cannot be read (bad escapes, not UTF-8) is empty, which is no id, and so ends as "not found".
+#[derive(Debug)]
+pub struct PathId(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        Ok(PathId(path.map(|Path(id)| id).unwrap_or_default()))
+    }
+}
+
+/// A caller who may read.
+#[derive(Debug)]
+pub struct Reader(pub Access);
+
+/// A caller who may write.
+#[derive(Debug)]
+pub struct Writer(pub Access);
+
+impl FromRequestParts<Arc<App>> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        app.require(&parts.headers, Scope::Read).map(Reader)
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Writer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        app.require(&parts.headers, Scope::Write).map(Writer)
+    }
+}
+
+/// Reads the query of a URL; a parameter that is not `known` is refused, for nothing is accepted and ignored.
+pub fn query(uri: &Uri, known: &[&str]) -> Result<Vec<(String, String)>, Problem> {
+    let pairs: Vec<(String, String)> =
+        serde_urlencoded::from_str(uri.query().unwrap_or_default()).map_err(|e| Problem::bad_request(format!("the query cannot be read: {e}")))?;
+    match pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+        Some((name, _)) if known.is_empty() => Err(Problem::bad_request(format!("unknown query parameter {name:?}; there are none here"))),
+        Some((name, _)) => Err(Problem::bad_request(format!("unknown query parameter {name:?}; known: {}", known.join(", ")))),
+        None => Ok(pairs),
+    }
+}
+
+/// The `limit` of a list: from 1 to `most`, and `default` where it is left out.
+pub fn limit(pairs: &[(String, String)], default: u32, most: u32) -> Result<u32, Problem> {
+    let Some((_, text)) = pairs.iter().find(|(name, _)| name == "limit") else { return Ok(default) };
+    let limit = text.parse().ok().filter(|n| (1..=most).contains(n));
+    limit.ok_or_else(|| Problem::bad_request(format!("limit must be a whole number from 1 to {most}")))
+}

@@ -1,0 +1,127 @@
+//! What went wrong with a request, as every API starts from it; each API has its own shape for it.
+
+use crate::auth::Denied;
+use axum::response::{IntoResponse, Response};
+use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
+use postrider_core::ports::{StoreError, StoreErrorKind};
+use postrider_engine::PublishError;
+
+/// A request that was refused or failed. The text is for the caller and never holds an inner cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// A stable word for programs, where an API shows one.
+    pub code: &'static str,
+    /// What is wrong and how to mend it.
+    pub message: String,
+    /// After how many seconds the same request may succeed.
+    pub retry_after: Option<u32>,
+}
+
+impl Problem {
+    /// With a status, its code and a text.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Problem { status, code, message: message.into(), retry_after: None }
+    }
+
+    /// 400 with the code `bad_request`.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    /// 404.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// 409.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Problem::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
+    /// 413 with the limit, in bytes.
+    pub fn too_large(limit: usize) -> Self {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", format!("the request body is larger than {limit} bytes"))
+    }
+
+    /// 415 with what is expected.
+    pub fn media_type(expected: &str) -> Self {
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", format!("send the body as Content-Type: {expected}"))
+    }
+
+    /// 503 after which trying again makes sense.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Problem { retry_after: Some(1), ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message) }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        self.retry_after.is_some() || self.status.is_server_error()
+    }
+
+    /// The headers that come with it.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(secs) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(secs));
+        }
+        headers
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Missing => Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "an API key is needed: send it as Authorization: Bearer KEY or X-API-Key: KEY; postrider keys create makes one",
+            ),
+            Denied::Invalid => Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "the API key is unknown or revoked"),
+            Denied::Scope(scope) => {
+                Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", format!("the API key lacks the scope {}", scope.as_str()))
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(kind = ?error.kind, cause = %error.cause, "the store failed");
+        let message = error.kind.to_string();
+        match error.kind {
+            StoreErrorKind::Full => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", message),
+            StoreErrorKind::ReadOnly | StoreErrorKind::Unavailable => Problem::unavailable(message),
+            StoreErrorKind::Corrupt | StoreErrorKind::Internal => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message),
+        }
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Store(error) => error.into(),
+            PublishError::Stopping => Problem::unavailable("the server is stopping: try again in a moment"),
+            PublishError::Busy => Problem::unavailable("the server has more to store than it can hold: try again in a moment"),
+            PublishError::UnknownSubscription => Problem::not_found("subscription not found"),
+        }
+    }
+}
+
+/// The shape of the Tasks API, which everything outside of the other APIs shares: `{"error": text}`.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        #[derive(serde::Serialize)]
+        struct Shape<'a> {
+            error: &'a str,
+        }
+        let mut response = super::json(self.status, &Shape { error: &self.message });
+        response.headers_mut().extend(self.headers());
+        response
+    }
+}

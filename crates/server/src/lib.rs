@@ -1,0 +1,30 @@
+//! The binary `postrider`, as a library so that its tests can reach it.
+//!
+//! This crate translates and starts things; it decides nothing about deliveries.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`cli`] | the command line, one file or folder per subcommand |
+//! | [`config`] | flags over `POSTRIDER_*` over `postrider.toml` over defaults |
+//! | [`boot`] | from a configuration to a running server and back down |
+//! | [`http`] | the listener, the router, what every API shares |
+//! | [`auth`] | who may do what: API keys and the development mode |
+//! | [`tasks`] | the Tasks API: `/subscriptions`, `/ingest`, `/deliveries`, `/dlq`, `/scheduled` |
+//! | [`items`] | the Items API: `/v1/delivery` |
+//! | [`web`] | the page at `/` |
+//! | [`clock`], [`random`] | the only places that ask the operating system for the time and for randomness |
+//! | [`observe`] | the log |
+//! | [`receiver`] | a webhook receiver for `listen`, `bench` and tests |
+
+pub mod auth;
+pub mod boot;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod items;
+pub mod observe;
+pub mod random;
+pub mod receiver;
+pub mod tasks;
+pub mod web;

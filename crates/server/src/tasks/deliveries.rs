@@ -1,0 +1,29 @@
+//! Delivery tasks and their logs.
+
+use super::wire::{ListedLog, TaskAndLogs};
+use crate::http::{self, App, PathId, Problem, Reader};
+use ::http::{StatusCode, Uri};
+use axum::extract::State;
+use axum::response::Response;
+use postrider_core::id::DeliveryId;
+use std::sync::Arc;
+
+/// `GET /deliveries/{delivery_task_id}`: the task and all of its logs, of one moment.
+pub(super) async fn show(State(app): State<Arc<App>>, Reader(access): Reader, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+    http::query(&uri, &[])?;
+    let missing = || Problem::not_found("delivery task not found");
+    let id = DeliveryId::parse(&id).ok_or_else(missing)?;
+    let view = app.engine.store().delivery(id).await?.filter(|view| access.sees(&view.delivery.namespace)).ok_or_else(missing)?;
+    let routes = app.engine.routes();
+    let max_attempts = routes.subscription(view.delivery.subscription).map(|s| s.retry.max_attempts);
+    Ok(http::json(StatusCode::OK, &TaskAndLogs::new(&view, max_attempts)))
+}
+
+/// `GET /subscriptions/{id}/deliveries`: the newest logs of a subscription.
+pub(super) async fn of_subscription(State(app): State<Arc<App>>, Reader(access): Reader, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+    let subscription = super::visible(&app, &access, &id)?;
+    let limit = http::limit(&http::query(&uri, &["limit"])?, 20, 100)?;
+    let attempts = app.engine.store().attempts(subscription.id, limit).await?;
+    let logs: Vec<_> = attempts.iter().filter_map(|view| ListedLog::new(&view.attempt, view.state)).collect();
+    Ok(http::json(StatusCode::OK, &logs))
+}

@@ -1,0 +1,74 @@
+//! Dead letters: tasks that ended without success.
+
+use super::wire::DlqTask;
+use crate::auth::Access;
+use crate::http::{self, App, PathId, Problem, Reader, Writer};
+use ::http::{StatusCode, Uri};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use postrider_core::deadletter::DeadLetterStatus;
+use postrider_core::id::{DeadLetterId, DeliveryId};
+use postrider_core::ports::DeadLetterView;
+use postrider_engine::RetryDeadLetter;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// `GET /subscriptions/{subscription_id}/dlq`: newest first; those that were dismissed are left out.
+pub(super) async fn of_subscription(State(app): State<Arc<App>>, Reader(access): Reader, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+    let subscription = super::visible(&app, &access, &id)?;
+    let limit = http::limit(&http::query(&uri, &["limit"])?, 100, 1_000)?;
+    let letters = app.engine.store().dead_letters(subscription.id, limit).await?;
+    let tasks: Vec<_> = letters.iter().map(DlqTask::new).collect();
+    Ok(http::json(StatusCode::OK, &tasks))
+}
+
+/// `POST /dlq/{dlq_task_id}/retry`: a new task with the same payload for the same subscription.
+pub(super) async fn retry(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId) -> Result<Response, Problem> {
+    let view = find(&app, &access, &id).await?;
+    if view.dead_letter.status == DeadLetterStatus::Open && app.engine.routes().route(view.delivery.subscription).is_none() {
+        return Err(Problem::conflict("the subscription of this dlq task was deleted: there is nowhere to send it"));
+    }
+    match app.engine.retry_dead_letter(view.dead_letter.id).await? {
+        RetryDeadLetter::Queued(new_task_id) => {
+            #[derive(Serialize)]
+            struct Retried {
+                new_task_id: DeliveryId,
+                message: &'static str,
+            }
+            let body = Retried { new_task_id, message: "Task queued for retry" };
+            Ok(http::with_location(http::json(StatusCode::ACCEPTED, &body), &format!("/deliveries/{new_task_id}")))
+        }
+        RetryDeadLetter::AlreadyClosed(as_task) => Err(already_closed(as_task)),
+        RetryDeadLetter::NotFound => Err(missing()),
+    }
+}
+
+/// `DELETE /dlq/{dlq_task_id}`: nobody will retry it. The original task and its logs stay readable.
+pub(super) async fn dismiss(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId) -> Result<Response, Problem> {
+    let view = find(&app, &access, &id).await?;
+    if app.engine.dismiss_dead_letter(view.dead_letter.id).await? {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    match view.dead_letter.status {
+        DeadLetterStatus::Retried(as_task) => Err(already_closed(Some(as_task))),
+        // Dismissed already, or dealt with by somebody else a moment ago.
+        DeadLetterStatus::Open | DeadLetterStatus::Dismissed => Err(missing()),
+    }
+}
+
+async fn find(app: &App, access: &Access, id: &str) -> Result<DeadLetterView, Problem> {
+    let id = DeadLetterId::parse(id).ok_or_else(missing)?;
+    let view = app.engine.store().dead_letter(id).await?;
+    view.filter(|view| access.sees(&view.delivery.namespace)).ok_or_else(missing)
+}
+
+fn missing() -> Problem {
+    Problem::not_found("dlq task not found")
+}
+
+fn already_closed(as_task: Option<DeliveryId>) -> Problem {
+    Problem::conflict(match as_task {
+        Some(task) => format!("this dlq task was retried already, as task {task}"),
+        None => String::from("this dlq task was deleted: it cannot be retried any more"),
+    })
+}

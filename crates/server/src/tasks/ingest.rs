@@ -1,0 +1,220 @@
+//! `POST /ingest/{subscription_id}`: the hot path.
+//!
+//! Checks come in the contract's order: existence (404), size (413), key or signature (401), JSON (400), filter (400 or 204), store.
+
+use crate::auth::{Access, Denied};
+use crate::http::{App, Problem, body, json, json_bytes, query, with_location};
+use ::http::header::LOCATION;
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body::Body;
+use postrider_core::event::check_event_type;
+use postrider_core::id::{DeliveryId, EventId, SubscriptionId};
+use postrider_core::key::Scope;
+use postrider_engine::{Publish, Receipt, Route, To};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the paths of this endpoint begin with.
+pub(crate) const PREFIX: &str = "/ingest/";
+
+/// Its path for the router, which answers the wrong methods with it.
+pub(super) const ROUTE: &str = "/ingest/{id}";
+
+/// Longest `Idempotency-Key`, in bytes: with the subscription's id before it, it must fit the store's index.
+const MAX_IDEMPOTENCY_KEY_BYTES: usize = 200;
+
+/// The endpoint as the router would reach it.
+pub(super) async fn through_router(State(app): State<Arc<App>>, request: axum::extract::Request) -> Response {
+    ingest(&app, request).await
+}
+
+/// Accepts an event for one subscription; answers once it is on disk.
+pub(crate) async fn ingest<B>(app: &App, request: Request<B>) -> Response
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    let (parts, body) = request.into_parts();
+    accept(app, &parts, body).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn accept<B>(app: &App, parts: &Parts, body: B) -> Result<Response, Problem>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    let (route, caller) = find(app, parts)?;
+    let payload = body::read(&parts.headers, body, app.max_body, app.body_pause).await?;
+    authenticate(app, &parts.headers, &route, caller, &payload)?;
+    json::check(&payload)?;
+    let event_type = event_type(&parts.headers, &parts.uri)?;
+    let key = idempotency_key(&parts.headers, route.subscription.id)?;
+    if !route.subscription.wants(&event_type, &BTreeMap::new()) {
+        return filtered(&event_type);
+    }
+    let publish = Publish {
+        namespace: route.subscription.namespace.clone(),
+        event_type: Arc::from(event_type),
+        payload,
+        labels: BTreeMap::new(),
+        metadata: BTreeMap::new(),
+        idempotency_key: key,
+        ttl: None,
+        to: To::Subscription(route.subscription.id),
+    };
+    let receipt = app.engine.publish(publish).await?;
+    match receipt {
+        Receipt { duplicate: false, first_delivery: Some(delivery), id, .. } => Ok(accepted(delivery, route.subscription.id, "pending", id)),
+        _ => answer_again(app, &route, receipt.id).await,
+    }
+}
+
+type Caller = Result<Option<Access>, Denied>;
+
+/// The subscription, and who asks. A key that is shown decides which subscriptions exist for it.
+fn find(app: &App, parts: &Parts) -> Result<(Arc<Route>, Caller), Problem> {
+    let routes = app.engine.routes();
+    let id = parts.uri.path().strip_prefix(PREFIX).and_then(SubscriptionId::parse);
+    let route = id.and_then(|id| routes.route(id));
+    let caller = app.auth.caller(&parts.headers, &routes);
+    let sees = |route: &&Arc<Route>| match &caller {
+        Ok(Some(access)) => access.sees(&route.subscription.namespace),
+        Ok(None) => app.auth.open().is_none_or(|open| open.sees(&route.subscription.namespace)),
+        Err(_) => true,
+    };
+    let route = route.filter(sees).ok_or_else(super::no_subscription)?;
+    Ok((Arc::clone(route), caller))
+}
+
+/// A secured subscription wants a right signature and no key, for many senders can sign but show no key; another one wants a key.
+/// A key that is shown must be good in any case.
+fn authenticate(app: &App, headers: &HeaderMap, route: &Route, caller: Caller, payload: &[u8]) -> Result<(), Problem> {
+    match caller? {
+        Some(access) => access.allow(Scope::Write)?,
+        None if route.is_signed() => {}
+        None => app.auth.open().ok_or(Denied::Missing)?.allow(Scope::Write)?,
+    }
+    if route.is_signed() {
+        let signature = headers.get("x-hub-signature-256").and_then(|v| v.to_str().ok());
+        if !signature.is_some_and(|signature| route.verify_hub(signature, payload)) {
+            return Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "invalid signature: X-Hub-Signature-256 must be sha256= and the HMAC-SHA256 of the request body under the subscription's secret, in hexadecimal",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// From `X-Event-Type`, else from the query, else from `X-GitHub-Event`; empty if the sender names none.
+fn event_type<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<Cow<'a, str>, Problem> {
+    let in_header = |name: &str| match headers.get(name).map(|v| v.to_str()) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(Cow::Borrowed(text))),
+        Some(Err(_)) => Err(Problem::bad_request(format!("the header {name} must be visible ASCII"))),
+    };
+    let in_query = match uri.query() {
+        None => None,
+        Some(_) => query(uri, &["event_type"])?.into_iter().next().map(|(_, value)| Cow::Owned(value)),
+    };
+    let name = match in_header("x-event-type")?.or(in_query) {
+        Some(name) => name,
+        None => in_header("x-github-event")?.unwrap_or_default(),
+    };
+    if !name.is_empty() {
+        check_event_type(&name).map_err(|e| Problem::bad_request(e.to_string()))?;
+    }
+    Ok(name)
+}
+
+/// Senders choose their keys for one subscription, so two subscriptions never share one.
+fn idempotency_key(headers: &HeaderMap, subscription: SubscriptionId) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()));
+    let key = key.ok_or_else(|| Problem::bad_request(format!("Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters")))?;
+    Ok(Some(format!("{subscription}:{key}")))
+}
+
+/// An event that the subscription does not want. Nothing is stored; to its sender that is a success.
+fn filtered(event_type: &str) -> Result<Response, Problem> {
+    if event_type.is_empty() {
+        return Err(Problem::bad_request("this subscription takes certain event types only: name the type in the header X-Event-Type (or the query parameter event_type)"));
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Written by hand: it is the most frequent answer there is.
+fn accepted(delivery: DeliveryId, subscription: SubscriptionId, status: &str, event: EventId) -> Response {
+    use std::io::Write;
+    let mut body = Vec::with_capacity(224);
+    let written = write!(body, r#"{{"delivery_task_id":"{delivery}","subscription_id":"{subscription}","status":"{status}","event_id":"{event}"}}"#);
+    debug_assert!(written.is_ok(), "a Vec takes every write");
+    let mut response = json_bytes(StatusCode::ACCEPTED, body);
+    if let Ok(location) = HeaderValue::try_from(format!("/deliveries/{delivery}")) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+/// A repeated request gets the first one's ids and the status as it is now.
+async fn answer_again(app: &App, route: &Route, event: EventId) -> Result<Response, Problem> {
+    let subscription = route.subscription.id;
+    let view = app.engine.store().event(event).await?;
+    let delivery = view.as_ref().and_then(|view| view.deliveries.iter().find(|d| d.subscription == subscription));
+    match delivery {
+        Some(delivery) => Ok(accepted(delivery.id, subscription, super::wire::status(delivery.progress.state.kind()), event)),
+        None => {
+            // Its delivery was removed at the end of its retention, which only ended ones are.
+            let body = serde_json::json!({"delivery_task_id": null, "subscription_id": subscription, "status": null, "event_id": event});
+            Ok(with_location(crate::http::json(StatusCode::ACCEPTED, &body), &format!("/subscriptions/{subscription}/deliveries")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(of: &[(&'static str, &'static str)]) -> HeaderMap {
+        of.iter().map(|(n, v)| (::http::HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    #[test]
+    fn the_type_comes_from_header_then_query_then_github() {
+        let all = headers(&[("x-event-type", "a"), ("x-github-event", "c")]);
+        let github = headers(&[("x-github-event", "c")]);
+        let uri = |text: &'static str| Uri::from_static(text);
+        assert_eq!(event_type(&all, &uri("/ingest/x?event_type=b")).as_deref(), Ok("a"));
+        assert_eq!(event_type(&github, &uri("/ingest/x?event_type=b")).as_deref(), Ok("b"));
+        assert_eq!(event_type(&github, &uri("/ingest/x")).as_deref(), Ok("c"));
+        assert_eq!(event_type(&HeaderMap::new(), &uri("/ingest/x")).as_deref(), Ok(""));
+        assert!(event_type(&headers(&[("x-event-type", "a b")]), &uri("/ingest/x")).is_err());
+        assert!(event_type(&HeaderMap::new(), &uri("/ingest/x?type=b")).is_err());
+    }
+
+    #[test]
+    fn idempotency_keys_belong_to_their_subscription() {
+        let id = SubscriptionId::new(uuid::Uuid::nil());
+        let key = idempotency_key(&headers(&[("idempotency-key", "k")]), id);
+        assert_eq!(key, Ok(Some(String::from("00000000-0000-0000-0000-000000000000:k"))));
+        assert_eq!(idempotency_key(&HeaderMap::new(), id), Ok(None));
+        assert!(idempotency_key(&headers(&[("idempotency-key", "")]), id).is_err());
+    }
+
+    #[test]
+    fn the_answer_written_by_hand_is_json() {
+        let id = uuid::Uuid::from_u128(7);
+        let response = accepted(DeliveryId::new(id), SubscriptionId::new(id), "pending", EventId::new(id));
+        assert_eq!(response.headers()[LOCATION], "/deliveries/00000000-0000-0000-0000-000000000007");
+        let body = futures_util::FutureExt::now_or_never(http_body_util::BodyExt::collect(response.into_body())).expect("ready").expect("a body").to_bytes();
+        let value: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let keys: Vec<_> = value.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert_eq!(keys, ["delivery_task_id", "event_id", "status", "subscription_id"]);
+    }
+}

@@ -1,0 +1,88 @@
+//! Scheduled webhooks.
+
+use super::schedule_request::Request as Wanted;
+use super::wire::ScheduledWebhook;
+use crate::auth::Access;
+use crate::http::{self, App, PathId, Problem, Reader, Writer, body};
+use ::http::header::{CACHE_CONTROL, HeaderValue};
+use ::http::{StatusCode, Uri};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use postrider_core::id::{ScheduledId, SubscriptionId};
+use postrider_core::schedule::{Scheduled, ScheduledStatus};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Most rows of the list (contract, section 3.1).
+const MAX_LISTED: u32 = 1_000;
+
+/// `GET /scheduled`: by due time, at most 1,000; of one subscription if the query names it.
+pub(super) async fn list(State(app): State<Arc<App>>, Reader(access): Reader, uri: Uri) -> Result<Response, Problem> {
+    let query = http::query(&uri, &["subscription_id"])?;
+    let rows = match query.first() {
+        None => app.engine.store().scheduled(access.namespace, None, MAX_LISTED).await?,
+        // An id that names nothing has nothing scheduled.
+        Some((_, id)) => match SubscriptionId::parse(id) {
+            Some(id) => app.engine.store().scheduled(access.namespace, Some(id), MAX_LISTED).await?,
+            None => Vec::new(),
+        },
+    };
+    let shapes: Vec<_> = rows.iter().map(ScheduledWebhook::new).collect();
+    let mut response = http::json(StatusCode::OK, &shapes);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// `POST /scheduled`: as JSON it answers 201 with the id, as a form (which browsers send) 302.
+pub(super) async fn create(State(app): State<Arc<App>>, Writer(access): Writer, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    if body::is_form(&parts.headers) {
+        let body = app.read_body(&parts.headers, body).await?;
+        store(&app, &access, Wanted::from_form(&body)?).await?;
+        return Ok(http::with_location(StatusCode::FOUND.into_response(), "/scheduled"));
+    }
+    if !body::is_json(&parts.headers) {
+        return Err(Problem::media_type("application/json or application/x-www-form-urlencoded"));
+    }
+    let body = app.read_body(&parts.headers, body).await?;
+    let id = store(&app, &access, Wanted::from_json(&body)?).await?;
+    #[derive(Serialize)]
+    struct Created {
+        id: ScheduledId,
+    }
+    // One occurrence has no page of its own: the list is where it is found.
+    Ok(http::with_location(http::json(StatusCode::CREATED, &Created { id }), "/scheduled"))
+}
+
+async fn store(app: &App, access: &Access, wanted: Wanted) -> Result<ScheduledId, Problem> {
+    let subscription = super::visible(app, access, &wanted.subscription_id)
+        .map_err(|_| Problem::bad_request("the field \"subscription_id\" names no subscription"))?;
+    let now = app.engine.now();
+    if wanted.scheduled_for <= now {
+        return Err(Problem::bad_request(format!("scheduled_for must be in the future; it is {} now", now.rfc3339(0))));
+    }
+    let id = ScheduledId::new(app.engine.new_id());
+    let row = Scheduled {
+        id,
+        namespace: subscription.namespace.clone(),
+        subscription: subscription.id,
+        payload: wanted.payload,
+        due_at: wanted.scheduled_for,
+        recurrence: wanted.recurrence,
+        anchor: wanted.scheduled_for,
+        status: ScheduledStatus::Pending,
+        created_at: now,
+        updated_at: now,
+    };
+    app.engine.schedule(row).await?;
+    Ok(id)
+}
+
+/// `DELETE /scheduled/{id}`: a series ends with its pending occurrence.
+pub(super) async fn remove(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId) -> Result<Response, Problem> {
+    let missing = || Problem::not_found("scheduled webhook not found");
+    let id = ScheduledId::parse(&id).ok_or_else(missing)?;
+    let row = app.engine.store().scheduled_one(id).await?;
+    row.filter(|row| access.sees(&row.namespace)).ok_or_else(missing)?;
+    if app.engine.unschedule(id).await? { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(missing()) }
+}

@@ -1,0 +1,114 @@
+//! Endpoints, subscriptions, keys, and the version that tells of changes.
+
+use super::{Harness, World};
+use postrider_core::endpoint::EndpointStatus;
+use postrider_core::error::ErrorCode;
+use postrider_core::event::Namespace;
+use postrider_core::filter::{LabelFilter, TypePattern};
+use postrider_core::key::Scopes;
+use postrider_core::limit::RateLimit;
+use postrider_core::ports::*;
+use postrider_core::retry::RetryPolicy;
+use postrider_core::seal::Sealed;
+use postrider_core::sign::Scheme;
+use postrider_core::subscription::Origin;
+use std::time::Duration;
+
+/// A new store has no configuration, and a version all the same.
+pub async fn starts_empty<H: Harness>(w: &mut World<H>) {
+    let configuration = read(w).await;
+    assert!(configuration.endpoints.is_empty() && configuration.subscriptions.is_empty() && configuration.keys.is_empty());
+    assert_eq!(version(w).await, configuration.version);
+}
+
+/// Every field of every kind comes back as it was put.
+pub async fn gives_back_what_was_put<H: Harness>(w: &mut World<H>) {
+    let mut endpoint = w.make.endpoint();
+    endpoint.namespace = Namespace::new("Tenant-1._").expect("a namespace");
+    endpoint.url = "https://example.com:8443/hook?a=ü&b='\"".to_owned();
+    endpoint.headers = vec![("X-Two".to_owned(), "2".to_owned()), ("X-One".to_owned(), String::new()), ("X-Two".to_owned(), "3".to_owned())];
+    endpoint.secrets = vec![Sealed::from_bytes((0..=255).collect()), Sealed::from_bytes(vec![1])];
+    endpoint.schemes = vec![Scheme::LegacyTimestamped, Scheme::Postrider, Scheme::StandardEd25519];
+    endpoint.http.user_agent = Some("agent/1".to_owned());
+    endpoint.http.timeout = Duration::from_millis(1_234);
+    endpoint.http.follow_redirects = true;
+    endpoint.http.verify_tls = false;
+    endpoint.rate_limit = Some(RateLimit { interval: Duration::from_nanos(33_333_333), burst: 7 });
+    endpoint.concurrency = Some(3);
+    let now = w.make.advance_secs(5);
+    endpoint.status = EndpointStatus::Disabled { reason: ErrorCode::EndpointGone, at: now };
+    endpoint.updated_at = now;
+    endpoint.deleted_at = Some(now);
+
+    let mut subscription = w.make.subscription(&endpoint);
+    subscription.origin = Origin::Items;
+    subscription.patterns = ["order.*", "*", "user.created"].map(|text| TypePattern::parse(text).expect("a pattern")).to_vec();
+    subscription.labels = LabelFilter([("region".to_owned(), "eu ü".to_owned())].into());
+    subscription.retry = RetryPolicy::items();
+    subscription.deleted_at = Some(now);
+
+    let mut key = w.make.key();
+    key.namespace = None;
+    key.scopes = Scopes { read: false, write: false, admin: true };
+    key.revoked_at = Some(now);
+
+    put(w, vec![ConfigChange::Key(key.clone()), ConfigChange::Endpoint(endpoint.clone()), ConfigChange::Subscription(subscription.clone())]).await;
+    let configuration = read(w).await;
+    assert_eq!(configuration.endpoints, [endpoint]);
+    assert_eq!(configuration.subscriptions, [subscription]);
+    assert_eq!(configuration.keys, [key]);
+}
+
+/// What is put replaces what has its id, within one batch too, and nothing else.
+pub async fn replaces_what_has_the_same_id<H: Harness>(w: &mut World<H>) {
+    let (mut endpoint, other) = (w.make.endpoint(), w.make.endpoint());
+    put(w, vec![ConfigChange::Endpoint(endpoint.clone()), ConfigChange::Endpoint(other.clone())]).await;
+    let mut middle = endpoint.clone();
+    middle.url = "http://127.0.0.1:9/middle".to_owned();
+    endpoint.url = "http://127.0.0.1:9/last".to_owned();
+    put(w, vec![ConfigChange::Endpoint(middle), ConfigChange::Endpoint(endpoint.clone())]).await;
+    let mut found = read(w).await.endpoints;
+    found.sort_by_key(|e| e.id);
+    assert_eq!(found, [endpoint, other]);
+}
+
+/// The version rises with every change and only then, and is the same wherever it is read.
+pub async fn version_rises_with_every_change<H: Harness>(w: &mut World<H>) {
+    let mut last = version(w).await;
+    for _ in 0..3 {
+        assert_eq!(version(w).await, last, "asking changes nothing");
+        let key = w.make.key();
+        put(w, vec![ConfigChange::Key(key)]).await;
+        let next = version(w).await;
+        assert!(next > last, "{next} follows {last}");
+        assert_eq!(read(w).await.version, next);
+        last = next;
+    }
+}
+
+/// Configuration and version outlive a restart.
+pub async fn outlives_a_restart<H: Harness>(w: &mut World<H>) {
+    let endpoint = w.make.endpoint();
+    let subscription = w.make.subscription(&endpoint);
+    put(w, vec![ConfigChange::Endpoint(endpoint.clone()), ConfigChange::Subscription(subscription.clone())]).await;
+    let before = version(w).await;
+    w.reopen().await;
+    let configuration = read(w).await;
+    assert_eq!((configuration.endpoints, configuration.subscriptions), (vec![endpoint], vec![subscription]));
+    assert!(version(w).await >= before, "the version never falls");
+    let key = w.make.key();
+    put(w, vec![ConfigChange::Key(key)]).await;
+    assert!(version(w).await > before, "a change after the restart is seen as one");
+}
+
+async fn put<H: Harness>(w: &World<H>, changes: Vec<ConfigChange>) {
+    w.store().configure(changes).await.expect("configure");
+}
+
+async fn read<H: Harness>(w: &World<H>) -> Configuration {
+    w.store().configuration().await.expect("configuration")
+}
+
+async fn version<H: Harness>(w: &World<H>) -> i64 {
+    w.store().configuration_version().await.expect("configuration_version")
+}

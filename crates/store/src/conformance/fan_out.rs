@@ -1,0 +1,101 @@
+//! Fan-outs that are too large for one piece.
+
+use super::{Harness, World};
+use postrider_core::delivery::State;
+use postrider_core::id::*;
+use postrider_core::ports::*;
+
+/// Slices add deliveries and move the cursor; the last one completes the fan-out.
+pub async fn slices_resume_where_the_last_one_ended<H: Harness>(w: &mut World<H>) {
+    let (first, second) = (w.make.route().subscription, w.make.route().subscription);
+    let new = NewEvent { fan_out_after: Some(first), ..w.make.event(2) };
+    let seq = w.publish_one(new.clone()).await;
+    assert_eq!(unfinished(w, 10).await, [(seq, first)]);
+    assert!(view(w, new.id).await.fan_out_pending);
+
+    let later = w.make.advance_secs(1);
+    let middle = slice(w, seq, 2, Some(second));
+    w.fan_out(vec![middle.clone()]).await;
+    assert_eq!(unfinished(w, 10).await, [(seq, second)]);
+    assert!(view(w, new.id).await.fan_out_pending);
+
+    let last = slice(w, seq, 1, None);
+    w.fan_out(vec![last.clone()]).await;
+    assert!(unfinished(w, 10).await.is_empty());
+    let view = view(w, new.id).await;
+    assert!(!view.fan_out_pending);
+    let expected: Vec<DeliveryId> = [new.deliveries, middle.deliveries.clone(), last.deliveries].concat().iter().map(|d| d.id).collect();
+    assert_eq!(view.deliveries.iter().map(|d| d.id).collect::<Vec<_>>(), expected);
+
+    let delivery = w.view(middle.deliveries[0].id).await;
+    assert_eq!((delivery.delivery.created_at, delivery.delivery.progress.state), (later, State::Pending { due_at: later }));
+    assert_eq!((delivery.event.id, delivery.delivery.event), (new.id, seq));
+    let claimed = w.claim(middle.deliveries[0].endpoint, later).await;
+    assert_eq!(claimed.deliveries.len(), 1, "what a slice brought is due at once");
+}
+
+/// The oldest comes first, no more than asked for, with its event.
+pub async fn unfinished_ones_come_oldest_first<H: Harness>(w: &mut World<H>) {
+    let mut expected = Vec::new();
+    for pending in [true, false, true, true] {
+        let after = w.make.route().subscription;
+        let new = NewEvent { fan_out_after: pending.then_some(after), ..w.make.event(1) };
+        let seq = w.publish_one(new).await;
+        if pending {
+            expected.push((seq, after));
+        }
+    }
+    assert_eq!(unfinished(w, 10).await, expected);
+    assert_eq!(unfinished(w, 2).await, expected[..2]);
+}
+
+/// The cursor is as durable as the event.
+pub async fn outlives_a_restart<H: Harness>(w: &mut World<H>) {
+    let (first, second) = (w.make.route().subscription, w.make.route().subscription);
+    let new = NewEvent { fan_out_after: Some(first), ..w.make.event(1) };
+    let seq = w.publish_one(new.clone()).await;
+    w.reopen().await;
+    assert_eq!(unfinished(w, 10).await, [(seq, first)]);
+    let next = slice(w, seq, 1, Some(second));
+    w.fan_out(vec![next]).await;
+    w.reopen().await;
+    assert_eq!(unfinished(w, 10).await, [(seq, second)]);
+    let found = w.store().unfinished_fan_outs(1).await.expect("unfinished_fan_outs");
+    assert_eq!((found[0].event.id, &found[0].event.payload), (new.id, &new.payload));
+    assert_eq!(view(w, new.id).await.deliveries.len(), 2);
+}
+
+/// Slices of several events, and several of one, can come in one batch; claimed deliveries come claimed.
+pub async fn a_batch_of_slices<H: Harness>(w: &mut World<H>) {
+    let after = w.make.route().subscription;
+    let mut events = Vec::new();
+    for _ in 0..2 {
+        let new = NewEvent { fan_out_after: Some(after), ..w.make.event(0) };
+        events.push((new.id, w.publish_one(new).await));
+    }
+    let further = w.make.route().subscription;
+    let mut slices = vec![slice(w, events[0].1, 1, Some(further)), slice(w, events[1].1, 2, Some(further)), slice(w, events[0].1, 1, None)];
+    slices[0].deliveries[0].claimed = true;
+    let (kept, free) = (slices[0].deliveries[0], slices[2].deliveries[0]);
+    w.fan_out(slices).await;
+    assert_eq!(unfinished(w, 10).await, [(events[1].1, further)]);
+    assert_eq!((view(w, events[0].0).await.deliveries.len(), view(w, events[1].0).await.deliveries.len()), (2, 2));
+    let now = w.make.now();
+    assert!(w.claim(kept.endpoint, now).await.deliveries.is_empty());
+    assert_eq!(w.claim(free.endpoint, now).await.deliveries.len(), 1);
+    w.succeed(kept.id).await;
+}
+
+fn slice<H: Harness>(w: &mut World<H>, event: EventSeq, deliveries: usize, fan_out_after: Option<SubscriptionId>) -> FanOutSlice {
+    let made = w.make.event(deliveries);
+    FanOutSlice { event, namespace: made.namespace, created_at: made.created_at, deliveries: made.deliveries, fan_out_after }
+}
+
+async fn unfinished<H: Harness>(w: &World<H>, limit: u32) -> Vec<(EventSeq, SubscriptionId)> {
+    let found = w.store().unfinished_fan_outs(limit).await.expect("unfinished_fan_outs");
+    found.into_iter().map(|fan_out| (fan_out.event.seq, fan_out.after)).collect()
+}
+
+async fn view<H: Harness>(w: &World<H>, id: EventId) -> EventView {
+    w.store().event(id).await.expect("event").expect("the event is there")
+}

@@ -1,0 +1,246 @@
+//! The suite that every store must pass.
+//!
+//! A store takes part with a [`Harness`] and one line, `postrider_store::conformance_tests!(MyHarness::new());`, which makes a
+//! `#[test]` of each case and one of the comparison with the model. Each test evaluates the expression anew.
+//!
+//! | module | is about |
+//! |---|---|
+//! | [`configuration`] | endpoints, subscriptions, keys, the version |
+//! | [`publish`], [`fan_out`] | how events and deliveries come in |
+//! | [`settle`] | how deliveries go on |
+//! | [`claim`], [`rescue`] | who has a delivery in memory |
+//! | [`replay`], [`dead_letters`] | what people do with deliveries that ended |
+//! | [`schedule`] | scheduled webhooks |
+//! | [`prune`] | retention |
+//! | [`reads`] | order, limits and what is not there |
+//! | [`model`] | random sequences, compared with [`MemoryStore`](crate::memory::MemoryStore) |
+//! | [`fixtures`], [`world`] | builders, and the store under test with what a case needs around it |
+
+pub mod claim;
+pub mod configuration;
+pub mod dead_letters;
+pub mod fan_out;
+pub mod fixtures;
+pub mod model;
+pub mod prune;
+pub mod publish;
+pub mod reads;
+pub mod replay;
+pub mod rescue;
+pub mod schedule;
+pub mod settle;
+pub mod world;
+
+pub use fixtures::{Fixtures, Route};
+pub use world::World;
+
+use postrider_core::ports::Store;
+use std::future::Future;
+use std::time::Duration;
+
+/// Longer than any case takes on a slow disk; a store that never answers fails instead of hanging.
+const CASE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Opens stores of one kind.
+///
+/// One store of a harness is in use at a time: `fresh` is called again only when the store before was dropped.
+pub trait Harness {
+    /// The store under test.
+    type Store: Store;
+
+    /// An empty store.
+    fn fresh(&self) -> impl Future<Output = Self::Store>;
+
+    /// The same data after a crash and a restart: the store is dropped without being closed, and opened as a new incarnation.
+    fn reopen(&self, store: Self::Store) -> impl Future<Output = Self::Store>;
+}
+
+/// Runs one case on a fresh store, and compares the counters with a recount when it is through.
+pub fn run<H: Harness>(harness: H, case: impl AsyncFnOnce(&mut World<H>)) {
+    block_on(async move {
+        let mut world = World::fresh(harness).await;
+        case(&mut world).await;
+        world.assert_counted().await;
+    });
+}
+
+/// Runs a future on a runtime of its own, within the deadline of a case.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime of one thread starts");
+    runtime.block_on(async { tokio::time::timeout(CASE_DEADLINE, future).await.expect("the store answers before the case's deadline") })
+}
+
+/// Makes a `#[test]` of every case, for the harness that the expression makes.
+#[macro_export]
+macro_rules! conformance_tests {
+    ($harness:expr) => {
+        $crate::conformance_tests! { @cases $harness;
+            configuration {
+                starts_empty
+                gives_back_what_was_put
+                replaces_what_has_the_same_id
+                version_rises_with_every_change
+                outlives_a_restart
+            }
+            publish {
+                numbers_ascend_from_one
+                stores_every_field
+                keeps_payload_bytes_exactly
+                refuses_a_key_twice_in_a_batch
+                refuses_a_key_twice_across_batches
+                keys_are_apart_by_namespace
+                an_empty_batch_is_nothing
+                shows_what_was_skipped
+                deliveries_are_due_at_once
+                outlives_a_restart
+                numbers_are_never_reused
+                concurrent_publishers_all_get_their_own_answer
+            }
+            fan_out {
+                slices_resume_where_the_last_one_ended
+                unfinished_ones_come_oldest_first
+                outlives_a_restart
+                a_batch_of_slices
+            }
+            settle {
+                success_ends_and_lets_go
+                a_retry_that_is_kept_is_not_claimed_again
+                a_retry_that_is_let_go_is_claimed_when_due
+                an_attempt_begins_and_ends
+                an_attempt_is_stored_in_one_go
+                what_is_being_sent_stays_claimed
+                what_rests_is_let_go_whatever_is_asked
+                keeps_every_field_of_an_outcome
+                keeps_every_resting_state
+                without_an_attempt_nothing_is_attempted
+                fences_what_does_not_apply
+                fences_an_older_incarnation
+                fenced_items_store_nothing_and_harm_nobody
+                opens_a_dead_letter
+            }
+            claim {
+                takes_only_what_is_due
+                takes_each_delivery_once
+                takes_the_oldest_due_first
+                stops_at_the_limit
+                stops_at_the_bytes_but_takes_one
+                never_takes_another_endpoints
+                takes_retries_but_nothing_that_rests
+                requests_of_a_batch_follow_each_other
+                concurrent_claims_share_nothing
+                deliveries_of_one_event_come_with_it
+                backlog_names_the_first_due
+                survives_a_restart_unclaimed
+            }
+            rescue {
+                finds_nothing_without_a_crash
+                takes_over_what_was_claimed
+                hands_over_the_open_attempt
+                goes_in_slices
+                what_was_rescued_can_be_settled
+                a_crash_during_rescue_loses_nothing
+            }
+            replay {
+                takes_every_resting_delivery_back
+                refuses_what_does_not_rest
+                knows_nothing_of_unknown_ids
+                a_claimed_replay_is_handed_over
+                an_unclaimed_replay_waits_in_the_store
+                closes_the_open_dead_letter
+                numbers_attempts_on_and_fails_anew
+                makes_a_new_delivery_of_a_dead_letter
+                refuses_a_dead_letter_that_is_closed
+                outlives_a_restart
+            }
+            dead_letters {
+                come_newest_first
+                of_their_subscription_only
+                dismissed_ones_leave_the_list
+                dismiss_answers_which_were_open
+                are_shown_with_delivery_and_event
+            }
+            schedule {
+                gives_back_what_was_stored
+                lists_by_due_time
+                finds_what_is_due
+                unschedules
+                fires_once
+                fires_in_a_batch
+                fails_without_its_subscription
+                the_next_occurrence_comes_with_the_firing
+                a_fired_delivery_goes_its_way
+                outlives_a_restart
+            }
+            prune {
+                exactly_at_the_cutoff_stays
+                attempts_go_while_their_delivery_stays
+                an_attempt_under_way_stays
+                what_is_still_to_be_delivered_stays
+                an_open_dead_letter_keeps_its_delivery_and_event
+                a_closed_dead_letter_keeps_nothing
+                closed_things_go_by_when_they_closed
+                an_event_goes_with_its_last_delivery
+                an_event_without_deliveries_goes
+                an_unfinished_fan_out_keeps_its_event
+                slices_come_to_an_end
+                rows_that_stay_do_not_stop_it
+                keys_are_free_again
+                counters_follow
+            }
+            reads {
+                what_is_not_there
+                attempts_come_newest_first
+                attempts_show_their_deliverys_state
+                a_delivery_lists_its_attempts_by_number
+                an_event_lists_its_deliveries_oldest_first
+                counters_come_in_the_asked_order
+                health_is_good
+            }
+        }
+
+        #[test]
+        fn behaves_like_the_model() {
+            $crate::conformance::model::behaves_like_the_model($harness);
+        }
+    };
+    (@cases $harness:expr; $($module:ident { $($case:ident)* })*) => {
+        $(mod $module {
+            #[allow(unused_imports, reason = "the harness may be named with a path")]
+            use super::*;
+
+            $(#[test]
+            fn $case() {
+                $crate::conformance::run($harness, $crate::conformance::$module::$case);
+            })*
+        })*
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    /// A case that is written and not listed would never run.
+    #[test]
+    fn every_case_is_listed() {
+        let modules = [
+            ("configuration", include_str!("configuration.rs")),
+            ("publish", include_str!("publish.rs")),
+            ("fan_out", include_str!("fan_out.rs")),
+            ("settle", include_str!("settle.rs")),
+            ("claim", include_str!("claim.rs")),
+            ("rescue", include_str!("rescue.rs")),
+            ("replay", include_str!("replay.rs")),
+            ("dead_letters", include_str!("dead_letters.rs")),
+            ("schedule", include_str!("schedule.rs")),
+            ("prune", include_str!("prune.rs")),
+            ("reads", include_str!("reads.rs")),
+        ];
+        let list = include_str!("mod.rs");
+        for (module, source) in modules {
+            let (_, after) = list.split_once(&format!("            {module} {{")).expect("the module is listed");
+            let (listed, _) = after.split_once('}').expect("its list ends");
+            let listed: Vec<&str> = listed.split_whitespace().collect();
+            let written: Vec<&str> = source.lines().filter_map(|l| l.strip_prefix("pub async fn ")).filter_map(|l| l.split('<').next()).collect();
+            assert_eq!(written, listed, "the cases of {module}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Turns plans into arguments that make sense at the time, most of them; some are refused, and must be refused alike.
+
+use super::super::{Fixtures, Route};
+use super::plan::*;
+use crate::memory::Dump;
+use bytes::Bytes;
+use postrider_core::attempt::Attempt;
+use postrider_core::delivery::{Delivery, Progress, State, StateKind};
+use postrider_core::endpoint::Endpoint;
+use postrider_core::error::ErrorCode;
+use postrider_core::event::{Namespace, SkipReason, Skipped};
+use postrider_core::id::*;
+use postrider_core::key::ApiKey;
+use postrider_core::ports::*;
+use postrider_core::schedule::Scheduled;
+use postrider_core::subscription::Subscription;
+use postrider_core::time::Timestamp;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Builds arguments, and remembers the ids of everything that it ever built.
+pub struct Builder {
+    make: Fixtures,
+    routes: Vec<Route>,
+    endpoints: Vec<Endpoint>,
+    configured: Vec<Subscription>,
+    keys: Vec<ApiKey>,
+    pub known: Known,
+}
+
+#[derive(Default)]
+pub struct Known {
+    pub events: Vec<EventId>,
+    pub deliveries: Vec<DeliveryId>,
+    pub dead_letters: Vec<DeadLetterId>,
+    pub scheduled: Vec<ScheduledId>,
+}
+
+impl Builder {
+    /// Three subscriptions on two endpoints.
+    pub fn new() -> Self {
+        let mut make = Fixtures::new(11);
+        let endpoints: Vec<Endpoint> = (0..3).map(|_| make.endpoint()).collect();
+        let configured: Vec<Subscription> = endpoints.iter().map(|endpoint| make.subscription(endpoint)).collect();
+        let keys = (0..3).map(|_| make.key()).collect();
+        let routes = configured.iter().zip([0, 1, 1]).map(|(s, endpoint)| Route { subscription: s.id, endpoint: endpoints[endpoint].id });
+        Builder { routes: routes.collect(), make, endpoints, configured, keys, known: Known::default() }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.make.now()
+    }
+
+    pub fn advance(&mut self, secs: u8) {
+        self.make.advance_secs(secs.into());
+    }
+
+    pub fn subscriptions(&self) -> Vec<SubscriptionId> {
+        self.routes.iter().map(|route| route.subscription).collect()
+    }
+
+    /// What lists can be narrowed to: any namespace, and each.
+    pub fn namespaces(&self) -> [Option<Namespace>; 3] {
+        [None, Some(namespace(0)), Some(namespace(1))]
+    }
+
+    pub fn events(&mut self, plans: &[EventPlan]) -> Vec<NewEvent> {
+        plans.iter().map(|plan| self.event(plan)).collect()
+    }
+
+    fn event(&mut self, plan: &EventPlan) -> NewEvent {
+        let deliveries = self.deliveries(&plan.deliveries);
+        let skipped = Skipped { subscription: self.routes[0].subscription, reason: SkipReason::EndpointPaused };
+        let event = NewEvent {
+            namespace: namespace(plan.namespace),
+            payload: Bytes::from(vec![b'p'; plan.payload]),
+            labels: [("n".to_owned(), plan.payload.to_string())].into(),
+            idempotency_key: plan.key.map(|key| key.to_string()),
+            deliveries,
+            fan_out_after: plan.more.then_some(self.routes[0].subscription),
+            skipped: if plan.skips { vec![skipped] } else { Vec::new() },
+            ..self.make.event(0)
+        };
+        self.known.events.push(event.id);
+        event
+    }
+
+    fn deliveries(&mut self, plans: &[DeliveryPlan]) -> Vec<NewDelivery> {
+        plans.iter().map(|plan| self.delivery(*plan)).collect()
+    }
+
+    fn delivery(&mut self, plan: DeliveryPlan) -> NewDelivery {
+        let route = self.route(plan.route);
+        let expires_at = plan.expires.then(|| self.now().after(Duration::from_secs(30)));
+        let delivery = NewDelivery { claimed: plan.claimed, expires_at, ..self.make.delivery(route) };
+        self.known.deliveries.push(delivery.id);
+        delivery
+    }
+
+    fn route(&self, pick: u8) -> Route {
+        self.routes[usize::from(pick) % self.routes.len()]
+    }
+
+    /// The next slice of an unfinished fan-out, if there is one.
+    pub fn slices(&mut self, dump: &Dump, event: u8, deliveries: &[DeliveryPlan], more: bool) -> Vec<FanOutSlice> {
+        let unfinished: Vec<EventSeq> = dump.unfinished_fan_outs.keys().copied().collect();
+        let Some(seq) = pick(&unfinished, event) else { return Vec::new() };
+        let stored = dump.events.iter().find(|stored| stored.seq == seq);
+        let Some(namespace) = stored.map(|stored| stored.namespace.clone()) else { return Vec::new() };
+        let deliveries = self.deliveries(deliveries);
+        let fan_out_after = more.then_some(self.routes[1].subscription);
+        vec![FanOutSlice { event: seq, namespace, created_at: self.now(), deliveries, fan_out_after }]
+    }
+
+    /// Each delivery at most once: an engine has one settlement of a delivery under way.
+    pub fn settlements(&mut self, dump: &Dump, plans: &[SettlePlan]) -> Vec<Settlement> {
+        // Mostly what can be settled; sometimes anything at all.
+        let claimed: Vec<&Delivery> = dump.deliveries.iter().filter(|delivery| dump.claims.contains_key(&delivery.id)).collect();
+        let all: Vec<&Delivery> = dump.deliveries.iter().collect();
+        let mut seen = BTreeSet::new();
+        let mut settlements = Vec::new();
+        for plan in plans {
+            let among = if plan.delivery % 8 == 0 || claimed.is_empty() { &all } else { &claimed };
+            let Some(delivery) = pick(among, plan.delivery / 8) else { continue };
+            if seen.insert(delivery.id) {
+                let open = dump.attempts.iter().find(|attempt| attempt.delivery == delivery.id && attempt.outcome.is_none());
+                settlements.push(self.settlement(delivery, open.cloned(), *plan));
+            }
+        }
+        settlements
+    }
+
+    fn settlement(&mut self, delivery: &Delivery, open: Option<Attempt>, plan: SettlePlan) -> Settlement {
+        let now = self.now();
+        let code = ErrorCode::Connector5xx;
+        let sending = delivery.progress.state == State::Sending;
+        let (state, outcome) = match plan.end {
+            End::Begin if !sending => (State::Sending, None),
+            End::Succeed => (State::Succeeded, Some(self.make.success())),
+            End::Fail => (State::Failed(code), Some(self.make.failure())),
+            End::Expire if !sending => (State::Expired, None),
+            End::Cancel if !sending => (State::Cancelled(ErrorCode::EndpointDeleted), None),
+            End::Retry { after } => (State::Retrying { due_at: now.after(Duration::from_secs(after.into())) }, Some(self.make.failure())),
+            End::Begin | End::Expire | End::Cancel => (State::Retrying { due_at: now }, Some(self.make.failure())),
+        };
+        let attempt_recorded = open.is_some();
+        let has_attempt = outcome.is_some() || state == State::Sending;
+        let attempt = has_attempt.then(|| Attempt { outcome, ..open.unwrap_or_else(|| self.make.attempt(delivery)) });
+        let attempts = attempt.as_ref().map_or(delivery.progress.attempts, |attempt| attempt.number);
+        let is_dead = matches!(state, State::Failed(_) | State::Expired);
+        let dead_letter = is_dead.then(|| self.dead_letter(state));
+        let from = delivery.progress.state.kind();
+        let mistaken = StateKind::ALL[(from as usize + 1) % StateKind::ALL.len()];
+        Settlement {
+            delivery: delivery.id,
+            subscription: delivery.subscription,
+            from: if plan.mistaken { mistaken } else { from },
+            progress: Progress { state, attempts, spent: delivery.progress.spent + 1, expires_at: delivery.progress.expires_at },
+            attempt,
+            attempt_recorded,
+            keep_claim: plan.keep_claim,
+            dead_letter,
+        }
+    }
+
+    fn dead_letter(&mut self, state: State) -> NewDeadLetter {
+        let id = DeadLetterId::new(self.make.uuid());
+        self.known.dead_letters.push(id);
+        NewDeadLetter { id, code: state.reason().unwrap_or(ErrorCode::Interrupted), message: "it ended".to_owned(), at: self.now() }
+    }
+
+    pub fn claims(&self, plans: &[ClaimPlan]) -> Vec<ClaimRequest> {
+        let request = |plan: &ClaimPlan| ClaimRequest {
+            endpoint: self.route(plan.route).endpoint,
+            due_by: self.now().after(Duration::from_secs(plan.ahead.into())),
+            limit: plan.limit,
+            max_bytes: plan.max_bytes,
+        };
+        plans.iter().map(request).collect()
+    }
+
+    pub fn replays(&mut self, dump: &Dump, plans: &[ReplayPlan]) -> Vec<Replay> {
+        let mut replays = Vec::new();
+        for plan in plans {
+            let target = if plan.dead_letter {
+                let Some(letter) = pick(&dump.dead_letters.iter().collect::<Vec<_>>(), plan.pick) else { continue };
+                let new = DeliveryId::new(self.make.uuid());
+                self.known.deliveries.push(new);
+                ReplayTarget::DeadLetterAsNew { dead_letter: letter.id, new }
+            } else {
+                let Some(id) = pick(&self.known.deliveries, plan.pick) else { continue };
+                ReplayTarget::Delivery(id)
+            };
+            replays.push(Replay { target, claim: plan.claim, at: self.now() });
+        }
+        replays
+    }
+
+    pub fn dead_letters(&self, dump: &Dump, picks: &[u8]) -> Vec<DeadLetterId> {
+        let ids: Vec<DeadLetterId> = dump.dead_letters.iter().map(|letter| letter.id).collect();
+        picks.iter().filter_map(|n| pick(&ids, *n)).collect()
+    }
+
+    pub fn occurrences(&mut self, plans: &[SchedulePlan]) -> Vec<Scheduled> {
+        plans.iter().map(|plan| self.occurrence(plan.route, plan.namespace, plan.ahead)).collect()
+    }
+
+    fn occurrence(&mut self, route: u8, of: u8, ahead: u8) -> Scheduled {
+        let subscription = self.route(route).subscription;
+        let due_at = self.now().after(Duration::from_secs(ahead.into()));
+        let row = Scheduled { namespace: namespace(of), ..self.make.scheduled(subscription, due_at) };
+        self.known.scheduled.push(row.id);
+        row
+    }
+
+    /// An id that was scheduled once, or one that never was.
+    pub fn scheduled(&mut self, n: u8) -> ScheduledId {
+        pick(&self.known.scheduled, n).unwrap_or_else(|| ScheduledId::new(self.make.uuid()))
+    }
+
+    /// A plan without deliveries is a firing without an event.
+    pub fn firings(&mut self, plans: &[FirePlan]) -> Vec<Firing> {
+        let mut firings = Vec::new();
+        for plan in plans {
+            let id = self.scheduled(plan.pick);
+            let event = EventPlan { namespace: 0, key: None, payload: 9, deliveries: plan.deliveries.clone(), skips: false, more: false };
+            let event = (!plan.deliveries.is_empty()).then(|| self.event(&event));
+            let next = plan.next.map(|ahead| self.occurrence(plan.pick, 0, ahead));
+            firings.push(Firing { id, event, next, at: self.now() });
+        }
+        firings
+    }
+
+    pub fn prune(&self, attempts: u8, events: u8, closed: u8, limit: u32) -> PruneRequest {
+        let ago = |secs: u8| self.now().before(Duration::from_secs(secs.into()));
+        PruneRequest { attempts_before: ago(attempts), events_before: ago(events), closed_before: ago(closed), limit }
+    }
+
+    pub fn changes(&mut self, plans: &[ConfigPlan]) -> Vec<ConfigChange> {
+        let now = self.now();
+        let mut changes = Vec::new();
+        for plan in plans {
+            let n = usize::from(plan.pick) % self.keys.len();
+            changes.push(match plan.kind {
+                0 => ConfigChange::Endpoint(Endpoint { updated_at: now, ..self.endpoints[n].clone() }),
+                1 => ConfigChange::Subscription(Subscription { deleted_at: Some(now), ..self.configured[n].clone() }),
+                _ => ConfigChange::Key(ApiKey { revoked_at: Some(now), ..self.keys[n].clone() }),
+            });
+        }
+        changes
+    }
+}
+
+fn namespace(n: u8) -> Namespace {
+    Namespace::new(if n == 0 { "default" } else { "other" }).expect("both names follow the rule")
+}
+
+fn pick<T: Clone>(among: &[T], n: u8) -> Option<T> {
+    among.get(usize::from(n) % among.len().max(1)).cloned()
+}

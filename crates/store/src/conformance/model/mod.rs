@@ -1,0 +1,234 @@
+//! Random sequences of verbs on a store and on the model beside it: every answer must be the same, and in the end every read.
+//!
+//! Where the port leaves an order open (backlog, rescue, configuration) answers are sorted first; where it leaves open how
+//! much a slice of retention takes, retention runs to its end and what was removed is compared.
+
+mod build;
+mod plan;
+
+use super::{Harness, block_on};
+use crate::memory::MemoryStore;
+use build::Builder;
+use plan::Op;
+use postrider_core::endpoint::Endpoint;
+use postrider_core::key::ApiKey;
+use postrider_core::ports::*;
+use postrider_core::subscription::Subscription;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use std::fmt::Debug;
+
+/// How many sequences [`behaves_like_the_model`] tries.
+pub const CASES: u32 = 64;
+
+/// How many operations its longest sequences have.
+pub const STEPS: usize = 60;
+
+/// More slices than the rows of any sequence.
+const MAX_SLICES: usize = 10_000;
+
+type Checked<T = ()> = Result<T, TestCaseError>;
+
+/// Compares the harness's stores with the model, over [`CASES`] sequences of up to [`STEPS`] operations.
+pub fn behaves_like_the_model<H: Harness>(harness: H) {
+    compare(&harness, CASES, STEPS);
+}
+
+/// Compares over that many sequences of up to that many operations. Panics with the shortest sequence that it finds to differ.
+pub fn compare<H: Harness>(harness: &H, cases: u32, steps: usize) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let outcome = TestRunner::new(config).run(&plan::sequences(steps), |ops| {
+        block_on(async {
+            let mut pair = Pair { model: MemoryStore::new(), store: harness.fresh().await, builder: Builder::new() };
+            for op in ops {
+                pair = pair.step(harness, op).await?;
+                pair.same_counters().await?;
+            }
+            pair.same_everything().await
+        })
+    });
+    if let Err(failure) = outcome {
+        panic!("the store and the model differ: {failure}");
+    }
+}
+
+/// The model and the store, in the same state.
+struct Pair<S> {
+    model: MemoryStore,
+    store: S,
+    builder: Builder,
+}
+
+/// Calls one verb on both and compares what they answer.
+macro_rules! both {
+    ($pair:expr, $verb:ident($($argument:expr),*)) => {{
+        let model = $pair.model.$verb($($argument.clone()),*).await.map_err(failed)?;
+        let store = $pair.store.$verb($($argument.clone()),*).await.map_err(failed)?;
+        same(stringify!($verb), &model, &store)?;
+        model
+    }};
+}
+
+impl<S: Store> Pair<S> {
+    async fn step<H: Harness<Store = S>>(mut self, harness: &H, op: Op) -> Checked<Self> {
+        match op {
+            Op::Advance(secs) => self.builder.advance(secs),
+            Op::Publish(plans) => {
+                let events = self.builder.events(&plans);
+                both!(self, publish(events));
+            }
+            Op::FanOut { event, deliveries, more } => {
+                let slices = self.builder.slices(&self.model.dump(), event, &deliveries, more);
+                both!(self, fan_out(slices));
+            }
+            Op::Settle(plans) => {
+                let settlements = self.builder.settlements(&self.model.dump(), &plans);
+                both!(self, settle(settlements));
+            }
+            Op::Claim(plans) => {
+                let requests = self.builder.claims(&plans);
+                both!(self, claim(requests));
+            }
+            Op::Restart => {
+                self.model = self.model.new_incarnation();
+                self.store = harness.reopen(self.store).await;
+            }
+            Op::Rescue { limit } => same("rescue", &rescue(&self.model, limit).await?, &rescue(&self.store, limit).await?)?,
+            Op::Replay(plans) => {
+                let replays = self.builder.replays(&self.model.dump(), &plans);
+                both!(self, replay(replays));
+            }
+            Op::Dismiss(picks) => {
+                let (ids, now) = (self.builder.dead_letters(&self.model.dump(), &picks), self.builder.now());
+                both!(self, dismiss(ids, now));
+            }
+            Op::Schedule(plans) => {
+                let rows = self.builder.occurrences(&plans);
+                both!(self, schedule(rows));
+            }
+            Op::Unschedule(pick) => {
+                let id = self.builder.scheduled(pick);
+                both!(self, unschedule(id));
+            }
+            Op::Fire(plans) => {
+                let firings = self.builder.firings(&plans);
+                both!(self, fire(firings));
+            }
+            Op::Prune { attempts, events, closed, limit } => {
+                let request = self.builder.prune(attempts, events, closed, limit);
+                same("prune (deliveries, events)", &prune(&self.model, request).await?, &prune(&self.store, request).await?)?;
+            }
+            Op::Configure(plans) => self.configure(&plans).await?,
+            Op::Look { limit } => self.same_lists(limit).await?,
+        }
+        Ok(self)
+    }
+
+    async fn configure(&mut self, plans: &[plan::ConfigPlan]) -> Checked {
+        let changes = self.builder.changes(plans);
+        let before = self.store.configuration_version().await.map_err(failed)?;
+        both!(self, configure(changes));
+        let after = self.store.configuration_version().await.map_err(failed)?;
+        if after <= before {
+            return Err(TestCaseError::fail(format!("configuration_version went from {before} to {after}")));
+        }
+        same("configuration", &configuration(&self.model).await?, &configuration(&self.store).await?)
+    }
+
+    async fn same_counters(&self) -> Checked {
+        let subscriptions = self.builder.subscriptions();
+        both!(self, counters(subscriptions));
+        Ok(())
+    }
+
+    async fn same_lists(&self, limit: u32) -> Checked {
+        for subscription in self.builder.subscriptions() {
+            both!(self, attempts(subscription, limit));
+            both!(self, dead_letters(subscription, limit));
+            for namespace in self.builder.namespaces() {
+                both!(self, scheduled(namespace, Some(subscription), limit));
+                both!(self, scheduled(namespace, None, limit));
+            }
+        }
+        both!(self, unfinished_fan_outs(limit));
+        let now = self.builder.now();
+        both!(self, due_scheduled(now, limit));
+        same("backlog", &backlog(&self.model).await?, &backlog(&self.store).await?)
+    }
+
+    /// Everything that can be read about everything that ever was.
+    async fn same_everything(&self) -> Checked {
+        for limit in [1, 3, u32::MAX] {
+            self.same_lists(limit).await?;
+        }
+        for id in self.builder.known.events.iter().copied() {
+            both!(self, event(id));
+        }
+        for id in self.builder.known.deliveries.iter().copied() {
+            both!(self, delivery(id));
+        }
+        for id in self.builder.known.dead_letters.iter().copied() {
+            both!(self, dead_letter(id));
+        }
+        for id in self.builder.known.scheduled.iter().copied() {
+            both!(self, scheduled_one(id));
+        }
+        same("configuration", &configuration(&self.model).await?, &configuration(&self.store).await?)
+    }
+}
+
+async fn rescue(store: &impl Store, limit: u32) -> Checked<Vec<Claimed>> {
+    let mut rescued = Vec::new();
+    for _ in 0..MAX_SLICES {
+        let slice = store.rescue(limit).await.map_err(failed)?;
+        if slice.is_empty() {
+            rescued.sort_by_key(|claimed: &Claimed| claimed.delivery.id);
+            return Ok(rescued);
+        }
+        if slice.len() > limit as usize {
+            return Err(TestCaseError::fail(format!("rescue answered {} deliveries, more than {limit}", slice.len())));
+        }
+        rescued.extend(slice);
+    }
+    Err(TestCaseError::fail("rescue did not come to an end"))
+}
+
+/// Deliveries and events removed. Whether attempts count that go with their delivery is each store's own matter.
+async fn prune(store: &impl Store, request: PruneRequest) -> Checked<(u64, u64)> {
+    let mut sum = (0, 0);
+    for _ in 0..MAX_SLICES {
+        let slice = store.prune(request).await.map_err(failed)?;
+        sum = (sum.0 + slice.deliveries, sum.1 + slice.events);
+        if !slice.more {
+            return Ok(sum);
+        }
+    }
+    Err(TestCaseError::fail("prune did not come to an end"))
+}
+
+async fn backlog(store: &impl Store) -> Checked<Vec<Backlog>> {
+    let mut backlog = store.backlog().await.map_err(failed)?;
+    backlog.sort_by_key(|entry| entry.endpoint);
+    Ok(backlog)
+}
+
+/// Without the version, whose steps are each store's own matter.
+async fn configuration(store: &impl Store) -> Checked<(Vec<Endpoint>, Vec<Subscription>, Vec<ApiKey>)> {
+    let Configuration { version: _, mut endpoints, mut subscriptions, mut keys } = store.configuration().await.map_err(failed)?;
+    endpoints.sort_by_key(|endpoint| endpoint.id);
+    subscriptions.sort_by_key(|subscription| subscription.id);
+    keys.sort_by_key(|key| key.id);
+    Ok((endpoints, subscriptions, keys))
+}
+
+fn failed(error: StoreError) -> TestCaseError {
+    TestCaseError::fail(format!("a verb failed: {error} ({})", error.cause))
+}
+
+/// Compares what is printed: most answers are no `PartialEq`, and their `Debug` shows every field.
+fn same<T: Debug>(what: &str, model: &T, store: &T) -> Checked {
+    let (model, store) = (format!("{model:?}"), format!("{store:?}"));
+    if model == store {
+        return Ok(());
+    }
+    Err(TestCaseError::fail(format!("{what} differs\nmodel: {model}\nstore: {store}")))
+}

@@ -1,0 +1,161 @@
+//! What random sequences are made of. Plans name things by small numbers, which the driver turns into what is there at the time.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// One call of a verb, or something that happens to the store.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Seconds pass.
+    Advance(u8),
+    Publish(Vec<EventPlan>),
+    FanOut { event: u8, deliveries: Vec<DeliveryPlan>, more: bool },
+    Settle(Vec<SettlePlan>),
+    Claim(Vec<ClaimPlan>),
+    /// A crash and a restart.
+    Restart,
+    /// Until there is nothing left to rescue.
+    Rescue { limit: u32 },
+    Replay(Vec<ReplayPlan>),
+    Dismiss(Vec<u8>),
+    Schedule(Vec<SchedulePlan>),
+    Unschedule(u8),
+    Fire(Vec<FirePlan>),
+    /// Until there is no more; bounds in seconds before now.
+    Prune { attempts: u8, events: u8, closed: u8, limit: u32 },
+    Configure(Vec<ConfigPlan>),
+    /// Every list, with this limit.
+    Look { limit: u32 },
+}
+
+#[derive(Clone, Debug)]
+pub struct EventPlan {
+    pub namespace: u8,
+    pub key: Option<u8>,
+    pub payload: usize,
+    pub deliveries: Vec<DeliveryPlan>,
+    pub skips: bool,
+    pub more: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeliveryPlan {
+    pub route: u8,
+    pub claimed: bool,
+    pub expires: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct SettlePlan {
+    pub delivery: u8,
+    pub end: End,
+    pub keep_claim: bool,
+    /// Names another state than the delivery is in.
+    pub mistaken: bool,
+}
+
+/// What becomes of a delivery, as far as its state allows.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    Begin,
+    Succeed,
+    Retry { after: u8 },
+    Fail,
+    Expire,
+    Cancel,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimPlan {
+    pub route: u8,
+    pub ahead: u8,
+    pub limit: u32,
+    pub max_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ReplayPlan {
+    pub pick: u8,
+    pub dead_letter: bool,
+    pub claim: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct SchedulePlan {
+    pub route: u8,
+    pub namespace: u8,
+    pub ahead: u8,
+}
+
+#[derive(Clone, Debug)]
+pub struct FirePlan {
+    pub pick: u8,
+    pub deliveries: Vec<DeliveryPlan>,
+    pub next: Option<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigPlan {
+    pub kind: u8,
+    pub pick: u8,
+}
+
+/// Sequences of up to `steps` operations.
+pub fn sequences(steps: usize) -> impl Strategy<Value = Vec<Op>> {
+    vec(op(), steps / 2..=steps)
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0u8..20).prop_map(Op::Advance),
+        8 => vec(event(), 1..4).prop_map(Op::Publish),
+        2 => (any::<u8>(), vec(delivery(), 0..3), any::<bool>()).prop_map(|(event, deliveries, more)| Op::FanOut { event, deliveries, more }),
+        12 => vec(settle(), 1..5).prop_map(Op::Settle),
+        6 => vec(claim(), 1..4).prop_map(Op::Claim),
+        1 => Just(Op::Restart),
+        2 => (1u32..4).prop_map(|limit| Op::Rescue { limit }),
+        4 => vec((any::<u8>(), any::<bool>(), any::<bool>()).prop_map(|(pick, dead_letter, claim)| ReplayPlan { pick, dead_letter, claim }), 1..4)
+            .prop_map(Op::Replay),
+        2 => vec(any::<u8>(), 1..4).prop_map(Op::Dismiss),
+        2 => vec((any::<u8>(), 0u8..2, 0u8..30).prop_map(|(route, namespace, ahead)| SchedulePlan { route, namespace, ahead }), 1..3)
+            .prop_map(Op::Schedule),
+        1 => any::<u8>().prop_map(Op::Unschedule),
+        2 => vec(fire(), 1..4).prop_map(Op::Fire),
+        3 => (0u8..40, 0u8..40, 0u8..40, 1u32..20).prop_map(|(attempts, events, closed, limit)| Op::Prune { attempts, events, closed, limit }),
+        1 => vec((0u8..3, 0u8..3).prop_map(|(kind, pick)| ConfigPlan { kind, pick }), 1..4).prop_map(Op::Configure),
+        3 => (1u32..8).prop_map(|limit| Op::Look { limit }),
+    ]
+}
+
+fn event() -> impl Strategy<Value = EventPlan> {
+    let rare = || prop::bool::weighted(0.15);
+    (0u8..2, prop::option::weighted(0.3, 0u8..4), 0usize..40, vec(delivery(), 0..4), rare(), rare()).prop_map(
+        |(namespace, key, payload, deliveries, skips, more)| EventPlan { namespace, key, payload, deliveries, skips, more },
+    )
+}
+
+fn delivery() -> impl Strategy<Value = DeliveryPlan> {
+    (any::<u8>(), any::<bool>(), any::<bool>()).prop_map(|(route, claimed, expires)| DeliveryPlan { route, claimed, expires })
+}
+
+fn settle() -> impl Strategy<Value = SettlePlan> {
+    let end = prop_oneof![
+        4 => Just(End::Begin),
+        4 => Just(End::Succeed),
+        4 => (0u8..60).prop_map(|after| End::Retry { after }),
+        3 => Just(End::Fail),
+        1 => Just(End::Expire),
+        1 => Just(End::Cancel),
+    ];
+    (any::<u8>(), end, any::<bool>(), prop::bool::weighted(0.1))
+        .prop_map(|(delivery, end, keep_claim, mistaken)| SettlePlan { delivery, end, keep_claim, mistaken })
+}
+
+fn claim() -> impl Strategy<Value = ClaimPlan> {
+    let max_bytes = prop_oneof![Just(0), 1u64..100, Just(u64::MAX)];
+    (any::<u8>(), 0u8..60, 0u32..6, max_bytes).prop_map(|(route, ahead, limit, max_bytes)| ClaimPlan { route, ahead, limit, max_bytes })
+}
+
+fn fire() -> impl Strategy<Value = FirePlan> {
+    (any::<u8>(), vec(delivery(), 0..3), prop::option::of(0u8..30)).prop_map(|(pick, deliveries, next)| FirePlan { pick, deliveries, next })
+}

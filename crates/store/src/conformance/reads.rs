@@ -1,0 +1,118 @@
+//! Order, limits, and what is not there.
+
+use super::{Harness, Route, World};
+use postrider_core::delivery::StateKind;
+use postrider_core::id::*;
+use postrider_core::ports::*;
+
+/// Unknown ids answer nothing, not an error.
+pub async fn what_is_not_there<H: Harness>(w: &mut World<H>) {
+    let id = w.make.uuid();
+    let store = w.store();
+    assert!(store.delivery(DeliveryId::new(id)).await.expect("delivery").is_none());
+    assert!(store.event(EventId::new(id)).await.expect("event").is_none());
+    assert!(store.dead_letter(DeadLetterId::new(id)).await.expect("dead_letter").is_none());
+    assert!(store.scheduled_one(ScheduledId::new(id)).await.expect("scheduled_one").is_none());
+    assert!(store.attempts(SubscriptionId::new(id), 10).await.expect("attempts").is_empty());
+    assert!(store.dead_letters(SubscriptionId::new(id), 10).await.expect("dead_letters").is_empty());
+    assert!(store.scheduled(None, Some(SubscriptionId::new(id)), 10).await.expect("scheduled").is_empty());
+    assert!(store.unfinished_fan_outs(10).await.expect("unfinished_fan_outs").is_empty());
+    assert_eq!(store.counters(vec![SubscriptionId::new(id)]).await.expect("counters"), [Counters::default()]);
+}
+
+/// A subscription's attempts by the time they began, newest first; of one instant the greater id; no more than asked for.
+pub async fn attempts_come_newest_first<H: Harness>(w: &mut World<H>) {
+    let (route, other) = (w.make.route(), w.make.route());
+    let deliveries = [w.claimed(route).await, w.claimed(route).await, w.claimed(route).await];
+    let apart = w.claimed(other).await;
+    w.succeed(apart).await;
+    let now = w.make.now();
+    for id in deliveries.into_iter().rev() {
+        w.retry(id, now, true).await;
+    }
+    for id in deliveries {
+        w.make.advance_secs(1);
+        w.retry(id, now, true).await;
+    }
+    let mut expected = Vec::new();
+    for id in deliveries {
+        expected.extend(w.view(id).await.attempts);
+    }
+    expected.sort_by_key(|attempt| std::cmp::Reverse((attempt.started_at, attempt.id)));
+    for limit in [10, 6, 4, 1, 0] {
+        let listed: Vec<_> = list(w, route, limit).await.into_iter().map(|view| view.attempt).collect();
+        assert_eq!(listed, expected[..expected.len().min(limit as usize)]);
+    }
+}
+
+/// The state beside an attempt is the delivery's of now; attempts under way are listed too.
+pub async fn attempts_show_their_deliverys_state<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let id = w.claimed(route).await;
+    w.begin(id).await;
+    let listed = list(w, route, 10).await;
+    assert_eq!((listed[0].state, listed[0].attempt.outcome.is_none()), (StateKind::Sending, true));
+    let now = w.make.advance_secs(1);
+    w.retry(id, now, true).await;
+    w.make.advance_secs(1);
+    w.succeed(id).await;
+    let listed = list(w, route, 10).await;
+    assert_eq!(listed.iter().map(|view| (view.attempt.number, view.state)).collect::<Vec<_>>(), [(2, StateKind::Succeeded), (1, StateKind::Succeeded)]);
+}
+
+/// A delivery's attempts ascend by number, beyond nine too.
+pub async fn a_delivery_lists_its_attempts_by_number<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let id = w.claimed(route).await;
+    for _ in 0..11 {
+        let now = w.make.now();
+        w.retry(id, now, true).await;
+    }
+    w.begin(id).await;
+    let view = w.view(id).await;
+    assert_eq!(view.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), (1..=12).collect::<Vec<_>>());
+    assert_eq!(view.delivery.progress.attempts, 12);
+    w.succeed(id).await;
+}
+
+/// An event's deliveries are listed as they were made, with their states.
+pub async fn an_event_lists_its_deliveries_oldest_first<H: Harness>(w: &mut World<H>) {
+    let routes: Vec<Route> = (0..5).map(|_| w.make.route()).collect();
+    let event = w.make.claimed_event_for(&routes);
+    let made: Vec<DeliveryId> = event.deliveries.iter().map(|delivery| delivery.id).collect();
+    let id = event.id;
+    w.publish_one(event).await;
+    w.make.advance_secs(1);
+    w.succeed(made[3]).await;
+    w.fail(made[0]).await;
+    let view = w.store().event(id).await.expect("event").expect("it is there");
+    assert_eq!(view.deliveries.iter().map(|delivery| delivery.id).collect::<Vec<_>>(), made);
+    for delivery in view.deliveries {
+        assert_eq!(delivery, w.view(delivery.id).await.delivery);
+    }
+}
+
+/// Counters answer in the order asked, an id asked twice twice, unknown ones as nought.
+pub async fn counters_come_in_the_asked_order<H: Harness>(w: &mut World<H>) {
+    let (a, b, nobody) = (w.make.route(), w.make.route(), w.make.route());
+    let (first, second) = (w.claimed(a).await, w.claimed(b).await);
+    w.succeed(first).await;
+    w.fail(second).await;
+    let (of_a, of_b) = (w.counters(a.subscription).await, w.counters(b.subscription).await);
+    assert_eq!((of_a.attempts_succeeded, of_b.attempts_failed, of_b.dead_letters), (1, 1, 1));
+    let asked = vec![b.subscription, nobody.subscription, a.subscription, b.subscription];
+    assert_eq!(w.store().counters(asked).await.expect("counters"), [of_b, Counters::default(), of_a, of_b]);
+    w.reopen().await;
+    assert_eq!((w.counters(a.subscription).await, w.counters(b.subscription).await), (of_a, of_b));
+}
+
+/// A store that works says so, before and after a restart.
+pub async fn health_is_good<H: Harness>(w: &mut World<H>) {
+    assert_eq!(w.store().health().await, Ok(()));
+    w.reopen().await;
+    assert_eq!(w.store().health().await, Ok(()));
+}
+
+async fn list<H: Harness>(w: &World<H>, route: Route, limit: u32) -> Vec<AttemptView> {
+    w.store().attempts(route.subscription, limit).await.expect("attempts")
+}

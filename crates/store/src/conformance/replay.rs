@@ -1,0 +1,190 @@
+//! Ended deliveries that are made again.
+
+use super::{Harness, World};
+use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
+use postrider_core::delivery::{Progress, State, StateKind};
+use postrider_core::error::ErrorCode;
+use postrider_core::id::*;
+use postrider_core::ports::*;
+
+/// However it ended, it is pending again: with its number of attempts, a fresh budget and no time to live.
+pub async fn takes_every_resting_delivery_back<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let code = ErrorCode::EndpointDeleted;
+    for state in [State::Succeeded, State::Failed(code), State::Expired, State::Cancelled(code)] {
+        let mut event = w.make.claimed_event_for(&[route]);
+        let id = event.deliveries[0].id;
+        event.deliveries[0].expires_at = Some(event.created_at);
+        let outcome = w.make.failure();
+        w.publish_one(event).await;
+        let ends = w.settlement(id, state, Some(outcome)).await;
+        w.settle_one(ends).await;
+        let last_attempt_at = w.view(id).await.delivery.last_attempt_at;
+        let due_at = w.make.advance_secs(60);
+        queued(w.replay(ReplayTarget::Delivery(id), false).await);
+        let delivery = w.view(id).await.delivery;
+        assert_eq!(delivery.progress, Progress { state: State::Pending { due_at }, attempts: 1, spent: 0, expires_at: None }, "after {state:?}");
+        assert!(delivery.created_at < due_at && delivery.last_attempt_at == last_attempt_at, "the rest of it stays");
+    }
+}
+
+/// What is under way is refused with its state, and nothing changes.
+pub async fn refuses_what_does_not_rest<H: Harness>(w: &mut World<H>) {
+    let (route, other) = (w.make.route(), w.make.route());
+    let now = w.make.now();
+    let (pending, sending, retrying) = (w.unclaimed(other).await, w.claimed(route).await, w.claimed(route).await);
+    w.begin(sending).await;
+    w.retry(retrying, now, true).await;
+    for (id, kind) in [(pending, StateKind::Pending), (sending, StateKind::Sending), (retrying, StateKind::Retrying)] {
+        let before = w.view(id).await.delivery;
+        let answer = w.replay(ReplayTarget::Delivery(id), true).await;
+        assert!(matches!(answer, Replayed::NotResting(found) if found == kind), "{answer:?}");
+        assert_eq!(w.view(id).await.delivery, before);
+    }
+    let done = w.claimed(route).await;
+    w.succeed(done).await;
+    let replay = Replay { target: ReplayTarget::Delivery(done), claim: false, at: now };
+    let answers = w.store().replay(vec![replay, replay]).await.expect("replay");
+    assert!(matches!(answers[..], [Replayed::Queued(_), Replayed::NotResting(StateKind::Pending)]), "{answers:?}");
+}
+
+/// There is nothing to replay under an id that nobody knows.
+pub async fn knows_nothing_of_unknown_ids<H: Harness>(w: &mut World<H>) {
+    let delivery = ReplayTarget::Delivery(DeliveryId::new(w.make.uuid()));
+    let dead_letter = ReplayTarget::DeadLetterAsNew { dead_letter: DeadLetterId::new(w.make.uuid()), new: DeliveryId::new(w.make.uuid()) };
+    for target in [delivery, dead_letter] {
+        let answer = w.replay(target, true).await;
+        assert!(matches!(answer, Replayed::NotFound), "{answer:?}");
+    }
+}
+
+/// A claimed replay is with the engine at once, with its event, and with nobody else.
+pub async fn a_claimed_replay_is_handed_over<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let id = w.claimed(route).await;
+    w.succeed(id).await;
+    let claimed = queued(w.replay(ReplayTarget::Delivery(id), true).await);
+    let view = w.view(id).await;
+    assert_eq!((&claimed.delivery, &claimed.event), (&view.delivery, &view.event));
+    assert!(claimed.open_attempt.is_none());
+    assert!(w.store().backlog().await.expect("backlog").is_empty());
+    w.succeed(id).await;
+    assert_eq!(w.view(id).await.delivery.progress.attempts, 2);
+}
+
+/// An unclaimed replay is in the store for whoever claims it.
+pub async fn an_unclaimed_replay_waits_in_the_store<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let id = w.claimed(route).await;
+    w.succeed(id).await;
+    let first_due = w.make.advance_secs(1);
+    queued(w.replay(ReplayTarget::Delivery(id), false).await);
+    assert_eq!(w.store().backlog().await.expect("backlog"), [Backlog { endpoint: route.endpoint, first_due }]);
+    let ends = w.settlement(id, State::Succeeded, None).await;
+    assert_eq!(w.settle(vec![ends]).await, [Settled::Fenced], "nobody has it");
+    assert_eq!(w.claim(route.endpoint, first_due).await.deliveries[0].delivery.id, id);
+}
+
+/// The open dead letter of a delivery is retried as the same delivery.
+pub async fn closes_the_open_dead_letter<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let id = w.claimed(route).await;
+    let letter = w.fail(id).await;
+    queued(w.replay(ReplayTarget::Delivery(id), true).await);
+    assert_eq!(dead_letter(w, letter).await.status, DeadLetterStatus::Retried(id));
+    assert_eq!(w.counters(route.subscription).await.dead_letters, 0);
+    assert_eq!(w.store().dismiss(vec![letter], w.make.now()).await.expect("dismiss"), [false]);
+    let new = DeliveryId::new(w.make.uuid());
+    let answer = w.replay(ReplayTarget::DeadLetterAsNew { dead_letter: letter, new }, true).await;
+    assert!(matches!(answer, Replayed::AlreadyClosed(Some(found)) if found == id), "{answer:?}");
+}
+
+/// Attempts are numbered on, and a second end opens a second dead letter beside the first.
+pub async fn numbers_attempts_on_and_fails_anew<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let id = w.claimed(route).await;
+    let first = w.fail(id).await;
+    w.make.advance_secs(1);
+    queued(w.replay(ReplayTarget::Delivery(id), true).await);
+    let second = w.fail(id).await;
+    assert_eq!(w.view(id).await.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(dead_letter(w, first).await.status, DeadLetterStatus::Retried(id));
+    let second = dead_letter(w, second).await;
+    assert_eq!((second.status, second.attempts), (DeadLetterStatus::Open, 2));
+    assert_eq!(w.counters(route.subscription).await.dead_letters, 1);
+}
+
+/// A dead letter becomes a new delivery of the same event and route; the old one stays as it ended.
+pub async fn makes_a_new_delivery_of_a_dead_letter<H: Harness>(w: &mut World<H>) {
+    for claim in [true, false] {
+        let route = w.make.route();
+        let old = w.claimed(route).await;
+        let letter = w.fail(old).await;
+        let before = w.view(old).await;
+        let at = w.make.advance_secs(60);
+        let new = DeliveryId::new(w.make.uuid());
+        let claimed = queued(w.replay(ReplayTarget::DeadLetterAsNew { dead_letter: letter, new }, claim).await);
+
+        let view = w.view(new).await;
+        assert_eq!((&claimed.delivery, &claimed.event), (&view.delivery, &view.event));
+        assert_eq!(view.delivery.progress, Progress::new(at, None));
+        assert_eq!((view.delivery.id, view.delivery.created_at, view.delivery.last_attempt_at), (new, at, None));
+        let of = |view: &DeliveryView| (view.delivery.event, view.delivery.namespace.clone(), view.delivery.subscription, view.delivery.endpoint);
+        assert_eq!(of(&view), of(&before));
+        let after = w.view(old).await;
+        assert_eq!((after.delivery, after.attempts), (before.delivery, before.attempts));
+        assert_eq!(dead_letter(w, letter).await.status, DeadLetterStatus::Retried(new));
+        let event = w.store().event(view.event.id).await.expect("event").expect("it is there");
+        assert_eq!(event.deliveries.iter().map(|delivery| delivery.id).collect::<Vec<_>>(), [old, new]);
+
+        let found = w.claim(route.endpoint, at).await.deliveries.len();
+        assert_eq!(found, usize::from(!claim), "in the store exactly if it was not claimed");
+        w.succeed(new).await;
+    }
+}
+
+/// A dead letter is retried once: then, or when it was dismissed, it is closed.
+pub async fn refuses_a_dead_letter_that_is_closed<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let (a, b) = (w.claimed(route).await, w.claimed(route).await);
+    let (retried, dismissed) = (w.fail(a).await, w.fail(b).await);
+    let ids: Vec<DeliveryId> = (0..3).map(|_| DeliveryId::new(w.make.uuid())).collect();
+    queued(w.replay(ReplayTarget::DeadLetterAsNew { dead_letter: retried, new: ids[0] }, true).await);
+    w.store().dismiss(vec![dismissed], w.make.now()).await.expect("dismiss");
+    let answer = w.replay(ReplayTarget::DeadLetterAsNew { dead_letter: retried, new: ids[1] }, true).await;
+    assert!(matches!(answer, Replayed::AlreadyClosed(Some(found)) if found == ids[0]), "{answer:?}");
+    let answer = w.replay(ReplayTarget::DeadLetterAsNew { dead_letter: dismissed, new: ids[2] }, true).await;
+    assert!(matches!(answer, Replayed::AlreadyClosed(None)), "{answer:?}");
+    for id in &ids[1..] {
+        assert!(w.store().delivery(*id).await.expect("delivery").is_none(), "a refusal makes nothing");
+    }
+}
+
+/// Replays are as durable as deliveries: claimed ones are rescued, unclaimed ones wait.
+pub async fn outlives_a_restart<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let (kept, free) = (w.claimed(route).await, w.claimed(route).await);
+    let letter = w.fail(kept).await;
+    w.succeed(free).await;
+    let new = DeliveryId::new(w.make.uuid());
+    queued(w.replay(ReplayTarget::DeadLetterAsNew { dead_letter: letter, new }, true).await);
+    queued(w.replay(ReplayTarget::Delivery(free), false).await);
+    w.reopen().await;
+    let rescued = w.store().rescue(10).await.expect("rescue");
+    assert_eq!(rescued.iter().map(|claimed| claimed.delivery.id).collect::<Vec<_>>(), [new]);
+    let now = w.make.now();
+    let batch = w.claim(route.endpoint, now).await;
+    assert_eq!(batch.deliveries.iter().map(|claimed| claimed.delivery.id).collect::<Vec<_>>(), [free]);
+    assert_eq!(dead_letter(w, letter).await.status, DeadLetterStatus::Retried(new));
+}
+
+fn queued(answer: Replayed) -> Box<Claimed> {
+    match answer {
+        Replayed::Queued(claimed) => claimed,
+        other => panic!("it should be queued, but: {other:?}"),
+    }
+}
+
+async fn dead_letter<H: Harness>(w: &World<H>, id: DeadLetterId) -> DeadLetter {
+    w.store().dead_letter(id).await.expect("dead_letter").expect("it is there").dead_letter
+}

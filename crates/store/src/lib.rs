@@ -1,0 +1,29 @@
+//! The [`Store`](postrider_core::ports::Store) port on an embedded SQLite database and on a model in memory.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`sqlite`] | the embedded database: one writer thread, group commit, readers of their own (feature `sqlite`) |
+//! | [`memory`] | the model: the simplest implementation that is obviously right; also what the simulator runs on |
+//! | [`conformance`] | the suite that every store must pass (tests, or feature `conformance`) |
+//! | `batch` | the queue in which concurrent callers gather into groups |
+//! | `migrate` | the numbered steps of the schema |
+//! | [`OpenError`] | why a store could not be opened, and how to mend it |
+
+pub mod memory;
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+
+#[cfg(feature = "sqlite")]
+mod batch;
+#[cfg(feature = "sqlite")]
+mod error;
+#[cfg(feature = "sqlite")]
+mod migrate;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+#[cfg(feature = "sqlite")]
+pub use error::OpenError;
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteAdmin, SqliteOptions, SqliteStore};

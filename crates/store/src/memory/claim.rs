@@ -1,0 +1,65 @@
+//! Who has which delivery in memory.
+
+use super::data::Data;
+use postrider_core::delivery::{Delivery, State};
+use postrider_core::id::*;
+use postrider_core::ports::*;
+use postrider_core::time::Timestamp;
+
+impl Data {
+    pub fn claim(&mut self, request: ClaimRequest, me: u64) -> ClaimBatch {
+        let mut batch = ClaimBatch { endpoint: request.endpoint, deliveries: Vec::new(), next_due: None };
+        let mut bytes = 0;
+        while let Some((due_at, id)) = self.first_unclaimed(request.endpoint) {
+            let is_full = batch.deliveries.len() >= request.limit as usize || (bytes >= request.max_bytes && !batch.deliveries.is_empty());
+            if due_at > request.due_by || is_full {
+                batch.next_due = Some(due_at);
+                break;
+            }
+            let claimed = self.claim_one(id, me).expect("the index names rows that are there");
+            bytes += claimed.event.payload.len() as u64;
+            batch.deliveries.push(claimed);
+        }
+        batch
+    }
+
+    pub fn rescue(&mut self, limit: u32, me: u64) -> Vec<Claimed> {
+        // Claims of newer incarnations are alive: then this handle is the dead one.
+        let is_orphan = |id: &&DeliveryId| self.deliveries.get(id).and_then(|row| row.claim).is_some_and(|claim| claim < me);
+        let orphans: Vec<DeliveryId> = self.claimed.iter().filter(is_orphan).take(limit as usize).copied().collect();
+        orphans.into_iter().filter_map(|id| self.claim_one(id, me)).collect()
+    }
+
+    pub fn backlog(&self) -> Vec<Backlog> {
+        let mut backlog: Vec<Backlog> = Vec::new();
+        for &(endpoint, first_due, _) in &self.unclaimed {
+            if backlog.last().is_none_or(|last| last.endpoint != endpoint) {
+                backlog.push(Backlog { endpoint, first_due });
+            }
+        }
+        backlog
+    }
+
+    /// What an engine gets of a delivery: with its event, and with the attempt that is under way.
+    pub fn hand_over(&self, delivery: &Delivery) -> Claimed {
+        let open = match delivery.progress.state {
+            State::Sending => self.attempts.get(&(delivery.id, delivery.progress.attempts)).filter(|attempt| attempt.outcome.is_none()),
+            _ => None,
+        };
+        Claimed { delivery: delivery.clone(), event: self.event_of(delivery), open_attempt: open.cloned() }
+    }
+
+    fn claim_one(&mut self, id: DeliveryId, me: u64) -> Option<Claimed> {
+        let mut row = self.take_delivery(id)?;
+        row.claim = Some(me);
+        let claimed = self.hand_over(&row.delivery);
+        self.put_delivery(row);
+        Some(claimed)
+    }
+
+    fn first_unclaimed(&self, endpoint: EndpointId) -> Option<(Timestamp, DeliveryId)> {
+        let from = (endpoint, Timestamp::MIN, DeliveryId::new(uuid::Uuid::nil()));
+        let &(of, due_at, id) = self.unclaimed.range(from..).next()?;
+        (of == endpoint).then_some((due_at, id))
+    }
+}

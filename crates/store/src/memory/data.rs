@@ -1,0 +1,224 @@
+//! The maps, and the few functions through which rows come, change and go: indexes and counters follow there and nowhere else.
+
+use super::Dump;
+use postrider_core::attempt::Attempt;
+use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
+use postrider_core::delivery::Delivery;
+use postrider_core::endpoint::Endpoint;
+use postrider_core::event::{Event, Namespace, Skipped};
+use postrider_core::id::*;
+use postrider_core::key::ApiKey;
+use postrider_core::ports::*;
+use postrider_core::schedule::Scheduled;
+use postrider_core::subscription::Subscription;
+use postrider_core::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(super) struct Data {
+    pub newest_incarnation: u64,
+    pub configuration_version: i64,
+    endpoints: BTreeMap<EndpointId, Endpoint>,
+    subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    keys: BTreeMap<KeyId, ApiKey>,
+
+    last_seq: i64,
+    pub events: BTreeMap<EventSeq, EventRow>,
+    pub deliveries: BTreeMap<DeliveryId, DeliveryRow>,
+    pub attempts: BTreeMap<(DeliveryId, u32), Attempt>,
+    pub dead_letters: BTreeMap<DeadLetterId, DeadLetterRow>,
+    pub scheduled: BTreeMap<ScheduledId, Scheduled>,
+    pub counters: BTreeMap<SubscriptionId, Counters>,
+
+    /// Events by their public id.
+    pub event_ids: BTreeMap<EventId, EventSeq>,
+    /// Events by the publisher's key.
+    pub idempotency_keys: BTreeMap<(Namespace, String), EventSeq>,
+    /// Deliveries by event.
+    pub event_deliveries: BTreeSet<(EventSeq, DeliveryId)>,
+    /// Unclaimed deliveries that wait, by endpoint and due time.
+    pub unclaimed: BTreeSet<(EndpointId, Timestamp, DeliveryId)>,
+    /// Claimed deliveries.
+    pub claimed: BTreeSet<DeliveryId>,
+    /// Open dead letters by delivery.
+    pub open_dead_letters: BTreeMap<DeliveryId, DeadLetterId>,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Data {
+            newest_incarnation: 1,
+            configuration_version: 0,
+            endpoints: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            last_seq: 0,
+            events: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            dead_letters: BTreeMap::new(),
+            scheduled: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            event_ids: BTreeMap::new(),
+            idempotency_keys: BTreeMap::new(),
+            event_deliveries: BTreeSet::new(),
+            unclaimed: BTreeSet::new(),
+            claimed: BTreeSet::new(),
+            open_dead_letters: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct EventRow {
+    pub event: Arc<Event>,
+    pub skipped: Vec<Skipped>,
+    pub fan_out_after: Option<SubscriptionId>,
+}
+
+#[derive(Debug)]
+pub(super) struct DeliveryRow {
+    pub delivery: Delivery,
+    /// The incarnation that has it in memory.
+    pub claim: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct DeadLetterRow {
+    pub dead_letter: DeadLetter,
+    /// When it was retried or dismissed.
+    pub closed_at: Option<Timestamp>,
+}
+
+impl DeliveryRow {
+    /// Its place in [`Data::unclaimed`], if it belongs there.
+    fn place(&self) -> Option<(EndpointId, Timestamp, DeliveryId)> {
+        let due_at = self.delivery.progress.state.due_at().filter(|_| self.claim.is_none())?;
+        Some((self.delivery.endpoint, due_at, self.delivery.id))
+    }
+}
+
+impl Data {
+    pub fn configuration(&self) -> Configuration {
+        Configuration {
+            version: self.configuration_version,
+            endpoints: self.endpoints.values().cloned().collect(),
+            subscriptions: self.subscriptions.values().cloned().collect(),
+            keys: self.keys.values().cloned().collect(),
+        }
+    }
+
+    pub fn configure(&mut self, changes: Vec<ConfigChange>) {
+        self.configuration_version += 1;
+        for change in changes {
+            match change {
+                ConfigChange::Endpoint(endpoint) => drop(self.endpoints.insert(endpoint.id, endpoint)),
+                ConfigChange::Subscription(subscription) => drop(self.subscriptions.insert(subscription.id, subscription)),
+                ConfigChange::Key(key) => drop(self.keys.insert(key.id, key)),
+            }
+        }
+    }
+
+    /// Numbers, never given twice, whatever became of their events.
+    pub fn next_seq(&mut self) -> EventSeq {
+        self.last_seq += 1;
+        EventSeq(self.last_seq)
+    }
+
+    pub fn put_event(&mut self, row: EventRow) {
+        let event = &row.event;
+        self.event_ids.insert(event.id, event.seq);
+        if let Some(key) = &event.idempotency_key {
+            self.idempotency_keys.insert((event.namespace.clone(), key.clone()), event.seq);
+        }
+        self.events.insert(event.seq, row);
+    }
+
+    pub fn remove_event(&mut self, seq: EventSeq) {
+        let Some(row) = self.events.remove(&seq) else { return };
+        self.event_ids.remove(&row.event.id);
+        if let Some(key) = &row.event.idempotency_key {
+            self.idempotency_keys.remove(&(row.event.namespace.clone(), key.clone()));
+        }
+    }
+
+    /// The event of a row. A delivery keeps its event, so it is there.
+    pub fn event_of(&self, delivery: &Delivery) -> Arc<Event> {
+        Arc::clone(&self.events.get(&delivery.event).expect("events stay while they have deliveries").event)
+    }
+
+    /// Puts a delivery that is new, or was taken out to be changed.
+    pub fn put_delivery(&mut self, row: DeliveryRow) {
+        let delivery = &row.delivery;
+        self.counters_of(delivery.subscription).deliveries[delivery.progress.state.kind() as usize] += 1;
+        self.event_deliveries.insert((delivery.event, delivery.id));
+        if let Some(place) = row.place() {
+            self.unclaimed.insert(place);
+        }
+        if row.claim.is_some() {
+            self.claimed.insert(delivery.id);
+        }
+        let before = self.deliveries.insert(delivery.id, row);
+        debug_assert!(before.is_none(), "a delivery is taken out before it is put again");
+    }
+
+    /// Takes a delivery out, to be changed and put again, or for good.
+    pub fn take_delivery(&mut self, id: DeliveryId) -> Option<DeliveryRow> {
+        let row = self.deliveries.remove(&id)?;
+        let delivery = &row.delivery;
+        self.counters_of(delivery.subscription).deliveries[delivery.progress.state.kind() as usize] -= 1;
+        self.event_deliveries.remove(&(delivery.event, id));
+        if let Some(place) = row.place() {
+            self.unclaimed.remove(&place);
+        }
+        self.claimed.remove(&id);
+        Some(row)
+    }
+
+    /// Opens a dead letter, unless its delivery has an open one.
+    pub fn open_dead_letter(&mut self, dead_letter: DeadLetter, subscription: SubscriptionId) {
+        if self.open_dead_letters.contains_key(&dead_letter.delivery) {
+            return;
+        }
+        self.open_dead_letters.insert(dead_letter.delivery, dead_letter.id);
+        self.counters_of(subscription).dead_letters += 1;
+        self.dead_letters.insert(dead_letter.id, DeadLetterRow { dead_letter, closed_at: None });
+    }
+
+    /// Closes a dead letter; answers whether it was open.
+    pub fn close_dead_letter(&mut self, id: DeadLetterId, status: DeadLetterStatus, at: Timestamp) -> bool {
+        let Some(row) = self.dead_letters.get_mut(&id) else { return false };
+        if row.dead_letter.status != DeadLetterStatus::Open {
+            return false;
+        }
+        row.dead_letter.status = status;
+        row.closed_at = Some(at);
+        let delivery = row.dead_letter.delivery;
+        self.open_dead_letters.remove(&delivery);
+        // An open dead letter keeps its delivery, so the delivery is there.
+        if let Some(subscription) = self.deliveries.get(&delivery).map(|row| row.delivery.subscription) {
+            self.counters_of(subscription).dead_letters -= 1;
+        }
+        true
+    }
+
+    pub fn counters_of(&mut self, subscription: SubscriptionId) -> &mut Counters {
+        self.counters.entry(subscription).or_default()
+    }
+
+    pub fn dump(&self) -> Dump {
+        let with_skips = self.events.iter().filter(|(_, row)| !row.skipped.is_empty());
+        Dump {
+            events: self.events.values().map(|row| Arc::clone(&row.event)).collect(),
+            skipped: with_skips.map(|(seq, row)| (*seq, row.skipped.clone())).collect(),
+            unfinished_fan_outs: self.events.iter().filter_map(|(seq, row)| Some((*seq, row.fan_out_after?))).collect(),
+            deliveries: self.deliveries.values().map(|row| row.delivery.clone()).collect(),
+            claims: self.deliveries.iter().filter_map(|(id, row)| Some((*id, row.claim?))).collect(),
+            attempts: self.attempts.values().cloned().collect(),
+            dead_letters: self.dead_letters.values().map(|row| row.dead_letter.clone()).collect(),
+            scheduled: self.scheduled.values().cloned().collect(),
+            counters: self.counters.clone(),
+        }
+    }
+}

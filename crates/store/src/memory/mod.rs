@@ -1,0 +1,214 @@
+//! The [`Store`] port on plain maps: the model that says what the verbs mean.
+//!
+//! Every verb is the simplest thing that keeps the port's promises, so that the databases can be compared with it and the
+//! simulator can run on it. It is deterministic, never fails, and its futures are ready when they are first polled.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `data.rs` | the maps, and the few functions through which rows come, change and go |
+//! | `write.rs` | publish, fan-out, settle, replay, dismiss, schedule, fire |
+//! | `claim.rs` | claim, rescue, backlog |
+//! | `prune.rs` | retention |
+//! | `read.rs` | the reads |
+
+mod claim;
+mod data;
+mod prune;
+mod read;
+mod write;
+
+use data::Data;
+use parking_lot::{Mutex, MutexGuard};
+use postrider_core::attempt::Attempt;
+use postrider_core::deadletter::DeadLetter;
+use postrider_core::delivery::Delivery;
+use postrider_core::event::{Event, Namespace, Skipped};
+use postrider_core::id::*;
+use postrider_core::ports::*;
+use postrider_core::schedule::Scheduled;
+use postrider_core::time::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A handle on a store in memory. Clones are the same engine on the same data; [`MemoryStore::new_incarnation`] is the next
+/// engine on the same data. The data lives as long as any handle.
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    data: Arc<Mutex<Data>>,
+    incarnation: u64,
+}
+
+/// Everything in a [`MemoryStore`] at one moment, for checkers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dump {
+    /// Events by number.
+    pub events: Vec<Arc<Event>>,
+    /// What was skipped, by event; events that skipped nothing are not in here.
+    pub skipped: BTreeMap<EventSeq, Vec<Skipped>>,
+    /// Where unfinished fan-outs go on, by event.
+    pub unfinished_fan_outs: BTreeMap<EventSeq, SubscriptionId>,
+    /// Deliveries by id.
+    pub deliveries: Vec<Delivery>,
+    /// The incarnation that claims a delivery; unclaimed deliveries are not in here.
+    pub claims: BTreeMap<DeliveryId, u64>,
+    /// Attempts by delivery and number.
+    pub attempts: Vec<Attempt>,
+    /// Dead letters by id, whatever their status.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Scheduled occurrences by id, whatever their status.
+    pub scheduled: Vec<Scheduled>,
+    /// Counters by subscription, as they were kept.
+    pub counters: BTreeMap<SubscriptionId, Counters>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        MemoryStore { data: Arc::default(), incarnation: 1 }
+    }
+
+    /// The handle that an engine gets after a restart: what older handles claimed can be rescued through it, and they are fenced
+    /// off from it.
+    #[must_use]
+    pub fn new_incarnation(&self) -> MemoryStore {
+        let mut data = self.data.lock();
+        data.newest_incarnation += 1;
+        MemoryStore { data: Arc::clone(&self.data), incarnation: data.newest_incarnation }
+    }
+
+    /// The number that this handle's claims carry; 1 for the first handle of a store.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Everything that is stored.
+    pub fn dump(&self) -> Dump {
+        self.lock().dump()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Data> {
+        self.data.lock()
+    }
+
+    /// Runs a verb when the future is first polled, as a database would.
+    fn answer<'a, T: 'a>(&'a self, verb: impl FnOnce(&mut Data, u64) -> T + Send + 'a) -> BoxFuture<'a, Result<T, StoreError>> {
+        Box::pin(async move { Ok(verb(&mut self.lock(), self.incarnation)) })
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        MemoryStore::new()
+    }
+}
+
+impl Store for MemoryStore {
+    fn configuration(&self) -> BoxFuture<'_, Result<Configuration, StoreError>> {
+        self.answer(|data, _| data.configuration())
+    }
+
+    fn configuration_version(&self) -> BoxFuture<'_, Result<i64, StoreError>> {
+        self.answer(|data, _| data.configuration_version)
+    }
+
+    fn configure(&self, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.answer(|data, _| data.configure(changes))
+    }
+
+    fn publish(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Published>, StoreError>> {
+        self.answer(|data, me| events.into_iter().map(|event| data.publish(event, me)).collect())
+    }
+
+    fn fan_out(&self, slices: Vec<FanOutSlice>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.answer(|data, me| slices.into_iter().for_each(|slice| data.fan_out(slice, me)))
+    }
+
+    fn unfinished_fan_outs(&self, limit: u32) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
+        self.answer(move |data, _| data.unfinished_fan_outs(limit))
+    }
+
+    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
+        self.answer(|data, me| settlements.into_iter().map(|settlement| data.settle(settlement, me)).collect())
+    }
+
+    fn claim(&self, requests: Vec<ClaimRequest>) -> BoxFuture<'_, Result<Vec<ClaimBatch>, StoreError>> {
+        self.answer(|data, me| requests.into_iter().map(|request| data.claim(request, me)).collect())
+    }
+
+    fn rescue(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>> {
+        self.answer(move |data, me| data.rescue(limit, me))
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Vec<Backlog>, StoreError>> {
+        self.answer(|data, _| data.backlog())
+    }
+
+    fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Result<Vec<Replayed>, StoreError>> {
+        self.answer(|data, me| replays.into_iter().map(|replay| data.replay(replay, me)).collect())
+    }
+
+    fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
+        self.answer(move |data, _| ids.into_iter().map(|id| data.dismiss(id, at)).collect())
+    }
+
+    fn schedule(&self, rows: Vec<Scheduled>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.answer(|data, _| data.schedule(rows))
+    }
+
+    fn unschedule(&self, id: ScheduledId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.answer(move |data, _| data.unschedule(id))
+    }
+
+    fn due_scheduled(&self, now: Timestamp, limit: u32) -> BoxFuture<'_, Result<DueScheduled, StoreError>> {
+        self.answer(move |data, _| data.due_scheduled(now, limit))
+    }
+
+    fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
+        self.answer(|data, me| firings.into_iter().map(|firing| data.fire(firing, me)).collect())
+    }
+
+    fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>> {
+        self.answer(move |data, _| data.prune(request))
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.answer(|_, _| ())
+    }
+
+    fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, Result<Option<DeliveryView>, StoreError>> {
+        self.answer(move |data, _| data.delivery_view(id))
+    }
+
+    fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventView>, StoreError>> {
+        self.answer(move |data, _| data.event_view(id))
+    }
+
+    fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>> {
+        self.answer(move |data, _| data.attempt_views(of, limit))
+    }
+
+    fn dead_letters(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<DeadLetterView>, StoreError>> {
+        self.answer(move |data, _| data.dead_letter_views(of, limit))
+    }
+
+    fn dead_letter(&self, id: DeadLetterId) -> BoxFuture<'_, Result<Option<DeadLetterView>, StoreError>> {
+        self.answer(move |data, _| data.dead_letter_view(id))
+    }
+
+    fn scheduled(
+        &self,
+        namespace: Option<Namespace>,
+        of: Option<SubscriptionId>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Scheduled>, StoreError>> {
+        self.answer(move |data, _| data.scheduled_list(namespace, of, limit))
+    }
+
+    fn scheduled_one(&self, id: ScheduledId) -> BoxFuture<'_, Result<Option<Scheduled>, StoreError>> {
+        self.answer(move |data, _| data.scheduled.get(&id).cloned())
+    }
+
+    fn counters(&self, of: Vec<SubscriptionId>) -> BoxFuture<'_, Result<Vec<Counters>, StoreError>> {
+        self.answer(|data, _| of.into_iter().map(|id| data.counters.get(&id).copied().unwrap_or_default()).collect())
+    }
+}

@@ -1,0 +1,85 @@
+//! Retention: what is removed, and what is kept whatever its age.
+
+use super::data::Data;
+use postrider_core::id::*;
+use postrider_core::ports::{PruneRequest, Pruned};
+use postrider_core::schedule::{Scheduled, ScheduledStatus};
+use std::collections::BTreeSet;
+
+impl Data {
+    /// One slice. What goes with a delivery is counted where it belongs: its attempts as attempts, its closed dead letters as closed.
+    pub fn prune(&mut self, request: PruneRequest) -> Pruned {
+        // A slice of nothing would never end.
+        let limit = u64::from(request.limit.max(1));
+        let mut pruned = Pruned::default();
+        self.prune_attempts(request, limit, &mut pruned);
+        self.prune_deliveries(request, limit, &mut pruned);
+        self.prune_events(request, limit, &mut pruned);
+        self.prune_closed(request, limit, &mut pruned);
+        pruned.more = total(&pruned) >= limit;
+        pruned
+    }
+
+    /// An attempt that is under way stays: its delivery is still being made.
+    fn prune_attempts(&mut self, request: PruneRequest, limit: u64, pruned: &mut Pruned) {
+        let old = self.attempts.iter().filter(|(_, attempt)| attempt.outcome.is_some() && attempt.started_at < request.attempts_before);
+        let old: Vec<(DeliveryId, u32)> = old.map(|(key, _)| *key).take(left(limit, pruned)).collect();
+        pruned.attempts += old.len() as u64;
+        old.iter().for_each(|key| drop(self.attempts.remove(key)));
+    }
+
+    /// Closed dead letters go with their delivery, for without it there is nothing to show of them.
+    fn prune_deliveries(&mut self, request: PruneRequest, limit: u64, pruned: &mut Pruned) {
+        let old = self.deliveries.iter().filter(|(id, row)| {
+            let is_old = row.delivery.created_at < request.events_before;
+            is_old && row.delivery.progress.state.kind().is_resting() && !self.open_dead_letters.contains_key(id)
+        });
+        let old: BTreeSet<DeliveryId> = old.map(|(id, _)| *id).take(left(limit, pruned)).collect();
+        if old.is_empty() {
+            return;
+        }
+        pruned.deliveries += old.len() as u64;
+        for &id in &old {
+            self.take_delivery(id);
+            let attempts: Vec<(DeliveryId, u32)> = self.attempts.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();
+            pruned.attempts += attempts.len() as u64;
+            attempts.iter().for_each(|key| drop(self.attempts.remove(key)));
+        }
+        let before = self.dead_letters.len();
+        self.dead_letters.retain(|_, row| !old.contains(&row.dead_letter.delivery));
+        pruned.closed += (before - self.dead_letters.len()) as u64;
+    }
+
+    /// An event whose fan-out is not complete stays: deliveries of it are still to come.
+    fn prune_events(&mut self, request: PruneRequest, limit: u64, pruned: &mut Pruned) {
+        let old = self.events.iter().filter(|(seq, row)| {
+            let is_old = row.event.created_at < request.events_before;
+            is_old && row.fan_out_after.is_none() && self.deliveries_of(**seq).next().is_none()
+        });
+        let old: Vec<EventSeq> = old.map(|(seq, _)| *seq).take(left(limit, pruned)).collect();
+        pruned.events += old.len() as u64;
+        old.into_iter().for_each(|seq| self.remove_event(seq));
+    }
+
+    fn prune_closed(&mut self, request: PruneRequest, limit: u64, pruned: &mut Pruned) {
+        let closed = self.dead_letters.iter().filter(|(_, row)| row.closed_at.is_some_and(|at| at < request.closed_before));
+        let closed: Vec<DeadLetterId> = closed.map(|(id, _)| *id).take(left(limit, pruned)).collect();
+        pruned.closed += closed.len() as u64;
+        closed.iter().for_each(|id| drop(self.dead_letters.remove(id)));
+
+        let has_ended = |row: &Scheduled| row.status != ScheduledStatus::Pending && row.updated_at < request.closed_before;
+        let ended = self.scheduled.values().filter(|row| has_ended(row));
+        let ended: Vec<ScheduledId> = ended.map(|row| row.id).take(left(limit, pruned)).collect();
+        pruned.closed += ended.len() as u64;
+        ended.iter().for_each(|id| drop(self.scheduled.remove(id)));
+    }
+}
+
+fn total(pruned: &Pruned) -> u64 {
+    pruned.attempts + pruned.deliveries + pruned.events + pruned.closed
+}
+
+/// How many rows this slice may still remove.
+fn left(limit: u64, pruned: &Pruned) -> usize {
+    usize::try_from(limit.saturating_sub(total(pruned))).unwrap_or(usize::MAX)
+}

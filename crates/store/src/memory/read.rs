@@ -1,0 +1,88 @@
+//! The reads. Lists are built whole and cut: a model need not be fast.
+
+use super::data::Data;
+use postrider_core::deadletter::DeadLetterStatus;
+use postrider_core::event::Namespace;
+use postrider_core::id::*;
+use postrider_core::ports::*;
+use postrider_core::schedule::{Scheduled, ScheduledStatus};
+use postrider_core::time::Timestamp;
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+impl Data {
+    pub fn delivery_view(&self, id: DeliveryId) -> Option<DeliveryView> {
+        let delivery = self.deliveries.get(&id)?.delivery.clone();
+        let attempts = self.attempts.range((id, 0)..=(id, u32::MAX)).map(|(_, attempt)| attempt.clone()).collect();
+        Some(DeliveryView { event: self.event_of(&delivery), delivery, attempts })
+    }
+
+    pub fn event_view(&self, id: EventId) -> Option<EventView> {
+        let row = self.events.get(self.event_ids.get(&id)?)?;
+        let deliveries = self.deliveries_of(row.event.seq).filter_map(|id| Some(self.deliveries.get(&id)?.delivery.clone()));
+        Some(EventView {
+            event: Arc::clone(&row.event),
+            deliveries: deliveries.collect(),
+            skipped: row.skipped.clone(),
+            fan_out_pending: row.fan_out_after.is_some(),
+        })
+    }
+
+    /// Deliveries of an event, oldest first.
+    pub fn deliveries_of(&self, event: EventSeq) -> impl Iterator<Item = DeliveryId> {
+        let from = (event, DeliveryId::new(uuid::Uuid::nil()));
+        let to = (event, DeliveryId::new(uuid::Uuid::max()));
+        self.event_deliveries.range(from..=to).map(|(_, id)| *id)
+    }
+
+    pub fn unfinished_fan_outs(&self, limit: u32) -> Vec<UnfinishedFanOut> {
+        let unfinished = self.events.values().filter_map(|row| Some(UnfinishedFanOut { event: Arc::clone(&row.event), after: row.fan_out_after? }));
+        unfinished.take(limit as usize).collect()
+    }
+
+    pub fn attempt_views(&self, of: SubscriptionId, limit: u32) -> Vec<AttemptView> {
+        let mut newest: Vec<_> = self.attempts.values().filter(|attempt| attempt.subscription == of).collect();
+        newest.sort_by_key(|attempt| Reverse((attempt.started_at, attempt.id)));
+        let view = |attempt: &postrider_core::attempt::Attempt| {
+            let state = self.deliveries.get(&attempt.delivery)?.delivery.progress.state.kind();
+            Some(AttemptView { attempt: attempt.clone(), state })
+        };
+        newest.into_iter().filter_map(view).take(limit as usize).collect()
+    }
+
+    pub fn dead_letter_view(&self, id: DeadLetterId) -> Option<DeadLetterView> {
+        let dead_letter = self.dead_letters.get(&id)?.dead_letter.clone();
+        let delivery = self.deliveries.get(&dead_letter.delivery)?.delivery.clone();
+        Some(DeadLetterView { event: self.event_of(&delivery), dead_letter, delivery })
+    }
+
+    /// Of one instant the greater id comes first, so that a cut list is always the same one.
+    pub fn dead_letter_views(&self, of: SubscriptionId, limit: u32) -> Vec<DeadLetterView> {
+        let listed = self.dead_letters.values().filter(|row| row.dead_letter.status != DeadLetterStatus::Dismissed);
+        let views = listed.filter_map(|row| self.dead_letter_view(row.dead_letter.id));
+        let mut newest: Vec<DeadLetterView> = views.filter(|view| view.delivery.subscription == of).collect();
+        newest.sort_by_key(|view| Reverse((view.dead_letter.failed_at, view.dead_letter.id)));
+        newest.truncate(limit as usize);
+        newest
+    }
+
+    pub fn due_scheduled(&self, now: Timestamp, limit: u32) -> DueScheduled {
+        let mut pending = self.scheduled_by_time(|row| row.status == ScheduledStatus::Pending);
+        let due = pending.iter().take_while(|row| row.due_at <= now).take(limit as usize).count();
+        let rest = pending.split_off(due);
+        DueScheduled { due: pending, next_due: rest.first().map(|row| row.due_at) }
+    }
+
+    pub fn scheduled_list(&self, namespace: Option<Namespace>, of: Option<SubscriptionId>, limit: u32) -> Vec<Scheduled> {
+        let is_wanted = |row: &Scheduled| namespace.as_ref().is_none_or(|n| *n == row.namespace) && of.is_none_or(|s| s == row.subscription);
+        let mut rows = self.scheduled_by_time(is_wanted);
+        rows.truncate(limit as usize);
+        rows
+    }
+
+    fn scheduled_by_time(&self, is_wanted: impl Fn(&Scheduled) -> bool) -> Vec<Scheduled> {
+        let mut rows: Vec<Scheduled> = self.scheduled.values().filter(|row| is_wanted(row)).cloned().collect();
+        rows.sort_by_key(|row| (row.due_at, row.id));
+        rows
+    }
+}

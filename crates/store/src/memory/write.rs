@@ -1,0 +1,174 @@
+//! The verbs that carry an event on its way. `me` is the incarnation of the handle that asks.
+
+use super::data::{Data, DeliveryRow, EventRow};
+use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
+use postrider_core::delivery::{self, Delivery, Progress, State, Step};
+use postrider_core::event::{Event, Namespace};
+use postrider_core::id::*;
+use postrider_core::ports::*;
+use postrider_core::schedule::{Scheduled, ScheduledStatus};
+use postrider_core::time::Timestamp;
+use std::sync::Arc;
+
+impl Data {
+    pub fn publish(&mut self, new: NewEvent, me: u64) -> Published {
+        if let Some(key) = &new.idempotency_key {
+            if let Some(&seq) = self.idempotency_keys.get(&(new.namespace.clone(), key.clone())) {
+                let id = self.events.get(&seq).expect("a key goes with its event").event.id;
+                return Published::Duplicate { id, seq };
+            }
+        }
+        let seq = self.next_seq();
+        self.add_deliveries(seq, &new.namespace, new.created_at, &new.deliveries, me);
+        let event = Arc::new(Event {
+            seq,
+            id: new.id,
+            namespace: new.namespace,
+            event_type: new.event_type,
+            payload: new.payload,
+            labels: new.labels,
+            metadata: new.metadata,
+            idempotency_key: new.idempotency_key,
+            ttl: new.ttl,
+            created_at: new.created_at,
+        });
+        self.put_event(EventRow { event, skipped: new.skipped, fan_out_after: new.fan_out_after });
+        Published::Stored(seq)
+    }
+
+    /// A slice of an event that is gone is dropped: there is nothing left to deliver.
+    pub fn fan_out(&mut self, slice: FanOutSlice, me: u64) {
+        let Some(row) = self.events.get_mut(&slice.event) else { return };
+        row.fan_out_after = slice.fan_out_after;
+        self.add_deliveries(slice.event, &slice.namespace, slice.created_at, &slice.deliveries, me);
+    }
+
+    fn add_deliveries(&mut self, event: EventSeq, namespace: &Namespace, created_at: Timestamp, new: &[NewDelivery], me: u64) {
+        for new in new {
+            let delivery = Delivery {
+                id: new.id,
+                event,
+                namespace: namespace.clone(),
+                subscription: new.subscription,
+                endpoint: new.endpoint,
+                progress: Progress::new(created_at, new.expires_at),
+                created_at,
+                last_attempt_at: None,
+            };
+            self.put_delivery(DeliveryRow { delivery, claim: new.claimed.then_some(me) });
+        }
+    }
+
+    pub fn settle(&mut self, settlement: Settlement, me: u64) -> Settled {
+        let is_ours = |row: &DeliveryRow| row.claim == Some(me) && row.delivery.progress.state.kind() == settlement.from;
+        if !self.deliveries.get(&settlement.delivery).is_some_and(is_ours) {
+            return Settled::Fenced;
+        }
+        let mut row = self.take_delivery(settlement.delivery).expect("it was there a line ago");
+        let subscription = row.delivery.subscription;
+        let state = settlement.progress.state;
+        row.delivery.progress = settlement.progress;
+        // What is being sent is in somebody's memory by definition.
+        let keep = !state.kind().is_resting() && (settlement.keep_claim || state == State::Sending);
+        row.claim = row.claim.filter(|_| keep);
+        if let Some(attempt) = settlement.attempt {
+            row.delivery.last_attempt_at = Some(attempt.started_at);
+            if let Some(outcome) = &attempt.outcome {
+                let counters = self.counters_of(subscription);
+                match outcome.error {
+                    None => counters.attempts_succeeded += 1,
+                    Some(_) => counters.attempts_failed += 1,
+                }
+            }
+            self.attempts.insert((settlement.delivery, attempt.number), attempt);
+        }
+        self.put_delivery(row);
+        if let Some(new) = settlement.dead_letter {
+            let dead_letter = DeadLetter {
+                id: new.id,
+                delivery: settlement.delivery,
+                code: new.code,
+                message: new.message,
+                attempts: settlement.progress.attempts,
+                failed_at: new.at,
+                status: DeadLetterStatus::Open,
+            };
+            self.open_dead_letter(dead_letter, subscription);
+        }
+        Settled::Stored
+    }
+
+    pub fn replay(&mut self, replay: Replay, me: u64) -> Replayed {
+        let claim = replay.claim.then_some(me);
+        match replay.target {
+            ReplayTarget::Delivery(id) => self.replay_delivery(id, claim, replay.at),
+            ReplayTarget::DeadLetterAsNew { dead_letter, new } => self.replay_dead_letter(dead_letter, new, claim, replay.at),
+        }
+    }
+
+    fn replay_delivery(&mut self, id: DeliveryId, claim: Option<u64>, at: Timestamp) -> Replayed {
+        let Some(row) = self.deliveries.get(&id) else { return Replayed::NotFound };
+        let progress = match delivery::transition(row.delivery.progress, Step::Replay { at }) {
+            Ok(progress) => progress,
+            Err(refused) => return Replayed::NotResting(refused.from),
+        };
+        if let Some(&open) = self.open_dead_letters.get(&id) {
+            self.close_dead_letter(open, DeadLetterStatus::Retried(id), at);
+        }
+        let mut row = self.take_delivery(id).expect("it was there a moment ago");
+        row.delivery.progress = progress;
+        row.claim = claim;
+        let claimed = self.hand_over(&row.delivery);
+        self.put_delivery(row);
+        Replayed::Queued(Box::new(claimed))
+    }
+
+    fn replay_dead_letter(&mut self, id: DeadLetterId, new: DeliveryId, claim: Option<u64>, at: Timestamp) -> Replayed {
+        let Some(row) = self.dead_letters.get(&id) else { return Replayed::NotFound };
+        match row.dead_letter.status {
+            DeadLetterStatus::Open => {}
+            DeadLetterStatus::Retried(as_delivery) => return Replayed::AlreadyClosed(Some(as_delivery)),
+            DeadLetterStatus::Dismissed => return Replayed::AlreadyClosed(None),
+        }
+        let Some(ended) = self.deliveries.get(&row.dead_letter.delivery) else { return Replayed::NotFound };
+        // Like a replay of the delivery itself it has a fresh budget and no time to live.
+        let delivery = Delivery { id: new, progress: Progress::new(at, None), created_at: at, last_attempt_at: None, ..ended.delivery.clone() };
+        self.close_dead_letter(id, DeadLetterStatus::Retried(new), at);
+        let claimed = self.hand_over(&delivery);
+        self.put_delivery(DeliveryRow { delivery, claim });
+        Replayed::Queued(Box::new(claimed))
+    }
+
+    pub fn dismiss(&mut self, id: DeadLetterId, at: Timestamp) -> bool {
+        self.close_dead_letter(id, DeadLetterStatus::Dismissed, at)
+    }
+
+    pub fn schedule(&mut self, rows: Vec<Scheduled>) {
+        self.scheduled.extend(rows.into_iter().map(|row| (row.id, row)));
+    }
+
+    pub fn unschedule(&mut self, id: ScheduledId) -> bool {
+        self.scheduled.remove(&id).is_some()
+    }
+
+    pub fn fire(&mut self, firing: Firing, me: u64) -> Fired {
+        let is_pending = |row: &Scheduled| row.status == ScheduledStatus::Pending;
+        if !self.scheduled.get(&firing.id).is_some_and(is_pending) {
+            return Fired::Gone;
+        }
+        let seq = firing.event.map(|event| match self.publish(event, me) {
+            Published::Stored(seq) | Published::Duplicate { seq, .. } => seq,
+        });
+        // An event without any delivery leaves nothing that the occurrence could name.
+        let status = match seq.and_then(|seq| self.deliveries_of(seq).next()) {
+            Some(delivery) => ScheduledStatus::Completed(delivery),
+            None => ScheduledStatus::Failed,
+        };
+        if let Some(row) = self.scheduled.get_mut(&firing.id) {
+            row.status = status;
+            row.updated_at = firing.at;
+        }
+        self.schedule(firing.next.into_iter().collect());
+        seq.map_or(Fired::Failed, Fired::Stored)
+    }
+}

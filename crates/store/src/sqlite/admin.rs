@@ -1,0 +1,84 @@
+//! A second door for the command line, which works while a server runs.
+
+use super::config;
+use super::files;
+use crate::error::{OpenError, store_error};
+use crate::migrate;
+use parking_lot::Mutex;
+use postrider_core::ports::{ConfigChange, Configuration, StoreError};
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+
+/// Reads and changes the configuration without owning the directory.
+///
+/// A running server sees a change within a second, for its version rises. Calls block for as long as the database takes,
+/// at most five seconds where a server is busy writing.
+pub struct SqliteAdmin {
+    conn: Mutex<Connection>,
+}
+
+impl SqliteAdmin {
+    /// Opens the database of this directory; makes both if there are none.
+    ///
+    /// A database of an older release is brought up to date, unless a server of that release is running on it: [`OpenError::Older`].
+    pub fn open(directory: &Path) -> Result<SqliteAdmin, OpenError> {
+        files::ensure_directory(directory)?;
+        let file = files::database(directory);
+        if !is_current(&file)? {
+            prepare(directory, &file)?;
+        }
+        let conn = files::connect_writer(&file).map_err(|e| OpenError::from_sqlite(&file, &e))?;
+        Ok(SqliteAdmin { conn: Mutex::new(conn) })
+    }
+
+    /// Everything that is configured.
+    pub fn configuration(&self) -> Result<Configuration, StoreError> {
+        let mut conn = self.conn.lock();
+        let read = |conn: &mut Connection| config::read(&*conn.transaction()?);
+        read(&mut conn).map_err(|e| store_error(&e))
+    }
+
+    /// Puts configuration, whole or not at all; each item replaces what has its id.
+    pub fn configure(&self, changes: Vec<ConfigChange>) -> Result<(), StoreError> {
+        let mut conn = self.conn.lock();
+        let write = |conn: &mut Connection| {
+            let documents = config::documents(&changes)?;
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            config::put(&tx, &documents)?;
+            tx.commit()
+        };
+        write(&mut conn).map_err(|e| store_error(&e))
+    }
+}
+
+impl std::fmt::Debug for SqliteAdmin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteAdmin").finish_non_exhaustive()
+    }
+}
+
+/// Whether the file is there with the schema of this release.
+fn is_current(file: &Path) -> Result<bool, OpenError> {
+    match std::fs::metadata(file) {
+        Ok(found) if found.len() > 0 => {}
+        Ok(_) => return Ok(false),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(OpenError::from_io(file, &e)),
+    }
+    let conn = files::connect_writer(file).map_err(|e| OpenError::from_sqlite(file, &e))?;
+    Ok(files::check_version(file, &conn)? == migrate::KNOWN)
+}
+
+/// Makes the database or brings it up to date, as its owner for a moment.
+fn prepare(directory: &Path, file: &Path) -> Result<(), OpenError> {
+    match files::lock(directory) {
+        Ok(_lock) => files::open_database(file).map(drop),
+        // A server is starting or running. If it made the schema meanwhile all is well.
+        Err(OpenError::InUse { .. }) if is_current(file)? => Ok(()),
+        Err(OpenError::InUse { directory }) => match files::connect_writer(file).and_then(|conn| migrate::version(&conn)) {
+            Ok(found) => Err(OpenError::Older { path: file.to_owned(), found, known: migrate::KNOWN }),
+            Err(_) => Err(OpenError::InUse { directory }),
+        },
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,50 @@
+//! Lists of columns, as macros so that statements are put together when compiling. `rows.rs` reads what they select.
+
+/// Columns of `events` for [`super::rows::event_row`].
+macro_rules! event_columns {
+    () => {
+        "seq, id, namespace, type, payload, labels, metadata, idempotency_key, ttl_us, created_at"
+    };
+}
+
+/// Columns of `deliveries d` for [`super::rows::DeliveryRow::read`].
+macro_rules! delivery_columns {
+    () => {
+        "d.id, d.event, d.subscription, d.endpoint, d.state, d.attempts, d.spent, d.created_at, d.due_at, d.last_attempt_at, d.expires_at, d.reason"
+    };
+}
+
+/// Columns of `attempts a` and `attempt_bodies b` (joined by `attempt_body!`) for [`super::rows::attempt_row`].
+macro_rules! attempt_columns {
+    () => {
+        "a.id, a.delivery, a.subscription, a.endpoint, a.number, a.target_url, a.started_at, a.finished_at, a.http_status, a.error_code, \
+         a.error_message, a.dns_us, a.tcp_us, a.tls_us, a.first_byte_us, a.total_us, a.truncated, coalesce(a.response, b.response)"
+    };
+}
+
+/// How many columns `attempt_columns!` selects.
+pub(super) const ATTEMPT_COLUMNS: usize = 18;
+
+/// The join that puts a large response beside its attempt.
+macro_rules! attempt_body {
+    () => {
+        " LEFT JOIN attempt_bodies b ON b.delivery = a.delivery AND b.number = a.number "
+    };
+}
+
+/// Columns of `dead_letters l` for [`super::rows::dead_letter_row`].
+macro_rules! dead_letter_columns {
+    () => {
+        "l.id, l.delivery, l.code, l.message, l.attempts, l.failed_at, l.status, l.retried_as"
+    };
+}
+
+/// How many columns `dead_letter_columns!` selects.
+pub(super) const DEAD_LETTER_COLUMNS: usize = 8;
+
+/// Columns of `scheduled` for [`super::rows::scheduled_row`].
+macro_rules! scheduled_columns {
+    () => {
+        "id, namespace, subscription, payload, due_at, recurrence, anchor, status, delivery, created_at, updated_at"
+    };
+}

@@ -1,0 +1,285 @@
+//! The [`Store`] port on an embedded SQLite database in a directory that one process owns.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `writer.rs` | the one thread that writes: groups, transactions, answers, failures |
+//! | `session.rs` | its connection, what it keeps in memory beside it, begin, commit and undo |
+//! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `prune.rs`, `config.rs` | the verbs that write |
+//! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
+//! | `counters.rs` | counters, summed up per group |
+//! | `rows.rs`, `columns.rs` | rows to nouns and back |
+//! | `checkpoint.rs` | from the write-ahead log into the database file |
+//! | `files.rs` | the directory, its lock, connections |
+//! | `admin.rs` | the second door, for the command line |
+
+#[macro_use]
+mod columns;
+
+mod admin;
+mod checkpoint;
+mod claim;
+mod config;
+mod counters;
+mod files;
+mod prune;
+mod publish;
+mod readers;
+mod reads;
+mod replay;
+mod rows;
+mod schedule;
+mod session;
+mod settle;
+mod writer;
+
+pub use admin::SqliteAdmin;
+
+use crate::batch::Urgency;
+use crate::error::{OpenError, store_error};
+use checkpoint::Checkpointer;
+use parking_lot::Mutex;
+use postrider_core::event::Namespace;
+use postrider_core::id::*;
+use postrider_core::ports::*;
+use postrider_core::schedule::Scheduled;
+use postrider_core::time::Timestamp;
+use readers::Readers;
+use session::Session;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use writer::WriteQueue;
+
+/// How to open a store.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// The directory of the database; made with mode 0700 if there is none.
+    pub directory: PathBuf,
+    /// How many reads run at the same time.
+    pub readers: usize,
+    /// How many pages the file may have; stands in for the size of the disk in tests.
+    #[doc(hidden)]
+    pub max_pages: Option<u32>,
+}
+
+impl SqliteOptions {
+    /// The defaults: four reads at the same time.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        SqliteOptions { directory: directory.into(), readers: 4, max_pages: None }
+    }
+}
+
+/// The embedded store. Reads and writes want a tokio runtime; opening and closing block.
+pub struct SqliteStore {
+    queue: Arc<WriteQueue>,
+    readers: Readers,
+    commits: Arc<AtomicU64>,
+    incarnation: i64,
+    /// The thread, and the lock that is released when it has ended.
+    writer: Mutex<Option<(JoinHandle<()>, File)>>,
+}
+
+impl SqliteStore {
+    /// Opens the store as the owner of its directory, and makes it if there is none. Everything that an earlier owner had claimed can be rescued.
+    pub fn open(options: SqliteOptions) -> Result<SqliteStore, OpenError> {
+        let directory = options.directory;
+        files::ensure_directory(&directory)?;
+        let lock = files::lock(&directory)?;
+        let file = files::database(&directory);
+        let conn = files::open_database(&file)?;
+        let session = Session::start(&file, conn, options.max_pages).map_err(|e| OpenError::from_sqlite(&file, &e))?;
+        let incarnation = session.incarnation;
+        let (queue, commits) = (Arc::new(WriteQueue::new()), Arc::new(AtomicU64::new(0)));
+        let started = Checkpointer::start(file.clone())
+            .and_then(|checkpointer| writer::start(session, Arc::clone(&queue), Arc::clone(&commits), checkpointer));
+        let thread = started.map_err(|e| OpenError::from_io(&directory, &e))?;
+        let readers = Readers::new(file, options.readers);
+        Ok(SqliteStore { queue, readers, commits, incarnation, writer: Mutex::new(Some((thread, lock))) })
+    }
+
+    /// Writes what waits, empties the write-ahead log, ends the threads and gives the directory back. Blocks until that is done.
+    /// After it every verb answers [`StoreErrorKind::Unavailable`]. Dropping the store does the same.
+    pub fn close(&self) {
+        self.queue.close();
+        self.readers.close();
+        if let Some((thread, lock)) = self.writer.lock().take() {
+            if thread.join().is_err() {
+                tracing::error!("the store's writer had panicked");
+            }
+            drop(lock);
+        }
+    }
+
+    /// How many groups were committed since the store was opened.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// The number that this engine's claims carry; rises with every start.
+    pub fn incarnation(&self) -> i64 {
+        self.incarnation
+    }
+
+    /// Lets the file grow to this many pages: the disk of a test has got more room.
+    #[doc(hidden)]
+    pub async fn set_max_pages(&self, pages: u32) -> Result<(), StoreError> {
+        self.write(1, Urgency::Now, move |s| s.set_max_pages(pages)).await
+    }
+
+    /// Makes the writer panic, for tests of what callers see then.
+    #[doc(hidden)]
+    pub async fn panic_in_writer(&self) -> Result<(), StoreError> {
+        self.write(1, Urgency::Now, |_| -> rusqlite::Result<()> { panic!("a test asked for it") }).await
+    }
+
+    async fn write<A, F>(&self, weight: usize, urgency: Urgency, work: F) -> Result<A, StoreError>
+    where
+        F: FnMut(&mut Session) -> rusqlite::Result<A> + Send + 'static,
+        A: Send + 'static,
+    {
+        self.queue.submit(u32::try_from(weight).unwrap_or(u32::MAX), urgency, work).await
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").field("incarnation", &self.incarnation).finish_non_exhaustive()
+    }
+}
+
+/// A row each, and a unit for every page of payload.
+fn event_weight(event: &NewEvent) -> usize {
+    1 + event.deliveries.len() + event.payload.len() / files::PAGE_SIZE as usize
+}
+
+impl Store for SqliteStore {
+    fn configuration(&self) -> BoxFuture<'_, Result<Configuration, StoreError>> {
+        Box::pin(self.readers.read(config::read))
+    }
+
+    fn configuration_version(&self) -> BoxFuture<'_, Result<i64, StoreError>> {
+        Box::pin(self.readers.read(config::version))
+    }
+
+    fn configure(&self, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let documents = config::documents(&changes).map_err(|e| store_error(&e))?;
+            self.write(changes.len(), Urgency::Now, move |s| config::put(&s.conn, &documents)).await
+        })
+    }
+
+    fn publish(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Published>, StoreError>> {
+        let weight = events.iter().map(event_weight).sum();
+        Box::pin(self.write(weight, Urgency::Now, move |s| publish::publish(s, &events)))
+    }
+
+    fn fan_out(&self, slices: Vec<FanOutSlice>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let weight = slices.iter().map(|slice| 1 + slice.deliveries.len()).sum();
+        Box::pin(self.write(weight, Urgency::Now, move |s| publish::fan_out(s, &slices)))
+    }
+
+    fn unfinished_fan_outs(&self, limit: u32) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| reads::unfinished_fan_outs(conn, limit)))
+    }
+
+    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
+        Box::pin(self.write(settlements.len(), Urgency::Patient, move |s| settle::settle(s, &settlements)))
+    }
+
+    fn claim(&self, requests: Vec<ClaimRequest>) -> BoxFuture<'_, Result<Vec<ClaimBatch>, StoreError>> {
+        let weight = requests.iter().map(|request| request.limit as usize).sum();
+        Box::pin(self.write(weight, Urgency::Now, move |s| claim::claim(s, &requests)))
+    }
+
+    fn rescue(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>> {
+        Box::pin(self.write(limit as usize, Urgency::Now, move |s| claim::rescue(s, limit)))
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Vec<Backlog>, StoreError>> {
+        Box::pin(self.readers.read(reads::backlog))
+    }
+
+    fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Result<Vec<Replayed>, StoreError>> {
+        Box::pin(self.write(replays.len(), Urgency::Now, move |s| replay::replay(s, &replays)))
+    }
+
+    fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
+        Box::pin(self.write(ids.len(), Urgency::Now, move |s| replay::dismiss(s, &ids, at)))
+    }
+
+    fn schedule(&self, rows: Vec<Scheduled>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let weight = rows.iter().map(|row| 1 + row.payload.len() / files::PAGE_SIZE as usize).sum();
+        Box::pin(self.write(weight, Urgency::Now, move |s| schedule::schedule(s, &rows)))
+    }
+
+    fn unschedule(&self, id: ScheduledId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.write(1, Urgency::Now, move |s| schedule::unschedule(s, id)))
+    }
+
+    fn due_scheduled(&self, now: Timestamp, limit: u32) -> BoxFuture<'_, Result<DueScheduled, StoreError>> {
+        Box::pin(self.readers.read(move |conn| schedule::due(conn, now, limit)))
+    }
+
+    fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
+        let weight = firings.iter().map(|firing| 1 + firing.event.as_ref().map_or(0, event_weight)).sum();
+        Box::pin(self.write(weight, Urgency::Now, move |s| schedule::fire(s, &firings)))
+    }
+
+    fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>> {
+        Box::pin(self.write(request.limit as usize, Urgency::Patient, move |s| prune::prune(s, &request)))
+    }
+
+    /// Commits a row and reads: what a caller with real work would meet.
+    fn health(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let sql = "UPDATE meta SET value = value + 1 WHERE key = 'probe'";
+            self.write(1, Urgency::Now, |s| s.conn.prepare_cached(sql)?.execute([]).map(drop)).await?;
+            self.readers.read(|conn| config::version(conn).map(drop)).await
+        })
+    }
+
+    fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, Result<Option<DeliveryView>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| reads::delivery(conn, id)))
+    }
+
+    fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventView>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| reads::event(conn, id)))
+    }
+
+    fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| reads::attempts(conn, of, limit)))
+    }
+
+    fn dead_letters(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<DeadLetterView>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| reads::dead_letters(conn, of, limit)))
+    }
+
+    fn dead_letter(&self, id: DeadLetterId) -> BoxFuture<'_, Result<Option<DeadLetterView>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| reads::dead_letter(conn, id)))
+    }
+
+    fn scheduled(
+        &self,
+        namespace: Option<Namespace>,
+        of: Option<SubscriptionId>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Scheduled>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| reads::scheduled(conn, namespace.as_ref(), of, limit)))
+    }
+
+    fn scheduled_one(&self, id: ScheduledId) -> BoxFuture<'_, Result<Option<Scheduled>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| reads::scheduled_one(conn, id)))
+    }
+
+    fn counters(&self, of: Vec<SubscriptionId>) -> BoxFuture<'_, Result<Vec<Counters>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| of.iter().map(|id| counters::read(conn, *id)).collect()))
+    }
+}

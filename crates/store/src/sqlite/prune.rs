@@ -1,0 +1,239 @@
+//! Retention, in slices that hold the writer for a few milliseconds.
+//!
+//! Ids are UUIDv7, so walks over them are walks in order of time: no index is kept for retention's sake. Rows that must stay are
+//! passed over; once those are many, the place is remembered between slices, so that no slice passes over them again.
+
+use super::rows::{OPEN, all, id, state_kind, time};
+use super::session::Session;
+use postrider_core::delivery::StateKind;
+use postrider_core::id::{DeliveryId, SubscriptionId, floor_at};
+use postrider_core::ports::{PruneRequest, Pruned};
+use postrider_core::time::Timestamp;
+use rusqlite::{Connection, Result, params};
+use std::time::Duration;
+
+/// How many rows a slice looks at per row that it may remove.
+const LOOKS_PER_ROW: i64 = 8;
+
+/// How many rows that stay may be passed over again by every slice.
+const MAX_REPEATED: i64 = 1_024;
+
+/// An id may be a little later than the time in its row: both are taken from the clock, but not in one instant.
+const ID_SLACK: Duration = Duration::from_secs(1);
+
+/// How far a sweep over everything has come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sweep {
+    phase: Phase,
+    /// The last key that was looked at in this phase; empty at its beginning.
+    after: Vec<u8>,
+    /// The attempt's number in that key.
+    after_number: u32,
+    /// Rows that were passed over since the sweep began.
+    kept: i64,
+}
+
+/// Attempts go before the deliveries that they belong to, deliveries before their events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Attempts,
+    Deliveries,
+    Events,
+    Closed,
+}
+
+/// What a slice may still do.
+struct Budget {
+    rows: i64,
+    looks: i64,
+}
+
+/// Removes one slice of what is past its retention.
+///
+/// What goes with a delivery is counted where it belongs: its attempts as attempts, its closed dead letters as closed.
+pub(super) fn prune(s: &mut Session, request: &PruneRequest) -> Result<Pruned> {
+    let limit = i64::from(request.limit.max(1));
+    let mut looks = limit.saturating_mul(LOOKS_PER_ROW).max(2 * MAX_REPEATED);
+    let mut pruned = Pruned::default();
+    loop {
+        let mut budget = Budget { rows: (limit - total(&pruned)).max(0), looks };
+        let done = match s.memory.sweep.phase {
+            Phase::Attempts => attempts(s, request, &mut budget, &mut pruned)?,
+            Phase::Deliveries => deliveries(s, request, &mut budget, &mut pruned)?,
+            Phase::Events => events(s, request, &mut budget, &mut pruned)?,
+            Phase::Closed => closed(s, request, &budget, &mut pruned)?,
+        };
+        looks = budget.looks;
+        let sweep = &mut s.memory.sweep;
+        let next = match sweep.phase {
+            _ if !done => break,
+            Phase::Attempts => Phase::Deliveries,
+            Phase::Deliveries => Phase::Events,
+            Phase::Events => Phase::Closed,
+            Phase::Closed => {
+                *sweep = Sweep::default();
+                pruned.more = total(&pruned) >= limit;
+                return Ok(pruned);
+            }
+        };
+        *sweep = Sweep { phase: next, kept: sweep.kept, ..Sweep::default() };
+    }
+    if s.memory.sweep.kept <= MAX_REPEATED {
+        s.memory.sweep = Sweep::default();
+    }
+    pruned.more = true;
+    Ok(pruned)
+}
+
+fn total(pruned: &Pruned) -> i64 {
+    let total = pruned.attempts + pruned.deliveries + pruned.events + pruned.closed;
+    i64::try_from(total).unwrap_or(i64::MAX)
+}
+
+/// The id below which everything made before `at` lies.
+fn bound(at: Timestamp) -> [u8; 16] {
+    if at >= Timestamp::MAX.before(ID_SLACK) { [0xff; 16] } else { *floor_at(at.after(ID_SLACK)).as_bytes() }
+}
+
+impl Budget {
+    /// How many rows to look at in one go.
+    fn page(&self) -> i64 {
+        self.looks.min(1_024)
+    }
+
+    fn is_spent(&self) -> bool {
+        self.rows <= 0 || self.looks <= 0
+    }
+}
+
+/// Attempts that began too long ago. One that is under way stays: its delivery is still being made.
+fn attempts(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
+    let sql = "SELECT delivery, number, started_at, finished_at IS NOT NULL FROM attempts \
+               WHERE (delivery, number) > (?1, ?2) AND delivery < ?3 ORDER BY delivery, number LIMIT ?4";
+    let below = bound(request.attempts_before);
+    loop {
+        let sweep = &s.memory.sweep;
+        let page = budget.page();
+        let found = all(&s.conn, sql, &[&sweep.after, &sweep.after_number, &below, &page], |row| {
+            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, u32>(1)?, time(row, 2)?, row.get::<_, bool>(3)?))
+        })?;
+        let is_last = (found.len() as i64) < page;
+        for (delivery, number, started_at, has_ended) in found {
+            if budget.is_spent() {
+                return Ok(false);
+            }
+            budget.looks -= 1;
+            let sweep = &mut s.memory.sweep;
+            (sweep.after, sweep.after_number) = (delivery.to_vec(), number);
+            if !has_ended || started_at >= request.attempts_before {
+                sweep.kept += 1;
+                continue;
+            }
+            delete(&s.conn, "DELETE FROM attempt_bodies WHERE delivery = ?1 AND number = ?2", params![delivery, number])?;
+            pruned.attempts += delete(&s.conn, "DELETE FROM attempts WHERE delivery = ?1 AND number = ?2", params![delivery, number])?;
+            budget.rows -= 1;
+        }
+        if is_last {
+            return Ok(true);
+        }
+    }
+}
+
+/// Ended deliveries with all that belongs to them. An open dead letter keeps its delivery.
+fn deliveries(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
+    let sql = "SELECT id, subscription, state, created_at, EXISTS (SELECT 1 FROM dead_letters l INDEXED BY dead_letters_delivery \
+               WHERE l.delivery = d.id AND l.status = ?4) FROM deliveries d WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
+    let below = bound(request.events_before);
+    loop {
+        let page = budget.page();
+        let found = all(&s.conn, sql, &[&s.memory.sweep.after, &below, &page, &OPEN], |row| {
+            Ok((id(row, 0, DeliveryId::new)?, id(row, 1, SubscriptionId::new)?, state_kind(row, 2)?, time(row, 3)?, row.get::<_, bool>(4)?))
+        })?;
+        let is_last = (found.len() as i64) < page;
+        for (delivery, subscription, state, created_at, has_open) in found {
+            if budget.is_spent() {
+                return Ok(false);
+            }
+            budget.looks -= 1;
+            let sweep = &mut s.memory.sweep;
+            sweep.after = delivery.bytes().to_vec();
+            if !state.is_resting() || created_at >= request.events_before || has_open {
+                sweep.kept += 1;
+                continue;
+            }
+            remove_delivery(s, delivery, subscription, state, pruned)?;
+            budget.rows -= 1;
+        }
+        if is_last {
+            return Ok(true);
+        }
+    }
+}
+
+/// Closed dead letters go with their delivery, for without it there is nothing to show of them.
+fn remove_delivery(s: &mut Session, id: DeliveryId, subscription: SubscriptionId, state: StateKind, pruned: &mut Pruned) -> Result<()> {
+    let key = params![id.bytes()];
+    delete(&s.conn, "DELETE FROM attempt_bodies WHERE delivery = ?1", key)?;
+    pruned.attempts += delete(&s.conn, "DELETE FROM attempts WHERE delivery = ?1", key)?;
+    pruned.closed += delete(&s.conn, "DELETE FROM dead_letters WHERE delivery = ?1", key)?;
+    pruned.deliveries += delete(&s.conn, "DELETE FROM deliveries WHERE id = ?1", key)?;
+    s.deltas.deliveries(subscription, state, -1);
+    Ok(())
+}
+
+/// Events without any delivery left. One whose fan-out is not complete stays: deliveries of it are still to come.
+fn events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
+    let sql = "SELECT id, seq, created_at, fan_out_after IS NOT NULL OR EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_event WHERE event = seq) \
+               FROM events INDEXED BY events_id WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
+    let below = bound(request.events_before);
+    let before = pruned.events;
+    let done = loop {
+        let page = budget.page();
+        let found = all(&s.conn, sql, &[&s.memory.sweep.after, &below, &page], |row| {
+            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, time(row, 2)?, row.get::<_, bool>(3)?))
+        })?;
+        let is_last = (found.len() as i64) < page;
+        for (id, seq, created_at, is_needed) in found {
+            if budget.is_spent() {
+                break;
+            }
+            budget.looks -= 1;
+            let sweep = &mut s.memory.sweep;
+            sweep.after = id.to_vec();
+            if is_needed || created_at >= request.events_before {
+                sweep.kept += 1;
+                continue;
+            }
+            pruned.events += delete(&s.conn, "DELETE FROM events WHERE seq = ?1", params![seq])?;
+            budget.rows -= 1;
+        }
+        if is_last || budget.is_spent() {
+            break is_last && !budget.is_spent();
+        }
+    };
+    if pruned.events > before {
+        // The newest event may be among them; its number must not be given again after a restart.
+        let sql = "UPDATE meta SET value = ?1 WHERE key = 'next_event'";
+        s.conn.prepare_cached(sql)?.execute([s.memory.next_event])?;
+    }
+    Ok(done)
+}
+
+/// Closed dead letters and occurrences that ended. Both have an index of just these, and all that is found goes.
+fn closed(s: &mut Session, request: &PruneRequest, budget: &Budget, pruned: &mut Pruned) -> Result<bool> {
+    let before = request.closed_before.as_micros();
+    let sql = "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters INDEXED BY dead_letters_closed \
+               WHERE closed_at IS NOT NULL AND closed_at < ?1 LIMIT ?2)";
+    let letters = delete(&s.conn, sql, params![before, budget.rows])?;
+    let sql = "DELETE FROM scheduled WHERE id IN (SELECT id FROM scheduled INDEXED BY scheduled_ended \
+               WHERE status <> 0 AND updated_at < ?1 LIMIT ?2)";
+    let left = budget.rows - letters as i64;
+    let occurrences = delete(&s.conn, sql, params![before, left])?;
+    pruned.closed += letters + occurrences;
+    Ok((occurrences as i64) < left)
+}
+
+fn delete(conn: &Connection, sql: &str, key: &[&dyn rusqlite::ToSql]) -> Result<u64> {
+    Ok(conn.prepare_cached(sql)?.execute(key)? as u64)
+}

@@ -1,0 +1,103 @@
+//! People's second thoughts: ended deliveries made again, dead letters dismissed.
+
+use super::publish::{delivery_insert, insert_delivery};
+use super::rows::{DISMISSED, DeliveryRow, Events, OPEN, RETRIED, dead_letter_status, id, micros, one, reason};
+use super::session::Session;
+use postrider_core::deadletter::DeadLetterStatus;
+use postrider_core::delivery::{Progress, StateKind, Step, transition};
+use postrider_core::id::{DeadLetterId, DeliveryId, SubscriptionId};
+use postrider_core::ports::{Claimed, NewDelivery, Replay, ReplayTarget, Replayed};
+use postrider_core::time::Timestamp;
+use rusqlite::{Connection, Result, params};
+
+/// Makes ended deliveries again.
+pub(super) fn replay(s: &mut Session, replays: &[Replay]) -> Result<Vec<Replayed>> {
+    let mut events = Events::default();
+    let one = |replay: &Replay| match replay.target {
+        ReplayTarget::Delivery(id) => again(s, id, replay, &mut events),
+        ReplayTarget::DeadLetterAsNew { dead_letter, new } => as_new(s, dead_letter, new, replay, &mut events),
+    };
+    replays.iter().map(one).collect()
+}
+
+fn delivery(conn: &Connection, id: DeliveryId) -> Result<Option<DeliveryRow>> {
+    one(conn, concat!("SELECT ", delivery_columns!(), " FROM deliveries d WHERE id = ?1"), &[&id.bytes()], DeliveryRow::read)
+}
+
+fn again(s: &mut Session, id: DeliveryId, replay: &Replay, events: &mut Events) -> Result<Replayed> {
+    let Some(mut row) = delivery(&s.conn, id)? else { return Ok(Replayed::NotFound) };
+    let from = row.progress.state.kind();
+    row.progress = match transition(row.progress, Step::Replay { at: replay.at }) {
+        Ok(progress) => progress,
+        Err(refused) => return Ok(Replayed::NotResting(refused.from)),
+    };
+    let Progress { state, attempts, spent, expires_at } = row.progress;
+    let mut update = s.conn.prepare_cached(
+        "UPDATE deliveries SET state = ?2, attempts = ?3, spent = ?4, due_at = ?5, reason = ?6, expires_at = ?7, claim = ?8 WHERE id = ?1",
+    )?;
+    update.execute(params![
+        id.bytes(),
+        state.kind() as u8,
+        attempts,
+        spent,
+        micros(state.due_at()),
+        reason(&state),
+        micros(expires_at),
+        claim_of(s, replay)
+    ])?;
+    drop(update);
+    s.deltas.moved(row.subscription, from, state.kind());
+    if let Some(open) = open_dead_letter(&s.conn, id)? {
+        close(s, open, RETRIED, Some(id), replay.at)?;
+    }
+    queued(s, row, events)
+}
+
+fn as_new(s: &mut Session, dead_letter: DeadLetterId, new: DeliveryId, replay: &Replay, events: &mut Events) -> Result<Replayed> {
+    let sql = "SELECT delivery, status, retried_as FROM dead_letters WHERE id = ?1";
+    let found = one(&s.conn, sql, &[&dead_letter.bytes()], |row| Ok((id(row, 0, DeliveryId::new)?, dead_letter_status(row, 1, 2)?)))?;
+    let ended = match found {
+        None => return Ok(Replayed::NotFound),
+        Some((_, DeadLetterStatus::Retried(delivery))) => return Ok(Replayed::AlreadyClosed(Some(delivery))),
+        Some((_, DeadLetterStatus::Dismissed)) => return Ok(Replayed::AlreadyClosed(None)),
+        Some((ended, DeadLetterStatus::Open)) => ended,
+    };
+    let Some(ended) = delivery(&s.conn, ended)? else { return Ok(Replayed::NotFound) };
+    // Like a replay of the delivery itself it has a fresh budget of attempts and no time to live.
+    let row = DeliveryRow { id: new, progress: Progress::new(replay.at, None), created_at: replay.at, last_attempt_at: None, ..ended };
+    let insert = NewDelivery { id: new, subscription: row.subscription, endpoint: row.endpoint, claimed: replay.claim, expires_at: None };
+    insert_delivery(&mut delivery_insert(&s.conn)?, row.event, &insert, replay.at, claim_of(s, replay))?;
+    s.deltas.deliveries(row.subscription, StateKind::Pending, 1);
+    close(s, dead_letter, RETRIED, Some(new), replay.at)?;
+    queued(s, row, events)
+}
+
+fn claim_of(s: &Session, replay: &Replay) -> i64 {
+    if replay.claim { s.incarnation } else { 0 }
+}
+
+fn queued(s: &Session, row: DeliveryRow, events: &mut Events) -> Result<Replayed> {
+    let event = events.get(&s.conn, row.event)?;
+    Ok(Replayed::Queued(Box::new(Claimed { delivery: row.of(&event), event, open_attempt: None })))
+}
+
+fn open_dead_letter(conn: &Connection, of: DeliveryId) -> Result<Option<DeadLetterId>> {
+    let sql = "SELECT id FROM dead_letters INDEXED BY dead_letters_delivery WHERE delivery = ?1 AND status = ?2";
+    one(conn, sql, &[&of.bytes(), &OPEN], |row| id(row, 0, DeadLetterId::new))
+}
+
+/// Closes a dead letter; whether it was open.
+fn close(s: &mut Session, dead_letter: DeadLetterId, status: i64, retried_as: Option<DeliveryId>, at: Timestamp) -> Result<bool> {
+    let sql = "UPDATE dead_letters SET status = ?2, retried_as = ?3, closed_at = ?4 WHERE id = ?1 AND status = ?5 RETURNING subscription";
+    let retried_as = retried_as.map(DeliveryId::bytes);
+    let of = one(&s.conn, sql, &[&dead_letter.bytes(), &status, &retried_as, &at.as_micros(), &OPEN], |row| id(row, 0, SubscriptionId::new))?;
+    if let Some(of) = of {
+        s.deltas.dead_letters(of, -1);
+    }
+    Ok(of.is_some())
+}
+
+/// Dismisses open dead letters; which of them were open.
+pub(super) fn dismiss(s: &mut Session, ids: &[DeadLetterId], at: Timestamp) -> Result<Vec<bool>> {
+    ids.iter().map(|id| close(s, *id, DISMISSED, None, at)).collect()
+}

@@ -1,0 +1,139 @@
+-- Ids are the 16 bytes of a UUID, times microseconds since the epoch, codes of core::error::ErrorCode their stable text.
+-- Integrity between tables is kept by the writer, which is the only one to write these tables (the CLI writes config and meta).
+
+CREATE TABLE meta (
+    key TEXT NOT NULL PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO meta VALUES ('config_version', 0), ('incarnation', 0), ('next_event', 1), ('probe', 0);
+
+-- kind: 0 endpoint, 1 subscription, 2 key.
+CREATE TABLE config (
+    kind INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    doc TEXT NOT NULL,
+    PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    id BLOB NOT NULL,
+    namespace TEXT NOT NULL,
+    type TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    ttl_us INTEGER,
+    fan_out_after BLOB,
+    idempotency_key TEXT,
+    labels TEXT,
+    metadata TEXT,
+    skipped TEXT,
+    -- Last, so that what comes before it is read without following a large payload's pages.
+    payload BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX events_id ON events (id);
+CREATE UNIQUE INDEX events_key ON events (namespace, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX events_fan_out ON events (seq) WHERE fan_out_after IS NOT NULL;
+
+-- state: the number of core::delivery::StateKind. due_at is set exactly while it waits.
+-- claim: 0, or the incarnation of the engine that has it in memory; a resting delivery has none.
+CREATE TABLE deliveries (
+    id BLOB NOT NULL PRIMARY KEY,
+    event INTEGER NOT NULL,
+    subscription BLOB NOT NULL,
+    endpoint BLOB NOT NULL,
+    state INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    spent INTEGER NOT NULL,
+    claim INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    due_at INTEGER,
+    last_attempt_at INTEGER,
+    expires_at INTEGER,
+    reason TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_event ON deliveries (event);
+CREATE INDEX deliveries_held ON deliveries (id) WHERE claim <> 0;
+CREATE INDEX deliveries_due ON deliveries (endpoint, due_at, id) WHERE claim = 0 AND due_at IS NOT NULL;
+
+-- Without finished_at it is under way. A response that is not in its row is in attempt_bodies, so that rows stay small.
+CREATE TABLE attempts (
+    delivery BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    subscription BLOB NOT NULL,
+    endpoint BLOB NOT NULL,
+    target_url TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    finished_at INTEGER,
+    http_status INTEGER,
+    error_code TEXT,
+    error_message TEXT,
+    dns_us INTEGER,
+    tcp_us INTEGER,
+    tls_us INTEGER,
+    first_byte_us INTEGER,
+    total_us INTEGER,
+    truncated INTEGER NOT NULL,
+    response BLOB,
+    PRIMARY KEY (delivery, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attempts_recent ON attempts (subscription, started_at);
+CREATE TABLE attempt_bodies (
+    delivery BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    response BLOB NOT NULL,
+    PRIMARY KEY (delivery, number)
+) STRICT, WITHOUT ROWID;
+
+-- status: 0 open, 1 retried (retried_as says as what), 2 dismissed.
+CREATE TABLE dead_letters (
+    id BLOB NOT NULL PRIMARY KEY,
+    delivery BLOB NOT NULL,
+    subscription BLOB NOT NULL,
+    code TEXT NOT NULL,
+    message TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    failed_at INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    retried_as BLOB,
+    closed_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX dead_letters_delivery ON dead_letters (delivery);
+CREATE INDEX dead_letters_recent ON dead_letters (subscription, failed_at) WHERE status <> 2;
+CREATE INDEX dead_letters_closed ON dead_letters (closed_at) WHERE closed_at IS NOT NULL;
+
+-- status: 0 pending, 1 completed (delivery says as what), 2 failed.
+CREATE TABLE scheduled (
+    id BLOB NOT NULL PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    subscription BLOB NOT NULL,
+    due_at INTEGER NOT NULL,
+    recurrence TEXT NOT NULL,
+    anchor INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    delivery BLOB,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    payload BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX scheduled_pending ON scheduled (due_at, id) WHERE status = 0;
+CREATE INDEX scheduled_by_due ON scheduled (due_at, id);
+CREATE INDEX scheduled_by_namespace ON scheduled (namespace, due_at, id);
+CREATE INDEX scheduled_by_subscription ON scheduled (subscription, due_at, id);
+CREATE INDEX scheduled_ended ON scheduled (updated_at) WHERE status <> 0;
+
+-- One row per subscription: deliveries in each state, attempts that ended in success and otherwise, open dead letters.
+-- Deliveries describe the rows that exist; attempts are totals over the subscription's life, which retention does not decrease.
+CREATE TABLE counters (
+    subscription BLOB NOT NULL PRIMARY KEY,
+    pending INTEGER NOT NULL,
+    sending INTEGER NOT NULL,
+    retrying INTEGER NOT NULL,
+    succeeded INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    expired INTEGER NOT NULL,
+    cancelled INTEGER NOT NULL,
+    attempts_succeeded INTEGER NOT NULL,
+    attempts_failed INTEGER NOT NULL,
+    dead_letters INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

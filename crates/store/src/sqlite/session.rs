@@ -1,0 +1,154 @@
+//! The writer's connection with what it keeps in memory beside it, and the transaction around a group.
+
+use super::counters::Deltas;
+use super::files;
+use super::prune::Sweep;
+use crate::error::needs_reopening;
+use postrider_core::id::DeliveryId;
+use rusqlite::{Connection, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What a verb writes through.
+pub(super) struct Session {
+    pub(super) conn: Connection,
+    /// What this engine's claims carry.
+    pub(super) incarnation: i64,
+    pub(super) deltas: Deltas,
+    pub(super) memory: Memory,
+    /// [`Session::memory`] as it was when the transaction began.
+    before: Memory,
+    file: PathBuf,
+    max_pages: Option<u32>,
+    /// Frames in the write-ahead log after the last commit.
+    wal_frames: Arc<AtomicU32>,
+    broken: bool,
+}
+
+/// What is known about the database without asking it. It follows the transactions: undone with them.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    /// The number of the next event.
+    pub(super) next_event: i64,
+    /// How far [`super::claim::rescue`] has come.
+    pub(super) rescue: Rescue,
+    /// How far [`super::prune::prune`] has come.
+    pub(super) sweep: Sweep,
+}
+
+/// How far the takeover of dead engines' claims has come. Nobody else makes such claims any more, so that none appear behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rescue {
+    /// Those after this one are still to be looked at.
+    After(Option<DeliveryId>),
+    /// All are taken over.
+    Done,
+}
+
+impl Session {
+    /// Takes over an open connection of the schema that this release knows, as a new incarnation.
+    pub(super) fn start(file: &Path, mut conn: Connection, max_pages: Option<u32>) -> Result<Self> {
+        let wal_frames = Arc::default();
+        prepare(&mut conn, max_pages, &wal_frames)?;
+        let (incarnation, next_event) = take_office(&mut conn)?;
+        let memory = Memory { next_event, rescue: Rescue::After(None), sweep: Sweep::default() };
+        Ok(Session {
+            conn,
+            incarnation,
+            deltas: Deltas::default(),
+            before: memory.clone(),
+            memory,
+            file: file.to_owned(),
+            max_pages,
+            wal_frames,
+            broken: false,
+        })
+    }
+
+    /// Begins the transaction of a group; on a new connection if the last one cannot be trusted any more.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        if self.broken {
+            let mut conn = files::connect_writer(&self.file)?;
+            prepare(&mut conn, self.max_pages, &self.wal_frames)?;
+            self.conn = conn;
+            self.broken = false;
+            tracing::warn!("the database was opened anew after a failure");
+        }
+        self.before = self.memory.clone();
+        self.deltas.clear();
+        self.execute("BEGIN IMMEDIATE")
+    }
+
+    /// Commits: when this returns, the group is on disk.
+    pub(super) fn commit(&mut self) -> Result<()> {
+        self.deltas.flush(&self.conn)?;
+        self.execute("COMMIT")
+    }
+
+    /// Undoes the transaction that failed with `error`, whatever is left of it.
+    pub(super) fn undo(&mut self, error: &rusqlite::Error) {
+        self.memory = self.before.clone();
+        self.deltas.clear();
+        // SQLite has rolled back by itself after the worst errors.
+        if !self.conn.is_autocommit() && self.conn.execute_batch("ROLLBACK").is_err() {
+            self.broken = true;
+        }
+        self.broken |= needs_reopening(error);
+    }
+
+    /// Runs one piece of work so that its failure leaves nothing of it and everything of what came before.
+    pub(super) fn isolated(&mut self, work: impl FnOnce(&mut Session) -> Result<()>) -> Result<()> {
+        let (memory, deltas) = (self.memory.clone(), self.deltas.clone());
+        self.execute("SAVEPOINT one")?;
+        let result = work(self);
+        if result.is_err() {
+            (self.memory, self.deltas) = (memory, deltas);
+            self.execute("ROLLBACK TO one")?;
+        }
+        self.execute("RELEASE one")?;
+        result
+    }
+
+    /// Frames in the write-ahead log after the last commit.
+    pub(super) fn wal_frames(&self) -> u32 {
+        self.wal_frames.load(Ordering::Relaxed)
+    }
+
+    /// Lets the file grow to this many pages; for tests of a full disk.
+    pub(super) fn set_max_pages(&mut self, pages: u32) -> Result<()> {
+        self.max_pages = Some(pages);
+        limit_pages(&self.conn, pages)
+    }
+
+    fn execute(&self, sql: &str) -> Result<()> {
+        self.conn.prepare_cached(sql)?.execute([]).map(drop)
+    }
+}
+
+fn prepare(conn: &mut Connection, max_pages: Option<u32>, wal_frames: &Arc<AtomicU32>) -> Result<()> {
+    if let Some(pages) = max_pages {
+        limit_pages(conn, pages)?;
+    }
+    let frames = Arc::clone(wal_frames);
+    // It takes the place of SQLite's own checkpoint at commit: that is done beside the writer.
+    conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, n: std::ffi::c_int| {
+        frames.store(n.unsigned_abs(), Ordering::Relaxed);
+        Ok(())
+    }))
+}
+
+fn limit_pages(conn: &Connection, pages: u32) -> Result<()> {
+    conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+}
+
+/// A new incarnation and the next event's number, committed before anything is claimed under it.
+fn take_office(conn: &mut Connection) -> Result<(i64, i64)> {
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let incarnation: i64 = tx.query_row("UPDATE meta SET value = value + 1 WHERE key = 'incarnation' RETURNING value", [], |row| row.get(0))?;
+    // Retention may have removed the newest events; their numbers must not be given again.
+    let sql = "SELECT max((SELECT value FROM meta WHERE key = 'next_event'), (SELECT coalesce(max(seq), 0) + 1 FROM events))";
+    let next_event = tx.query_row(sql, [], |row| row.get(0))?;
+    tx.commit()?;
+    Ok((incarnation, next_event))
+}

@@ -1,0 +1,159 @@
+//! Outcomes: what became of claimed deliveries.
+
+use super::rows::{OPEN, micros, reason};
+use super::session::Session;
+use postrider_core::attempt::{Attempt, Outcome};
+use postrider_core::delivery::State;
+use postrider_core::id::DeliveryId;
+use postrider_core::ports::{NewDeadLetter, Settled, Settlement};
+use rusqlite::{Connection, Result, params};
+
+/// Longest response kept in its attempt's row, in bytes; longer ones go to a table of their own, so that lists of attempts stay quick.
+const MAX_INLINE_RESPONSE: usize = 500;
+
+/// Records what became of claimed deliveries.
+pub(super) fn settle(s: &mut Session, settlements: &[Settlement]) -> Result<Vec<Settled>> {
+    settlements.iter().map(|settlement| settle_one(s, settlement)).collect()
+}
+
+fn settle_one(s: &mut Session, settlement: &Settlement) -> Result<Settled> {
+    let Session { conn, deltas, incarnation, .. } = s;
+    if !advance(conn, *incarnation, settlement)? {
+        return Ok(Settled::Fenced);
+    }
+    let of = settlement.subscription;
+    deltas.moved(of, settlement.from, settlement.progress.state.kind());
+    if let Some(attempt) = &settlement.attempt {
+        if let Some(outcome) = &attempt.outcome {
+            deltas.attempt(of, outcome.error.is_none());
+        }
+        put_attempt(conn, settlement.delivery, attempt, settlement.attempt_recorded)?;
+    }
+    if let Some(new) = &settlement.dead_letter {
+        if open_dead_letter(conn, settlement, new)? {
+            deltas.dead_letters(of, 1);
+        }
+    }
+    Ok(Settled::Stored)
+}
+
+/// Changes the delivery, if it is claimed by this engine in the expected state.
+fn advance(conn: &Connection, incarnation: i64, settlement: &Settlement) -> Result<bool> {
+    let progress = &settlement.progress;
+    let kind = progress.state.kind();
+    // What is being sent is in somebody's memory by definition.
+    let keeps = !kind.is_resting() && (settlement.keep_claim || progress.state == State::Sending);
+    let mut update = conn.prepare_cached(
+        "UPDATE deliveries SET state = ?4, attempts = ?5, spent = ?6, due_at = ?7, reason = ?8, expires_at = ?9, claim = ?10, \
+         last_attempt_at = coalesce(?11, last_attempt_at) WHERE id = ?1 AND claim = ?2 AND state = ?3",
+    )?;
+    let changed = update.execute(params![
+        settlement.delivery.bytes(),
+        incarnation,
+        settlement.from as u8,
+        kind as u8,
+        progress.attempts,
+        progress.spent,
+        micros(progress.state.due_at()),
+        reason(&progress.state),
+        micros(progress.expires_at),
+        if keeps { incarnation } else { 0 },
+        settlement.attempt.as_ref().map(|attempt| attempt.started_at.as_micros()),
+    ])?;
+    Ok(changed == 1)
+}
+
+fn put_attempt(conn: &Connection, delivery: DeliveryId, attempt: &Attempt, recorded: bool) -> Result<()> {
+    match &attempt.outcome {
+        // The row is missing where retention was faster than the attempt: then it is written whole.
+        Some(outcome) if recorded && finish_attempt(conn, delivery, attempt, outcome)? => {}
+        outcome => insert_attempt(conn, delivery, attempt, outcome.as_ref())?,
+    }
+    match &attempt.outcome {
+        Some(outcome) if outcome.response_body.len() > MAX_INLINE_RESPONSE => {
+            let mut insert = conn.prepare_cached("INSERT OR REPLACE INTO attempt_bodies (delivery, number, response) VALUES (?1, ?2, ?3)")?;
+            insert.execute(params![delivery.bytes(), attempt.number, &outcome.response_body[..]])?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn inline_response(outcome: &Outcome) -> Option<&[u8]> {
+    (outcome.response_body.len() <= MAX_INLINE_RESPONSE).then_some(&outcome.response_body[..])
+}
+
+fn insert_attempt(conn: &Connection, delivery: DeliveryId, attempt: &Attempt, outcome: Option<&Outcome>) -> Result<()> {
+    let mut insert = conn.prepare_cached(
+        "INSERT OR REPLACE INTO attempts (delivery, number, id, subscription, endpoint, target_url, started_at, finished_at, http_status, \
+         error_code, error_message, dns_us, tcp_us, tls_us, first_byte_us, total_us, truncated, response) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+    )?;
+    let error = outcome.and_then(|o| o.error.as_ref());
+    let phases = outcome.map(|o| o.phases).unwrap_or_default();
+    insert.execute(params![
+        delivery.bytes(),
+        attempt.number,
+        attempt.id.bytes(),
+        attempt.subscription.bytes(),
+        attempt.endpoint.bytes(),
+        attempt.target_url,
+        attempt.started_at.as_micros(),
+        outcome.map(|o| o.finished_at.as_micros()),
+        outcome.and_then(|o| o.http_status),
+        error.map(|e| e.code.as_str()),
+        error.map(|e| e.message.as_str()),
+        phases.dns,
+        phases.tcp,
+        phases.tls,
+        phases.first_byte,
+        outcome.map(|_| phases.total),
+        outcome.is_some_and(|o| o.response_truncated),
+        outcome.and_then(inline_response),
+    ])?;
+    Ok(())
+}
+
+/// Completes an attempt that was recorded as under way; whether it was there.
+fn finish_attempt(conn: &Connection, delivery: DeliveryId, attempt: &Attempt, outcome: &Outcome) -> Result<bool> {
+    let mut update = conn.prepare_cached(
+        "UPDATE attempts SET finished_at = ?3, http_status = ?4, error_code = ?5, error_message = ?6, dns_us = ?7, tcp_us = ?8, tls_us = ?9, \
+         first_byte_us = ?10, total_us = ?11, truncated = ?12, response = ?13 WHERE delivery = ?1 AND number = ?2 AND id = ?14",
+    )?;
+    let changed = update.execute(params![
+        delivery.bytes(),
+        attempt.number,
+        outcome.finished_at.as_micros(),
+        outcome.http_status,
+        outcome.error.as_ref().map(|e| e.code.as_str()),
+        outcome.error.as_ref().map(|e| e.message.as_str()),
+        outcome.phases.dns,
+        outcome.phases.tcp,
+        outcome.phases.tls,
+        outcome.phases.first_byte,
+        outcome.phases.total,
+        outcome.response_truncated,
+        inline_response(outcome),
+        attempt.id.bytes(),
+    ])?;
+    Ok(changed == 1)
+}
+
+/// Opens a dead letter, unless the delivery has an open one; whether it did.
+fn open_dead_letter(conn: &Connection, settlement: &Settlement, new: &NewDeadLetter) -> Result<bool> {
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO dead_letters (id, delivery, subscription, code, message, attempts, failed_at, status) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 \
+         WHERE NOT EXISTS (SELECT 1 FROM dead_letters INDEXED BY dead_letters_delivery WHERE delivery = ?2 AND status = ?8)",
+    )?;
+    let inserted = insert.execute(params![
+        new.id.bytes(),
+        settlement.delivery.bytes(),
+        settlement.subscription.bytes(),
+        new.code.as_str(),
+        new.message,
+        settlement.progress.attempts,
+        new.at.as_micros(),
+        OPEN,
+    ])?;
+    Ok(inserted == 1)
+}
