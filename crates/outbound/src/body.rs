@@ -174,11 +174,8 @@ impl Kept {
         // RFC 1950, section 2.2: method 8, and a check that makes the first two bytes a multiple of 31.
         let zlib = first & 0x0f == 8 && u16::from_be_bytes([first, second]) % 31 == 0;
         let sink = self.lend();
-        self.decoder = if zlib {
-            Decoder::Zlib(Box::new(ZlibDecoder::new(sink)))
-        } else {
-            Decoder::Deflate(Box::new(DeflateDecoder::new(sink)))
-        };
+        self.decoder =
+            if zlib { Decoder::Zlib(Box::new(ZlibDecoder::new(sink))) } else { Decoder::Deflate(Box::new(DeflateDecoder::new(sink))) };
         self.push(&start);
     }
 
@@ -236,6 +233,10 @@ impl Write for Sink {
         let taken = data.len().min(room);
         if taken == 0 && !data.is_empty() {
             return Err(io::ErrorKind::StorageFull.into());
+        }
+        if self.bytes.is_empty() {
+            // Most bodies come in one piece, and one of the exact size becomes shared bytes without another allocation.
+            self.bytes.reserve_exact(taken);
         }
         self.bytes.extend_from_slice(&data[..taken]);
         Ok(taken)

@@ -82,7 +82,9 @@ fn io_fault(error: &io::Error, when: &str) -> Fault {
     use io::ErrorKind as K;
     match error.kind() {
         K::ConnectionRefused => fault(FaultKind::Refused, format!("connection refused {when}")),
-        K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::NotConnected => fault(FaultKind::Reset, format!("connection reset {when}")),
+        K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::NotConnected => {
+            fault(FaultKind::Reset, format!("connection reset {when}"))
+        }
         K::UnexpectedEof | K::WriteZero => fault(FaultKind::Reset, format!("connection closed {when}")),
         K::TimedOut => fault(FaultKind::Reset, format!("connection lost {when}: the peer stopped answering")),
         K::HostUnreachable => fault(FaultKind::Unreachable, format!("host unreachable {when}")),
@@ -150,4 +152,38 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
 /// Foreign text on one line and not longer than a message should be.
 fn clip(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_FOREIGN_TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_refusals_have_kinds_of_their_own() {
+        // Linux: ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, ENETDOWN, EMFILE, EACCES.
+        for code in [101, 113, 99, 100, 24, 13] {
+            assert_eq!(dial(&io::Error::from_raw_os_error(code)).kind, FaultKind::Unreachable, "{code}");
+        }
+        // ECONNREFUSED, ECONNRESET, ETIMEDOUT.
+        assert_eq!(dial(&io::Error::from_raw_os_error(111)).kind, FaultKind::Refused);
+        assert_eq!(dial(&io::Error::from_raw_os_error(104)).kind, FaultKind::Reset);
+        assert_eq!(dial(&io::Error::from_raw_os_error(110)).kind, FaultKind::Timeout(Phase::Connect));
+        // EPIPE while a handshake is on the way.
+        assert_eq!(handshake(&io::Error::from_raw_os_error(32), "x").kind, FaultKind::Reset);
+    }
+
+    #[test]
+    fn what_tls_says_is_found_inside_an_io_error() {
+        let wrapped = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
+        assert_eq!(handshake(&wrapped(alert), "x"), fault(FaultKind::Tls, "the server wants a client certificate"));
+        let revoked = rustls::Error::InvalidCertificate(CertificateError::Revoked);
+        assert_eq!(handshake(&wrapped(revoked), "x").message, "certificate was revoked");
+    }
+
+    #[test]
+    fn foreign_text_stays_on_one_short_line() {
+        assert_eq!(clip("a\r\nb"), "a  b");
+        assert_eq!(clip(&"ü".repeat(1000)).chars().count(), MAX_FOREIGN_TEXT);
+    }
 }

@@ -79,7 +79,13 @@ impl Connector {
     }
 
     /// The addresses that may be dialled, in the order to dial them.
-    async fn addresses(&self, target: &Target, literal: Option<IpAddr>, limit: ConnectLimit, phases: &mut Phases) -> Result<Vec<IpAddr>, Fault> {
+    async fn addresses(
+        &self,
+        target: &Target,
+        literal: Option<IpAddr>,
+        limit: ConnectLimit,
+        phases: &mut Phases,
+    ) -> Result<Vec<IpAddr>, Fault> {
         let found = match literal {
             Some(address) => vec![address],
             None => {
@@ -102,7 +108,9 @@ impl Connector {
             if let Err(blocked) = self.guard.check(address) {
                 refusal.get_or_insert_with(|| blocked.to_string());
             } else if !https && !self.guard.allows_plain_http(address) {
-                refusal.get_or_insert_with(|| format!("plain http to {address} is not allowed: use https, or start the server with --allow-http"));
+                refusal.get_or_insert_with(|| {
+                    format!("plain http to {address} is not allowed: use https, or start the server with --allow-http")
+                });
             } else {
                 allowed.push(address);
             }
@@ -241,6 +249,7 @@ impl AsyncWrite for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resolve::tests::{asking, name_server};
 
     #[test]
     fn families_take_turns_and_there_is_a_limit() {
@@ -250,7 +259,34 @@ mod tests {
             parse(&["1.0.0.1", "2600::1", "1.0.0.2", "2600::2", "1.0.0.3"])
         );
         assert_eq!(alternate(parse(&["2600::1", "1.0.0.1", "1.0.0.2"])), parse(&["2600::1", "1.0.0.1", "1.0.0.2"]));
-        let many = (0..100).map(|n| IpAddr::from([1, 0, 0, n])).collect();
+        let many: Vec<IpAddr> = (0..100).map(|n| IpAddr::from([1, 0, 0, n])).collect();
         assert_eq!(alternate(many).len(), MAX_ADDRESSES);
+    }
+
+    #[tokio::test]
+    async fn the_connect_deadline_covers_the_name_too() {
+        let (server, _) = name_server(255).await;
+        let guard = Arc::new(Guard::new(Vec::new(), false));
+        let connector = Connector { guard, resolver: asking(server), tls: Tls::new(&[]).expect("tls") };
+        let second = Duration::from_secs(1);
+        let target = Target {
+            https: true,
+            host: "receiver.test".into(),
+            port: 443,
+            path_and_query: "/".into(),
+            timeout: second,
+            connect_timeout: second,
+            follow_redirects: false,
+            verify_tls: true,
+            response_cap: 0,
+        };
+        let span = Duration::from_millis(20);
+        let limit = ConnectLimit { deadline: Instant::now() + span, span };
+        let mut phases = Phases::default();
+        let connected = connector.connect(&Route::new(Arc::new(target)), limit, &mut phases).await;
+        let fault = connected.err().expect("nobody answers");
+        assert_eq!(fault.kind, FaultKind::Timeout(Phase::Dns));
+        assert_eq!(fault.message, "timed out after 20ms while resolving the name");
+        assert!(phases.dns.is_some_and(|spent| spent >= 20_000) && phases.tcp.is_none(), "{phases:?}");
     }
 }

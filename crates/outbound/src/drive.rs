@@ -30,7 +30,12 @@ impl Alarm {
 }
 
 /// Waits for `work`, polling its HTTP/1.1 `connection` where it has one; `None` once the deadline has passed.
-pub(crate) async fn until<F: Future>(connection: Option<&mut H1>, alarm: &mut Alarm, deadline: Instant, work: Pin<&mut F>) -> Option<F::Output> {
+pub(crate) async fn until<F: Future>(
+    connection: Option<&mut H1>,
+    alarm: &mut Alarm,
+    deadline: Instant,
+    work: Pin<&mut F>,
+) -> Option<F::Output> {
     let mut connection = connection;
     let mut work = work;
     poll_fn(move |cx| {

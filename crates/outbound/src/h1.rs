@@ -32,7 +32,8 @@ pub(crate) struct H1 {
 
 impl H1 {
     pub(crate) async fn new(stream: Stream, idle_limit: Duration) -> hyper::Result<Self> {
-        let (sender, connection) = Builder::new().max_buf_size(MAX_HEAD_BYTES).max_header_size(MAX_HEAD_BYTES).handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) =
+            Builder::new().max_buf_size(MAX_HEAD_BYTES).max_header_size(MAX_HEAD_BYTES).handshake(TokioIo::new(stream)).await?;
         Ok(H1 { sender, connection: Some(connection), unused_since: Instant::now(), idle_limit })
     }
 

@@ -1,5 +1,6 @@
 //! One exchange: the kept connection or a new one, the request, the response, what is kept of it.
 
+use crate::Shared;
 use crate::body::Reader;
 use crate::classify;
 use crate::connector::{ConnectLimit, micros};
@@ -8,7 +9,6 @@ use crate::h1::{self, H1};
 use crate::h2::{self, H2};
 use crate::redirect;
 use crate::route::Route;
-use crate::Shared;
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, Request};

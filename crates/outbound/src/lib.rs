@@ -159,3 +159,46 @@ impl fmt::Debug for Outbound {
         f.debug_struct("Outbound").field("targets", &self.routes.lock().by_target.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postrider_core::time::Timestamp;
+
+    struct Epoch;
+
+    impl Clock for Epoch {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_secs(0)
+        }
+    }
+
+    fn target(path: String) -> Arc<Target> {
+        let second = Duration::from_secs(1);
+        Arc::new(Target {
+            https: true,
+            host: "receiver.test".into(),
+            port: 443,
+            path_and_query: path,
+            timeout: second,
+            connect_timeout: second,
+            follow_redirects: false,
+            verify_tls: true,
+            response_cap: 0,
+        })
+    }
+
+    #[test]
+    fn targets_without_lanes_are_forgotten() {
+        // No runtime runs here: neither the network nor a lane may need one before the first exchange.
+        let config = OutboundConfig::new(Arc::new(Guard::new(Vec::new(), false)), Arc::new(Epoch));
+        let outbound = Outbound::new(config).expect("a usable system");
+        let kept: Vec<_> = (0..3).map(|n| outbound.lane(&target(format!("/kept/{n}")))).collect();
+        for n in 0..10_000 {
+            drop(outbound.lane(&target(format!("/gone/{n}"))));
+        }
+        assert!(outbound.routes.lock().by_target.len() <= MIN_SWEEP + kept.len());
+        let (first, again) = (outbound.route(&target("/kept/0".into())), outbound.route(&target("/kept/0".into())));
+        assert!(Arc::ptr_eq(&first, &again));
+    }
+}

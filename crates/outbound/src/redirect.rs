@@ -98,7 +98,14 @@ mod tests {
 
     #[test]
     fn what_is_worse_than_before_is_refused() {
-        for location in ["http://example.com/", "ftp://example.com/", "file:///etc/passwd", "https://a:b@example.com/", "https://", "https://example.com:0/"] {
+        for location in [
+            "http://example.com/",
+            "ftp://example.com/",
+            "file:///etc/passwd",
+            "https://a:b@example.com/",
+            "https://",
+            "https://example.com:0/",
+        ] {
             assert_eq!(next(&from(true), location).expect_err(location).kind, FaultKind::Protocol);
         }
         assert!(next(&from(false), "http://example.com/").is_ok());

@@ -65,3 +65,94 @@ fn classify_error(error: &NetError, limit: Duration) -> Fault {
         _ => fault(FaultKind::Unreachable, "the name servers cannot be reached"),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use hickory_resolver::config::{ConnectionConfig, ResolveHosts};
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tokio::net::UdpSocket;
+
+    const LIMIT: Duration = Duration::from_secs(7);
+
+    /// A name server that gives this response code, with an A record for 192.0.2.7 (time to live: an hour) where it is "no error";
+    /// 255 is silence. It counts its questions.
+    pub(crate) async fn name_server(code: u8) -> (SocketAddr, Arc<AtomicU32>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            let mut question = [0; 1500];
+            loop {
+                let (_, from) = socket.recv_from(&mut question).await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                if code != 255 {
+                    socket.send_to(&answer(&question, code), from).await.unwrap();
+                }
+            }
+        });
+        (address, asked)
+    }
+
+    fn answer(question: &[u8], code: u8) -> Vec<u8> {
+        let name_end = 12 + question[12..].iter().position(|&b| b == 0).unwrap() + 1;
+        let is_a = question[name_end..name_end + 2] == [0, 1];
+        let answers = u8::from(code == 0 && is_a);
+        let mut message = question[..2].to_vec();
+        message.extend([0x81, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0]);
+        message.extend_from_slice(&question[12..name_end + 4]);
+        if answers == 1 {
+            message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0x0e, 0x10, 0, 4, 192, 0, 2, 7]);
+        }
+        message
+    }
+
+    /// A resolver that asks this server once and waits 100 ms for its answer.
+    pub(crate) fn asking(server: SocketAddr) -> Resolver {
+        let mut connection = ConnectionConfig::udp();
+        connection.port = server.port();
+        let server = NameServerConfig::new(server.ip(), true, vec![connection]);
+        let config = ResolverConfig::from_name_servers(vec![server]);
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        builder.options_mut().use_hosts_file = ResolveHosts::Never;
+        builder.options_mut().timeout = Duration::from_millis(100);
+        builder.options_mut().attempts = 1;
+        Resolver::System(Box::new(builder.build().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_name_is_asked_for_once_while_its_records_live() {
+        let (server, asked) = name_server(0).await;
+        let resolver = asking(server);
+        let found = resolver.resolve("receiver.test", LIMIT).await.unwrap();
+        assert_eq!(found, [IpAddr::from([192, 0, 2, 7])]);
+        let questions = asked.load(Ordering::SeqCst);
+        assert_eq!(resolver.resolve("receiver.test", LIMIT).await.unwrap(), found);
+        let asked_again = asked.load(Ordering::SeqCst) - questions;
+        assert!(asked_again <= 1, "the A record was asked for again: {asked_again}");
+    }
+
+    #[tokio::test]
+    async fn failures_of_the_name_and_of_the_servers_are_told_apart() {
+        let fault = async |code| asking(name_server(code).await.0).resolve("receiver.test", LIMIT).await.unwrap_err();
+        assert_eq!(fault(3).await.kind, FaultKind::Dns);
+        assert_eq!(fault(2).await.kind, FaultKind::Unreachable);
+        assert_eq!(fault(5).await.kind, FaultKind::Unreachable);
+        let silence = fault(255).await;
+        assert_eq!(
+            (silence.kind, silence.message.as_str()),
+            (FaultKind::Timeout(Phase::Dns), "timed out after 7s while resolving the name")
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_no_name_is_a_fault() {
+        let resolver = asking(name_server(0).await.0);
+        for name in ["a..b", &"a".repeat(64), &"a.".repeat(200)] {
+            assert_eq!(resolver.resolve(name, LIMIT).await.unwrap_err().kind, FaultKind::Dns, "{name}");
+        }
+    }
+}

@@ -122,7 +122,8 @@ mod tests {
 
     fn pointed(target: Arc<Target>, h2: bool) -> Request<Full<Bytes>> {
         let route = Route::new(target);
-        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("999")), (HOST, HeaderValue::from_static("elsewhere"))]);
+        let headers =
+            HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("999")), (HOST, HeaderValue::from_static("elsewhere"))]);
         let outgoing = Outgoing { method: Method::POST, headers, body: Bytes::from_static(b"x") };
         let mut request = route.request(outgoing).expect("a valid target");
         route.point(&mut request, h2).expect("a valid target");

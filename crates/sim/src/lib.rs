@@ -1,1 +1,161 @@
-//! placeholder
+//! The whole engine in one seeded process: a store, a network and a clock that fail on purpose, and a checker for each promise.
+//!
+//! A seed stands for a whole world: its configuration, its receivers, what people do, what goes wrong and when the process dies. The same
+//! seed always does the same; [`Report::hash`] says whether two runs did.
+//!
+//! | module | is |
+//! |---|---|
+//! | `scenario` | the plan that a seed stands for |
+//! | `world` | what survives a crash |
+//! | `life` | one life of the engine between two crashes |
+//! | `rest` | the end of the last life, where everything must come to rest |
+//! | `people` | publishers, editors, repairers, schedulers |
+//! | `store`, `network`, `clock` | the ports, with faults |
+//! | `checkers` | what must be true, one checker for each promise |
+//! | `records`, `trace` | what is remembered, what happened |
+
+mod checkers;
+mod clock;
+mod life;
+mod network;
+mod people;
+mod records;
+mod rest;
+mod scenario;
+mod store;
+mod trace;
+mod world;
+
+use scenario::Plan;
+use std::fmt;
+use std::sync::Arc;
+use world::World;
+
+/// How a run differs from the plain one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whether every line of the trace is printed on stdout.
+    pub trace: bool,
+    /// A port that breaks its contract on purpose: the proof that a checker can fail.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// The promises of the design that are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checker {
+    /// What a publisher was told is stored, with all its deliveries, and each ended for a reason.
+    AcknowledgedIsDurable,
+    /// One key for each event and subscription, no needless duplicate, attempts in order.
+    AtLeastOnceRecognisably,
+    /// Healthy receivers are served in time whatever the others do.
+    Isolation,
+    /// Every delivery comes to rest, or waits for a stated reason until a stated time.
+    NoForgottenDelivery,
+    /// The bytes accepted are the bytes sent.
+    BytesAreExact,
+    /// The engine's memory stays within its limits.
+    MemoryBounded,
+    /// Skips, dead letters, counters and histories are complete and right.
+    NothingSilent,
+}
+
+impl fmt::Display for Checker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Ways in which a port can break its contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The store answers some publishes without storing anything.
+    AcknowledgesWithoutStoring,
+    /// The store keeps events and loses their deliveries.
+    StoresEventsAlone,
+    /// The store answers some settlements without storing them.
+    SettlesWithoutStoring,
+    /// The store loses dead letters.
+    DropsDeadLetters,
+    /// The store does not say that more is waiting.
+    ForgetsTheBacklog,
+    /// The store hands out more than was asked for.
+    ClaimsWithoutLimit,
+    /// The store does not find what a dead engine had claimed.
+    ForgetsClaims,
+    /// Retention removes what is too young.
+    PrunesTooEarly,
+    /// The network sends every request twice.
+    RepeatsRequests,
+    /// The network changes bodies.
+    ChangesBytes,
+    /// The network makes one exchange at a time.
+    OneAtATime,
+}
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which one.
+    pub checker: Checker,
+    /// What was found, for people.
+    pub what: String,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Over the whole trace: two runs with the same hash did the same.
+    pub hash: u64,
+    /// How many things happened.
+    pub lines: u64,
+    /// Lives that the engine had.
+    pub lives: usize,
+    /// Events that were stored.
+    pub events: usize,
+    /// Exchanges that were begun.
+    pub exchanges: usize,
+    /// Broken promises, the first ones of them.
+    pub violations: Vec<Violation>,
+}
+
+/// Runs the world of a seed from its beginning to its end, and judges it.
+pub fn run(seed: u64, options: Options) -> Report {
+    let world = Arc::new(World::new(Plan::of(seed), options));
+    life::install(&world);
+    for life in &world.plan.lives {
+        life::live(&world, life);
+    }
+    checkers::check(&world);
+    let events = world.store.dump().events.len();
+    let state = world.state();
+    let events = events + state.removed.events.len();
+    let (hash, lines, exchanges) = (state.trace.hash(), state.trace.lines(), state.exchanges.len());
+    drop(state);
+    Report {
+        seed,
+        hash,
+        lines,
+        lives: world.plan.lives.len(),
+        events,
+        exchanges,
+        violations: world.violations(),
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Violation { checker, what } in &self.violations {
+            writeln!(f, "seed {} failed: {checker}: {what}", self.seed)?;
+        }
+        if !self.violations.is_empty() {
+            write!(
+                f,
+                "replay it: cargo run -p postrider-sim --release -- --seed {} --trace",
+                self.seed
+            )?;
+        }
+        Ok(())
+    }
+}

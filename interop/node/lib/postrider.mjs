@@ -40,14 +40,18 @@ export async function startPostrider() {
     await rm(directory, { recursive: true, force: true });
     return how;
   };
+  const giveUp = new AbortController();
   try {
     const died = ended.then((how) => { throw new Error(`the server ended with ${how} instead of listening`); });
-    const address = await withLimit(Promise.race([addressFrom(portFile), died, failed]), START_LIMIT_MS, "the server did not listen in time");
+    const first = Promise.race([addressFrom(portFile, giveUp.signal), died, failed]);
+    const address = await withLimit(first, START_LIMIT_MS, "the server did not listen in time");
     return { url: `http://${address}`, stop, talk: () => talk };
   } catch (error) {
     child.kill("SIGKILL");
     await rm(directory, { recursive: true, force: true });
     throw new Error(`${error.message}\n${talk}`, { cause: error });
+  } finally {
+    giveUp.abort();
   }
 }
 
@@ -56,22 +60,16 @@ function cleanEnvironment() {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("POSTRIDER_")));
 }
 
-/** Waits until the server has written the address that it accepts connections on. */
-async function addressFrom(portFile) {
-  const complete = async () => {
-    const text = await readFile(portFile, "utf8").catch(() => "");
-    return text.endsWith("\n") ? text.trim() : undefined;
-  };
-  const watcher = watch(path.dirname(portFile));
-  try {
-    return await new Promise((resolve, reject) => {
-      const look = () => complete().then((address) => { if (address) resolve(address); }, reject);
-      watcher.on("change", look).on("error", reject);
-      look();
-    });
-  } finally {
-    watcher.close();
-  }
+/** Waits until the server has written the address that it accepts connections on, or the signal says to give up. */
+function addressFrom(portFile, signal) {
+  return new Promise((resolve, reject) => {
+    const look = async () => {
+      const text = await readFile(portFile, "utf8").catch(() => "");
+      if (text.endsWith("\n")) resolve(text.trim());
+    };
+    watch(path.dirname(portFile), { signal }).on("change", look).on("error", reject);
+    look();
+  });
 }
 
 /** Fails with `message` if `promise` is not settled within `ms`. */

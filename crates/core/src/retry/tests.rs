@@ -3,13 +3,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 fn secs(policy: &RetryPolicy) -> Vec<u64> {
-    let exact = RetryPolicy {
-        jitter_percent: 0,
-        ..policy.clone()
-    };
-    (1..policy.max_attempts)
-        .map(|spent| exact.gap(spent, 1).as_secs())
-        .collect()
+    let exact = RetryPolicy { jitter_percent: 0, ..policy.clone() };
+    (1..policy.max_attempts).map(|spent| exact.gap(spent, 1).as_secs()).collect()
 }
 
 #[test]
@@ -17,11 +12,7 @@ fn the_documented_ladders() {
     let tasks = RetryPolicy::tasks();
     assert_eq!((tasks.max_attempts, tasks.jitter_percent), (5, 0));
     assert_eq!(secs(&tasks), [10, 30, 60, 300]);
-    assert_eq!(
-        tasks.gap(5, 0),
-        Duration::from_secs(900),
-        "the fifth gap is there for a policy with more attempts"
-    );
+    assert_eq!(tasks.gap(5, 0), Duration::from_secs(900), "the fifth gap is there for a policy with more attempts");
 
     let items = RetryPolicy::items();
     assert_eq!((items.max_attempts, items.jitter_percent), (7, 10));
@@ -30,18 +21,12 @@ fn the_documented_ladders() {
     let rpc = RetryPolicy::rpc(3, Duration::from_secs(60));
     assert_eq!((rpc.max_attempts, rpc.jitter_percent), (4, 10));
     assert_eq!(secs(&rpc), [60, 120, 240]);
-    assert_eq!(
-        RetryPolicy::rpc(u32::MAX, Duration::ZERO).max_attempts,
-        u32::MAX
-    );
+    assert_eq!(RetryPolicy::rpc(u32::MAX, Duration::ZERO).max_attempts, u32::MAX);
 }
 
 #[test]
 fn doubling_stops_at_a_day_however_often_it_is_done() {
-    let rpc = RetryPolicy {
-        jitter_percent: 0,
-        ..RetryPolicy::rpc(10, Duration::from_secs(3_600))
-    };
+    let rpc = RetryPolicy { jitter_percent: 0, ..RetryPolicy::rpc(10, Duration::from_secs(3_600)) };
     assert_eq!(rpc.gap(5, 0), Duration::from_secs(16 * 3_600));
     for spent in [6, 64, 65, 128, 129, 130, 1_000, u32::MAX] {
         assert_eq!(rpc.gap(spent, 0), MAX_EXPONENTIAL_GAP, "after {spent}");
@@ -50,61 +35,33 @@ fn doubling_stops_at_a_day_however_often_it_is_done() {
 
 #[test]
 fn a_short_list_repeats_its_last_gap_and_an_empty_one_waits_not_at_all() {
-    let list = |gaps: &[u64]| RetryPolicy {
-        max_attempts: 9,
-        schedule: super::list(gaps),
-        jitter_percent: 50,
-    };
-    let short = RetryPolicy {
-        jitter_percent: 0,
-        ..list(&[1, 2])
-    };
-    assert_eq!(
-        [1, 2, 3, u32::MAX].map(|n| short.gap(n, 0).as_secs()),
-        [1, 2, 2, 2]
-    );
+    let list = |gaps: &[u64]| RetryPolicy { max_attempts: 9, schedule: super::list(gaps), jitter_percent: 50 };
+    let short = RetryPolicy { jitter_percent: 0, ..list(&[1, 2]) };
+    assert_eq!([1, 2, 3, u32::MAX].map(|n| short.gap(n, 0).as_secs()), [1, 2, 2, 2]);
     assert_eq!(short.gap(0, 0).as_secs(), 1, "zero counts as the first");
     assert_eq!(list(&[]).gap(3, 7), Duration::ZERO);
 }
 
 #[test]
 fn jitter_reaches_both_sides_and_depends_on_the_seed_alone() {
-    let policy = RetryPolicy {
-        max_attempts: 2,
-        schedule: list(&[100]),
-        jitter_percent: 10,
-    };
-    let gaps: Vec<Duration> = (0..1_000)
-        .map(|seed| policy.gap(1, jitter_seed(seed, DeliveryId::new(Uuid::nil()), 1)))
-        .collect();
-    let (least, most) = (
-        gaps.iter().min().expect("gaps"),
-        gaps.iter().max().expect("gaps"),
-    );
-    assert!(
-        *least < Duration::from_secs(91) && *least >= Duration::from_secs(90),
-        "{least:?}"
-    );
-    assert!(
-        *most > Duration::from_secs(109) && *most <= Duration::from_secs(110),
-        "{most:?}"
-    );
+    let policy = RetryPolicy { max_attempts: 2, schedule: list(&[100]), jitter_percent: 10 };
+    let gaps: Vec<Duration> = (0..1_000).map(|seed| policy.gap(1, jitter_seed(seed, DeliveryId::new(Uuid::nil()), 1))).collect();
+    let (least, most) = (gaps.iter().min().expect("gaps"), gaps.iter().max().expect("gaps"));
+    assert!(*least < Duration::from_secs(91) && *least >= Duration::from_secs(90), "{least:?}");
+    assert!(*most > Duration::from_secs(109) && *most <= Duration::from_secs(110), "{most:?}");
     assert_eq!(policy.gap(1, 42), policy.gap(1, 42));
+    for (percent, reach) in [(50, 50), (100, 100), (255, 100)] {
+        let policy = RetryPolicy { jitter_percent: percent, ..policy.clone() };
+        let longest = (0..1_000).map(|seed| policy.gap(1, seed)).max();
+        assert!(longest > Some(Duration::from_secs(99 + reach)), "{percent}: {longest:?}");
+    }
 }
 
 #[test]
 fn policies_survive_json() {
-    for policy in [
-        RetryPolicy::tasks(),
-        RetryPolicy::items(),
-        RetryPolicy::rpc(3, Duration::from_millis(1_500)),
-    ] {
+    for policy in [RetryPolicy::tasks(), RetryPolicy::items(), RetryPolicy::rpc(3, Duration::from_millis(1_500))] {
         let json = serde_json::to_string(&policy).expect("serialises");
-        assert_eq!(
-            serde_json::from_str::<RetryPolicy>(&json).expect("deserialises"),
-            policy,
-            "{json}"
-        );
+        assert_eq!(serde_json::from_str::<RetryPolicy>(&json).expect("deserialises"), policy, "{json}");
     }
 }
 
@@ -114,13 +71,8 @@ fn retry_after_in_seconds() {
     let read = |text| parse_retry_after(text, now);
     assert_eq!(read("120"), Some(Duration::from_secs(120)));
     assert_eq!(read(" 007 "), Some(Duration::from_secs(7)));
-    assert_eq!(
-        read("99999999999999999999999999"),
-        Some(Duration::from_secs(u64::MAX))
-    );
-    for nothing in [
-        "", " ", "0", "000", "-5", "+5", "1.5", "1e3", "soon", "12 0", "0x10", "٣",
-    ] {
+    assert_eq!(read("99999999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
+    for nothing in ["", " ", "0", "000", "-5", "+5", "1.5", "1e3", "soon", "12 0", "0x10", "٣"] {
         assert_eq!(read(nothing), None, "{nothing:?}");
     }
 }
@@ -129,32 +81,12 @@ fn retry_after_in_seconds() {
 fn retry_after_as_a_date() {
     // 1994-11-06T08:49:37Z is 784111777.
     let before = Timestamp::from_secs(784_111_717);
-    for date in [
-        "Sun, 06 Nov 1994 08:49:37 GMT",
-        "Sunday, 06-Nov-94 08:49:37 GMT",
-        "Sun Nov  6 08:49:37 1994",
-    ] {
-        assert_eq!(
-            parse_retry_after(date, before),
-            Some(Duration::from_secs(60)),
-            "{date}"
-        );
-        assert_eq!(
-            parse_retry_after(date, before.after(Duration::from_secs(60))),
-            None,
-            "now: {date}"
-        );
-        assert_eq!(
-            parse_retry_after(date, Timestamp::from_secs(1_700_000_000)),
-            None,
-            "past: {date}"
-        );
+    for date in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+        assert_eq!(parse_retry_after(date, before), Some(Duration::from_secs(60)), "{date}");
+        assert_eq!(parse_retry_after(date, before.after(Duration::from_secs(60))), None, "now: {date}");
+        assert_eq!(parse_retry_after(date, Timestamp::from_secs(1_700_000_000)), None, "past: {date}");
     }
-    assert_eq!(
-        parse_retry_after("Sun, 31 Nov 1994 08:49:37 GMT", before),
-        None,
-        "no such day"
-    );
+    assert_eq!(parse_retry_after("Sun, 31 Nov 1994 08:49:37 GMT", before), None, "no such day");
     assert!(parse_retry_after("Fri, 31 Dec 9999 23:59:59 GMT", before).is_some());
 }
 

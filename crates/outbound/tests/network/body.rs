@@ -167,7 +167,12 @@ async fn compressed_bodies_are_kept_as_they_were_meant() {
 
 #[tokio::test]
 async fn what_we_cannot_decompress_is_kept_raw() {
-    for coding in ["content-encoding: br\r\n", "content-encoding: gzip, gzip\r\n", "content-encoding: gzip\r\ncontent-encoding: gzip\r\n", "content-encoding: identity\r\n"] {
+    for coding in [
+        "content-encoding: br\r\n",
+        "content-encoding: gzip, gzip\r\n",
+        "content-encoding: gzip\r\ncontent-encoding: gzip\r\n",
+        "content-encoding: identity\r\n",
+    ] {
         let (response, _) = twice(ok_with(coding, "as it came")).await;
         assert_eq!(&response.body[..], b"as it came", "{coding}");
     }

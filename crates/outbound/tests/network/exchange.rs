@@ -23,7 +23,10 @@ async fn a_request_arrives_as_it_was_made_in_one_write() {
     })
     .await;
     let mut lane = lane(&outbound(), &server.named("http", "receiver.test", "/hook?a=b%20c"));
-    let request = post_with(&[("content-type", "application/json"), ("x-mine", "1"), ("content-length", "3"), ("transfer-encoding", "chunked")], r#"{"a": 1}"#);
+    let request = post_with(
+        &[("content-type", "application/json"), ("x-mine", "1"), ("content-length", "3"), ("transfer-encoding", "chunked")],
+        r#"{"a": 1}"#,
+    );
     let exchange = lane.exchange(request).await;
 
     let received = requests.recv().await.unwrap();

@@ -50,7 +50,12 @@ async fn a_connection_closed_in_the_response_head() {
 
 #[tokio::test]
 async fn garbage_instead_of_http() {
-    for garbage in [&b"SSH-2.0-OpenSSH_9.2\r\n"[..], b"\x15\x03\x03\x00\x02\x02\x46\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n"] {
+    for garbage in [
+        &b"SSH-2.0-OpenSSH_9.2\r\n"[..],
+        b"\x15\x03\x03\x00\x02\x02\x46\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+    ] {
         let fault = fault(after_the_request(garbage, false).await, FaultKind::Protocol);
         assert!(fault.message.starts_with("the answer is not HTTP"), "{fault}");
     }

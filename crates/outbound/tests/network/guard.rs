@@ -19,7 +19,8 @@ async fn loopback_is_not_dialled_by_default_however_it_is_spelled() {
     let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let outbound = outbound_with(|c| {
         c.guard = allow(&[], true);
-        c.resolver = names(&[("rebound.test", &["127.0.0.1"]), ("mapped.test", &["::ffff:127.0.0.1"]), ("both.test", &["10.0.0.1", "127.0.0.1"])]);
+        c.resolver =
+            names(&[("rebound.test", &["127.0.0.1"]), ("mapped.test", &["::ffff:127.0.0.1"]), ("both.test", &["10.0.0.1", "127.0.0.1"])]);
     });
     for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "[::1]", "rebound.test", "mapped.test", "both.test"] {
         for scheme in ["http", "https"] {

@@ -105,7 +105,8 @@ async fn headers_of_http_1_do_not_reach_http_2() {
     })
     .await;
     let mut lane = lane(&trusting(&authority), &server.named("https", "receiver.test", "/"));
-    let exchange = lane.exchange(post_with(&[("connection", "x-hop"), ("x-hop", "1"), ("x-mine", "1"), ("host", "elsewhere")], "body")).await;
+    let exchange =
+        lane.exchange(post_with(&[("connection", "x-hop"), ("x-hop", "1"), ("x-mine", "1"), ("host", "elsewhere")], "body")).await;
     assert!(exchange.phases.tls.is_some());
     answer(exchange);
     let request = requests.recv().await.unwrap();

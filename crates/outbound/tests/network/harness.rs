@@ -184,7 +184,7 @@ impl Received {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     pub fn new(stream: S) -> Self {
-        Conn { stream, buffer: Vec::new() }
+        Conn { stream, buffer: Vec::with_capacity(64 * 1024) }
     }
 
     /// The next request; `None` when the sender has closed.

@@ -123,7 +123,10 @@ async fn the_wrong_certificate_is_refused_with_its_reason() {
     let unknown = "certificate is self-signed or its issuer is unknown";
     assert_eq!(refused(self_signed(&["receiver.test"]), &outbound).await, unknown);
     assert_eq!(refused(Authority::named("somebody").acceptor(&["receiver.test"], &[]), &outbound).await, unknown);
-    assert_eq!(refused(authority.acceptor(&["elsewhere.test"], &[]), &outbound).await, "certificate is not valid for the name receiver.test");
+    assert_eq!(
+        refused(authority.acceptor(&["elsewhere.test"], &[]), &outbound).await,
+        "certificate is not valid for the name receiver.test"
+    );
     let expired = authority.acceptor_with(&["receiver.test"], &[], |p| p.not_after = date_time_ymd(2020, 1, 1));
     assert_eq!(refused(expired, &outbound).await, "certificate expired");
     let early = authority.acceptor_with(&["receiver.test"], &[], |p| p.not_before = date_time_ymd(3000, 1, 1));

@@ -14,10 +14,7 @@ pub struct File {
 impl File {
     /// A file for the rules' own tests.
     pub fn sample(path: &str, text: &str) -> Self {
-        File {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        File { path: path.to_owned(), text: text.to_owned() }
     }
 
     pub fn is_rust(&self) -> bool {
@@ -28,9 +25,7 @@ impl File {
     pub fn is_test(&self) -> bool {
         let mut parts = self.path.rsplit('/');
         let name = parts.next().unwrap_or_default();
-        name == "tests.rs"
-            || name.ends_with("_tests.rs")
-            || parts.any(|part| part == "tests" || part == "benches")
+        name == "tests.rs" || name.ends_with("_tests.rs") || parts.any(|part| part == "tests" || part == "benches")
     }
 
     /// Whether somebody else wrote it: lock files and licences are as they are.
@@ -46,11 +41,7 @@ impl File {
 
     /// A finding for every line that `finds` something in.
     pub fn lines_where(&self, finds: impl Fn(&str) -> Option<String>) -> Vec<String> {
-        self.text
-            .lines()
-            .enumerate()
-            .filter_map(|(index, line)| finds(line).map(|what| self.at(index + 1, &what)))
-            .collect()
+        self.text.lines().enumerate().filter_map(|(index, line)| finds(line).map(|what| self.at(index + 1, &what))).collect()
     }
 }
 
@@ -65,31 +56,14 @@ impl Repository {
     pub fn open() -> Self {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let listed = Command::new("git")
-            .args([
-                "ls-files",
-                "-z",
-                "--cached",
-                "--others",
-                "--exclude-standard",
-            ])
+            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
             .current_dir(&top)
             .output()
             .expect("git lists the files");
-        assert!(
-            listed.status.success(),
-            "git ls-files failed: {}",
-            String::from_utf8_lossy(&listed.stderr)
-        );
+        assert!(listed.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&listed.stderr));
         let names = String::from_utf8(listed.stdout).expect("paths are UTF-8");
-        let files: Vec<File> = names
-            .split('\0')
-            .filter(|name| !name.is_empty())
-            .filter_map(|name| read(&top, name))
-            .collect();
-        assert!(
-            files.iter().filter(|file| file.is_rust()).count() > 20,
-            "git listed hardly any source file: {names}"
-        );
+        let files: Vec<File> = names.split('\0').filter(|name| !name.is_empty()).filter_map(|name| read(&top, name)).collect();
+        assert!(files.iter().filter(|file| file.is_rust()).count() > 20, "git listed hardly any source file: {names}");
         Repository { top, files }
     }
 
@@ -111,8 +85,5 @@ impl Repository {
 /// `None` for what is no text, or was deleted and is still listed.
 fn read(top: &Path, name: &str) -> Option<File> {
     let text = std::fs::read_to_string(top.join(name)).ok()?;
-    Some(File {
-        path: name.to_owned(),
-        text,
-    })
+    Some(File { path: name.to_owned(), text })
 }

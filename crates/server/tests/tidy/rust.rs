@@ -10,17 +10,9 @@ pub fn long_file(file: &File) -> Vec<String> {
     if !file.is_rust() && !file.path.ends_with(".ts") && !file.path.ends_with(".svelte") {
         return Vec::new();
     }
-    let limit = if file.is_test() {
-        MAX_TEST_LINES
-    } else {
-        MAX_SOURCE_LINES
-    };
+    let limit = if file.is_test() { MAX_TEST_LINES } else { MAX_SOURCE_LINES };
     let lines = file.text.lines().count();
-    if lines > limit {
-        vec![format!("{}: {lines} lines, {limit} are allowed", file.path)]
-    } else {
-        Vec::new()
-    }
+    if lines > limit { vec![format!("{}: {lines} lines, {limit} are allowed", file.path)] } else { Vec::new() }
 }
 
 /// Finds functions by indentation, which rustfmt guarantees: a function ends at the first `}` under its `fn`.
@@ -37,22 +29,13 @@ pub fn long_functions(file: &File) -> Vec<String> {
         let end = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
         let rest = &lines[start..];
         // A declaration without a body, or a body on the same line.
-        let head = rest
-            .iter()
-            .position(|l| l.trim_end().ends_with(['{', ';', '}']))
-            .unwrap_or(0);
+        let head = rest.iter().position(|l| l.trim_end().ends_with(['{', ';', '}'])).unwrap_or(0);
         if !rest[head].trim_end().ends_with('{') {
             continue;
         }
-        let length = rest
-            .iter()
-            .position(|l| *l == end)
-            .map_or(rest.len(), |at| at + 1);
+        let length = rest.iter().position(|l| *l == end).map_or(rest.len(), |at| at + 1);
         if length > MAX_FUNCTION_LINES {
-            found.push(file.at(
-                start + 1,
-                &format!("`{name}` has {length} lines, {MAX_FUNCTION_LINES} are allowed"),
-            ));
+            found.push(file.at(start + 1, &format!("`{name}` has {length} lines, {MAX_FUNCTION_LINES} are allowed")));
         }
     }
     found
@@ -77,17 +60,11 @@ fn function_name(line: &str) -> Option<&str> {
 
 pub fn missing_map(file: &File) -> Vec<String> {
     let is_root = file.path.ends_with("/src/lib.rs") || file.path.ends_with("/src/main.rs");
-    if is_root && !file.text.starts_with("//! ") {
-        vec![format!("{}: no module documentation", file.path)]
-    } else {
-        Vec::new()
-    }
+    if is_root && !file.text.starts_with("//! ") { vec![format!("{}: no module documentation", file.path)] } else { Vec::new() }
 }
 
 pub fn unwraps(file: &File) -> Vec<String> {
-    in_product_code(file, |line| {
-        line.contains(".unwrap()").then(|| "`.unwrap()`".to_owned())
-    })
+    in_product_code(file, |line| line.contains(".unwrap()").then(|| "`.unwrap()`".to_owned()))
 }
 
 pub fn prints(file: &File) -> Vec<String> {
@@ -95,10 +72,7 @@ pub fn prints(file: &File) -> Vec<String> {
         return Vec::new();
     }
     in_product_code(file, |line| {
-        ["println!", "eprintln!", "print!(", "eprint!("]
-            .into_iter()
-            .find(|word| line.contains(word))
-            .map(|word| format!("`{word}`"))
+        ["println!", "eprintln!", "print!(", "eprint!("].into_iter().find(|word| line.contains(word)).map(|word| format!("`{word}`"))
     })
 }
 
@@ -137,54 +111,30 @@ fn test_item_end<'a>(lines: &mut impl Iterator<Item = (usize, &'a str)>) -> Opti
 pub fn self_test() {
     let long = |lines: usize| "x\n".repeat(lines);
     assert!(long_file(&File::sample("crates/a/src/b.rs", &long(400))).is_empty());
-    assert_eq!(
-        long_file(&File::sample("crates/a/src/b.rs", &long(401))).len(),
-        1
-    );
+    assert_eq!(long_file(&File::sample("crates/a/src/b.rs", &long(401))).len(), 1);
     assert!(long_file(&File::sample("crates/a/tests/b.rs", &long(401))).is_empty());
-    assert_eq!(
-        long_file(&File::sample("crates/a/src/b/tests.rs", &long(601))).len(),
-        1
-    );
+    assert_eq!(long_file(&File::sample("crates/a/src/b/tests.rs", &long(601))).len(), 1);
 
     let function = |body: usize| {
-        format!(
-            "impl A {{\n    pub(crate) async fn b<T>(\n        t: T,\n    ) {{\n{}    }}\n}}\n",
-            "        x();\n".repeat(body)
-        )
+        format!("impl A {{\n    pub(crate) async fn b<T>(\n        t: T,\n    ) {{\n{}    }}\n}}\n", "        x();\n".repeat(body))
     };
     assert!(long_functions(&File::sample("crates/a/src/b.rs", &function(66))).is_empty());
     assert_eq!(
         long_functions(&File::sample("crates/a/src/b.rs", &function(67))),
         ["crates/a/src/b.rs:2: `b` has 71 lines, 70 are allowed"]
     );
-    assert!(
-        long_functions(&File::sample(
-            "crates/a/src/b.rs",
-            &format!("fn a();\n{}", long(100))
-        ))
-        .is_empty()
-    );
+    assert!(long_functions(&File::sample("crates/a/src/b.rs", &format!("fn a();\n{}", long(100)))).is_empty());
 
-    assert_eq!(
-        missing_map(&File::sample("crates/a/src/lib.rs", "pub mod b;\n")).len(),
-        1
-    );
+    assert_eq!(missing_map(&File::sample("crates/a/src/lib.rs", "pub mod b;\n")).len(), 1);
     assert!(missing_map(&File::sample("crates/a/src/lib.rs", "//! A.\n")).is_empty());
 
     let unwrapping = "fn a() {\n    b.unwrap();\n}\n\n#[cfg(test)]\n#[allow(x)]\nmod tests {\n    fn c() {\n        b.unwrap();\n    }\n}\n// .unwrap()\nfn d() {\n    e.unwrap();\n}\n";
     assert_eq!(
         unwraps(&File::sample("crates/a/src/b.rs", unwrapping)),
-        [
-            "crates/a/src/b.rs:2: `.unwrap()`",
-            "crates/a/src/b.rs:14: `.unwrap()`"
-        ]
+        ["crates/a/src/b.rs:2: `.unwrap()`", "crates/a/src/b.rs:14: `.unwrap()`"]
     );
     assert!(unwraps(&File::sample("crates/a/tests/b.rs", unwrapping)).is_empty());
     let declared = "#[cfg(test)]\nmod tests;\nfn a() {\n    println!();\n}\n";
-    assert_eq!(
-        prints(&File::sample("crates/a/src/b.rs", declared)),
-        ["crates/a/src/b.rs:4: `println!`"]
-    );
+    assert_eq!(prints(&File::sample("crates/a/src/b.rs", declared)), ["crates/a/src/b.rs:4: `println!`"]);
     assert!(prints(&File::sample("crates/server/src/cli/demo.rs", declared)).is_empty());
 }

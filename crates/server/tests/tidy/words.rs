@@ -12,11 +12,7 @@ fn is_this_test(file: &File) -> bool {
 fn has_word(line: &str, word: &str) -> bool {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
-        !line[..at].chars().next_back().is_some_and(part_of_name)
-            && !line[at + word.len()..]
-                .chars()
-                .next()
-                .is_some_and(part_of_name)
+        !line[..at].chars().next_back().is_some_and(part_of_name) && !line[at + word.len()..].chars().next().is_some_and(part_of_name)
     })
 }
 
@@ -25,41 +21,20 @@ pub fn unfinished(file: &File) -> Vec<String> {
         return Vec::new();
     }
     file.lines_where(|line| {
-        let marked = ["TODO", "FIXME", "XXX", "HACK"]
-            .into_iter()
-            .find(|word| has_word(line, word));
-        let called = || {
-            ["todo!(", "unimplemented!("]
-                .into_iter()
-                .find(|call| line.contains(call))
-        };
+        let marked = ["TODO", "FIXME", "XXX", "HACK"].into_iter().find(|word| has_word(line, word));
+        let called = || ["todo!(", "unimplemented!("].into_iter().find(|call| line.contains(call));
         marked.or_else(called).map(|what| format!("`{what}`"))
     })
 }
 
 pub fn skipped_tests(file: &File) -> Vec<String> {
-    const SKIPS: [&str; 8] = [
-        "#[ignore",
-        "test.skip(",
-        "test.only(",
-        "test.todo(",
-        "it.skip(",
-        "describe.skip(",
-        "pytest.mark.skip",
-        "pytest.skip(",
-    ];
-    let is_code = [".rs", ".ts", ".mjs", ".py", ".svelte"]
-        .into_iter()
-        .any(|end| file.path.ends_with(end));
+    const SKIPS: [&str; 8] =
+        ["#[ignore", "test.skip(", "test.only(", "test.todo(", "it.skip(", "describe.skip(", "pytest.mark.skip", "pytest.skip("];
+    let is_code = [".rs", ".ts", ".mjs", ".py", ".svelte"].into_iter().any(|end| file.path.ends_with(end));
     if !is_code || is_this_test(file) {
         return Vec::new();
     }
-    file.lines_where(|line| {
-        SKIPS
-            .into_iter()
-            .find(|skip| line.contains(skip))
-            .map(|skip| format!("`{skip}`"))
-    })
+    file.lines_where(|line| SKIPS.into_iter().find(|skip| line.contains(skip)).map(|skip| format!("`{skip}`")))
 }
 
 pub fn machine_paths(file: &File) -> Vec<String> {
@@ -70,19 +45,14 @@ pub fn machine_paths(file: &File) -> Vec<String> {
     file.lines_where(|line| {
         ROOTS
             .into_iter()
-            .find(|root| {
-                line.match_indices(root)
-                    .any(|(at, _)| begins_path(line, at))
-            })
+            .find(|root| line.match_indices(root).any(|(at, _)| begins_path(line, at)))
             .map(|root| format!("a path under `{root}`"))
     })
 }
 
 /// Whether the path at `at` is absolute rather than the rest of a longer one or of a URL.
 fn begins_path(line: &str, at: usize) -> bool {
-    !line[..at].chars().next_back().is_some_and(|c| {
-        c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '}' | '*' | '~' | ')')
-    })
+    !line[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '}' | '*' | '~' | ')'))
 }
 
 pub fn untidy_ends(file: &File) -> Vec<String> {
@@ -153,27 +123,13 @@ pub fn self_test() {
     assert_eq!(unfinished(&source("todo!()\n")).len(), 1);
     assert!(unfinished(&source("let TODOS = HACKNEY;\n")).is_empty());
     assert_eq!(skipped_tests(&source("#[ignore = \"slow\"]\n")).len(), 1);
-    assert_eq!(
-        skipped_tests(&File::sample("a.py", "@pytest.mark.skip\n")).len(),
-        1
-    );
+    assert_eq!(skipped_tests(&File::sample("a.py", "@pytest.mark.skip\n")).len(), 1);
     assert_eq!(machine_paths(&source("let a = \"/home/me\";\n")).len(), 1);
-    assert!(
-        machine_paths(&source(
-            "https://example.com/home/ and $DIR/target/work/x\n"
-        ))
-        .is_empty()
-    );
+    assert!(machine_paths(&source("https://example.com/home/ and $DIR/target/work/x\n")).is_empty());
     assert_eq!(untidy_ends(&source("a \n")).len(), 1);
     assert_eq!(untidy_ends(&source("a")).len(), 1);
     assert_eq!(untidy_ends(&source("a\n\n")).len(), 1);
     assert!(untidy_ends(&source("a\n")).is_empty());
-    assert_eq!(
-        link_targets("a [b](c.md#d) [e](https://f) [g](#h)\n```\n[i](j)\n```\n"),
-        [(1, "c.md")]
-    );
-    assert_eq!(
-        resolved(Path::new("docs"), "../README.md"),
-        Path::new("docs/../README.md")
-    );
+    assert_eq!(link_targets("a [b](c.md#d) [e](https://f) [g](#h)\n```\n[i](j)\n```\n"), [(1, "c.md")]);
+    assert_eq!(resolved(Path::new("docs"), "../README.md"), Path::new("docs/../README.md"));
 }

@@ -1,7 +1,8 @@
 //! Events come in with their deliveries.
 
+use super::counters::Deltas;
 use super::rows::{map_json, micros, one, to_json};
-use super::session::Session;
+use super::session::{Memory, Session};
 use postrider_core::delivery::StateKind;
 use postrider_core::id::{EventId, EventSeq};
 use postrider_core::ports::{FanOutSlice, NewDelivery, NewEvent, Published};
@@ -11,61 +12,93 @@ use uuid::Uuid;
 
 /// Stores events with their deliveries.
 pub(super) fn publish(s: &mut Session, events: &[NewEvent]) -> Result<Vec<Published>> {
-    events.iter().map(|event| publish_one(s, event)).collect()
+    let mut publisher = Publisher::new(s)?;
+    events.iter().map(|event| publisher.publish(event)).collect()
 }
 
-/// Stores one event, unless its idempotency key is taken.
-pub(super) fn publish_one(s: &mut Session, event: &NewEvent) -> Result<Published> {
-    if let Some(key) = &event.idempotency_key {
-        if let Some(first) = by_key(&s.conn, event.namespace.as_str(), key)? {
-            return Ok(first);
+/// Stores the next slices of large fan-outs. A slice of an event that is gone is dropped: there is nothing left to deliver.
+pub(super) fn fan_out(s: &mut Session, slices: &[FanOutSlice]) -> Result<()> {
+    let mut publisher = Publisher::new(s)?;
+    let mut update = publisher.conn.prepare_cached("UPDATE events SET fan_out_after = ?2 WHERE seq = ?1")?;
+    for slice in slices {
+        if update.execute(params![slice.event.0, slice.fan_out_after.map(|id| id.bytes())])? == 0 {
+            tracing::warn!(event = slice.event.0, "a slice of a fan-out came for an event that is not stored");
+            continue;
         }
+        publisher.deliveries(slice.event, slice.created_at, &slice.deliveries)?;
     }
-    let seq = EventSeq(s.memory.next_event);
-    insert_event(&s.conn, seq, event)?;
-    s.memory.next_event += 1;
-    insert_deliveries(s, seq, event.created_at, &event.deliveries)?;
-    Ok(Published::Stored(seq))
+    Ok(())
+}
+
+/// What storing an event needs, looked up once for many.
+pub(super) struct Publisher<'s> {
+    conn: &'s Connection,
+    insert_event: CachedStatement<'s>,
+    insert_delivery: CachedStatement<'s>,
+    deltas: &'s mut Deltas,
+    memory: &'s mut Memory,
+    incarnation: i64,
+}
+
+impl<'s> Publisher<'s> {
+    /// Looks up what it needs.
+    pub(super) fn new(s: &'s mut Session) -> Result<Self> {
+        let Session { conn, deltas, memory, incarnation, .. } = s;
+        let insert_event = conn.prepare_cached(
+            "INSERT INTO events (seq, id, namespace, type, created_at, ttl_us, fan_out_after, idempotency_key, labels, metadata, skipped, payload) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?;
+        let insert_delivery = delivery_insert(conn)?;
+        Ok(Publisher { conn, insert_event, insert_delivery, deltas, memory, incarnation: *incarnation })
+    }
+
+    /// Stores one event, unless its idempotency key is taken.
+    pub(super) fn publish(&mut self, event: &NewEvent) -> Result<Published> {
+        if let Some(key) = &event.idempotency_key {
+            if let Some(first) = by_key(self.conn, event.namespace.as_str(), key)? {
+                return Ok(first);
+            }
+        }
+        let seq = EventSeq(self.memory.next_event);
+        self.event(seq, event)?;
+        self.memory.next_event += 1;
+        self.deliveries(seq, event.created_at, &event.deliveries)?;
+        Ok(Published::Stored(seq))
+    }
+
+    fn event(&mut self, seq: EventSeq, event: &NewEvent) -> Result<()> {
+        let skipped = (!event.skipped.is_empty()).then(|| to_json(&event.skipped)).transpose()?;
+        let ttl = event.ttl.map(|ttl| i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX));
+        self.insert_event.execute(params![
+            seq.0,
+            event.id.bytes(),
+            event.namespace.as_str(),
+            event.event_type,
+            event.created_at.as_micros(),
+            ttl,
+            event.fan_out_after.map(|id| id.bytes()),
+            event.idempotency_key,
+            map_json(&event.labels)?,
+            map_json(&event.metadata)?,
+            skipped,
+            &event.payload[..],
+        ])?;
+        Ok(())
+    }
+
+    fn deliveries(&mut self, event: EventSeq, created_at: Timestamp, deliveries: &[NewDelivery]) -> Result<()> {
+        for new in deliveries {
+            let claim = if new.claimed { self.incarnation } else { 0 };
+            insert_delivery(&mut self.insert_delivery, event, new, created_at, claim)?;
+            self.deltas.deliveries(new.subscription, StateKind::Pending, 1);
+        }
+        Ok(())
+    }
 }
 
 fn by_key(conn: &Connection, namespace: &str, key: &str) -> Result<Option<Published>> {
     let sql = "SELECT seq, id FROM events INDEXED BY events_key WHERE namespace = ?1 AND idempotency_key = ?2";
     one(conn, sql, &[&namespace, &key], |row| Ok(Published::Duplicate { seq: EventSeq(row.get(0)?), id: EventId::new(Uuid::from_bytes(row.get(1)?)) }))
-}
-
-fn insert_event(conn: &Connection, seq: EventSeq, event: &NewEvent) -> Result<()> {
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO events (seq, id, namespace, type, created_at, ttl_us, fan_out_after, idempotency_key, labels, metadata, skipped, payload) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?;
-    let skipped = (!event.skipped.is_empty()).then(|| to_json(&event.skipped)).transpose()?;
-    let ttl = event.ttl.map(|ttl| i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX));
-    insert.execute(params![
-        seq.0,
-        event.id.bytes(),
-        event.namespace.as_str(),
-        event.event_type,
-        event.created_at.as_micros(),
-        ttl,
-        event.fan_out_after.map(|id| id.bytes()),
-        event.idempotency_key,
-        map_json(&event.labels)?,
-        map_json(&event.metadata)?,
-        skipped,
-        &event.payload[..],
-    ])?;
-    Ok(())
-}
-
-fn insert_deliveries(s: &mut Session, event: EventSeq, created_at: Timestamp, deliveries: &[NewDelivery]) -> Result<()> {
-    let Session { conn, deltas, incarnation, .. } = s;
-    let mut insert = delivery_insert(conn)?;
-    for new in deliveries {
-        let claim = if new.claimed { *incarnation } else { 0 };
-        insert_delivery(&mut insert, event, new, created_at, claim)?;
-        deltas.deliveries(new.subscription, StateKind::Pending, 1);
-    }
-    Ok(())
 }
 
 /// The statement for [`insert_delivery`].
@@ -87,19 +120,5 @@ pub(super) fn insert_delivery(insert: &mut CachedStatement<'_>, event: EventSeq,
         created_at.as_micros(),
         micros(new.expires_at),
     ])?;
-    Ok(())
-}
-
-/// Stores the next slices of large fan-outs. A slice of an event that is gone is dropped: there is nothing left to deliver.
-pub(super) fn fan_out(s: &mut Session, slices: &[FanOutSlice]) -> Result<()> {
-    for slice in slices {
-        let after = slice.fan_out_after.map(|id| id.bytes());
-        let found = s.conn.prepare_cached("UPDATE events SET fan_out_after = ?2 WHERE seq = ?1")?.execute(params![slice.event.0, after])?;
-        if found == 0 {
-            tracing::warn!(event = slice.event.0, "a slice of a fan-out came for an event that is not stored");
-            continue;
-        }
-        insert_deliveries(s, slice.event, slice.created_at, &slice.deliveries)?;
-    }
     Ok(())
 }

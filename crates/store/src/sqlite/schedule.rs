@@ -1,6 +1,6 @@
 //! Scheduled webhooks.
 
-use super::publish::publish_one;
+use super::publish::Publisher;
 use super::rows::{all, id, one, scheduled_row, scheduled_status, time};
 use super::session::Session;
 use postrider_core::id::{DeliveryId, EventSeq, ScheduledId};
@@ -65,7 +65,7 @@ fn fire_one(s: &mut Session, firing: &Firing) -> Result<Fired> {
     }
     let seq = match &firing.event {
         None => None,
-        Some(event) => match publish_one(s, event)? {
+        Some(event) => match Publisher::new(s)?.publish(event)? {
             Published::Stored(seq) | Published::Duplicate { seq, .. } => Some(seq),
         },
     };

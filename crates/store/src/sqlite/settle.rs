@@ -1,117 +1,134 @@
 //! Outcomes: what became of claimed deliveries.
 
+use super::counters::Deltas;
 use super::rows::{OPEN, micros, reason};
 use super::session::Session;
 use postrider_core::attempt::{Attempt, Outcome};
 use postrider_core::delivery::State;
 use postrider_core::id::DeliveryId;
 use postrider_core::ports::{NewDeadLetter, Settled, Settlement};
-use rusqlite::{Connection, Result, params};
+use rusqlite::{CachedStatement, Connection, Result, params};
 
 /// Longest response kept in its attempt's row, in bytes; longer ones go to a table of their own, so that lists of attempts stay quick.
 const MAX_INLINE_RESPONSE: usize = 500;
 
 /// Records what became of claimed deliveries.
 pub(super) fn settle(s: &mut Session, settlements: &[Settlement]) -> Result<Vec<Settled>> {
-    settlements.iter().map(|settlement| settle_one(s, settlement)).collect()
-}
-
-fn settle_one(s: &mut Session, settlement: &Settlement) -> Result<Settled> {
     let Session { conn, deltas, incarnation, .. } = s;
-    if !advance(conn, *incarnation, settlement)? {
-        return Ok(Settled::Fenced);
-    }
-    let of = settlement.subscription;
-    deltas.moved(of, settlement.from, settlement.progress.state.kind());
-    if let Some(attempt) = &settlement.attempt {
-        if let Some(outcome) = &attempt.outcome {
-            deltas.attempt(of, outcome.error.is_none());
-        }
-        put_attempt(conn, settlement.delivery, attempt, settlement.attempt_recorded)?;
-    }
-    if let Some(new) = &settlement.dead_letter {
-        if open_dead_letter(conn, settlement, new)? {
-            deltas.dead_letters(of, 1);
-        }
-    }
-    Ok(Settled::Stored)
+    let mut settler = Settler::new(conn, deltas, *incarnation)?;
+    settlements.iter().map(|settlement| settler.settle(settlement)).collect()
 }
 
-/// Changes the delivery, if it is claimed by this engine in the expected state.
-fn advance(conn: &Connection, incarnation: i64, settlement: &Settlement) -> Result<bool> {
-    let progress = &settlement.progress;
-    let kind = progress.state.kind();
-    // What is being sent is in somebody's memory by definition.
-    let keeps = !kind.is_resting() && (settlement.keep_claim || progress.state == State::Sending);
-    let mut update = conn.prepare_cached(
-        "UPDATE deliveries SET state = ?4, attempts = ?5, spent = ?6, due_at = ?7, reason = ?8, expires_at = ?9, claim = ?10, \
-         last_attempt_at = coalesce(?11, last_attempt_at) WHERE id = ?1 AND claim = ?2 AND state = ?3",
-    )?;
-    let changed = update.execute(params![
-        settlement.delivery.bytes(),
-        incarnation,
-        settlement.from as u8,
-        kind as u8,
-        progress.attempts,
-        progress.spent,
-        micros(progress.state.due_at()),
-        reason(&progress.state),
-        micros(progress.expires_at),
-        if keeps { incarnation } else { 0 },
-        settlement.attempt.as_ref().map(|attempt| attempt.started_at.as_micros()),
-    ])?;
-    Ok(changed == 1)
+/// What settling needs, looked up once for many.
+struct Settler<'s> {
+    conn: &'s Connection,
+    advance: CachedStatement<'s>,
+    insert_attempt: CachedStatement<'s>,
+    deltas: &'s mut Deltas,
+    incarnation: i64,
 }
 
-fn put_attempt(conn: &Connection, delivery: DeliveryId, attempt: &Attempt, recorded: bool) -> Result<()> {
-    match &attempt.outcome {
-        // The row is missing where retention was faster than the attempt: then it is written whole.
-        Some(outcome) if recorded && finish_attempt(conn, delivery, attempt, outcome)? => {}
-        outcome => insert_attempt(conn, delivery, attempt, outcome.as_ref())?,
+impl<'s> Settler<'s> {
+    fn new(conn: &'s Connection, deltas: &'s mut Deltas, incarnation: i64) -> Result<Self> {
+        let advance = conn.prepare_cached(
+            "UPDATE deliveries SET state = ?4, attempts = ?5, spent = ?6, due_at = ?7, reason = ?8, expires_at = ?9, claim = ?10, \
+             last_attempt_at = coalesce(?11, last_attempt_at) WHERE id = ?1 AND claim = ?2 AND state = ?3",
+        )?;
+        let insert_attempt = conn.prepare_cached(
+            "INSERT INTO attempts (delivery, number, id, subscription, endpoint, target_url, started_at, finished_at, http_status, \
+             error_code, error_message, dns_us, tcp_us, tls_us, first_byte_us, total_us, truncated, response) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+        )?;
+        Ok(Settler { conn, advance, insert_attempt, deltas, incarnation })
     }
-    match &attempt.outcome {
-        Some(outcome) if outcome.response_body.len() > MAX_INLINE_RESPONSE => {
-            let mut insert = conn.prepare_cached("INSERT OR REPLACE INTO attempt_bodies (delivery, number, response) VALUES (?1, ?2, ?3)")?;
-            insert.execute(params![delivery.bytes(), attempt.number, &outcome.response_body[..]])?;
+
+    fn settle(&mut self, settlement: &Settlement) -> Result<Settled> {
+        if !self.advance(settlement)? {
+            return Ok(Settled::Fenced);
         }
-        _ => {}
+        let of = settlement.subscription;
+        self.deltas.moved(of, settlement.from, settlement.progress.state.kind());
+        if let Some(attempt) = &settlement.attempt {
+            if let Some(outcome) = &attempt.outcome {
+                self.deltas.attempt(of, outcome.error.is_none());
+            }
+            self.put_attempt(settlement.delivery, attempt, settlement.attempt_recorded)?;
+        }
+        if let Some(new) = &settlement.dead_letter {
+            if open_dead_letter(self.conn, settlement, new)? {
+                self.deltas.dead_letters(of, 1);
+            }
+        }
+        Ok(Settled::Stored)
     }
-    Ok(())
+
+    /// Changes the delivery, if it is claimed by this engine in the expected state.
+    fn advance(&mut self, settlement: &Settlement) -> Result<bool> {
+        let progress = &settlement.progress;
+        let kind = progress.state.kind();
+        // What is being sent is in somebody's memory by definition.
+        let keeps = !kind.is_resting() && (settlement.keep_claim || progress.state == State::Sending);
+        let changed = self.advance.execute(params![
+            settlement.delivery.bytes(),
+            self.incarnation,
+            settlement.from as u8,
+            kind as u8,
+            progress.attempts,
+            progress.spent,
+            micros(progress.state.due_at()),
+            reason(&progress.state),
+            micros(progress.expires_at),
+            if keeps { self.incarnation } else { 0 },
+            settlement.attempt.as_ref().map(|attempt| attempt.started_at.as_micros()),
+        ])?;
+        Ok(changed == 1)
+    }
+
+    fn put_attempt(&mut self, delivery: DeliveryId, attempt: &Attempt, recorded: bool) -> Result<()> {
+        match &attempt.outcome {
+            // The row is missing where retention was faster than the attempt: then it is written whole.
+            Some(outcome) if recorded && finish_attempt(self.conn, delivery, attempt, outcome)? => {}
+            outcome => self.insert_attempt(delivery, attempt, outcome.as_ref())?,
+        }
+        match &attempt.outcome {
+            Some(outcome) if outcome.response_body.len() > MAX_INLINE_RESPONSE => {
+                let mut insert = self.conn.prepare_cached("INSERT OR REPLACE INTO attempt_bodies (delivery, number, response) VALUES (?1, ?2, ?3)")?;
+                insert.execute(params![delivery.bytes(), attempt.number, &outcome.response_body[..]])?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn insert_attempt(&mut self, delivery: DeliveryId, attempt: &Attempt, outcome: Option<&Outcome>) -> Result<()> {
+        let error = outcome.and_then(|o| o.error.as_ref());
+        let phases = outcome.map(|o| o.phases).unwrap_or_default();
+        self.insert_attempt.execute(params![
+            delivery.bytes(),
+            attempt.number,
+            attempt.id.bytes(),
+            attempt.subscription.bytes(),
+            attempt.endpoint.bytes(),
+            attempt.target_url,
+            attempt.started_at.as_micros(),
+            outcome.map(|o| o.finished_at.as_micros()),
+            outcome.and_then(|o| o.http_status),
+            error.map(|e| e.code.as_str()),
+            error.map(|e| e.message.as_str()),
+            phases.dns,
+            phases.tcp,
+            phases.tls,
+            phases.first_byte,
+            outcome.map(|_| phases.total),
+            outcome.is_some_and(|o| o.response_truncated),
+            outcome.and_then(inline_response),
+        ])?;
+        Ok(())
+    }
 }
 
 fn inline_response(outcome: &Outcome) -> Option<&[u8]> {
     (outcome.response_body.len() <= MAX_INLINE_RESPONSE).then_some(&outcome.response_body[..])
-}
-
-fn insert_attempt(conn: &Connection, delivery: DeliveryId, attempt: &Attempt, outcome: Option<&Outcome>) -> Result<()> {
-    let mut insert = conn.prepare_cached(
-        "INSERT OR REPLACE INTO attempts (delivery, number, id, subscription, endpoint, target_url, started_at, finished_at, http_status, \
-         error_code, error_message, dns_us, tcp_us, tls_us, first_byte_us, total_us, truncated, response) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
-    )?;
-    let error = outcome.and_then(|o| o.error.as_ref());
-    let phases = outcome.map(|o| o.phases).unwrap_or_default();
-    insert.execute(params![
-        delivery.bytes(),
-        attempt.number,
-        attempt.id.bytes(),
-        attempt.subscription.bytes(),
-        attempt.endpoint.bytes(),
-        attempt.target_url,
-        attempt.started_at.as_micros(),
-        outcome.map(|o| o.finished_at.as_micros()),
-        outcome.and_then(|o| o.http_status),
-        error.map(|e| e.code.as_str()),
-        error.map(|e| e.message.as_str()),
-        phases.dns,
-        phases.tcp,
-        phases.tls,
-        phases.first_byte,
-        outcome.map(|_| phases.total),
-        outcome.is_some_and(|o| o.response_truncated),
-        outcome.and_then(inline_response),
-    ])?;
-    Ok(())
 }
 
 /// Completes an attempt that was recorded as under way; whether it was there.

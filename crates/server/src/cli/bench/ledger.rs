@@ -64,11 +64,6 @@ impl Ledger {
         self.shape
     }
 
-    /// How many events the books have room for.
-    pub fn capacity(&self) -> u64 {
-        self.sent.len() as u64
-    }
-
     /// Notes when an event is sent; it must be the intended time where there is one, and noted before the bytes leave.
     pub fn send(&self, event: u64, at: u64) {
         if let Some(sent) = self.sent.get(event as usize)

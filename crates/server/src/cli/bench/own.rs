@@ -137,12 +137,10 @@ impl Drop for OwnServer {
 
 /// The directory, if it is absent or empty: a measurement must not write into somebody's data.
 fn empty(directory: &Path) -> Result<PathBuf, CommandError> {
-    match fs::read_dir(directory) {
-        Ok(mut entries) if entries.next().is_some() => {
-            Err(CommandError(format!("--data-dir {} is not empty: choose a new directory", directory.display())))
-        }
-        _ => Ok(directory.to_path_buf()),
+    if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(CommandError(format!("--data-dir {} is not empty: choose a new directory", directory.display())));
     }
+    Ok(directory.to_path_buf())
 }
 
 #[cfg(test)]

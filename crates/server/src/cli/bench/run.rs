@@ -12,7 +12,7 @@ use super::sender::{Load, Route, Trouble};
 use super::setup::{Target, headers};
 use super::sink::{Receiver, Sink};
 use crate::cli::CommandError;
-use http::{StatusCode, Uri};
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,6 +33,10 @@ const LOOK: Duration = Duration::from_millis(10);
 const DEAD: Shape = Shape { endpoints: 1, fan_out: 1, hung: 1 };
 /// The shape of the direct phase.
 const PLAIN: Shape = Shape { endpoints: 1, fan_out: 1, hung: 0 };
+
+/// The type of the backlog's events, and the header that says so.
+const BACKLOG_TYPE: &str = "bench.backlog";
+const EVENT_TYPE: HeaderName = HeaderName::from_static("x-event-type");
 
 /// Runs all phases.
 pub async fn run(args: &Args) -> Result<Report, CommandError> {
@@ -108,7 +112,8 @@ impl Bench<'_> {
         if let Some(route) = server.backlog.clone() {
             let ledger = self.open(Phase::Backlog, DEAD, self.args.backlog);
             let pace = Pace::start(Rate::Max, self.args.backlog, None, self.args.connections);
-            let load = self.load(Phase::Backlog, &server, vec![route], pace, true, &ledger);
+            let mut load = self.load(Phase::Backlog, &server, vec![route], pace, true, &ledger);
+            load.headers.insert(EVENT_TYPE, HeaderValue::from_static(BACKLOG_TYPE));
             self.through("backlog", load, &mut server).await?;
             backlog_seconds = Some(ledger.accept_span().as_secs_f64());
             usage.server_backlog_rss_bytes = server.memory().map(|m| m.resident);
@@ -261,7 +266,8 @@ impl Bench<'_> {
         if args.backlog > 0 {
             let (url, socket) = self.dead_target()?;
             refusing = socket;
-            wanted.push((url, Some(format!("{run}.backlog"))));
+            // Its type keeps it from getting what the Items API publishes.
+            wanted.push((url, Some(String::from(BACKLOG_TYPE))));
         }
         let mut ids = target.subscribe(&wanted).await?;
         let template = Template::bare(args.size as usize);

@@ -131,14 +131,14 @@ impl Load {
     }
 }
 
-/// Connects, again and again for a while.
-pub async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, CommandError> {
+/// Connects, again and again for a while: the server may be busy accepting others.
+async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, CommandError> {
     let mut failures = 0;
     loop {
-        match try_connect(address).await {
+        match connect_once(address).await {
             Ok(sender) => return Ok(sender),
             Err(error) if failures >= MAX_FAILED_CONNECTS => {
-                return Err(CommandError::new(format_args!("cannot connect to {address}"), error));
+                return Err(error);
             }
             Err(_) => failures += 1,
         }
@@ -146,10 +146,12 @@ pub async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, Co
     }
 }
 
-async fn try_connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+/// Connects, or says at once why that is not possible.
+pub async fn connect_once(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, CommandError> {
+    let cannot = |error: &dyn std::fmt::Display| CommandError::new(format_args!("cannot connect to {address}"), error);
+    let stream = TcpStream::connect(address).await.map_err(|error| cannot(&error))?;
+    stream.set_nodelay(true).map_err(|error| cannot(&error))?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| cannot(&error))?;
     // Its end shows at the sender.
     tokio::spawn(async move { connection.await.unwrap_or_default() });
     Ok(sender)

@@ -1,6 +1,6 @@
 //! Getting the server ready: where it is, and the subscriptions that receive.
 
-use super::sender::connect;
+use super::sender::connect_once;
 use crate::cli::CommandError;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -47,7 +47,7 @@ impl Target {
 
     /// Makes subscriptions for these URLs and event types; answers their ids in the same order.
     pub async fn subscribe(&self, wanted: &[(String, Option<String>)]) -> Result<Vec<String>, CommandError> {
-        let mut sender = connect(self.address).await?;
+        let mut sender = connect_once(self.address).await?;
         let mut ids = Vec::with_capacity(wanted.len());
         for (url, event_types) in wanted {
             let making = self.make(&mut sender, url, event_types.as_deref());

@@ -12,9 +12,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -129,26 +130,24 @@ impl Receiver {
     /// Binds a port for each endpoint (some share one if there are many) and begins to receive.
     pub fn start(sink: Arc<Sink>, endpoints: u32) -> Result<Self, CommandError> {
         let failed = |error| CommandError::new("cannot start the receiver", error);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
-        for _ in 0..endpoints.clamp(1, MAX_PORTS) {
-            let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).map_err(failed)?;
-            addresses.push(listener.local_addr().map_err(failed)?);
-            listeners.push(listener);
-        }
         let (stop, stopped) = oneshot::channel::<()>();
-        let thread = std::thread::Builder::new().name("receiver".into()).spawn(move || {
+        let (bound, addresses) = mpsc::channel();
+        let work = move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(bound.send(Err(error))),
+            };
             runtime.block_on(async {
-                for listener in listeners {
-                    tokio::spawn(accept(listener, sink.clone()));
-                }
+                // Nobody waits for the addresses any more only if the command has ended.
+                let _ = bound.send(listen(&sink, endpoints.clamp(1, MAX_PORTS)).await);
                 // The other end is dropped to stop.
                 let _ = stopped.await;
             });
             runtime.shutdown_background();
-        });
-        Ok(Receiver { addresses, stop: Some(stop), thread: Some(thread.map_err(failed)?) })
+        };
+        let thread = std::thread::Builder::new().name("receiver".into()).spawn(work).map_err(failed)?;
+        let addresses = addresses.recv().map_err(|_| CommandError(String::from("the receiver ended at its start")))?;
+        Ok(Receiver { addresses: addresses.map_err(failed)?, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where the receiver listens.
@@ -175,6 +174,17 @@ impl Drop for Receiver {
             let _ = thread.join();
         }
     }
+}
+
+/// Binds so many free ports and begins to accept on them.
+async fn listen(sink: &Arc<Sink>, ports: u32) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    for _ in 0..ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        addresses.push(listener.local_addr()?);
+        tokio::spawn(accept(listener, sink.clone()));
+    }
+    Ok(addresses)
 }
 
 async fn accept(listener: TcpListener, sink: Arc<Sink>) {

@@ -1,0 +1,23 @@
+//! One checker for each promise of the design. They judge what the world remembers, and know nothing of how the engine works.
+
+pub(crate) mod durable;
+mod history;
+mod isolation;
+pub(crate) mod memory;
+mod recognisable;
+mod silent;
+mod whole;
+
+pub(crate) use whole::Whole;
+
+use crate::world::World;
+
+/// Judges the world when all its lives are over.
+pub(crate) fn check(world: &World) {
+    let whole = Whole::of(world);
+    durable::check(world, &whole);
+    recognisable::check(world, &whole);
+    isolation::check(world, &whole);
+    silent::check(world, &whole);
+    history::check(world, &whole);
+}

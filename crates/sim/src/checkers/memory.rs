@@ -1,0 +1,31 @@
+//! Promise 7: memory is bounded, whatever the backlog, the fan-out, the payload or the receiver does.
+
+use crate::Checker::MemoryBounded;
+use crate::world::World;
+use postrider_engine::Load;
+
+/// Parked deliveries that are given up in one piece pass through memory (`GIVE_UP` in the engine's upkeep).
+const GIVEN_UP: usize = 512;
+
+/// What a delivery in memory counts besides its payload.
+const OVERHEAD: usize = 512;
+
+/// Holds what the engine has in memory against its limits, with the slack that it documents: an endpoint with nothing in memory always
+/// gets one delivery, and a claim may exceed its bytes by one payload.
+pub(crate) fn look(world: &World, load: Load) {
+    let limits = world.plan.limits;
+    let endpoints = world.plan.endpoints.len();
+    let parks = world.plan.traffic.edits > 0 || world.plan.receivers.iter().any(|r| !r.moods.is_empty());
+    let given_up = if parks { GIVEN_UP } else { 0 };
+    let held = limits.held + endpoints + given_up;
+    // The payload's own bytes, its frame, and what every delivery counts.
+    let largest = world.plan.traffic.payload + 64 + OVERHEAD;
+    let held_bytes = limits.held_bytes + (endpoints + given_up) * largest + limits.held * OVERHEAD;
+    if load.held > held || load.held_bytes > held_bytes || load.running > limits.exchanges {
+        let what = format!(
+            "{load:?}, where {held} deliveries, {held_bytes} bytes and {} exchanges are allowed",
+            limits.exchanges
+        );
+        world.violated(MemoryBounded, what);
+    }
+}

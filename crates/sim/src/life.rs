@@ -1,0 +1,116 @@
+//! One life of the engine: a runtime of its own with paused time, an engine on what the last life left, people, and an end.
+
+use crate::network::FakeTransport;
+use crate::people;
+use crate::rest;
+use crate::scenario::{End, Life};
+use crate::store::FaultyStore;
+use crate::world::World;
+use postrider_core::ports::{ConfigChange, Store};
+use postrider_core::seal::KeyRing;
+use postrider_engine::{Engine, EngineConfig};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that is asked of a life in which all must come to rest must be over by then.
+const PATIENCE: Duration = Duration::from_secs(400 * 24 * 3_600);
+
+/// Puts the plan's configuration into the store, as an installation finds it.
+pub(crate) fn install(world: &World) {
+    let endpoints = world.plan.endpoints.iter().cloned();
+    let subscriptions = world.plan.subscriptions.iter().cloned();
+    let changes = endpoints
+        .map(ConfigChange::Endpoint)
+        .chain(subscriptions.map(ConfigChange::Subscription));
+    let changes = changes.collect();
+    runtime().block_on(async { world.store.configure(changes).await.expect("the model never fails") });
+}
+
+/// Lives one life to its end.
+pub(crate) fn live(world: &Arc<World>, life: &Life) {
+    let runtime = runtime();
+    let clean = runtime.block_on(async {
+        let crash_at = match life.end {
+            End::CrashAtStep(step, _) => Some(step),
+            _ => None,
+        };
+        let clock = world.begin(crash_at);
+        let clean = tokio::select! {
+            biased;
+            () = world.crashed() => false,
+            clean = lived(world, life, clock) => clean,
+        };
+        world.end();
+        clean
+    });
+    // Whatever is still under way is gone with its runtime, as with a process.
+    drop(runtime);
+    world.bury(clean, life.downtime);
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    builder.build().expect("a runtime without I/O needs nothing that could be missing")
+}
+
+/// Answers whether the engine could put everything in order before its end.
+async fn lived(world: &Arc<World>, life: &Life, clock: crate::clock::FakeClock) -> bool {
+    let store = Arc::new(FaultyStore::new(world));
+    let transport = Arc::new(FakeTransport::new(world));
+    let started = Engine::start(config(world), store, transport, Arc::new(clock)).await;
+    let engine = match started {
+        Ok(engine) => engine,
+        Err(error) => {
+            // The process ends with a message, and its supervisor starts it again.
+            world.note(format_args!("cannot start: {}", error.kind));
+            return false;
+        }
+    };
+    world.watch(engine.clone());
+    let mut everybody = people::employ(world, &engine);
+    match life.end {
+        End::CrashAtStep(_, after) | End::CrashAfter(after) => {
+            tokio::time::sleep(after).await;
+            world.kill();
+            std::future::pending().await
+        }
+        End::Shutdown(after, within) => {
+            tokio::time::sleep(after).await;
+            shut_down(world, &engine, within).await
+        }
+        End::Rest => {
+            while everybody.join_next().await.is_some() {}
+            people::revive(world, &engine).await;
+            let rested = tokio::time::timeout(PATIENCE, rest::rested(world, &engine)).await;
+            if rested.is_err() {
+                let what = "there is no end".to_owned();
+                world.violated(crate::Checker::NoForgottenDelivery, what);
+            }
+            let clean = shut_down(world, &engine, Duration::from_secs(60)).await;
+            if !clean {
+                let what = "a shutdown without any trouble left outcomes unstored".to_owned();
+                world.violated(crate::Checker::NoForgottenDelivery, what);
+            }
+            clean
+        }
+    }
+}
+
+async fn shut_down(world: &World, engine: &Engine, within: Duration) -> bool {
+    world.note(format_args!("shutdown within {within:?}"));
+    let report = engine.shutdown(within).await;
+    let clean = engine.stats().unsettled == 0;
+    world.note(format_args!("shut down: {report:?}, clean: {clean}"));
+    clean
+}
+
+fn config(world: &World) -> EngineConfig {
+    EngineConfig {
+        seed: world.state().rng.u64(..),
+        keys: Arc::new(KeyRing::parse(&"5e".repeat(32)).expect("a right key")),
+        limits: world.plan.limits,
+        retention: world.plan.retention,
+        user_agent: "postrider-sim".to_owned(),
+    }
+}

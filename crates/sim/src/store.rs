@@ -1,0 +1,226 @@
+//! The memory store with a disk under it that is slow, fills up, and loses its power between any two things.
+
+use crate::Sabotage;
+use crate::world::World;
+use postrider_core::event::Namespace;
+use postrider_core::id::{DeadLetterId, DeliveryId, EventId, ScheduledId, SubscriptionId};
+use postrider_core::ports::*;
+use postrider_core::schedule::Scheduled;
+use postrider_core::time::Timestamp;
+use postrider_store::memory::MemoryStore;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One life's handle on the store.
+pub(crate) struct FaultyStore {
+    inner: MemoryStore,
+    world: Arc<World>,
+}
+
+type Answer<T> = Result<T, StoreError>;
+
+impl FaultyStore {
+    pub(crate) fn new(world: &Arc<World>) -> Self {
+        FaultyStore {
+            inner: world.store.new_incarnation(),
+            world: Arc::clone(world),
+        }
+    }
+
+    /// A verb runs on its own once it has begun, as on a real store's writer: whoever asked may go away meanwhile.
+    fn run<T: Send + 'static>(
+        &self,
+        verb: &'static str,
+        is_write: bool,
+        act: impl Future<Output = Answer<T>> + Send + 'static,
+    ) -> BoxFuture<'_, Answer<T>> {
+        let world = Arc::clone(&self.world);
+        let verb = async move {
+            world.step().await;
+            let treatment = world.treat(is_write);
+            pass(treatment.before).await;
+            if let Some(kind) = treatment.refusal {
+                world.note(format_args!("{verb} fails: {kind:?}"));
+                let cause = "simulated".to_owned();
+                return Err(StoreError { kind, cause });
+            }
+            world.step().await;
+            let answer = act.await;
+            if is_write {
+                world.note(format_args!("{verb} is stored"));
+            }
+            world.step().await;
+            pass(treatment.after).await;
+            world.step().await;
+            answer
+        };
+        Box::pin(async move {
+            match tokio::spawn(verb).await {
+                Ok(answer) => answer,
+                // The process is going down.
+                Err(_) => std::future::pending().await,
+            }
+        })
+    }
+
+    fn sabotaged(&self, how: Sabotage) -> bool {
+        self.world.options.sabotage == Some(how)
+    }
+}
+
+/// Lets virtual time pass.
+pub(crate) async fn pass(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// A read verb: the same verb of the model, with faults.
+macro_rules! reads {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+        fn $name(&self $(, $arg: $type)*) -> BoxFuture<'_, Answer<$answer>> {
+            let inner = self.inner.clone();
+            self.run(stringify!($name), false, async move { inner.$name($($arg),*).await })
+        }
+    )*};
+}
+
+/// A write verb: the same verb of the model, with faults.
+macro_rules! writes {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+        fn $name(&self $(, $arg: $type)*) -> BoxFuture<'_, Answer<$answer>> {
+            let inner = self.inner.clone();
+            self.run(stringify!($name), true, async move { inner.$name($($arg),*).await })
+        }
+    )*};
+}
+
+impl Store for FaultyStore {
+    reads! {
+        configuration() -> Configuration;
+        configuration_version() -> i64;
+        unfinished_fan_outs(limit: u32) -> Vec<UnfinishedFanOut>;
+        backlog() -> Vec<Backlog>;
+        due_scheduled(now: Timestamp, limit: u32) -> DueScheduled;
+        health() -> ();
+        delivery(id: DeliveryId) -> Option<DeliveryView>;
+        event(id: EventId) -> Option<EventView>;
+        attempts(of: SubscriptionId, limit: u32) -> Vec<AttemptView>;
+        dead_letters(of: SubscriptionId, limit: u32) -> Vec<DeadLetterView>;
+        dead_letter(id: DeadLetterId) -> Option<DeadLetterView>;
+        scheduled(namespace: Option<Namespace>, of: Option<SubscriptionId>, limit: u32) -> Vec<Scheduled>;
+        scheduled_one(id: ScheduledId) -> Option<Scheduled>;
+        counters(of: Vec<SubscriptionId>) -> Vec<Counters>;
+    }
+
+    writes! {
+        configure(changes: Vec<ConfigChange>) -> ();
+        fan_out(slices: Vec<FanOutSlice>) -> ();
+        dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
+        schedule(rows: Vec<Scheduled>) -> ();
+        unschedule(id: ScheduledId) -> bool;
+        fire(firings: Vec<Firing>) -> Vec<Fired>;
+    }
+
+    fn publish(&self, mut events: Vec<NewEvent>) -> BoxFuture<'_, Answer<Vec<Published>>> {
+        let inner = self.inner.clone();
+        let world = Arc::clone(&self.world);
+        if self.sabotaged(Sabotage::StoresEventsAlone) {
+            events.iter_mut().for_each(|e| e.deliveries.clear());
+        }
+        let lies = self.sabotaged(Sabotage::AcknowledgesWithoutStoring);
+        self.run("publish", true, async move {
+            if lies && world.state().rng.u8(..10) == 0 {
+                let made_up = |n| Published::Stored(postrider_core::id::EventSeq(1_000_000 + n));
+                return Ok((0..).take(events.len()).map(made_up).collect());
+            }
+            inner.publish(events).await
+        })
+    }
+
+    fn settle(&self, mut settlements: Vec<Settlement>) -> BoxFuture<'_, Answer<Vec<Settled>>> {
+        let inner = self.inner.clone();
+        if self.sabotaged(Sabotage::DropsDeadLetters) {
+            settlements.iter_mut().for_each(|s| s.dead_letter = None);
+        }
+        let lies = self.sabotaged(Sabotage::SettlesWithoutStoring);
+        let world = Arc::clone(&self.world);
+        self.run("settle", true, async move {
+            if lies && world.state().rng.u8(..4) == 0 {
+                return Ok(vec![Settled::Stored; settlements.len()]);
+            }
+            inner.settle(settlements).await
+        })
+    }
+
+    fn claim(&self, mut requests: Vec<ClaimRequest>) -> BoxFuture<'_, Answer<Vec<ClaimBatch>>> {
+        let inner = self.inner.clone();
+        if self.sabotaged(Sabotage::ClaimsWithoutLimit) {
+            let endless = |r: &mut ClaimRequest| (r.limit, r.max_bytes) = (u32::MAX, u64::MAX);
+            requests.iter_mut().for_each(endless);
+        }
+        let forgets = self.sabotaged(Sabotage::ForgetsTheBacklog);
+        self.run("claim", true, async move {
+            let mut batches = inner.claim(requests).await?;
+            if forgets {
+                batches.iter_mut().for_each(|batch| batch.next_due = None);
+            }
+            Ok(batches)
+        })
+    }
+
+    fn rescue(&self, limit: u32) -> BoxFuture<'_, Answer<Vec<Claimed>>> {
+        let inner = self.inner.clone();
+        let forgets = self.sabotaged(Sabotage::ForgetsClaims);
+        self.run("rescue", true, async move {
+            if forgets {
+                return Ok(Vec::new());
+            }
+            inner.rescue(limit).await
+        })
+    }
+
+    fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Answer<Vec<Replayed>>> {
+        let inner = self.inner.clone();
+        let world = Arc::clone(&self.world);
+        self.run("replay", true, async move {
+            let answers = inner.replay(replays.clone()).await?;
+            let mut state = world.state();
+            let now = state.now();
+            for (replay, answer) in replays.iter().zip(&answers) {
+                if let Replayed::Queued(claimed) = answer {
+                    match replay.target {
+                        ReplayTarget::Delivery(id) => state.replays.again.push((id, now)),
+                        ReplayTarget::DeadLetterAsNew { new, .. } => {
+                            state.replays.anew.insert(new);
+                        }
+                    }
+                    let id = claimed.delivery.id;
+                    state.note(format_args!("made again: {id}"));
+                }
+            }
+            drop(state);
+            Ok(answers)
+        })
+    }
+
+    fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Answer<Pruned>> {
+        let inner = self.inner.clone();
+        let world = Arc::clone(&self.world);
+        let hasty = self.sabotaged(Sabotage::PrunesTooEarly);
+        self.run("prune", true, async move {
+            let before = inner.dump();
+            let asked = if hasty {
+                PruneRequest { events_before: Timestamp::MAX, ..request }
+            } else {
+                request
+            };
+            let pruned = inner.prune(asked).await?;
+            if pruned != Pruned::default() {
+                crate::checkers::durable::pruned(&world, request, before, &inner.dump());
+            }
+            Ok(pruned)
+        })
+    }
+}

@@ -1,0 +1,299 @@
+//! What survives a crash: the store's data, the receivers and their logs, what publishers were told, the time.
+//!
+//! Everything that happens passes [`World::step`]; a process dies at a step or at an instant, and from then on nothing of its life has
+//! any effect: whoever reaches a step waits there for ever.
+
+use crate::clock::FakeClock;
+use crate::records::{Booking, Call, CallOutcome, EndOfLife, Exchanged, Fact, Removed, Replays};
+use crate::scenario::{Manner, Plan};
+use crate::trace::Trace;
+use crate::{Checker, Options, Violation};
+use parking_lot::{Mutex, MutexGuard};
+use postrider_core::ports::{Clock, FaultKind, StoreErrorKind};
+use postrider_core::time::Timestamp;
+use postrider_engine::{Engine, PublishError, Receipt};
+use postrider_store::memory::MemoryStore;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// When every world begins.
+pub(crate) const BEGINNING: Timestamp = Timestamp::from_secs(1_767_225_600);
+
+/// Violations that are kept; the first one is what matters.
+const VIOLATIONS: usize = 20;
+
+/// A world with one store, its receivers and its people.
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) options: Options,
+    /// The first handle of the store. It is used for looking only.
+    pub(crate) store: MemoryStore,
+    state: Mutex<State>,
+    crash: Notify,
+}
+
+/// What changes.
+pub(crate) struct State {
+    pub(crate) life: usize,
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) facts: Vec<Fact>,
+    pub(crate) exchanges: Vec<Exchanged>,
+    pub(crate) replays: Replays,
+    pub(crate) removed: Removed,
+    pub(crate) bookings: Vec<Booking>,
+    pub(crate) ends: Vec<EndOfLife>,
+    pub(crate) trace: Trace,
+    violations: Vec<Violation>,
+    /// When the present life began, or the last one ended.
+    base: Timestamp,
+    clock: Option<FakeClock>,
+    engine: Option<Engine>,
+    steps: u64,
+    crash_at: Option<u64>,
+    dead: bool,
+}
+
+/// What the store does with a verb.
+pub(crate) struct Treatment {
+    pub(crate) before: Duration,
+    pub(crate) refusal: Option<StoreErrorKind>,
+    pub(crate) after: Duration,
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan, options: Options) -> Self {
+        let state = State {
+            life: 0,
+            rng: fastrand::Rng::with_seed(plan.seed ^ 0x9e37_79b9_7f4a_7c15),
+            facts: Vec::new(),
+            exchanges: Vec::new(),
+            replays: Replays::default(),
+            removed: Removed::default(),
+            bookings: Vec::new(),
+            ends: Vec::new(),
+            trace: Trace::new(options.trace),
+            violations: Vec::new(),
+            base: BEGINNING,
+            clock: None,
+            engine: None,
+            steps: 0,
+            crash_at: None,
+            dead: false,
+        };
+        World {
+            plan,
+            options,
+            store: MemoryStore::new(),
+            state: Mutex::new(state),
+            crash: Notify::new(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.state().now()
+    }
+
+    /// Notes a line of the trace.
+    pub(crate) fn note(&self, what: fmt::Arguments<'_>) {
+        self.state().note(what);
+    }
+
+    pub(crate) fn violated(&self, checker: Checker, what: String) {
+        let mut state = self.state();
+        state.note(format_args!("violated {checker}: {what}"));
+        if state.violations.len() < VIOLATIONS {
+            state.violations.push(Violation { checker, what });
+        }
+    }
+
+    pub(crate) fn violations(&self) -> Vec<Violation> {
+        self.state().violations.clone()
+    }
+
+    // ---- lives ---------------------------------------------------------------------------------------------------
+
+    /// A life begins; must be called inside its runtime. It dies at step `crash_at`, if set.
+    pub(crate) fn begin(&self, crash_at: Option<u64>) -> FakeClock {
+        let mut state = self.state();
+        let clock = FakeClock::starting_at(state.base);
+        state.clock = Some(clock);
+        state.steps = 0;
+        state.crash_at = crash_at;
+        state.dead = false;
+        state.note(format_args!("life begins"));
+        clock
+    }
+
+    /// The engine of this life, to be looked at.
+    pub(crate) fn watch(&self, engine: Engine) {
+        self.state().engine = Some(engine);
+    }
+
+    pub(crate) fn is_watching(&self) -> bool {
+        self.state().engine.is_some()
+    }
+
+    /// The life is over; must be called inside its runtime, before that is dropped.
+    pub(crate) fn end(&self) {
+        let engine = {
+            let mut state = self.state();
+            state.base = state.now();
+            state.clock = None;
+            state.dead = true;
+            state.engine.take()
+        };
+        drop(engine);
+    }
+
+    /// The process is down: the store is looked at, time passes, the next life is waited for.
+    pub(crate) fn bury(&self, clean: bool, downtime: Duration) {
+        let dump = self.store.dump();
+        let progress: BTreeMap<_, _> = dump.deliveries.iter().map(|d| (d.id, d.progress)).collect();
+        let mut state = self.state();
+        state.note(format_args!(
+            "life ended, clean: {clean}, {} deliveries, {} claims",
+            progress.len(),
+            dump.claims.len()
+        ));
+        state.ends.push(EndOfLife { clean, progress });
+        state.base = state.base.after(downtime);
+        state.life += 1;
+    }
+
+    /// Waits for the process to die.
+    pub(crate) async fn crashed(&self) {
+        self.crash.notified().await;
+    }
+
+    /// The process dies now.
+    pub(crate) fn kill(&self) {
+        let mut state = self.state();
+        if !state.dead {
+            state.dead = true;
+            state.note(format_args!("crash"));
+            self.crash.notify_one();
+        }
+    }
+
+    /// Something happens. In a dead process nothing does: it never returns.
+    pub(crate) async fn step(&self) {
+        let dies = {
+            let mut state = self.state();
+            state.steps += 1;
+            state.crash_at == Some(state.steps)
+        };
+        if dies {
+            self.kill();
+        }
+        if self.is_dead() {
+            std::future::pending::<()>().await;
+        }
+        self.look();
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    /// Holds the engine against its bounds.
+    fn look(&self) {
+        let engine = self.state().engine.clone();
+        if let Some(engine) = engine {
+            crate::checkers::memory::look(self, engine.stats().load);
+        }
+    }
+
+    // ---- trouble -------------------------------------------------------------------------------------------------
+
+    /// What becomes of a verb that begins now.
+    pub(crate) fn treat(&self, is_write: bool) -> Treatment {
+        let mut state = self.state();
+        let since = state.now().since(state.base);
+        let life = &self.plan.lives[state.life];
+        let trouble = life
+            .troubles
+            .iter()
+            .find(|t| t.from <= since && since < t.to)
+            .copied();
+        let rng = &mut state.rng;
+        let latency = trouble.map_or(self.plan.store_latency, |t| t.latency);
+        let (before, after) = (latency.draw(rng) / 2, latency.draw(rng) / 2);
+        let percent = trouble.map_or(0, |t| if is_write { t.writes } else { t.reads });
+        let fails = rng.u8(..100) < percent;
+        Treatment {
+            before,
+            refusal: trouble.filter(|_| fails).map(|t| t.kind),
+            after,
+        }
+    }
+
+    /// What a receiver does with the request that begins now, and how long the way there and back takes.
+    pub(crate) fn manner(&self, receiver: usize) -> (Manner, Duration) {
+        let mut state = self.state();
+        let since = state.now().since(BEGINNING);
+        let Some(plan) = self.plan.receivers.get(receiver) else {
+            return (Manner::Unreachable(FaultKind::Dns), Duration::ZERO);
+        };
+        let is_calm = self.plan.healthy.is_none() && self.is_last(state.life);
+        let latency = plan.latency.draw(&mut state.rng);
+        let dice = state.rng.u8(..100);
+        let mood = plan
+            .moods
+            .iter()
+            .find(|m| !is_calm && m.from <= since && since < m.to && dice < m.percent);
+        let manner = plan.broken.or(mood.map(|m| m.manner));
+        (manner.unwrap_or(Manner::Well), latency)
+    }
+
+    /// Whether this life is the one in which everything comes to rest.
+    pub(crate) fn is_last(&self, life: usize) -> bool {
+        life + 1 == self.plan.lives.len()
+    }
+
+    // ---- publishers ----------------------------------------------------------------------------------------------
+
+    /// Somebody tries to publish a fact; answers the number of the try.
+    pub(crate) fn calls(&self, fact: usize, call: Call) -> usize {
+        let mut state = self.state();
+        state.note(format_args!(
+            "publish {fact}: {} expected, {} skipped",
+            call.expected.len(),
+            call.skipped.len()
+        ));
+        let calls = &mut state.facts[fact].calls;
+        calls.push(call);
+        calls.len() - 1
+    }
+
+    /// The publisher is told what became of it, unless the process is dead.
+    pub(crate) fn told(&self, fact: usize, call: usize, answer: &Result<Receipt, PublishError>) {
+        let mut state = self.state();
+        if state.dead {
+            return;
+        }
+        state.note(format_args!("publish {fact} answered: {answer:?}"));
+        state.facts[fact].calls[call].outcome = match answer {
+            Ok(receipt) => CallOutcome::Acknowledged(*receipt),
+            // A shutdown may overtake an event on its way into the store.
+            Err(PublishError::Stopping) => CallOutcome::Unknown,
+            Err(_) => CallOutcome::Refused,
+        };
+    }
+}
+
+impl State {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.map_or(self.base, |clock| clock.now())
+    }
+
+    pub(crate) fn note(&mut self, what: fmt::Arguments<'_>) {
+        let (life, now) = (self.life, self.now());
+        self.trace.line(life, now, what);
+    }
+}
