@@ -29,7 +29,7 @@ interop: ## Run published Node and Python libraries against the real binary
 	scripts/interop
 
 sim: ## Simulate whole systems with faults: make sim SEEDS=5000 FROM=0
-	SIM_SEEDS=$(SEEDS) SIM_FROM=$(FROM) cargo test --locked -p postrider-sim -- --nocapture
+	cargo run --locked -p postrider-sim -- --seeds $(SEEDS) --from $(FROM)
 
 crash: ## Kill a loaded server again and again, count what is lost: make crash KILLS=200
 	CRASH_KILLS=$(KILLS) cargo test --locked -p postrider-server --test crash -- --nocapture

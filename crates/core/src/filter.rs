@@ -50,7 +50,9 @@ impl TypePattern {
                 "in an event type pattern * stands alone for every type, or after a dot at the end, as in order.*; list several patterns for anything else",
             ));
         }
-        check_event_type(name).map_err(|_| BadName("an event type pattern is *, or 1 to 255 visible ASCII characters without spaces, such as order.created or order.*"))?;
+        check_event_type(name).map_err(|_| {
+            BadName("an event type pattern is *, or 1 to 255 visible ASCII characters without spaces, such as order.created or order.*")
+        })?;
         Ok(TypePattern(form))
     }
 
@@ -58,9 +60,7 @@ impl TypePattern {
     pub fn matches(&self, event_type: &str) -> bool {
         match &self.0 {
             Form::Any => true,
-            Form::Below(prefix) => {
-                event_type.len() > prefix.len() && event_type.starts_with(&**prefix)
-            }
+            Form::Below(prefix) => event_type.len() > prefix.len() && event_type.starts_with(&**prefix),
             Form::Exact(name) => event_type == &**name,
         }
     }
@@ -105,9 +105,7 @@ pub struct LabelFilter(pub BTreeMap<String, String>);
 impl LabelFilter {
     /// Whether an event with these labels is wanted.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.0
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
+        self.0.iter().all(|(key, value)| labels.get(key) == Some(value))
     }
 }
 
@@ -120,14 +118,10 @@ pub fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), BadName> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     for (key, value) in labels {
         if key.is_empty() || key.len() > MAX_LABEL_KEY_BYTES || !key.bytes().all(allowed) {
-            return Err(BadName(
-                "a label's key is 1 to 64 characters of A-Z a-z 0-9 . _ -",
-            ));
+            return Err(BadName("a label's key is 1 to 64 characters of A-Z a-z 0-9 . _ -"));
         }
         if value.len() > MAX_LABEL_VALUE_BYTES || value.chars().any(char::is_control) {
-            return Err(BadName(
-                "a label's value is at most 256 bytes without control characters",
-            ));
+            return Err(BadName("a label's value is at most 256 bytes without control characters"));
         }
     }
     Ok(())

@@ -49,10 +49,7 @@ const GLOBAL_UNICAST: Ipv6Net = v6(0x2000, 0, 0, 3);
 
 /// IPv6 that is not dialled; the first match names the class. What lies outside of [`GLOBAL_UNICAST`] and is not here is reserved.
 const BLOCKED_V6: &[(Ipv6Net, &str)] = &[
-    (
-        Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128),
-        "unspecified",
-    ),
+    (Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128), "unspecified"),
     (Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128), "loopback"),
     (v6(0, 0, 0, 96), "reserved (IPv4-compatible)"),
     (v6(0x64, 0xff9b, 1, 48), "private (local-use NAT64)"),
@@ -85,11 +82,7 @@ pub struct Blocked {
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let article = if self.class.starts_with(['a', 'e', 'i', 'o', 'u']) {
-            "an"
-        } else {
-            "a"
-        };
+        let article = if self.class.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
         let network = IpNet::from(self.address.to_canonical());
         write!(
             f,
@@ -104,10 +97,7 @@ impl std::error::Error for Blocked {}
 impl Guard {
     /// A guard that also allows these networks, and plain `http` everywhere if `allow_http` is set.
     pub fn new(allowed: Vec<IpNet>, allow_http: bool) -> Self {
-        Guard {
-            allowed: allowed.into_iter().map(canonical_net).collect(),
-            allow_http,
-        }
+        Guard { allowed: allowed.into_iter().map(canonical_net).collect(), allow_http }
     }
 
     /// Whether this address may be dialled. An IPv4-mapped address is the IPv4 address that it stands for;
@@ -159,10 +149,7 @@ fn class_of(address: IpAddr) -> Option<&'static str> {
 }
 
 fn class_of_v4(address: Ipv4Addr) -> Option<&'static str> {
-    BLOCKED_V4
-        .iter()
-        .find(|(net, _)| net.contains(&address))
-        .map(|(_, class)| *class)
+    BLOCKED_V4.iter().find(|(net, _)| net.contains(&address)).map(|(_, class)| *class)
 }
 
 fn class_of_v6(address: Ipv6Addr) -> Option<&'static str> {

@@ -30,10 +30,7 @@ impl RateLimit {
         if nanos > MAX_INTERVAL.as_secs_f64() * 1e9 {
             return None;
         }
-        Some(RateLimit {
-            interval: Duration::from_nanos(nanos as u64),
-            burst,
-        })
+        Some(RateLimit { interval: Duration::from_nanos(nanos as u64), burst })
     }
 }
 
@@ -53,9 +50,7 @@ impl Gcra {
         let now = i128::from(now.as_micros()) * 1_000;
         let interval = i128::try_from(limit.interval.as_nanos()).unwrap_or(i128::MAX / 4);
         let capacity = interval.saturating_mul(i128::from(limit.burst.max(1)));
-        let full_at = self
-            .full_at
-            .map_or(now, |at| at.clamp(now, now.saturating_add(capacity)));
+        let full_at = self.full_at.map_or(now, |at| at.clamp(now, now.saturating_add(capacity)));
         let allowed_at = full_at.saturating_sub(capacity).saturating_add(interval);
         if allowed_at <= now {
             self.full_at = Some(full_at.saturating_add(interval));

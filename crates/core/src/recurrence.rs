@@ -27,12 +27,7 @@ pub enum Recurrence {
 
 impl Recurrence {
     /// Every recurrence.
-    pub const ALL: [Recurrence; 4] = [
-        Recurrence::None,
-        Recurrence::Daily,
-        Recurrence::Weekly,
-        Recurrence::Monthly,
-    ];
+    pub const ALL: [Recurrence; 4] = [Recurrence::None, Recurrence::Daily, Recurrence::Weekly, Recurrence::Monthly];
 
     /// Its name: `none`, `daily`, `weekly`, `monthly`.
     pub const fn as_str(self) -> &'static str {
@@ -69,8 +64,7 @@ impl Recurrence {
 }
 
 fn periodic(period: i64, anchor: Timestamp, after: Timestamp) -> Option<Timestamp> {
-    let passed =
-        (i128::from(after.as_micros()) - i128::from(anchor.as_micros())) / i128::from(period);
+    let passed = (i128::from(after.as_micros()) - i128::from(anchor.as_micros())) / i128::from(period);
     let next = i128::from(anchor.as_micros()) + (passed + 1) * i128::from(period);
     let next = i64::try_from(next).ok()?;
     civil(Timestamp::from_micros(next)).map(|_| Timestamp::from_micros(next))
@@ -80,25 +74,16 @@ fn monthly(anchor: Timestamp, after: Timestamp) -> Option<Timestamp> {
     let (first, last) = (civil(anchor)?, civil(after)?);
     let time_of_day = anchor.as_micros().rem_euclid(DAY_MICROS);
     // Months before `after`'s own hold nothing after it, and the one following it holds something for sure.
-    [0, 1]
-        .into_iter()
-        .filter_map(|more| occurrence(first, month_number(last) + more, time_of_day))
-        .find(|at| *at > after)
+    [0, 1].into_iter().filter_map(|more| occurrence(first, month_number(last) + more, time_of_day)).find(|at| *at > after)
 }
 
 /// The occurrence of the series in a month.
 fn occurrence(first: Date, month: i32, time_of_day: i64) -> Option<Timestamp> {
     let year = i16::try_from(month.div_euclid(12)).ok()?;
     let start = Date::new(year, i8::try_from(month.rem_euclid(12) + 1).ok()?, 1).ok()?;
-    let date = start
-        .with()
-        .day(first.day().min(start.days_in_month()))
-        .build()
-        .ok()?;
+    let date = start.with().day(first.day().min(start.days_in_month())).build().ok()?;
     let midnight = Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?;
-    Some(Timestamp::from_micros(
-        midnight.as_microsecond().checked_add(time_of_day)?,
-    ))
+    Some(Timestamp::from_micros(midnight.as_microsecond().checked_add(time_of_day)?))
 }
 
 fn month_number(date: Date) -> i32 {

@@ -43,30 +43,19 @@ pub enum Schedule {
 impl RetryPolicy {
     /// The Tasks API: 5 attempts, 10 s, 30 s, 1 min, 5 min and 15 min apart, exactly.
     pub fn tasks() -> Self {
-        RetryPolicy {
-            max_attempts: 5,
-            schedule: list(&[10, 30, 60, 300, 900]),
-            jitter_percent: 0,
-        }
+        RetryPolicy { max_attempts: 5, schedule: list(&[10, 30, 60, 300, 900]), jitter_percent: 0 }
     }
 
     /// The Items API: 7 attempts, 30 s, 2 min, 8 min, 30 min, 2 h and 8 h apart, give or take a tenth.
     pub fn items() -> Self {
-        RetryPolicy {
-            max_attempts: 7,
-            schedule: list(&[30, 120, 480, 1_800, 7_200, 28_800]),
-            jitter_percent: 10,
-        }
+        RetryPolicy { max_attempts: 7, schedule: list(&[30, 120, 480, 1_800, 7_200, 28_800]), jitter_percent: 10 }
     }
 
     /// The RPC API: one attempt and `max_retries` more, `base` apart and then twice as long each time, give or take a tenth.
     pub fn rpc(max_retries: u32, base: Duration) -> Self {
         RetryPolicy {
             max_attempts: max_retries.saturating_add(1),
-            schedule: Schedule::Exponential {
-                base,
-                cap: MAX_EXPONENTIAL_GAP,
-            },
+            schedule: Schedule::Exponential { base, cap: MAX_EXPONENTIAL_GAP },
             jitter_percent: 10,
         }
     }
@@ -115,9 +104,7 @@ fn from_nanos(nanos: u128) -> Duration {
 /// Where the jitter of one gap comes from: different for every process, delivery and attempt, so that what failed together does not come back together.
 pub fn jitter_seed(process_seed: u64, delivery: DeliveryId, attempt: u32) -> u64 {
     let (high, low) = delivery.uuid().as_u64_pair();
-    [high, low, u64::from(attempt)]
-        .into_iter()
-        .fold(splitmix(process_seed), |state, part| splitmix(state ^ part))
+    [high, low, u64::from(attempt)].into_iter().fold(splitmix(process_seed), |state, part| splitmix(state ^ part))
 }
 
 /// The output function of SplitMix64: every bit of the input reaches every bit of the output.
@@ -138,9 +125,7 @@ pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         let date = httpdate::parse_http_date(value).ok()?;
-        Timestamp::from_micros(0)
-            .after(date.duration_since(UNIX_EPOCH).ok()?)
-            .since(now)
+        Timestamp::from_micros(0).after(date.duration_since(UNIX_EPOCH).ok()?).since(now)
     };
     (!wait.is_zero()).then_some(wait)
 }

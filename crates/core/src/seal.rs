@@ -54,10 +54,7 @@ impl fmt::Debug for Sealed {
 impl TryFrom<String> for Sealed {
     type Error = OpenError;
     fn try_from(text: String) -> Result<Self, OpenError> {
-        STANDARD
-            .decode(text)
-            .map(Sealed)
-            .map_err(|_| OpenError::Malformed)
+        STANDARD.decode(text).map(Sealed).map_err(|_| OpenError::Malformed)
     }
 }
 
@@ -74,19 +71,13 @@ pub enum OpenError {
     #[error("the sealed value is cut or is none: restore it from a backup or set the secret anew")]
     Malformed,
     /// A later release wrote it.
-    #[error(
-        "the sealed value has layout {0}, which this release does not know: start the release that wrote it"
-    )]
+    #[error("the sealed value has layout {0}, which this release does not know: start the release that wrote it")]
     Version(u8),
     /// Its key is not in the ring.
-    #[error(
-        "the sealed value needs the key {0:?}, which is not among the given ones: add that key to them"
-    )]
+    #[error("the sealed value needs the key {0:?}, which is not among the given ones: add that key to them")]
     UnknownKey(String),
     /// It was changed, or another key has the same id.
-    #[error(
-        "the sealed value does not open with its key {0:?}: it was changed, or that id now names another key"
-    )]
+    #[error("the sealed value does not open with its key {0:?}: it was changed, or that id now names another key")]
     Tampered(String),
 }
 
@@ -94,17 +85,13 @@ pub enum OpenError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKeyRing {
     /// There is no key at all.
-    #[error(
-        "there is no encryption key: give 64 hexadecimal digits, or a list such as new=<64 hex digits>,old=<64 hex digits>"
-    )]
+    #[error("there is no encryption key: give 64 hexadecimal digits, or a list such as new=<64 hex digits>,old=<64 hex digits>")]
     Empty,
     /// An id breaks its rule.
     #[error("the id of an encryption key is 1 to 32 characters of A-Z a-z 0-9 _ -")]
     Id,
     /// A key is not 32 bytes.
-    #[error(
-        "an encryption key is 64 hexadecimal digits (32 bytes); in a list of several each is id=<64 hex digits>"
-    )]
+    #[error("an encryption key is 64 hexadecimal digits (32 bytes); in a list of several each is id=<64 hex digits>")]
     Key,
     /// Two keys have one id.
     #[error("two encryption keys have the same id")]
@@ -124,10 +111,7 @@ pub struct KeyRing {
 
 impl KeyRing {
     /// A ring of a primary key and older ones.
-    pub fn new(
-        primary: (String, [u8; KEY_LEN]),
-        others: Vec<(String, [u8; KEY_LEN])>,
-    ) -> Result<Self, BadKeyRing> {
+    pub fn new(primary: (String, [u8; KEY_LEN]), others: Vec<(String, [u8; KEY_LEN])>) -> Result<Self, BadKeyRing> {
         let mut keys: Vec<RingKey> = Vec::with_capacity(1 + others.len());
         for (id, key) in std::iter::once(primary).chain(others) {
             let key = Zeroizing::new(key);
@@ -173,9 +157,7 @@ impl KeyRing {
         let header = header(&primary.id);
         let mut data_key = Zeroizing::new([0; KEY_LEN]);
         random(&mut *data_key);
-        let mut out = Vec::with_capacity(
-            header.len() + 2 + WRAPPED_LEN + NONCE_LEN + plaintext.len() + TAG_LEN,
-        );
+        let mut out = Vec::with_capacity(header.len() + 2 + WRAPPED_LEN + NONCE_LEN + plaintext.len() + TAG_LEN);
         out.extend_from_slice(&header);
         out.extend_from_slice(&(WRAPPED_LEN as u16).to_le_bytes());
         encrypt(&primary.key, &header, &*data_key, random, &mut out);
@@ -202,9 +184,7 @@ impl KeyRing {
     }
 
     fn primary(&self) -> &RingKey {
-        self.keys
-            .first()
-            .expect("a ring is made with its primary key and never loses one")
+        self.keys.first().expect("a ring is made with its primary key and never loses one")
     }
 }
 
@@ -252,12 +232,7 @@ impl<'a> Parts<'a> {
             return None;
         }
         let (wrapped, body) = rest.split_at_checked(WRAPPED_LEN)?;
-        (body.len() >= NONCE_LEN + TAG_LEN).then_some(Parts {
-            header,
-            id,
-            wrapped,
-            body,
-        })
+        (body.len() >= NONCE_LEN + TAG_LEN).then_some(Parts { header, id, wrapped, body })
     }
 }
 
@@ -266,24 +241,14 @@ fn cipher(key: &[u8; KEY_LEN]) -> LessSafeKey {
 }
 
 /// Appends nonce, ciphertext and tag.
-fn encrypt(
-    key: &[u8; KEY_LEN],
-    aad: &[u8],
-    plaintext: &[u8],
-    random: &mut dyn FnMut(&mut [u8]),
-    out: &mut Vec<u8>,
-) {
+fn encrypt(key: &[u8; KEY_LEN], aad: &[u8], plaintext: &[u8], random: &mut dyn FnMut(&mut [u8]), out: &mut Vec<u8>) {
     let mut nonce = [0; NONCE_LEN];
     random(&mut nonce);
     out.extend_from_slice(&nonce);
     let begin = out.len();
     out.extend_from_slice(plaintext);
     let tag = cipher(key)
-        .seal_in_place_separate_tag(
-            Nonce::assume_unique_for_key(nonce),
-            Aad::from(aad),
-            &mut out[begin..],
-        )
+        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut out[begin..])
         .expect("AES-GCM refuses only what is longer than 64 GiB");
     out.extend_from_slice(tag.as_ref());
 }
@@ -293,10 +258,7 @@ fn decrypt(key: &[u8; KEY_LEN], aad: &[u8], part: &[u8]) -> Option<Zeroizing<Vec
     let (nonce, ciphertext) = part.split_at_checked(NONCE_LEN)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
     let mut buffer = Zeroizing::new(ciphertext.to_vec());
-    let length = cipher(key)
-        .open_in_place(nonce, Aad::from(aad), &mut buffer)
-        .ok()?
-        .len();
+    let length = cipher(key).open_in_place(nonce, Aad::from(aad), &mut buffer).ok()?.len();
     buffer.truncate(length);
     Some(buffer)
 }

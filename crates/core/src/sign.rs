@@ -23,10 +23,8 @@ mod tests;
 pub const SECRET_PREFIX: &str = "whsec_";
 
 /// The standard alphabet, with or without padding: both are in use.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
 /// Names of the headers that carry signatures, in lower case.
 pub mod header {
@@ -94,10 +92,7 @@ impl SigningKey {
     pub fn new(secret: &str) -> Result<Self, BadSecret> {
         let mut key = Self::verbatim(secret)?;
         if let Some(text) = secret.strip_prefix(SECRET_PREFIX) {
-            let bytes = BASE64
-                .decode(text)
-                .map(Zeroizing::new)
-                .map_err(|_| BadSecret::NotBase64)?;
+            let bytes = BASE64.decode(text).map(Zeroizing::new).map_err(|_| BadSecret::NotBase64)?;
             if bytes.is_empty() {
                 return Err(BadSecret::NotBase64);
             }
@@ -113,24 +108,12 @@ impl SigningKey {
             return Err(BadSecret::Empty);
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-        Ok(SigningKey {
-            verbatim: key.clone(),
-            standard: key,
-        })
+        Ok(SigningKey { verbatim: key.clone(), standard: key })
     }
 
     /// One entry of `webhook-signature`: `v1,<base64>`.
     pub fn standard(&self, id: &str, ts_secs: i64, body: &[u8]) -> String {
-        let tag = mac(
-            &self.standard,
-            &[
-                id.as_bytes(),
-                b".",
-                ts_secs.to_string().as_bytes(),
-                b".",
-                body,
-            ],
-        );
+        let tag = mac(&self.standard, &[id.as_bytes(), b".", ts_secs.to_string().as_bytes(), b".", body]);
         let mut out = String::with_capacity(47);
         out.push_str("v1,");
         STANDARD.encode_string(tag, &mut out);
@@ -139,21 +122,12 @@ impl SigningKey {
 
     /// One `v1` of [`postrider_header`]: lower-case hexadecimal.
     pub fn postrider(&self, ts_secs: i64, body: &[u8]) -> String {
-        crate::hex::encode(
-            mac(
-                &self.verbatim,
-                &[ts_secs.to_string().as_bytes(), b".", body],
-            )
-            .as_ref(),
-        )
+        crate::hex::encode(mac(&self.verbatim, &[ts_secs.to_string().as_bytes(), b".", body]).as_ref())
     }
 
     /// The value of `X-Hub-Signature-256`: `sha256=<hex>`.
     pub fn hub(&self, body: &[u8]) -> String {
-        format!(
-            "sha256={}",
-            crate::hex::encode(mac(&self.verbatim, &[body]).as_ref())
-        )
+        format!("sha256={}", crate::hex::encode(mac(&self.verbatim, &[body]).as_ref()))
     }
 
     /// The value of `X-Sparrow-Signature-256`: `sha256=<hex>`.
@@ -183,9 +157,7 @@ pub struct Ed25519Key(Ed25519KeyPair);
 impl Ed25519Key {
     /// The key that belongs to a seed; make the seed from the operating system's randomness and keep it sealed.
     pub fn from_seed(seed: &[u8; 32]) -> Result<Self, BadSecret> {
-        Ed25519KeyPair::from_seed_unchecked(seed)
-            .map(Ed25519Key)
-            .map_err(|_| BadSecret::NotEd25519)
+        Ed25519KeyPair::from_seed_unchecked(seed).map(Ed25519Key).map_err(|_| BadSecret::NotEd25519)
     }
 
     /// What receivers verify with.
@@ -202,9 +174,7 @@ impl Ed25519Key {
 
     /// One entry of `webhook-signature`: `v1a,<base64>`.
     pub fn standard(&self, id: &str, ts_secs: i64, body: &[u8]) -> String {
-        let signature = self
-            .0
-            .sign(&standard_message(id, &ts_secs.to_string(), body));
+        let signature = self.0.sign(&standard_message(id, &ts_secs.to_string(), body));
         format!("v1a,{}", STANDARD.encode(signature))
     }
 }

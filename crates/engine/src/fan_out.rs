@@ -2,9 +2,8 @@
 
 use crate::publish;
 use crate::shared::Shared;
-use postrider_core::event::Event;
-use postrider_core::id::{DeliveryId, SubscriptionId};
-use postrider_core::ports::{FanOutSlice, NewDelivery, StoreError};
+use postrider_core::id::DeliveryId;
+use postrider_core::ports::{FanOutSlice, NewDelivery, StoreError, UnfinishedFanOut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn round(shared: &Arc<Shared>) -> Result<bool, StoreError> {
     let unfinished = shared.store.unfinished_fan_outs(EVENTS).await?;
     for pending in &unfinished {
-        let slice = slice(shared, &pending.event, pending.after);
+        let slice = slice(shared, pending);
         let deliveries = slice.deliveries.clone();
         if let Err(error) = shared.store.fan_out(vec![slice]).await {
             publish::give_back(shared, &pending.event, &deliveries);
@@ -43,11 +42,20 @@ async fn round(shared: &Arc<Shared>) -> Result<bool, StoreError> {
     Ok(!unfinished.is_empty())
 }
 
-/// Whoever wants the event now and was there when it was published. A subscription made since then gets nothing of it.
-fn slice(shared: &Shared, event: &Event, after: SubscriptionId) -> FanOutSlice {
+/// Whoever wants the event now and was there when it was published. A subscription made since then gets nothing of it. Who is skipped was
+/// decided and recorded then: an endpoint paused since then still gets its deliveries, which wait for it, and one resumed since then does not.
+fn slice(shared: &Shared, unfinished: &UnfinishedFanOut) -> FanOutSlice {
+    let event = &unfinished.event;
     let routes = shared.routes.load();
-    let mut matched = routes.matching(&event.namespace, &event.event_type, &event.labels).routes;
-    matched.retain(|r| r.subscription.id > after && r.subscription.created_at <= event.created_at);
+    let matching = routes.matching(&event.namespace, &event.event_type, &event.labels);
+    let paused = matching.skipped.iter().filter_map(|s| routes.route(s.subscription).cloned());
+    let mut matched: Vec<_> = matching.routes.iter().cloned().chain(paused).collect();
+    matched.retain(|r| {
+        let id = r.subscription.id;
+        let was_skipped = unfinished.skipped.iter().any(|s| s.subscription == id);
+        id > unfinished.after && r.subscription.created_at <= event.created_at && !was_skipped
+    });
+    matched.sort_unstable_by_key(|r| r.subscription.id);
     let size = shared.config.limits.fan_out_slice;
     let fan_out_after = (matched.len() > size).then(|| matched[size - 1].subscription.id);
     matched.truncate(size);

@@ -40,7 +40,7 @@ pub use route::{Route, Routes};
 
 use parking_lot::Mutex;
 use postrider_core::id::{DeadLetterId, DeliveryId, ScheduledId};
-use postrider_core::ports::{Clock, ConfigChange, Replay, ReplayTarget, Replayed, Store, StoreError, Transport};
+use postrider_core::ports::{Clock, ConfigChange, Replay, ReplayTarget, Replayed, Store, StoreError, StoreErrorKind, Transport};
 use postrider_core::schedule::Scheduled;
 use postrider_core::seal::{OpenError, Sealed};
 use postrider_core::time::Timestamp;
@@ -214,14 +214,20 @@ impl Engine {
     }
 
     /// Replayed deliveries go through the store: what waits there already goes first.
+    ///
+    /// It goes on when the caller goes away: a delivery that is pending again must not be forgotten by the dispatcher.
     async fn replay(&self, target: ReplayTarget) -> Result<Replayed, StoreError> {
-        let replays = vec![Replay { target, claim: false, at: self.now() }];
-        let replayed = self.shared.store.replay(replays).await?.into_iter().next().unwrap_or(Replayed::NotFound);
-        if let Replayed::Queued(claimed) = &replayed {
-            let due = claimed.delivery.progress.state.due_at().unwrap_or(Timestamp::MIN);
-            self.shared.dispatcher.note_stored(claimed.delivery.endpoint, due);
-        }
-        Ok(replayed)
+        let shared = Arc::clone(&self.shared);
+        let replaying = tokio::spawn(async move {
+            let replays = vec![Replay { target, claim: false, at: shared.now() }];
+            let replayed = shared.store.replay(replays).await?.into_iter().next().unwrap_or(Replayed::NotFound);
+            if let Replayed::Queued(claimed) = &replayed {
+                let due = claimed.delivery.progress.state.due_at().unwrap_or(Timestamp::MIN);
+                shared.dispatcher.note_stored(claimed.delivery.endpoint, due);
+            }
+            Ok(replayed)
+        });
+        replaying.await.unwrap_or_else(|ended| Err(StoreError { kind: StoreErrorKind::Unavailable, cause: ended.to_string() }))
     }
 
     /// Dismisses a dead letter; answers whether it was open.

@@ -14,10 +14,7 @@ pub(crate) struct FakeClock {
 impl FakeClock {
     /// A clock that shows `base` now. Must be made inside the life's runtime, whose time is paused.
     pub(crate) fn starting_at(base: Timestamp) -> Self {
-        FakeClock {
-            base,
-            began: Instant::now(),
-        }
+        FakeClock { base, began: Instant::now() }
     }
 }
 

@@ -133,15 +133,7 @@ pub fn run(seed: u64, options: Options) -> Report {
     let events = events + state.removed.events.len();
     let (hash, lines, exchanges) = (state.trace.hash(), state.trace.lines(), state.exchanges.len());
     drop(state);
-    Report {
-        seed,
-        hash,
-        lines,
-        lives: world.plan.lives.len(),
-        events,
-        exchanges,
-        violations: world.violations(),
-    }
+    Report { seed, hash, lines, lives: world.plan.lives.len(), events, exchanges, violations: world.violations() }
 }
 
 impl fmt::Display for Report {
@@ -150,11 +142,7 @@ impl fmt::Display for Report {
             writeln!(f, "seed {} failed: {checker}: {what}", self.seed)?;
         }
         if !self.violations.is_empty() {
-            write!(
-                f,
-                "replay it: cargo run -p postrider-sim --release -- --seed {} --trace",
-                self.seed
-            )?;
+            write!(f, "replay it: cargo run -p postrider-sim --release -- --seed {} --trace", self.seed)?;
         }
         Ok(())
     }

@@ -19,9 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(400 * 24 * 3_600);
 pub(crate) fn install(world: &World) {
     let endpoints = world.plan.endpoints.iter().cloned();
     let subscriptions = world.plan.subscriptions.iter().cloned();
-    let changes = endpoints
-        .map(ConfigChange::Endpoint)
-        .chain(subscriptions.map(ConfigChange::Subscription));
+    let changes = endpoints.map(ConfigChange::Endpoint).chain(subscriptions.map(ConfigChange::Subscription));
     let changes = changes.collect();
     runtime().block_on(async { world.store.configure(changes).await.expect("the model never fails") });
 }

@@ -23,10 +23,7 @@ pub(crate) struct FakeTransport {
 
 impl FakeTransport {
     pub(crate) fn new(world: &Arc<World>) -> Self {
-        FakeTransport {
-            world: Arc::clone(world),
-            bottleneck: Arc::default(),
-        }
+        FakeTransport { world: Arc::clone(world), bottleneck: Arc::default() }
     }
 }
 
@@ -60,13 +57,7 @@ impl Lane for FakeLane {
             let began = Instant::now();
             let sabotage = self.world.options.sabotage;
             self.world.step().await;
-            let turn = async {
-                if sabotage == Some(Sabotage::OneAtATime) {
-                    Some(self.bottleneck.lock().await)
-                } else {
-                    None
-                }
-            };
+            let turn = async { if sabotage == Some(Sabotage::OneAtATime) { Some(self.bottleneck.lock().await) } else { None } };
             let _turn = turn.await;
             if sabotage == Some(Sabotage::RepeatsRequests) {
                 self.exchanged(&request, began).await;
@@ -92,28 +83,14 @@ impl FakeLane {
         state.exchanges[number].result = Some((now, result));
         drop(state);
         let total = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
-        Exchange {
-            result: result.map(response).map_err(fault),
-            phases: Phases {
-                total,
-                ..Phases::default()
-            },
-        }
+        Exchange { result: result.map(response).map_err(fault), phases: Phases { total, ..Phases::default() } }
     }
 
     /// To the receiver and back.
-    async fn way(
-        &self,
-        number: usize,
-        manner: Manner,
-        latency: Duration,
-    ) -> Result<Answer, FaultKind> {
+    async fn way(&self, number: usize, manner: Manner, latency: Duration) -> Result<Answer, FaultKind> {
         pass(latency / 2).await;
         self.world.step().await;
-        let well = Answer {
-            status: 200,
-            retry_after: None,
-        };
+        let well = Answer { status: 200, retry_after: None };
         match manner {
             Manner::Unreachable(kind) => return Err(kind),
             Manner::Breaks { received: false } => return Err(FaultKind::Reset),
@@ -128,10 +105,7 @@ impl FakeLane {
                 pass(time).await;
                 well
             }
-            Manner::Answers(status, retry_after) => Answer {
-                status,
-                retry_after,
-            },
+            Manner::Answers(status, retry_after) => Answer { status, retry_after },
             Manner::Well | Manner::Unreachable(_) => well,
         };
         pass(latency - latency / 2).await;
@@ -159,7 +133,6 @@ impl FakeLane {
         let mut state = self.world.state();
         let exchange = Exchanged {
             life: state.life,
-            receiver: self.receiver,
             // A request without an id is found by the checkers, as one of a delivery that nobody knows.
             delivery: delivery.unwrap_or(DeliveryId::new(Default::default())),
             event: text("x-postrider-event-id"),
@@ -171,10 +144,7 @@ impl FakeLane {
             result: None,
         };
         let number = state.exchanges.len();
-        state.note(format_args!(
-            "exchange {number} begins: {} attempt {} to {}",
-            exchange.delivery, exchange.number, self.receiver
-        ));
+        state.note(format_args!("exchange {number} begins: {} attempt {} to {}", exchange.delivery, exchange.number, self.receiver));
         state.exchanges.push(exchange);
         number
     }
@@ -186,17 +156,9 @@ fn text(headers: &HeaderMap, name: &str) -> String {
 }
 
 fn response(answer: Answer) -> Response {
-    Response {
-        status: answer.status,
-        retry_after: answer.retry_after,
-        body: Bytes::new(),
-        truncated: false,
-    }
+    Response { status: answer.status, retry_after: answer.retry_after, body: Bytes::new(), truncated: false }
 }
 
 fn fault(kind: FaultKind) -> Fault {
-    Fault {
-        kind,
-        message: "simulated".to_owned(),
-    }
+    Fault { kind, message: "simulated".to_owned() }
 }

@@ -2,7 +2,7 @@
 
 mod editors;
 
-pub(crate) use editors::{edit, revive};
+pub(crate) use editors::revive;
 
 use crate::records::{Booking, Call, CallOutcome, Fact};
 use crate::scenario::{Latency, draw, parts_of_events};
@@ -51,8 +51,7 @@ async fn publisher(world: Arc<World>, engine: Engine, seed: u64) {
     for _ in 0..traffic.bursts {
         for _ in 0..rng.usize(1..=traffic.burst) {
             let fact = fact(&world, &engine, &mut rng);
-            let patience = (rng.u8(..100) < traffic.impatient)
-                .then(|| Duration::from_millis(rng.u64(0..20)));
+            let patience = (rng.u8(..100) < traffic.impatient).then(|| Duration::from_millis(rng.u64(0..20)));
             calls.spawn(publish(Arc::clone(&world), engine.clone(), fact, patience));
         }
         rest(&mut rng, traffic.pause).await;
@@ -64,9 +63,7 @@ async fn publisher(world: Arc<World>, engine: Engine, seed: u64) {
 fn fact(world: &World, engine: &Engine, rng: &mut fastrand::Rng) -> usize {
     let traffic = world.plan.traffic;
     let mut state = world.state();
-    let again: Vec<usize> = (0..state.facts.len())
-        .filter(|n| state.facts[*n].key.is_some())
-        .collect();
+    let again: Vec<usize> = (0..state.facts.len()).filter(|n| state.facts[*n].key.is_some()).collect();
     if !again.is_empty() && rng.u8(..100) < 20 {
         return draw(rng, &again);
     }
@@ -74,11 +71,7 @@ fn fact(world: &World, engine: &Engine, rng: &mut fastrand::Rng) -> usize {
     let routes = engine.routes();
     let known: Vec<_> = routes.subscriptions().collect();
     let addressed = !known.is_empty() && rng.u8(..100) < traffic.addressed;
-    let to = if addressed {
-        To::Subscription(known[rng.usize(..known.len())].id)
-    } else {
-        To::Matching
-    };
+    let to = if addressed { To::Subscription(known[rng.usize(..known.len())].id) } else { To::Matching };
     let (event_type, labels) = parts_of_events(rng);
     let namespace = &world.plan.endpoints[rng.usize(..world.plan.endpoints.len())].namespace;
     state.facts.push(Fact {
@@ -107,15 +100,7 @@ async fn publish(world: Arc<World>, engine: Engine, number: usize, patience: Opt
     let fact = world.state().facts[number].clone();
     let routes = engine.routes();
     let (expected, skipped) = expected(&routes, &fact);
-    let call = world.calls(
-        number,
-        Call {
-            at: engine.now(),
-            expected,
-            skipped,
-            outcome: CallOutcome::Unknown,
-        },
-    );
+    let call = world.calls(number, Call { at: engine.now(), expected, skipped, outcome: CallOutcome::Unknown });
     // The engine matches when it is first polled: that is before anything else happens.
     let publishing = engine.publish(Publish {
         namespace: fact.namespace,
@@ -139,27 +124,16 @@ async fn publish(world: Arc<World>, engine: Engine, number: usize, patience: Opt
 }
 
 /// Who must get it and who is skipped, found the slow way.
-fn expected(
-    routes: &Routes,
-    fact: &Fact,
-) -> (
-    BTreeSet<postrider_core::id::SubscriptionId>,
-    BTreeSet<postrider_core::id::SubscriptionId>,
-) {
+fn expected(routes: &Routes, fact: &Fact) -> (BTreeSet<postrider_core::id::SubscriptionId>, BTreeSet<postrider_core::id::SubscriptionId>) {
     if let To::Subscription(id) = fact.to {
         return (BTreeSet::from_iter(routes.route(id).map(|_| id)), BTreeSet::new());
     }
-    let wants = |s: &&Arc<Subscription>| {
-        s.namespace == fact.namespace && s.wants(&fact.event_type, &fact.labels)
-    };
+    let wants = |s: &&Arc<Subscription>| s.namespace == fact.namespace && s.wants(&fact.event_type, &fact.labels);
     let skips = |s: &Subscription| match routes.endpoint(s.endpoint) {
         None => true,
-        Some(endpoint) => {
-            s.origin == Origin::Rpc && matches!(endpoint.status, EndpointStatus::Paused { .. })
-        }
+        Some(endpoint) => s.origin == Origin::Rpc && matches!(endpoint.status, EndpointStatus::Paused { .. }),
     };
-    let (skipped, expected): (Vec<_>, Vec<_>) =
-        routes.subscriptions().filter(wants).partition(|s| skips(s));
+    let (skipped, expected): (Vec<_>, Vec<_>) = routes.subscriptions().filter(wants).partition(|s| skips(s));
     let ids = |of: Vec<&Arc<Subscription>>| of.into_iter().map(|s| s.id).collect();
     (ids(expected), ids(skipped))
 }
@@ -181,10 +155,7 @@ async fn repair(world: &World, engine: &Engine, rng: &mut fastrand::Rng) {
     let dump = world.store.dump();
     if rng.bool() {
         let resting = dump.deliveries.iter();
-        let resting: Vec<_> = resting
-            .filter(|d| rng.u8(..10) == 0 || d.progress.state.kind().is_resting())
-            .map(|d| d.id)
-            .collect();
+        let resting: Vec<_> = resting.filter(|d| rng.u8(..10) == 0 || d.progress.state.kind().is_resting()).map(|d| d.id).collect();
         if !resting.is_empty() {
             let id = draw(rng, &resting);
             world.note(format_args!("replay {id}"));
@@ -193,10 +164,7 @@ async fn repair(world: &World, engine: &Engine, rng: &mut fastrand::Rng) {
         return;
     }
     let letters = dump.dead_letters.iter();
-    let letters: Vec<_> = letters
-        .filter(|l| l.status == DeadLetterStatus::Open || rng.u8(..10) == 0)
-        .map(|l| l.id)
-        .collect();
+    let letters: Vec<_> = letters.filter(|l| l.status == DeadLetterStatus::Open || rng.u8(..10) == 0).map(|l| l.id).collect();
     if letters.is_empty() {
         return;
     }
@@ -227,12 +195,7 @@ async fn scheduler(world: Arc<World>, engine: Engine, seed: u64) {
         let id = ScheduledId::new(engine.new_id());
         let now = engine.now();
         let due_at = now.after(Duration::from_millis(rng.u64(0..60_000)));
-        world.state().bookings.push(Booking {
-            id,
-            payload: payload.clone(),
-            taken_back: false,
-            acknowledged: false,
-        });
+        world.state().bookings.push(Booking { id, payload: payload.clone(), taken_back: false, acknowledged: false });
         let stored = engine.schedule(Scheduled {
             id,
             namespace: of.namespace.clone(),

@@ -54,7 +54,6 @@ pub(crate) enum CallOutcome {
 #[derive(Clone, Debug)]
 pub(crate) struct Exchanged {
     pub(crate) life: usize,
-    pub(crate) receiver: usize,
     pub(crate) delivery: DeliveryId,
     pub(crate) event: String,
     pub(crate) number: u32,

@@ -16,6 +16,9 @@ use std::time::Duration;
 /// What is due is done within this time when nothing else waits. It covers the safety nets of the engine, which look every 30 s.
 const PROMPT: Duration = Duration::from_secs(60);
 
+/// The most attempts that any policy of a plan has.
+const TRIES: u32 = 7;
+
 /// How often it is looked whether everything rests.
 const LOOK: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(600));
 
@@ -42,13 +45,7 @@ impl Outlook {
 pub(crate) async fn rested(world: &World, engine: &Engine) {
     // Outcomes, slices and claims that are on their way when the last delivery is made.
     tokio::time::sleep(LOOK.0).await;
-    let mut outlook = Outlook {
-        since: engine.now(),
-        crowd: BTreeMap::new(),
-        all: 0,
-        next: None,
-        late: Vec::new(),
-    };
+    let mut outlook = Outlook { since: engine.now(), crowd: BTreeMap::new(), all: 0, next: None, late: Vec::new() };
     loop {
         outlook.next = None;
         look(world, engine, &mut outlook).await;
@@ -67,8 +64,7 @@ pub(crate) async fn rested(world: &World, engine: &Engine) {
 async fn look(world: &World, engine: &Engine, outlook: &mut Outlook) {
     let dump = world.store.dump();
     let configuration = world.store.configuration().await.expect("the model never fails");
-    let endpoints: BTreeMap<EndpointId, Endpoint> =
-        configuration.endpoints.into_iter().map(|e| (e.id, e)).collect();
+    let endpoints: BTreeMap<EndpointId, Endpoint> = configuration.endpoints.into_iter().map(|e| (e.id, e)).collect();
     let now = engine.now();
     deliveries(world, &dump, &endpoints, now, outlook);
     for row in &dump.scheduled {
@@ -91,13 +87,7 @@ async fn look(world: &World, engine: &Engine, outlook: &mut Outlook) {
     }
 }
 
-fn deliveries(
-    world: &World,
-    dump: &Dump,
-    endpoints: &BTreeMap<EndpointId, Endpoint>,
-    now: Timestamp,
-    outlook: &mut Outlook,
-) {
+fn deliveries(world: &World, dump: &Dump, endpoints: &BTreeMap<EndpointId, Endpoint>, now: Timestamp, outlook: &mut Outlook) {
     let waiting = || dump.deliveries.iter().filter(|d| !d.progress.state.kind().is_resting());
     let mut crowd: BTreeMap<EndpointId, u32> = BTreeMap::new();
     waiting().for_each(|d| *crowd.entry(d.endpoint).or_default() += 1);
@@ -113,7 +103,9 @@ fn deliveries(
         }
         let each = endpoint.map_or(Duration::ZERO, |e| time_of_each(world, e));
         let crowd = outlook.crowd[&delivery.endpoint];
-        let slack = PROMPT + Duration::from_millis(200) * outlook.all + each * crowd;
+        // Each of its neighbours may be tried as often as its policy says before it gets its turn.
+        let turns = TRIES * crowd;
+        let slack = PROMPT + Duration::from_millis(200) * outlook.all + each * turns;
         let due = due(delivery, endpoint).max(outlook.since);
         outlook.waits(due.max(now));
         if due.after(slack) < now {
@@ -128,10 +120,9 @@ fn deliveries(
 /// How long one delivery may hold up the next one to the same endpoint.
 fn time_of_each(world: &World, endpoint: &Endpoint) -> Duration {
     let number = world.plan.endpoints.iter().position(|e| e.id == endpoint.id);
-    let is_sick = world.plan.healthy.is_some()
-        && number.is_some_and(|n| !world.plan.receivers[n].moods.is_empty());
+    let is_sick = world.plan.healthy.is_some() && number.is_some_and(|n| !world.plan.receivers[n].moods.is_empty());
     let limit = endpoint.rate_limit.map_or(Duration::ZERO, |r| r.interval);
-    limit + if is_sick { endpoint.http.timeout } else { Duration::ZERO }
+    limit.max(if is_sick { endpoint.http.timeout } else { Duration::ZERO })
 }
 
 fn due(delivery: &Delivery, endpoint: Option<&Endpoint>) -> Timestamp {

@@ -22,10 +22,7 @@ type Answer<T> = Result<T, StoreError>;
 
 impl FaultyStore {
     pub(crate) fn new(world: &Arc<World>) -> Self {
-        FaultyStore {
-            inner: world.store.new_incarnation(),
-            world: Arc::clone(world),
-        }
+        FaultyStore { inner: world.store.new_incarnation(), world: Arc::clone(world) }
     }
 
     /// A verb runs on its own once it has begun, as on a real store's writer: whoever asked may go away meanwhile.
@@ -132,7 +129,7 @@ impl Store for FaultyStore {
         let lies = self.sabotaged(Sabotage::AcknowledgesWithoutStoring);
         self.run("publish", true, async move {
             if lies && world.state().rng.u8(..10) == 0 {
-                let made_up = |n| Published::Stored(postrider_core::id::EventSeq(1_000_000 + n));
+                let made_up = |n: i64| Published::Stored(postrider_core::id::EventSeq(1_000_000 + n));
                 return Ok((0..).take(events.len()).map(made_up).collect());
             }
             inner.publish(events).await
@@ -211,11 +208,7 @@ impl Store for FaultyStore {
         let hasty = self.sabotaged(Sabotage::PrunesTooEarly);
         self.run("prune", true, async move {
             let before = inner.dump();
-            let asked = if hasty {
-                PruneRequest { events_before: Timestamp::MAX, ..request }
-            } else {
-                request
-            };
+            let asked = if hasty { PruneRequest { events_before: Timestamp::MAX, ..request } } else { request };
             let pruned = inner.prune(asked).await?;
             if pruned != Pruned::default() {
                 crate::checkers::durable::pruned(&world, request, before, &inner.dump());

@@ -18,11 +18,7 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new(printing: bool) -> Self {
-        Trace {
-            hash: OFFSET,
-            lines: 0,
-            printing,
-        }
+        Trace { hash: OFFSET, lines: 0, printing }
     }
 
     /// Notes one thing that happened in a life at a time.

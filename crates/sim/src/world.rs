@@ -82,21 +82,11 @@ impl World {
             crash_at: None,
             dead: false,
         };
-        World {
-            plan,
-            options,
-            store: MemoryStore::new(),
-            state: Mutex::new(state),
-            crash: Notify::new(),
-        }
+        World { plan, options, store: MemoryStore::new(), state: Mutex::new(state), crash: Notify::new() }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        self.state().now()
     }
 
     /// Notes a line of the trace.
@@ -135,10 +125,6 @@ impl World {
         self.state().engine = Some(engine);
     }
 
-    pub(crate) fn is_watching(&self) -> bool {
-        self.state().engine.is_some()
-    }
-
     /// The life is over; must be called inside its runtime, before that is dropped.
     pub(crate) fn end(&self) {
         let engine = {
@@ -156,11 +142,7 @@ impl World {
         let dump = self.store.dump();
         let progress: BTreeMap<_, _> = dump.deliveries.iter().map(|d| (d.id, d.progress)).collect();
         let mut state = self.state();
-        state.note(format_args!(
-            "life ended, clean: {clean}, {} deliveries, {} claims",
-            progress.len(),
-            dump.claims.len()
-        ));
+        state.note(format_args!("life ended, clean: {clean}, {} deliveries, {} claims", progress.len(), dump.claims.len()));
         state.ends.push(EndOfLife { clean, progress });
         state.base = state.base.after(downtime);
         state.life += 1;
@@ -216,21 +198,13 @@ impl World {
         let mut state = self.state();
         let since = state.now().since(state.base);
         let life = &self.plan.lives[state.life];
-        let trouble = life
-            .troubles
-            .iter()
-            .find(|t| t.from <= since && since < t.to)
-            .copied();
+        let trouble = life.troubles.iter().find(|t| t.from <= since && since < t.to).copied();
         let rng = &mut state.rng;
         let latency = trouble.map_or(self.plan.store_latency, |t| t.latency);
         let (before, after) = (latency.draw(rng) / 2, latency.draw(rng) / 2);
         let percent = trouble.map_or(0, |t| if is_write { t.writes } else { t.reads });
         let fails = rng.u8(..100) < percent;
-        Treatment {
-            before,
-            refusal: trouble.filter(|_| fails).map(|t| t.kind),
-            after,
-        }
+        Treatment { before, refusal: trouble.filter(|_| fails).map(|t| t.kind), after }
     }
 
     /// What a receiver does with the request that begins now, and how long the way there and back takes.
@@ -243,10 +217,7 @@ impl World {
         let is_calm = self.plan.healthy.is_none() && self.is_last(state.life);
         let latency = plan.latency.draw(&mut state.rng);
         let dice = state.rng.u8(..100);
-        let mood = plan
-            .moods
-            .iter()
-            .find(|m| !is_calm && m.from <= since && since < m.to && dice < m.percent);
+        let mood = plan.moods.iter().find(|m| !is_calm && m.from <= since && since < m.to && dice < m.percent);
         let manner = plan.broken.or(mood.map(|m| m.manner));
         (manner.unwrap_or(Manner::Well), latency)
     }
@@ -261,11 +232,7 @@ impl World {
     /// Somebody tries to publish a fact; answers the number of the try.
     pub(crate) fn calls(&self, fact: usize, call: Call) -> usize {
         let mut state = self.state();
-        state.note(format_args!(
-            "publish {fact}: {} expected, {} skipped",
-            call.expected.len(),
-            call.skipped.len()
-        ));
+        state.note(format_args!("publish {fact}: {} expected, {} skipped", call.expected.len(), call.skipped.len()));
         let calls = &mut state.facts[fact].calls;
         calls.push(call);
         calls.len() - 1

@@ -42,7 +42,8 @@ impl Load {
         self.now = self.now.after(Duration::from_micros(20));
         self.turn = (self.turn + 1) % self.routes.len();
         let (subscription, endpoint) = self.routes[self.turn];
-        let delivery = NewDelivery { id: DeliveryId::new(self.ids.next(self.now)), subscription, endpoint, claimed: true, expires_at: None };
+        let delivery =
+            NewDelivery { id: DeliveryId::new(self.ids.next(self.now)), subscription, endpoint, claimed: true, expires_at: None };
         NewEvent {
             id: EventId::new(self.ids.next(self.now)),
             namespace: Namespace::default_namespace(),
@@ -95,7 +96,8 @@ impl Load {
 fn cpu() -> Duration {
     const TICKS_PER_SECOND: u64 = 100;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<u64> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2).filter_map(|f| f.parse().ok()).collect();
+    let fields: Vec<u64> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2).filter_map(|f| f.parse().ok()).collect();
     Duration::from_millis(fields.iter().sum::<u64>() * 1_000 / TICKS_PER_SECOND)
 }
 

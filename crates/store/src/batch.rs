@@ -224,7 +224,8 @@ mod tests {
     #[tokio::test]
     async fn a_group_is_capped_and_one_oversized_piece_still_goes() {
         let queue = TestQueue::new();
-        let mut calls: Vec<_> = [MAX_GROUP - 1, 1, 1, MAX_WAITING * 2].into_iter().map(|w| Box::pin(queue.submit(w, Urgency::Now, add(w)))).collect();
+        let mut calls: Vec<_> =
+            [MAX_GROUP - 1, 1, 1, MAX_WAITING * 2].into_iter().map(|w| Box::pin(queue.submit(w, Urgency::Now, add(w)))).collect();
         for call in &mut calls {
             queued(call).await;
         }

@@ -119,7 +119,9 @@ pub(crate) fn kind_of(error: &rusqlite::Error) -> StoreErrorKind {
         (Code::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => StoreErrorKind::Full,
         (Code::ReadOnly | Code::PermissionDenied, _) => StoreErrorKind::ReadOnly,
         (Code::DatabaseCorrupt | Code::NotADatabase, _) | (_, ffi::SQLITE_IOERR_CORRUPTFS) => StoreErrorKind::Corrupt,
-        (Code::DatabaseBusy | Code::DatabaseLocked | Code::OperationInterrupted | Code::OutOfMemory | Code::CannotOpen, _) => StoreErrorKind::Unavailable,
+        (Code::DatabaseBusy | Code::DatabaseLocked | Code::OperationInterrupted | Code::OutOfMemory | Code::CannotOpen, _) => {
+            StoreErrorKind::Unavailable
+        }
         _ => StoreErrorKind::Internal,
     }
 }
@@ -152,7 +154,9 @@ pub(crate) fn bad_value(column: usize, what: impl Into<Box<dyn std::error::Error
 pub(crate) fn is_fault_of_one(error: &rusqlite::Error) -> bool {
     use ffi::ErrorCode as Code;
     match error.sqlite_error_code() {
-        Some(code) => matches!(code, Code::ConstraintViolation | Code::TooBig | Code::TypeMismatch | Code::ParameterOutOfRange | Code::Unknown),
+        Some(code) => {
+            matches!(code, Code::ConstraintViolation | Code::TooBig | Code::TypeMismatch | Code::ParameterOutOfRange | Code::Unknown)
+        }
         // Not SQLite itself: a value that was read could not be understood, or a parameter could not be bound.
         None => true,
     }
@@ -161,7 +165,10 @@ pub(crate) fn is_fault_of_one(error: &rusqlite::Error) -> bool {
 /// Whether the connection must not be used any more: after a failed write or fsync its cache may differ from the file.
 pub(crate) fn needs_reopening(error: &rusqlite::Error) -> bool {
     use ffi::ErrorCode as Code;
-    matches!(error.sqlite_error_code(), Some(Code::SystemIoFailure | Code::DatabaseCorrupt | Code::NotADatabase | Code::CannotOpen | Code::ApiMisuse))
+    matches!(
+        error.sqlite_error_code(),
+        Some(Code::SystemIoFailure | Code::DatabaseCorrupt | Code::NotADatabase | Code::CannotOpen | Code::ApiMisuse)
+    )
 }
 
 #[cfg(test)]
@@ -199,7 +206,9 @@ mod tests {
     fn only_a_commands_own_fault_is_isolated() {
         assert!(is_fault_of_one(&failure(ffi::SQLITE_CONSTRAINT_PRIMARYKEY)));
         assert!(is_fault_of_one(&bad_value(0, "x")));
-        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_CORRUPT, ffi::SQLITE_READONLY, ffi::SQLITE_BUSY, ffi::SQLITE_NOMEM] {
+        for code in
+            [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_CORRUPT, ffi::SQLITE_READONLY, ffi::SQLITE_BUSY, ffi::SQLITE_NOMEM]
+        {
             assert!(!is_fault_of_one(&failure(code)), "{code}");
         }
         assert!(needs_reopening(&failure(ffi::SQLITE_IOERR_FSYNC)));

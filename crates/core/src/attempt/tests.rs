@@ -4,26 +4,12 @@ use Origin::{Items, Rpc, Tasks};
 use std::collections::BTreeMap;
 
 fn answered(status: u16, retry_after: Option<Duration>) -> Exchange {
-    let response = Response {
-        status,
-        retry_after,
-        body: Bytes::new(),
-        truncated: false,
-    };
-    Exchange {
-        result: Ok(response),
-        phases: Phases::default(),
-    }
+    let response = Response { status, retry_after, body: Bytes::new(), truncated: false };
+    Exchange { result: Ok(response), phases: Phases::default() }
 }
 
 fn failed(kind: FaultKind) -> Exchange {
-    Exchange {
-        result: Err(Fault {
-            kind,
-            message: "it broke".into(),
-        }),
-        phases: Phases::default(),
-    }
+    Exchange { result: Err(Fault { kind, message: "it broke".into() }), phases: Phases::default() }
 }
 
 const WAIT: Duration = Duration::from_secs(120);
@@ -33,13 +19,8 @@ fn row(verdict: Verdict) -> String {
     let word = match verdict {
         Verdict::Success => return "success".into(),
         Verdict::Retry { free: true, .. } => "free",
-        Verdict::Retry {
-            retry_after: Some(WAIT),
-            ..
-        } => "wait",
-        Verdict::Retry {
-            retry_after: None, ..
-        } => "retry",
+        Verdict::Retry { retry_after: Some(WAIT), .. } => "wait",
+        Verdict::Retry { retry_after: None, .. } => "retry",
         Verdict::Retry { .. } => "another wait",
         Verdict::Permanent { disable: true, .. } => "disable",
         Verdict::Permanent { .. } => "permanent",
@@ -50,86 +31,21 @@ fn row(verdict: Verdict) -> String {
 /// What the three APIs make of every status there is: exceptions first, then the rule for its hundred.
 fn expected(origin: Origin, status: u16) -> &'static str {
     let exceptions: BTreeMap<u16, [&str; 3]> = [
-        (
-            401,
-            [
-                "retry auth_failed",
-                "disable auth_failed",
-                "permanent auth_failed",
-            ],
-        ),
-        (
-            403,
-            [
-                "retry auth_failed",
-                "disable auth_failed",
-                "permanent auth_failed",
-            ],
-        ),
-        (
-            408,
-            [
-                "retry connector_4xx",
-                "wait connector_4xx",
-                "permanent connector_4xx",
-            ],
-        ),
-        (
-            410,
-            [
-                "disable endpoint_gone",
-                "disable endpoint_gone",
-                "disable endpoint_gone",
-            ],
-        ),
-        (
-            425,
-            [
-                "retry connector_4xx",
-                "wait connector_4xx",
-                "permanent connector_4xx",
-            ],
-        ),
-        (
-            429,
-            [
-                "wait rate_limited",
-                "wait rate_limited",
-                "free rate_limited",
-            ],
-        ),
-        (
-            503,
-            [
-                "wait connector_5xx",
-                "wait connector_5xx",
-                "wait connector_5xx",
-            ],
-        ),
+        (401, ["retry auth_failed", "disable auth_failed", "permanent auth_failed"]),
+        (403, ["retry auth_failed", "disable auth_failed", "permanent auth_failed"]),
+        (408, ["retry connector_4xx", "wait connector_4xx", "permanent connector_4xx"]),
+        (410, ["disable endpoint_gone", "disable endpoint_gone", "disable endpoint_gone"]),
+        (425, ["retry connector_4xx", "wait connector_4xx", "permanent connector_4xx"]),
+        (429, ["wait rate_limited", "wait rate_limited", "free rate_limited"]),
+        (503, ["wait connector_5xx", "wait connector_5xx", "wait connector_5xx"]),
     ]
     .into();
     let rule = match status / 100 {
         2 => ["success", "success", "success"],
-        3 => [
-            "retry redirect_blocked",
-            "retry redirect_blocked",
-            "permanent unexpected_status",
-        ],
-        4 => [
-            "retry connector_4xx",
-            "permanent connector_4xx",
-            "permanent connector_4xx",
-        ],
-        5 => [
-            "retry connector_5xx",
-            "retry connector_5xx",
-            "retry connector_5xx",
-        ],
-        _ => [
-            "retry unexpected_status",
-            "permanent unexpected_status",
-            "permanent unexpected_status",
-        ],
+        3 => ["retry redirect_blocked", "retry redirect_blocked", "permanent unexpected_status"],
+        4 => ["retry connector_4xx", "permanent connector_4xx", "permanent connector_4xx"],
+        5 => ["retry connector_5xx", "retry connector_5xx", "retry connector_5xx"],
+        _ => ["retry unexpected_status", "permanent unexpected_status", "permanent unexpected_status"],
     };
     exceptions.get(&status).unwrap_or(&rule)[origin_index(origin)]
 }
@@ -146,11 +62,7 @@ fn origin_index(origin: Origin) -> usize {
 fn every_status_by_every_api() {
     for origin in [Tasks, Items, Rpc] {
         for status in 100..=999 {
-            assert_eq!(
-                row(judge(origin, &answered(status, Some(WAIT)))),
-                expected(origin, status),
-                "{origin:?} {status}"
-            );
+            assert_eq!(row(judge(origin, &answered(status, Some(WAIT)))), expected(origin, status), "{origin:?} {status}");
         }
     }
 }
@@ -158,78 +70,19 @@ fn every_status_by_every_api() {
 #[test]
 fn every_fault_by_every_api() {
     let table = [
-        (
-            FaultKind::Dns,
-            ["retry dns_error", "retry dns_error", "permanent dns_error"],
-        ),
-        (
-            FaultKind::Refused,
-            [
-                "retry connection_refused",
-                "retry connection_refused",
-                "retry connection_refused",
-            ],
-        ),
-        (
-            FaultKind::Reset,
-            [
-                "retry connection_error",
-                "retry connection_error",
-                "retry connection_error",
-            ],
-        ),
-        (
-            FaultKind::Unreachable,
-            [
-                "retry connection_error",
-                "retry connection_error",
-                "retry connection_error",
-            ],
-        ),
-        (
-            FaultKind::Tls,
-            ["retry tls_error", "retry tls_error", "permanent tls_error"],
-        ),
-        (
-            FaultKind::Timeout(Phase::Body),
-            [
-                "retry delivery_timeout",
-                "retry delivery_timeout",
-                "retry delivery_timeout",
-            ],
-        ),
-        (
-            FaultKind::Timeout(Phase::Dns),
-            [
-                "retry delivery_timeout",
-                "retry delivery_timeout",
-                "retry delivery_timeout",
-            ],
-        ),
-        (
-            FaultKind::Blocked,
-            [
-                "retry ssrf_blocked",
-                "disable ssrf_blocked",
-                "permanent ssrf_blocked",
-            ],
-        ),
-        (
-            FaultKind::Protocol,
-            [
-                "retry protocol_error",
-                "retry protocol_error",
-                "permanent protocol_error",
-            ],
-        ),
+        (FaultKind::Dns, ["retry dns_error", "retry dns_error", "permanent dns_error"]),
+        (FaultKind::Refused, ["retry connection_refused", "retry connection_refused", "retry connection_refused"]),
+        (FaultKind::Reset, ["retry connection_error", "retry connection_error", "retry connection_error"]),
+        (FaultKind::Unreachable, ["retry connection_error", "retry connection_error", "retry connection_error"]),
+        (FaultKind::Tls, ["retry tls_error", "retry tls_error", "permanent tls_error"]),
+        (FaultKind::Timeout(Phase::Body), ["retry delivery_timeout", "retry delivery_timeout", "retry delivery_timeout"]),
+        (FaultKind::Timeout(Phase::Dns), ["retry delivery_timeout", "retry delivery_timeout", "retry delivery_timeout"]),
+        (FaultKind::Blocked, ["retry ssrf_blocked", "disable ssrf_blocked", "permanent ssrf_blocked"]),
+        (FaultKind::Protocol, ["retry protocol_error", "retry protocol_error", "permanent protocol_error"]),
     ];
     for (kind, row_of) in table {
         for origin in [Tasks, Items, Rpc] {
-            assert_eq!(
-                row(judge(origin, &failed(kind))),
-                row_of[origin_index(origin)],
-                "{origin:?} {kind:?}"
-            );
+            assert_eq!(row(judge(origin, &failed(kind))), row_of[origin_index(origin)], "{origin:?} {kind:?}");
         }
     }
 }

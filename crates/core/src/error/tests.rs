@@ -6,11 +6,7 @@ fn texts_are_unique_and_of_one_form() {
     let texts: BTreeSet<&str> = ErrorCode::ALL.iter().map(|c| c.as_str()).collect();
     assert_eq!(texts.len(), ErrorCode::ALL.len());
     for text in texts {
-        assert!(
-            text.bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
-            "{text}"
-        );
+        assert!(text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{text}");
     }
 }
 
@@ -21,10 +17,7 @@ fn codes_round_trip_through_text_and_json() {
         assert_eq!(code.to_string(), code.as_str());
         let json = serde_json::to_string(&code).expect("json");
         assert_eq!(json, format!("\"{code}\""));
-        assert_eq!(
-            serde_json::from_str::<ErrorCode>(&json).expect("a code"),
-            code
-        );
+        assert_eq!(serde_json::from_str::<ErrorCode>(&json).expect("a code"), code);
     }
     for other in ["", "Expired", "expired ", "no_such_code"] {
         assert_eq!(ErrorCode::parse(other), None, "{other:?}");

@@ -40,27 +40,19 @@ pub enum UrlError {
     #[error("the URL is longer than 2048 bytes: shorten it, or move what varies into the payload")]
     TooLong,
     /// A space, a control character or a backslash.
-    #[error(
-        "the URL contains white space, a control character or a backslash: write them percent-encoded, such as %20"
-    )]
+    #[error("the URL contains white space, a control character or a backslash: write them percent-encoded, such as %20")]
     BadCharacter,
     /// Neither `http://` nor `https://` at its beginning.
-    #[error(
-        "the URL must be absolute and begin with https:// (or http://), such as https://example.com/hook"
-    )]
+    #[error("the URL must be absolute and begin with https:// (or http://), such as https://example.com/hook")]
     Scheme,
     /// No host.
     #[error("the URL names no host: put one after https://, such as https://example.com/hook")]
     NoHost,
     /// A user name or password.
-    #[error(
-        "the URL contains a user name or password before an @: remove it and send credentials in a header instead"
-    )]
+    #[error("the URL contains a user name or password before an @: remove it and send credentials in a header instead")]
     Userinfo,
     /// A fragment.
-    #[error(
-        "the URL contains a fragment (# and what follows): remove it, a receiver never sees it"
-    )]
+    #[error("the URL contains a fragment (# and what follows): remove it, a receiver never sees it")]
     Fragment,
     /// The host is no name that DNS can hold.
     #[error("the URL's host is not a valid name or IP address: correct its spelling")]
@@ -69,17 +61,13 @@ pub enum UrlError {
     #[error("the URL's port must be a number from 1 to 65535")]
     Port,
     /// Path or query cannot be sent.
-    #[error(
-        "the URL's path or query contains characters that cannot be sent: write them percent-encoded"
-    )]
+    #[error("the URL's path or query contains characters that cannot be sent: write them percent-encoded")]
     Path,
     /// Plain `http` where it is not accepted.
     #[error("plain http is not accepted for {0}: use https, or start the server with --allow-http")]
     PlainHttp(String),
     /// A name of this machine, which was not opened.
-    #[error(
-        "{0} is a name of the server's own machine; to deliver there on purpose start the server with --allow-network 127.0.0.0/8"
-    )]
+    #[error("{0} is a name of the server's own machine; to deliver there on purpose start the server with --allow-network 127.0.0.0/8")]
     Localhost(String),
     /// An IP address that may not be dialled.
     #[error("{0}")]
@@ -99,10 +87,7 @@ impl Guard {
             _ => UrlError::Host,
         })?;
         let https = url.scheme() == "https";
-        let port = url
-            .port_or_known_default()
-            .filter(|port| *port != 0)
-            .ok_or(UrlError::Port)?;
+        let port = url.port_or_known_default().filter(|port| *port != 0).ok_or(UrlError::Port)?;
         let host = match url.host().ok_or(UrlError::NoHost)? {
             Host::Ipv4(address) => self.judge_literal(https, IpAddr::V4(address))?,
             Host::Ipv6(address) => self.judge_literal(https, IpAddr::V6(address))?,
@@ -114,13 +99,7 @@ impl Guard {
         if normalised.len() > MAX_URL_BYTES {
             return Err(UrlError::TooLong);
         }
-        Ok(TargetUrl {
-            https,
-            host,
-            port,
-            path_and_query,
-            normalised,
-        })
+        Ok(TargetUrl { https, host, port, path_and_query, normalised })
     }
 
     fn judge_literal(&self, https: bool, address: IpAddr) -> Result<String, UrlError> {
@@ -133,23 +112,14 @@ impl Guard {
 
     fn judge_name(&self, https: bool, name: &str) -> Result<String, UrlError> {
         let name = name.strip_suffix('.').unwrap_or(name);
-        let label = |l: &str| {
-            (1..=MAX_LABEL_BYTES).contains(&l.len())
-                && l.bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        };
+        let label =
+            |l: &str| (1..=MAX_LABEL_BYTES).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
         if name.len() > MAX_HOST_BYTES || !name.split('.').all(label) {
             return Err(UrlError::Host);
         }
         if name == "localhost" || name.ends_with(".localhost") {
-            let loopback = [
-                IpAddr::V4(Ipv4Addr::LOCALHOST),
-                IpAddr::V6(Ipv6Addr::LOCALHOST),
-            ];
-            if !loopback
-                .into_iter()
-                .any(|address| self.is_explicitly_allowed(address))
-            {
+            let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+            if !loopback.into_iter().any(|address| self.is_explicitly_allowed(address)) {
                 return Err(UrlError::Localhost(name.to_owned()));
             }
         } else if !https && !self.allow_http && self.allowed.is_empty() {
@@ -167,10 +137,7 @@ fn check_text(text: &str) -> Result<(), UrlError> {
     if text.len() > MAX_URL_BYTES {
         return Err(UrlError::TooLong);
     }
-    if text
-        .chars()
-        .any(|c| c.is_whitespace() || c.is_control() || c == '\\')
-    {
+    if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
         return Err(UrlError::BadCharacter);
     }
     let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
@@ -191,15 +158,7 @@ fn check_text(text: &str) -> Result<(), UrlError> {
 }
 
 fn normal_spelling(url: &Url, https: bool, host: &str, port: u16, path_and_query: &str) -> String {
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
-    let port = if port == if https { 443 } else { 80 } {
-        String::new()
-    } else {
-        format!(":{port}")
-    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let port = if port == if https { 443 } else { 80 } { String::new() } else { format!(":{port}") };
     format!("{}://{host}{port}{path_and_query}", url.scheme())
 }

@@ -6,17 +6,11 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn guard(allowed: &[&str], allow_http: bool) -> Guard {
-    Guard::new(
-        allowed.iter().map(|net| net.parse().expect(net)).collect(),
-        allow_http,
-    )
+    Guard::new(allowed.iter().map(|net| net.parse().expect(net)).collect(), allow_http)
 }
 
 fn class(text: &str) -> Option<&'static str> {
-    Guard::default()
-        .check(ip(text))
-        .err()
-        .map(|blocked| blocked.class)
+    Guard::default().check(ip(text)).err().map(|blocked| blocked.class)
 }
 
 /// The first and the last address of every blocked range, and what it is called.
@@ -30,11 +24,7 @@ fn every_blocked_range_is_blocked_to_its_ends() {
         ("127.0.0.0", "127.255.255.255", "loopback"),
         ("168.63.129.16", "168.63.129.16", "cloud metadata"),
         ("169.254.0.0", "169.254.255.255", "link-local"),
-        (
-            "169.254.169.254",
-            "169.254.169.254",
-            "link-local (cloud metadata)",
-        ),
+        ("169.254.169.254", "169.254.169.254", "link-local (cloud metadata)"),
         ("172.16.0.0", "172.31.255.255", "private"),
         ("192.0.0.0", "192.0.0.255", "reserved (IETF protocol)"),
         ("192.0.2.0", "192.0.2.255", "documentation"),
@@ -49,68 +39,20 @@ fn every_blocked_range_is_blocked_to_its_ends() {
         ("::", "::", "unspecified"),
         ("::1", "::1", "loopback"),
         ("::2", "::254.255.255.255", "reserved (IPv4-compatible)"),
-        (
-            "64:ff9b:1::",
-            "64:ff9b:1:ffff:ffff:ffff:ffff:ffff",
-            "private (local-use NAT64)",
-        ),
+        ("64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff", "private (local-use NAT64)"),
         ("100::", "100::ffff:ffff:ffff:ffff", "discard-only"),
-        (
-            "2001::",
-            "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "reserved (IETF protocol, Teredo)",
-        ),
-        (
-            "2001:db8::",
-            "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
-            "documentation",
-        ),
-        (
-            "3fff::",
-            "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "documentation",
-        ),
-        (
-            "5f00::",
-            "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "segment routing",
-        ),
-        (
-            "fc00::",
-            "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "private (unique local)",
-        ),
+        ("2001::", "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff", "reserved (IETF protocol, Teredo)"),
+        ("2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "documentation"),
+        ("3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff", "documentation"),
+        ("5f00::", "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "segment routing"),
+        ("fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "private (unique local)"),
         ("fd00:ec2::254", "fd00:ec2::254", "private (unique local)"),
-        (
-            "fe80::",
-            "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "link-local",
-        ),
-        (
-            "fec0::",
-            "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "site-local",
-        ),
-        (
-            "ff00::",
-            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "multicast",
-        ),
-        (
-            "4000::",
-            "5eff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "reserved",
-        ),
-        (
-            "fe00::",
-            "fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "reserved",
-        ),
-        (
-            "64:ff9b:2::",
-            "ff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "reserved",
-        ),
+        ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "link-local"),
+        ("fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "site-local"),
+        ("ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "multicast"),
+        ("4000::", "5eff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "reserved"),
+        ("fe00::", "fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "reserved"),
+        ("64:ff9b:2::", "ff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "reserved"),
     ];
     for (first, last, name) in ranges {
         assert_eq!(class(first), Some(name), "{first}");
@@ -161,21 +103,11 @@ fn the_neighbours_of_blocked_ranges_are_free() {
 
 #[test]
 fn addresses_inside_addresses_are_judged() {
-    for (inside, name) in [
-        ("10.0.0.1", "private"),
-        ("127.0.0.1", "loopback"),
-        ("169.254.169.254", "link-local (cloud metadata)"),
-    ] {
-        let IpAddr::V4(v4) = ip(inside) else {
-            panic!("{inside}")
-        };
+    for (inside, name) in [("10.0.0.1", "private"), ("127.0.0.1", "loopback"), ("169.254.169.254", "link-local (cloud metadata)")] {
+        let IpAddr::V4(v4) = ip(inside) else { panic!("{inside}") };
         let [a, b, c, d] = v4.octets().map(u16::from);
         let (high, low) = (a << 8 | b, c << 8 | d);
-        for spelling in [
-            format!("::ffff:{inside}"),
-            format!("64:ff9b::{inside}"),
-            format!("2002:{high:x}:{low:x}::1"),
-        ] {
+        for spelling in [format!("::ffff:{inside}"), format!("64:ff9b::{inside}"), format!("2002:{high:x}:{low:x}::1")] {
             assert_eq!(class(&spelling), Some(name), "{spelling}");
         }
         assert!(class(&format!("::{inside}")).is_some(), "compatible");
@@ -187,31 +119,11 @@ fn addresses_inside_addresses_are_judged() {
 
 #[test]
 fn an_opened_network_is_open_in_its_mapped_spelling_too() {
-    let guard = guard(
-        &["10.1.0.0/16", "fd00:1::/32", "::ffff:192.168.7.0/120"],
-        false,
-    );
-    for open in [
-        "10.1.2.3",
-        "::ffff:10.1.2.3",
-        "fd00:1::5",
-        "192.168.7.9",
-        "::ffff:192.168.7.9",
-    ] {
-        assert!(
-            guard.check(ip(open)).is_ok() && guard.is_explicitly_allowed(ip(open)),
-            "{open}"
-        );
+    let guard = guard(&["10.1.0.0/16", "fd00:1::/32", "::ffff:192.168.7.0/120"], false);
+    for open in ["10.1.2.3", "::ffff:10.1.2.3", "fd00:1::5", "192.168.7.9", "::ffff:192.168.7.9"] {
+        assert!(guard.check(ip(open)).is_ok() && guard.is_explicitly_allowed(ip(open)), "{open}");
     }
-    for shut in [
-        "10.2.0.1",
-        "::ffff:10.2.0.1",
-        "fd00:2::5",
-        "192.168.8.1",
-        "127.0.0.1",
-        "64:ff9b::10.1.2.3",
-        "2002:a01:203::1",
-    ] {
+    for shut in ["10.2.0.1", "::ffff:10.2.0.1", "fd00:2::5", "192.168.8.1", "127.0.0.1", "64:ff9b::10.1.2.3", "2002:a01:203::1"] {
         assert!(guard.check(ip(shut)).is_err(), "{shut}");
     }
     assert!(guard.check(ip("8.8.8.8")).is_ok());
@@ -220,47 +132,22 @@ fn an_opened_network_is_open_in_its_mapped_spelling_too() {
 
 #[test]
 fn opening_all_of_one_family_opens_nothing_of_the_other() {
-    assert!(
-        guard(&["::/0"], false)
-            .check(ip("::ffff:127.0.0.1"))
-            .is_err()
-    );
+    assert!(guard(&["::/0"], false).check(ip("::ffff:127.0.0.1")).is_err());
     assert!(guard(&["::/0"], false).check(ip("::1")).is_ok());
     assert!(guard(&["0.0.0.0/0"], false).check(ip("::1")).is_err());
-    assert!(
-        guard(&["0.0.0.0/0"], false)
-            .check(ip("::ffff:127.0.0.1"))
-            .is_ok()
-    );
+    assert!(guard(&["0.0.0.0/0"], false).check(ip("::ffff:127.0.0.1")).is_ok());
 }
 
 #[test]
 fn the_refusal_says_how_to_open_exactly_this_address() {
-    let text = |address| {
-        Guard::default()
-            .check(ip(address))
-            .expect_err(address)
-            .to_string()
-    };
+    let text = |address| Guard::default().check(ip(address)).expect_err(address).to_string();
     assert_eq!(
         text("10.0.0.5"),
         "10.0.0.5 is a private address; to deliver there on purpose start the server with --allow-network 10.0.0.5/32"
     );
-    assert!(
-        text("::1").ends_with("--allow-network ::1/128"),
-        "{}",
-        text("::1")
-    );
-    assert!(
-        text("0.0.0.0").contains("is an unspecified address"),
-        "{}",
-        text("0.0.0.0")
-    );
-    assert!(
-        text("::ffff:10.0.0.5").ends_with("--allow-network 10.0.0.5/32"),
-        "{}",
-        text("::ffff:10.0.0.5")
-    );
+    assert!(text("::1").ends_with("--allow-network ::1/128"), "{}", text("::1"));
+    assert!(text("0.0.0.0").contains("is an unspecified address"), "{}", text("0.0.0.0"));
+    assert!(text("::ffff:10.0.0.5").ends_with("--allow-network 10.0.0.5/32"), "{}", text("::ffff:10.0.0.5"));
     let policy: &dyn AddressPolicy = &Guard::default();
     assert_eq!(policy.check(ip("10.0.0.5")), Err(text("10.0.0.5")));
 }

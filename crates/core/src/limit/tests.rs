@@ -2,10 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn limit(millis: u64, burst: u32) -> RateLimit {
-    RateLimit {
-        interval: Duration::from_millis(millis),
-        burst,
-    }
+    RateLimit { interval: Duration::from_millis(millis), burst }
 }
 
 const START: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -13,30 +10,10 @@ const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 #[test]
 fn rates_that_make_no_sense_make_no_limit() {
     assert_eq!(RateLimit::per_second(10.0, 5), Some(limit(100, 5)));
-    assert_eq!(
-        RateLimit::per_second(3.0, 1).map(|l| l.interval),
-        Some(Duration::from_nanos(333_333_334)),
-        "never faster than asked"
-    );
-    assert_eq!(
-        RateLimit::per_second(1e12, 1).map(|l| l.interval),
-        Some(Duration::from_nanos(1))
-    );
-    assert_eq!(
-        RateLimit::per_second(1.0 / 86_400.0, 1).map(|l| l.interval),
-        Some(MAX_INTERVAL)
-    );
-    for rate in [
-        0.0,
-        -0.0,
-        -1.0,
-        f64::NAN,
-        f64::INFINITY,
-        f64::NEG_INFINITY,
-        f64::MIN_POSITIVE,
-        1e-300,
-        1.0 / 86_402.0,
-    ] {
+    assert_eq!(RateLimit::per_second(3.0, 1).map(|l| l.interval), Some(Duration::from_nanos(333_333_334)), "never faster than asked");
+    assert_eq!(RateLimit::per_second(1e12, 1).map(|l| l.interval), Some(Duration::from_nanos(1)));
+    assert_eq!(RateLimit::per_second(1.0 / 86_400.0, 1).map(|l| l.interval), Some(MAX_INTERVAL));
+    for rate in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, 1e-300, 1.0 / 86_402.0] {
         assert_eq!(RateLimit::per_second(rate, 1), None, "{rate}");
     }
     assert_eq!(RateLimit::per_second(1.0, 0), None);
@@ -50,20 +27,10 @@ fn a_burst_then_one_per_interval() {
     }
     let next = START.after(Duration::from_millis(100));
     assert_eq!(gcra.take(limit, START), Err(next));
-    assert_eq!(
-        gcra.take(limit, START),
-        Err(next),
-        "a refusal takes nothing"
-    );
-    assert_eq!(
-        gcra.take(limit, next.before(Duration::from_micros(1))),
-        Err(next)
-    );
+    assert_eq!(gcra.take(limit, START), Err(next), "a refusal takes nothing");
+    assert_eq!(gcra.take(limit, next.before(Duration::from_micros(1))), Err(next));
     assert_eq!(gcra.take(limit, next), Ok(()));
-    assert_eq!(
-        gcra.take(limit, next),
-        Err(next.after(Duration::from_millis(100)))
-    );
+    assert_eq!(gcra.take(limit, next), Err(next.after(Duration::from_millis(100))));
 }
 
 #[test]
@@ -81,25 +48,16 @@ fn a_clock_set_back_delays_by_the_bucket_and_not_by_the_step() {
     let (limit, mut gcra) = (limit(1_000, 2), Gcra::default());
     assert_eq!(gcra.take(limit, START), Ok(()));
     let earlier = START.before(Duration::from_secs(3_600));
-    let allowed = gcra
-        .take(limit, earlier)
-        .expect_err("the bucket counts as empty");
+    let allowed = gcra.take(limit, earlier).expect_err("the bucket counts as empty");
     assert_eq!(allowed, earlier.after(Duration::from_secs(1)));
-    assert_eq!(
-        gcra.take(limit, allowed),
-        Ok(()),
-        "what a refusal promises holds"
-    );
+    assert_eq!(gcra.take(limit, allowed), Ok(()), "what a refusal promises holds");
 }
 
 #[test]
 fn a_faster_limit_takes_effect_at_once() {
     let (slow, fast, mut gcra) = (limit(3_600_000, 1), limit(10, 1), Gcra::default());
     assert_eq!(gcra.take(slow, START), Ok(()));
-    assert_eq!(
-        gcra.take(slow, START),
-        Err(START.after(Duration::from_secs(3_600)))
-    );
+    assert_eq!(gcra.take(slow, START), Err(START.after(Duration::from_secs(3_600))));
     let allowed = START.after(Duration::from_millis(10));
     assert_eq!(gcra.take(fast, START), Err(allowed));
     assert_eq!(gcra.take(fast, allowed), Ok(()));
@@ -108,30 +66,16 @@ fn a_faster_limit_takes_effect_at_once() {
 #[test]
 fn odd_limits_and_instants_do_no_harm() {
     let mut gcra = Gcra::default();
-    assert_eq!(
-        gcra.take(limit(100, 0), START),
-        Ok(()),
-        "a burst of 0 counts as 1"
-    );
+    assert_eq!(gcra.take(limit(100, 0), START), Ok(()), "a burst of 0 counts as 1");
     assert!(gcra.take(limit(100, 0), START).is_err());
     for _ in 0..100 {
-        assert_eq!(
-            gcra.take(limit(0, 1), START.after(Duration::from_secs(9))),
-            Ok(()),
-            "no interval, no limit"
-        );
+        assert_eq!(gcra.take(limit(0, 1), START.after(Duration::from_secs(9))), Ok(()), "no interval, no limit");
     }
-    let endless = RateLimit {
-        interval: Duration::MAX,
-        burst: u32::MAX,
-    };
+    let endless = RateLimit { interval: Duration::MAX, burst: u32::MAX };
     for now in [Timestamp::MIN, Timestamp::MAX, START] {
         let mut gcra = Gcra::default();
         assert_eq!(gcra.take(endless, now), Ok(()));
-        let once = RateLimit {
-            interval: Duration::MAX,
-            burst: 1,
-        };
+        let once = RateLimit { interval: Duration::MAX, burst: 1 };
         assert!(gcra.take(once, now).is_err());
     }
 }
@@ -145,10 +89,7 @@ struct Bucket {
 
 impl Bucket {
     fn take(&mut self, limit: RateLimit, now: Timestamp) -> bool {
-        let (interval, full) = (
-            limit.interval.as_nanos(),
-            limit.interval.as_nanos() * u128::from(limit.burst),
-        );
+        let (interval, full) = (limit.interval.as_nanos(), limit.interval.as_nanos() * u128::from(limit.burst));
         self.level = (self.level + now.since(self.at).as_nanos()).min(full);
         self.at = now;
         let enough = self.level >= interval;
@@ -158,10 +99,7 @@ impl Bucket {
 }
 
 fn any_limit() -> impl Strategy<Value = RateLimit> {
-    (1u64..50_000_000, 1u32..20).prop_map(|(nanos, burst)| RateLimit {
-        interval: Duration::from_nanos(nanos),
-        burst,
-    })
+    (1u64..50_000_000, 1u32..20).prop_map(|(nanos, burst)| RateLimit { interval: Duration::from_nanos(nanos), burst })
 }
 
 proptest! {

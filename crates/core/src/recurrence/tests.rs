@@ -9,20 +9,14 @@ fn at(text: &str) -> Timestamp {
 fn series(recurrence: Recurrence, anchor: &str, count: usize) -> Vec<String> {
     let anchor = at(anchor);
     let next = |after: &Timestamp| recurrence.next_after(anchor, *after);
-    std::iter::successors(Some(anchor), next)
-        .take(count)
-        .map(|t| t.rfc3339(0))
-        .collect()
+    std::iter::successors(Some(anchor), next).take(count).map(|t| t.rfc3339(0)).collect()
 }
 
 #[test]
 fn names_round_trip() {
     for r in Recurrence::ALL {
         assert_eq!(Recurrence::parse(r.as_str()), Some(r));
-        assert_eq!(
-            serde_json::to_string(&r).expect("json"),
-            format!("\"{}\"", r.as_str())
-        );
+        assert_eq!(serde_json::to_string(&r).expect("json"), format!("\"{}\"", r.as_str()));
     }
     assert_eq!(Recurrence::parse("Daily"), None);
     assert_eq!(Recurrence::parse(""), None);
@@ -30,59 +24,30 @@ fn names_round_trip() {
 
 #[test]
 fn nothing_recurs_never() {
-    assert_eq!(
-        Recurrence::None.next_after(at("2026-01-01T00:00:00Z"), Timestamp::MIN),
-        None
-    );
+    assert_eq!(Recurrence::None.next_after(at("2026-01-01T00:00:00Z"), Timestamp::MIN), None);
 }
 
 #[test]
 fn days_and_weeks() {
     assert_eq!(
         series(Recurrence::Daily, "2024-02-28T23:59:59Z", 3),
-        [
-            "2024-02-28T23:59:59Z",
-            "2024-02-29T23:59:59Z",
-            "2024-03-01T23:59:59Z"
-        ]
+        ["2024-02-28T23:59:59Z", "2024-02-29T23:59:59Z", "2024-03-01T23:59:59Z"]
     );
     assert_eq!(
         series(Recurrence::Weekly, "2025-12-29T08:00:00Z", 3),
-        [
-            "2025-12-29T08:00:00Z",
-            "2026-01-05T08:00:00Z",
-            "2026-01-12T08:00:00Z"
-        ]
+        ["2025-12-29T08:00:00Z", "2026-01-05T08:00:00Z", "2026-01-12T08:00:00Z"]
     );
 }
 
 #[test]
 fn short_months_take_their_last_day_and_long_ones_come_back() {
-    let expected = [
-        "2025-12-31T09:30:00Z",
-        "2026-01-31T09:30:00Z",
-        "2026-02-28T09:30:00Z",
-        "2026-03-31T09:30:00Z",
-        "2026-04-30T09:30:00Z",
-    ];
-    assert_eq!(
-        series(Recurrence::Monthly, "2025-12-31T09:30:00Z", 5),
-        expected
-    );
+    let expected = ["2025-12-31T09:30:00Z", "2026-01-31T09:30:00Z", "2026-02-28T09:30:00Z", "2026-03-31T09:30:00Z", "2026-04-30T09:30:00Z"];
+    assert_eq!(series(Recurrence::Monthly, "2025-12-31T09:30:00Z", 5), expected);
     assert_eq!(
         series(Recurrence::Monthly, "2024-01-30T00:00:00Z", 3),
-        [
-            "2024-01-30T00:00:00Z",
-            "2024-02-29T00:00:00Z",
-            "2024-03-30T00:00:00Z"
-        ]
+        ["2024-01-30T00:00:00Z", "2024-02-29T00:00:00Z", "2024-03-30T00:00:00Z"]
     );
-    assert_eq!(
-        series(Recurrence::Monthly, "2024-02-29T00:00:00Z", 13)
-            .last()
-            .map(String::as_str),
-        Some("2025-02-28T00:00:00Z")
-    );
+    assert_eq!(series(Recurrence::Monthly, "2024-02-29T00:00:00Z", 13).last().map(String::as_str), Some("2025-02-28T00:00:00Z"));
 }
 
 #[test]
@@ -90,33 +55,18 @@ fn strictly_after_and_never_before_the_anchor() {
     let anchor = at("2026-03-15T12:00:00.000001Z");
     for r in [Recurrence::Daily, Recurrence::Weekly, Recurrence::Monthly] {
         assert_eq!(r.next_after(anchor, Timestamp::MIN), Some(anchor));
-        assert_eq!(
-            r.next_after(anchor, anchor.before(Duration::from_micros(1))),
-            Some(anchor)
-        );
+        assert_eq!(r.next_after(anchor, anchor.before(Duration::from_micros(1))), Some(anchor));
         assert!(r.next_after(anchor, anchor) > Some(anchor));
     }
-    assert_eq!(
-        Recurrence::Monthly.next_after(anchor, at("2026-07-15T12:00:00Z")),
-        Some(at("2026-07-15T12:00:00.000001Z"))
-    );
-    assert_eq!(
-        Recurrence::Monthly.next_after(anchor, at("2026-07-15T12:00:00.000001Z")),
-        Some(at("2026-08-15T12:00:00.000001Z"))
-    );
+    assert_eq!(Recurrence::Monthly.next_after(anchor, at("2026-07-15T12:00:00Z")), Some(at("2026-07-15T12:00:00.000001Z")));
+    assert_eq!(Recurrence::Monthly.next_after(anchor, at("2026-07-15T12:00:00.000001Z")), Some(at("2026-08-15T12:00:00.000001Z")));
 }
 
 #[test]
 fn years_of_downtime_do_not_end_a_series() {
     let anchor = at("2000-01-31T00:00:00Z");
-    assert_eq!(
-        Recurrence::Daily.next_after(anchor, at("2026-02-10T00:00:00Z")),
-        Some(at("2026-02-11T00:00:00Z"))
-    );
-    assert_eq!(
-        Recurrence::Monthly.next_after(anchor, at("2026-02-10T00:00:00Z")),
-        Some(at("2026-02-28T00:00:00Z"))
-    );
+    assert_eq!(Recurrence::Daily.next_after(anchor, at("2026-02-10T00:00:00Z")), Some(at("2026-02-11T00:00:00Z")));
+    assert_eq!(Recurrence::Monthly.next_after(anchor, at("2026-02-10T00:00:00Z")), Some(at("2026-02-28T00:00:00Z")));
 }
 
 #[test]

@@ -19,20 +19,12 @@ fn hex(byte: u8) -> String {
 fn what_is_sealed_opens_and_looks_different_every_time() {
     let ring = ring(&hex(1));
     let mut random = rng(7);
-    let (a, b) = (
-        ring.seal(b"whsec_secret", &mut random),
-        ring.seal(b"whsec_secret", &mut random),
-    );
+    let (a, b) = (ring.seal(b"whsec_secret", &mut random), ring.seal(b"whsec_secret", &mut random));
     assert_ne!(a, b);
     assert!(!a.as_bytes().windows(6).any(|w| w == b"secret"));
     assert_eq!(ring.open(&a).expect("opens").as_slice(), b"whsec_secret");
     assert_eq!(ring.open(&b).expect("opens").as_slice(), b"whsec_secret");
-    assert_eq!(
-        ring.open(&ring.seal(b"", &mut random))
-            .expect("opens")
-            .as_slice(),
-        b""
-    );
+    assert_eq!(ring.open(&ring.seal(b"", &mut random)).expect("opens").as_slice(), b"");
 }
 
 /// The layout is a file format: values of today must open for ever.
@@ -45,13 +37,7 @@ fn the_layout_is_as_documented() {
     assert_eq!(bytes.len(), 4 + 2 + 60 + 12 + 3 + 16);
     let kept = "AQJhYjwAyaY3In1hegJ6NZVMyFg6Pd8/WM1Q2Pq+6FLN9dYwXznDXjtT5/PXwt5NOFDhi9ez9ll5KSFJvPWssgz69R2j4gx/58Qqo99hxfC91rztdwmxAj/EWb2NLZTXAg==";
     let kept = Sealed::try_from(kept.to_owned()).expect("base64");
-    assert_eq!(
-        ring(&format!("ab={}", hex(9)))
-            .open(&kept)
-            .expect("opens")
-            .as_slice(),
-        b"xyz"
-    );
+    assert_eq!(ring(&format!("ab={}", hex(9))).open(&kept).expect("opens").as_slice(), b"xyz");
 }
 
 #[test]
@@ -74,10 +60,7 @@ fn rotation_opens_the_old_and_seals_with_the_new() {
 #[test]
 fn another_key_under_the_same_id_is_told_apart_from_a_missing_one() {
     let sealed = ring(&hex(1)).seal(b"s", &mut rng(1));
-    assert_eq!(
-        ring(&hex(2)).open(&sealed).expect_err("another key"),
-        OpenError::Tampered("k1".into())
-    );
+    assert_eq!(ring(&hex(2)).open(&sealed).expect_err("another key"), OpenError::Tampered("k1".into()));
 }
 
 #[test]
@@ -86,10 +69,7 @@ fn the_id_is_authenticated() {
     let both = ring(&format!("aa={0},bb={0}", hex(1)));
     let mut bytes = both.seal(b"s", &mut rng(1)).as_bytes().to_vec();
     bytes[2..4].copy_from_slice(b"bb");
-    assert_eq!(
-        both.open(&Sealed::from_bytes(bytes)).expect_err("moved"),
-        OpenError::Tampered("bb".into())
-    );
+    assert_eq!(both.open(&Sealed::from_bytes(bytes)).expect_err("moved"), OpenError::Tampered("bb".into()));
 }
 
 #[test]
@@ -100,11 +80,7 @@ fn later_layouts_and_broken_values_are_named() {
         let cut = Sealed::from_bytes(good[..length].to_vec());
         assert!(ring.open(&cut).is_err(), "{length} bytes");
     }
-    assert_eq!(
-        ring.open(&Sealed::from_bytes(Vec::new()))
-            .expect_err("nothing"),
-        OpenError::Malformed
-    );
+    assert_eq!(ring.open(&Sealed::from_bytes(Vec::new())).expect_err("nothing"), OpenError::Malformed);
     let mut later = good;
     later[0] = 2;
     let later = Sealed::from_bytes(later);
@@ -114,14 +90,8 @@ fn later_layouts_and_broken_values_are_named() {
 
 #[test]
 fn keys_are_read_from_text() {
-    assert_eq!(
-        ring(&format!(" {}\n", hex(0xab).to_uppercase())).primary_id(),
-        "k1"
-    );
-    assert_eq!(
-        ring(&format!("new={}, old={}\n", hex(1), hex(2))).primary_id(),
-        "new"
-    );
+    assert_eq!(ring(&format!(" {}\n", hex(0xab).to_uppercase())).primary_id(), "k1");
+    assert_eq!(ring(&format!("new={}, old={}\n", hex(1), hex(2))).primary_id(), "new");
     let long = "x".repeat(33);
     let cases = [
         (String::new(), BadKeyRing::Empty),
@@ -134,10 +104,7 @@ fn keys_are_read_from_text() {
         (format!("={}", hex(1)), BadKeyRing::Id),
         (format!("a b={}", hex(1)), BadKeyRing::Id),
         (format!("{long}={}", hex(1)), BadKeyRing::Id),
-        (
-            format!("a={},a={}", hex(1), hex(2)),
-            BadKeyRing::DuplicateId,
-        ),
+        (format!("a={},a={}", hex(1), hex(2)), BadKeyRing::DuplicateId),
     ];
     for (text, expected) in cases {
         let error = KeyRing::parse(&text).expect_err(&text);
@@ -152,10 +119,7 @@ fn nothing_shows_a_secret() {
     let ring = ring(&format!("new={},old={}", hex(1), hex(2)));
     assert_eq!(format!("{ring:?}"), "KeyRing(new, old)");
     let sealed = ring.seal(b"secret", &mut rng(1));
-    assert_eq!(
-        format!("{sealed:?}"),
-        format!("Sealed({} bytes)", sealed.as_bytes().len())
-    );
+    assert_eq!(format!("{sealed:?}"), format!("Sealed({} bytes)", sealed.as_bytes().len()));
 }
 
 #[test]
@@ -163,10 +127,7 @@ fn a_sealed_value_is_base64_in_json() {
     let sealed = ring(&hex(1)).seal(b"secret", &mut rng(1));
     let json = serde_json::to_string(&sealed).expect("json");
     assert!(json.starts_with("\"AQJrMTwA"), "{json}");
-    assert_eq!(
-        serde_json::from_str::<Sealed>(&json).expect("sealed"),
-        sealed
-    );
+    assert_eq!(serde_json::from_str::<Sealed>(&json).expect("sealed"), sealed);
     assert!(serde_json::from_str::<Sealed>("\"not base64!\"").is_err());
 }
 

@@ -23,23 +23,11 @@ fn ed25519() -> Ed25519Key {
 #[test]
 fn vectors_of_the_rpc_contract() {
     let body = BODY.as_bytes();
-    assert_eq!(
-        key(BASE64_SECRET).standard(ID, TS, body),
-        "v1,Z0d1uHGthFMssWHqVw1rHZELk9NdE0IiCX6UyeGstXg="
-    );
-    assert_eq!(
-        key(BASE64_SECRET.trim_end_matches('=')).standard(ID, TS, body),
-        "v1,Z0d1uHGthFMssWHqVw1rHZELk9NdE0IiCX6UyeGstXg="
-    );
+    assert_eq!(key(BASE64_SECRET).standard(ID, TS, body), "v1,Z0d1uHGthFMssWHqVw1rHZELk9NdE0IiCX6UyeGstXg=");
+    assert_eq!(key(BASE64_SECRET.trim_end_matches('=')).standard(ID, TS, body), "v1,Z0d1uHGthFMssWHqVw1rHZELk9NdE0IiCX6UyeGstXg=");
     let plain = key("own-plain-secret");
-    assert_eq!(
-        plain.standard(ID, TS, body),
-        "v1,jnXI4D5t0b+ozhyr2DSojXzUMikiVHf39pZiaghponQ="
-    );
-    assert_eq!(
-        plain.legacy(TS, body),
-        "sha256=4fb042671218827dd545ada6bff46de737738e65a89e9264eee31d8f02f35443"
-    );
+    assert_eq!(plain.standard(ID, TS, body), "v1,jnXI4D5t0b+ozhyr2DSojXzUMikiVHf39pZiaghponQ=");
+    assert_eq!(plain.legacy(TS, body), "sha256=4fb042671218827dd545ada6bff46de737738e65a89e9264eee31d8f02f35443");
     assert_eq!(ed25519().public_hex(), PUBLIC);
     assert_eq!(
         ed25519().standard(ID, TS, body),
@@ -51,27 +39,13 @@ fn vectors_of_the_rpc_contract() {
 fn vectors_of_the_items_contract() {
     let body = r#"{"event":"extraction.complete","delivery_id":"dlv_test123","timestamp":"2026-01-15T10:00:00Z","data":{"extraction_id":"ext_abc","document_id":"doc_xyz","schema_id":"sch_123","status":"complete","confidence":0.95}}"#;
     let hub = SigningKey::verbatim("whsec_test_secret_do_not_use_in_production").expect("a secret");
-    assert_eq!(
-        hub.hub(body.as_bytes()),
-        "sha256=1e23bdc14b051f268d4fd9544387b51b074186c51c5b6c76ce700956308d168a"
-    );
+    assert_eq!(hub.hub(body.as_bytes()), "sha256=1e23bdc14b051f268d4fd9544387b51b074186c51c5b6c76ce700956308d168a");
 
     let mac = key("whsec_demo").postrider(1_767_225_600, br#"{"hello":"world"}"#);
-    assert_eq!(
-        mac,
-        "80bc0fcf7e225231d60dadc54f926d50db216b527cd2510b5a2260dec3f1e000"
-    );
+    assert_eq!(mac, "80bc0fcf7e225231d60dadc54f926d50db216b527cd2510b5a2260dec3f1e000");
     let two = postrider_header(1_767_225_600, [mac.clone(), "00".to_owned()].into_iter());
     assert_eq!(two, format!("t=1767225600,v1={mac},v1=00"));
-    assert_eq!(
-        verify_postrider(
-            &key("whsec_demo"),
-            &two,
-            br#"{"hello":"world"}"#,
-            Timestamp::from_secs(1_767_225_600)
-        ),
-        Ok(())
-    );
+    assert_eq!(verify_postrider(&key("whsec_demo"), &two, br#"{"hello":"world"}"#, Timestamp::from_secs(1_767_225_600)), Ok(()));
 }
 
 /// The example of the Standard Webhooks specification, as its libraries test it.
@@ -86,22 +60,9 @@ fn the_vector_of_standard_webhooks() {
 #[test]
 fn bad_secrets_are_refused_and_never_shown() {
     assert_eq!(SigningKey::new("").expect_err("empty"), BadSecret::Empty);
-    assert_eq!(
-        SigningKey::verbatim("").expect_err("empty"),
-        BadSecret::Empty
-    );
-    for bad in [
-        "whsec_",
-        "whsec_a",
-        "whsec_a_b-",
-        "whsec_ AAEC",
-        "whsec_test_secret_do_not_use_in_production",
-    ] {
-        assert_eq!(
-            SigningKey::new(bad).expect_err(bad),
-            BadSecret::NotBase64,
-            "{bad}"
-        );
+    assert_eq!(SigningKey::verbatim("").expect_err("empty"), BadSecret::Empty);
+    for bad in ["whsec_", "whsec_a", "whsec_a_b-", "whsec_ AAEC", "whsec_test_secret_do_not_use_in_production"] {
+        assert_eq!(SigningKey::new(bad).expect_err(bad), BadSecret::NotBase64, "{bad}");
     }
     assert_eq!(format!("{:?}", key("own-plain-secret")), "SigningKey(…)");
     assert_eq!(format!("{:?}", ed25519()), format!("Ed25519Key({PUBLIC})"));
@@ -109,14 +70,8 @@ fn bad_secrets_are_refused_and_never_shown() {
 
 #[test]
 fn the_whsec_form_is_decoded_for_standard_webhooks_only() {
-    let (decoded, verbatim) = (
-        key(BASE64_SECRET),
-        SigningKey::verbatim(BASE64_SECRET).expect("a secret"),
-    );
-    assert_ne!(
-        decoded.standard(ID, TS, b""),
-        verbatim.standard(ID, TS, b"")
-    );
+    let (decoded, verbatim) = (key(BASE64_SECRET), SigningKey::verbatim(BASE64_SECRET).expect("a secret"));
+    assert_ne!(decoded.standard(ID, TS, b""), verbatim.standard(ID, TS, b""));
     assert_eq!(decoded.hub(b"x"), verbatim.hub(b"x"));
     assert_eq!(decoded.postrider(TS, b"x"), verbatim.postrider(TS, b"x"));
     assert_eq!(decoded.legacy(TS, b"x"), verbatim.legacy(TS, b"x"));
@@ -124,31 +79,16 @@ fn the_whsec_form_is_decoded_for_standard_webhooks_only() {
 
 #[test]
 fn generated_secrets_are_usable_and_of_the_known_form() {
-    assert_eq!(
-        generate_secret([0; 24]),
-        "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-    );
+    assert_eq!(generate_secret([0; 24]), "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     assert!(SigningKey::new(&generate_secret([0xfb; 24])).is_ok());
 }
 
 #[test]
 fn schemes_have_stable_names() {
-    let all = [
-        Scheme::Standard,
-        Scheme::StandardEd25519,
-        Scheme::Postrider,
-        Scheme::Hub,
-        Scheme::LegacyTimestamped,
-    ];
+    let all = [Scheme::Standard, Scheme::StandardEd25519, Scheme::Postrider, Scheme::Hub, Scheme::LegacyTimestamped];
     let json = serde_json::to_string(&all).expect("json");
-    assert_eq!(
-        json,
-        r#"["standard","standard_ed25519","postrider","hub","legacy_timestamped"]"#
-    );
-    assert_eq!(
-        serde_json::from_str::<[Scheme; 5]>(&json).expect("schemes"),
-        all
-    );
+    assert_eq!(json, r#"["standard","standard_ed25519","postrider","hub","legacy_timestamped"]"#);
+    assert_eq!(serde_json::from_str::<[Scheme; 5]>(&json).expect("schemes"), all);
 }
 
 #[test]
@@ -157,11 +97,7 @@ fn hub_wants_its_prefix_and_takes_either_case() {
     let header = key.hub(body);
     assert!(verify_hub(&key, &header, body));
     let digits = header.trim_start_matches("sha256=");
-    assert!(verify_hub(
-        &key,
-        &format!("sha256={}", digits.to_uppercase()),
-        body
-    ));
+    assert!(verify_hub(&key, &format!("sha256={}", digits.to_uppercase()), body));
     for bad in [
         digits,
         "",
@@ -179,119 +115,47 @@ fn hub_wants_its_prefix_and_takes_either_case() {
 fn a_list_of_standard_signatures_needs_one_that_fits() {
     let (key, other, body) = (key(BASE64_SECRET), key("own-plain-secret"), BODY.as_bytes());
     let (good, bad) = (key.standard(ID, TS, body), other.standard(ID, TS, body));
-    let check = |keys: &[&SigningKey], list: &str| {
-        verify_standard(keys, ID, &TS.to_string(), list, body, now())
-    };
-    assert_eq!(
-        check(
-            &[&key],
-            &format!("  {bad}   v2,AAAA v1a,AAAA v1,!! nonsense v1 {good} ")
-        ),
-        Ok(())
-    );
+    let check = |keys: &[&SigningKey], list: &str| verify_standard(keys, ID, &TS.to_string(), list, body, now());
+    assert_eq!(check(&[&key], &format!("  {bad}   v2,AAAA v1a,AAAA v1,!! nonsense v1 {good} ")), Ok(()));
     assert_eq!(check(&[&other, &key], &good), Ok(()), "any key");
-    assert_eq!(
-        check(&[&key], &good.replace("v1,", "v2,")),
-        Err(BadSignature::Mismatch),
-        "the version counts"
-    );
-    assert_eq!(
-        check(&[&key], good.trim_end_matches('=')),
-        Ok(()),
-        "padding is optional"
-    );
+    assert_eq!(check(&[&key], &good.replace("v1,", "v2,")), Err(BadSignature::Mismatch), "the version counts");
+    assert_eq!(check(&[&key], good.trim_end_matches('=')), Ok(()), "padding is optional");
     for list in ["", " ", &*bad, "v1,", "v1"] {
-        assert_eq!(
-            check(&[&key], list),
-            Err(BadSignature::Mismatch),
-            "{list:?}"
-        );
+        assert_eq!(check(&[&key], list), Err(BadSignature::Mismatch), "{list:?}");
     }
-    assert_eq!(
-        check(&[], &good),
-        Err(BadSignature::Mismatch),
-        "no keys, no trust"
-    );
+    assert_eq!(check(&[], &good), Err(BadSignature::Mismatch), "no keys, no trust");
 }
 
 #[test]
 fn an_empty_body_is_a_body() {
     let key = key("s");
-    assert_eq!(
-        verify_standard(
-            &[&key],
-            "m",
-            "1800000000",
-            &key.standard("m", TS, b""),
-            b"",
-            now()
-        ),
-        Ok(())
-    );
+    assert_eq!(verify_standard(&[&key], "m", "1800000000", &key.standard("m", TS, b""), b"", now()), Ok(()));
     assert!(verify_hub(&key, &key.hub(b""), b""));
 }
 
 #[test]
 fn the_tolerance_is_300_seconds_inclusive_both_ways() {
     let (key, ed) = (key("s"), ed25519());
-    let cases = [
-        (-301, Err(BadSignature::TooNew)),
-        (-300, Ok(())),
-        (0, Ok(())),
-        (300, Ok(())),
-        (301, Err(BadSignature::TooOld)),
-    ];
+    let cases = [(-301, Err(BadSignature::TooNew)), (-300, Ok(())), (0, Ok(())), (300, Ok(())), (301, Err(BadSignature::TooOld))];
     for (age, expected) in cases {
         let now = Timestamp::from_secs(TS + age);
         let ts = TS.to_string();
-        assert_eq!(
-            verify_standard(&[&key], ID, &ts, &key.standard(ID, TS, b"b"), b"b", now),
-            expected,
-            "{age}"
-        );
-        assert_eq!(
-            verify_standard_ed25519(&ed.public(), ID, &ts, &ed.standard(ID, TS, b"b"), b"b", now),
-            expected,
-            "{age}"
-        );
-        assert_eq!(
-            verify_legacy(&key, &key.legacy(TS, b"b"), &ts, b"b", now),
-            expected,
-            "{age}"
-        );
+        assert_eq!(verify_standard(&[&key], ID, &ts, &key.standard(ID, TS, b"b"), b"b", now), expected, "{age}");
+        assert_eq!(verify_standard_ed25519(&ed.public(), ID, &ts, &ed.standard(ID, TS, b"b"), b"b", now), expected, "{age}");
+        assert_eq!(verify_legacy(&key, &key.legacy(TS, b"b"), &ts, b"b", now), expected, "{age}");
         let header = postrider_header(TS, std::iter::once(key.postrider(TS, b"b")));
-        assert_eq!(
-            verify_postrider(&key, &header, b"b", now),
-            expected,
-            "{age}"
-        );
+        assert_eq!(verify_postrider(&key, &header, b"b", now), expected, "{age}");
     }
 }
 
 #[test]
 fn timestamps_are_digits() {
     let key = key("s");
-    for bad in [
-        "",
-        "-1800000000",
-        "+1800000000",
-        " 1800000000",
-        "1800000000.0",
-        "0x1",
-        "99999999999999999999",
-        "2027-01-15T08:00:00Z",
-    ] {
-        assert_eq!(
-            verify_legacy(&key, "sha256=00", bad, b"b", now()),
-            Err(BadSignature::Timestamp),
-            "{bad:?}"
-        );
+    for bad in ["", "-1800000000", "+1800000000", " 1800000000", "1800000000.0", "0x1", "99999999999999999999", "2027-01-15T08:00:00Z"] {
+        assert_eq!(verify_legacy(&key, "sha256=00", bad, b"b", now()), Err(BadSignature::Timestamp), "{bad:?}");
     }
     let early = i64::MAX.to_string();
-    assert_eq!(
-        verify_legacy(&key, "sha256=00", &early, b"b", Timestamp::MIN),
-        Err(BadSignature::TooNew)
-    );
+    assert_eq!(verify_legacy(&key, "sha256=00", &early, b"b", Timestamp::MIN), Err(BadSignature::TooNew));
 }
 
 #[test]
@@ -299,33 +163,12 @@ fn the_header_of_postrider_is_read_strictly_where_it_matters() {
     let (key, old) = (key("s"), key("older"));
     let (mac, old_mac) = (key.postrider(TS, b"b"), old.postrider(TS, b"b"));
     let check = |header: &str| verify_postrider(&key, header, b"b", now());
-    assert_eq!(
-        check(&postrider_header(
-            TS,
-            [old_mac.clone(), mac.clone()].into_iter()
-        )),
-        Ok(())
-    );
-    assert_eq!(
-        check(&format!("v1={mac}, t={TS}, v9=zz")),
-        Ok(()),
-        "in any order, with later fields"
-    );
-    assert_eq!(
-        check(&format!("t={TS},v1={old_mac}")),
-        Err(BadSignature::Mismatch)
-    );
+    assert_eq!(check(&postrider_header(TS, [old_mac.clone(), mac.clone()].into_iter())), Ok(()));
+    assert_eq!(check(&format!("v1={mac}, t={TS}, v9=zz")), Ok(()), "in any order, with later fields");
+    assert_eq!(check(&format!("t={TS},v1={old_mac}")), Err(BadSignature::Mismatch));
     assert_eq!(check(&format!("t={TS}")), Err(BadSignature::Mismatch));
-    assert_eq!(
-        check(&format!("t={TS},v1=xyz")),
-        Err(BadSignature::Mismatch)
-    );
-    for bad in [
-        String::new(),
-        format!("v1={mac}"),
-        format!("t={TS},t={TS},v1={mac}"),
-        format!("{TS},{mac}"),
-    ] {
+    assert_eq!(check(&format!("t={TS},v1=xyz")), Err(BadSignature::Mismatch));
+    for bad in [String::new(), format!("v1={mac}"), format!("t={TS},t={TS},v1={mac}"), format!("{TS},{mac}")] {
         assert_eq!(check(&bad), Err(BadSignature::Malformed), "{bad}");
     }
 }

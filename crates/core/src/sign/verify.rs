@@ -20,17 +20,13 @@ pub enum BadSignature {
     #[error("the timestamp is not a whole number of Unix seconds")]
     Timestamp,
     /// The message was signed too long ago: a replay, or a clock that is wrong.
-    #[error(
-        "the timestamp is more than 300 seconds in the past: a replayed message, or one of the clocks is wrong"
-    )]
+    #[error("the timestamp is more than 300 seconds in the past: a replayed message, or one of the clocks is wrong")]
     TooOld,
     /// The message claims to come from the future.
     #[error("the timestamp is more than 300 seconds in the future: one of the clocks is wrong")]
     TooNew,
     /// No signature belongs to this message and any of the keys.
-    #[error(
-        "no signature matches: the secret is another one, or the message was changed on its way"
-    )]
+    #[error("no signature matches: the secret is another one, or the message was changed on its way")]
     Mismatch,
 }
 
@@ -52,17 +48,10 @@ pub fn verify_standard(
     check_age(timestamp, now)?;
     let given = standard_signatures(signatures, "v1");
     let accepted = keys.iter().any(|key| {
-        let tag = mac(
-            &key.standard,
-            &[id.as_bytes(), b".", timestamp.as_bytes(), b".", body],
-        );
+        let tag = mac(&key.standard, &[id.as_bytes(), b".", timestamp.as_bytes(), b".", body]);
         given.iter().any(|signature| matches(&tag, signature))
     });
-    if accepted {
-        Ok(())
-    } else {
-        Err(BadSignature::Mismatch)
-    }
+    if accepted { Ok(()) } else { Err(BadSignature::Mismatch) }
 }
 
 /// Checks the three headers of Standard Webhooks with an Ed25519 public key, by the rules of [`verify_standard`].
@@ -77,31 +66,16 @@ pub fn verify_standard_ed25519(
     check_age(timestamp, now)?;
     let message = standard_message(id, timestamp, body);
     let key = UnparsedPublicKey::new(&ED25519, public);
-    let accepted = standard_signatures(signatures, "v1a")
-        .iter()
-        .any(|signature| key.verify(&message, signature).is_ok());
-    if accepted {
-        Ok(())
-    } else {
-        Err(BadSignature::Mismatch)
-    }
+    let accepted = standard_signatures(signatures, "v1a").iter().any(|signature| key.verify(&message, signature).is_ok());
+    if accepted { Ok(()) } else { Err(BadSignature::Mismatch) }
 }
 
 /// Checks `X-Postrider-Signature`: exactly one `t`, and one `v1` that matches. Other fields are passed over.
-pub fn verify_postrider(
-    key: &SigningKey,
-    header: &str,
-    body: &[u8],
-    now: Timestamp,
-) -> Result<(), BadSignature> {
+pub fn verify_postrider(key: &SigningKey, header: &str, body: &[u8], now: Timestamp) -> Result<(), BadSignature> {
     let mut timestamp = None;
     let mut given = Vec::new();
     for field in header.split(',') {
-        match field
-            .trim()
-            .split_once('=')
-            .ok_or(BadSignature::Malformed)?
-        {
+        match field.trim().split_once('=').ok_or(BadSignature::Malformed)? {
             ("t", value) if timestamp.replace(value).is_some() => {
                 return Err(BadSignature::Malformed);
             }
@@ -112,29 +86,15 @@ pub fn verify_postrider(
     let timestamp = timestamp.ok_or(BadSignature::Malformed)?;
     check_age(timestamp, now)?;
     let tag = mac(&key.verbatim, &[timestamp.as_bytes(), b".", body]);
-    if given.iter().any(|digest| matches(&tag, digest)) {
-        Ok(())
-    } else {
-        Err(BadSignature::Mismatch)
-    }
+    if given.iter().any(|digest| matches(&tag, digest)) { Ok(()) } else { Err(BadSignature::Mismatch) }
 }
 
 /// Checks `X-Sparrow-Signature-256` with its `X-Sparrow-Timestamp`.
-pub fn verify_legacy(
-    key: &SigningKey,
-    signature: &str,
-    timestamp: &str,
-    body: &[u8],
-    now: Timestamp,
-) -> Result<(), BadSignature> {
+pub fn verify_legacy(key: &SigningKey, signature: &str, timestamp: &str, body: &[u8], now: Timestamp) -> Result<(), BadSignature> {
     check_age(timestamp, now)?;
     let given = sha256_digits(signature).ok_or(BadSignature::Malformed)?;
     let tag = mac(&key.verbatim, &[timestamp.as_bytes(), b".", body]);
-    if matches(&tag, &given) {
-        Ok(())
-    } else {
-        Err(BadSignature::Mismatch)
-    }
+    if matches(&tag, &given) { Ok(()) } else { Err(BadSignature::Mismatch) }
 }
 
 fn sha256_digits(header: &str) -> Option<Vec<u8>> {
@@ -143,13 +103,8 @@ fn sha256_digits(header: &str) -> Option<Vec<u8>> {
 
 /// The signatures of one version in a list such as `v1,… v1a,…`.
 fn standard_signatures(list: &str, version: &str) -> Vec<Vec<u8>> {
-    let of_version = list
-        .split_ascii_whitespace()
-        .filter_map(|entry| entry.split_once(','))
-        .filter(|(v, _)| *v == version);
-    of_version
-        .filter_map(|(_, text)| BASE64.decode(text).ok())
-        .collect()
+    let of_version = list.split_ascii_whitespace().filter_map(|entry| entry.split_once(',')).filter(|(v, _)| *v == version);
+    of_version.filter_map(|(_, text)| BASE64.decode(text).ok()).collect()
 }
 
 fn matches(tag: &hmac::Tag, given: &[u8]) -> bool {

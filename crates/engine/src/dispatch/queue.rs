@@ -55,6 +55,13 @@ pub(crate) enum Blocked {
     Parked,
 }
 
+/// Deliveries and bytes that a claim under way may bring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+}
+
 /// One endpoint's queue.
 pub(crate) struct Queue {
     pub(crate) ready: VecDeque<Job>,
@@ -67,8 +74,8 @@ pub(crate) struct Queue {
     pub(crate) blocked: Blocked,
     /// When the first delivery that only the store has is due.
     pub(crate) stored_due: Option<Timestamp>,
-    /// Whether a claim for it is under way.
-    pub(crate) refilling: bool,
+    /// The room that is kept for a claim under way.
+    pub(crate) refilling: Option<Room>,
     pub(crate) rate: Option<RateLimit>,
     pub(crate) cap: u32,
     window: u32,
@@ -87,7 +94,7 @@ impl Queue {
             in_ring: false,
             blocked: Blocked::No,
             stored_due: None,
-            refilling: false,
+            refilling: None,
             rate: None,
             cap,
             window: MIN_WINDOW,

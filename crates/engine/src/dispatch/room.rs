@@ -1,9 +1,10 @@
 //! Room in memory: who may have how many deliveries there, and what comes from the store when there is room again.
 
 use super::Want;
-use super::queue::{Blocked, HELD_WHEN_FAILING};
+use super::queue::{Blocked, HELD_WHEN_FAILING, Room};
 use super::state::State;
 use super::timers::Timer;
+use crate::job::cost;
 use postrider_core::id::EndpointId;
 use postrider_core::time::Timestamp;
 
@@ -19,11 +20,11 @@ const REFILL_LIMIT: usize = 1_024;
 impl State {
     pub(super) fn reserve(&mut self, endpoint: EndpointId, bytes: usize) -> bool {
         let limits = self.limits;
-        let (held, held_bytes) = (self.held, self.held_bytes + bytes);
+        let (held, held_bytes) = (self.held + self.coming, self.held_bytes + self.coming_bytes + bytes);
         let stopping = self.stopping;
         let queue = self.queue(endpoint);
         let cap = if queue.is_failing() { HELD_WHEN_FAILING } else { limits.held_per_endpoint };
-        let in_order = queue.stored_due.is_none() && !queue.refilling && queue.blocked != Blocked::Parked;
+        let in_order = queue.stored_due.is_none() && queue.refilling.is_none() && queue.blocked != Blocked::Parked;
         let fits = held < limits.held && held_bytes <= limits.held_bytes;
         let fair = queue.held < FAIR_SHARE || (held < limits.held / 2 && held_bytes <= limits.held_bytes / 2);
         let yes = !stopping && in_order && fits && fair && queue.held < cap;
@@ -45,7 +46,7 @@ impl State {
         let queue = self.queue(endpoint);
         debug_assert!(queue.held > 0, "more was let go than was held");
         queue.held = queue.held.saturating_sub(1);
-        let wants = queue.stored_due.is_some() && !queue.refilling && queue.held < low;
+        let wants = queue.stored_due.is_some() && queue.refilling.is_none() && queue.held < low;
         self.held = self.held.saturating_sub(1);
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
         wants
@@ -74,8 +75,8 @@ impl State {
         if self.stopping {
             return wanting;
         }
-        let mut room = limits.held.saturating_sub(self.held);
-        let mut bytes = limits.held_bytes.saturating_sub(self.held_bytes);
+        let mut room = limits.held.saturating_sub(self.held + self.coming);
+        let mut bytes = limits.held_bytes.saturating_sub(self.held_bytes + self.coming_bytes);
         for endpoint in &self.overflowing {
             let Some(queue) = self.queues.get_mut(endpoint) else {
                 continue;
@@ -83,7 +84,7 @@ impl State {
             let Some(due) = queue.stored_due else {
                 continue;
             };
-            if queue.refilling || queue.blocked == Blocked::Parked || wanting.len() >= REFILL_BATCH {
+            if queue.refilling.is_some() || queue.blocked == Blocked::Parked || wanting.len() >= REFILL_BATCH {
                 continue;
             }
             if due > now {
@@ -93,12 +94,16 @@ impl State {
             let cap = if queue.is_failing() { HELD_WHEN_FAILING } else { limits.held_per_endpoint };
             // An endpoint with nothing in memory always gets one delivery: nobody waits for a neighbour's backlog.
             let least = usize::from(queue.held == 0);
-            let count = cap.saturating_sub(queue.held).min(REFILL_LIMIT).min(room).max(least);
+            // What a delivery costs besides its payload comes off its endpoint's share of the bytes first.
+            let share = bytes.min(limits.held_bytes / 8);
+            let fits = room.min(share / cost(0));
+            let count = cap.saturating_sub(queue.held).min(REFILL_LIMIT).min(fits).max(least);
             if queue.held <= cap / 2 && count > 0 {
-                queue.refilling = true;
+                queue.refilling = Some(Room { count, bytes: share });
                 queue.stored_due = None;
-                let share = bytes.min(limits.held_bytes / 8);
-                wanting.push(Want { endpoint: *endpoint, count, bytes: share, due });
+                self.coming += count;
+                self.coming_bytes += share;
+                wanting.push(Want { endpoint: *endpoint, count, bytes: share.saturating_sub(count * cost(0)), due });
                 room = room.saturating_sub(count);
                 bytes = bytes.saturating_sub(share);
             }
@@ -121,8 +126,11 @@ impl State {
 
     /// Ends a refill with what the store still has, besides what was noted meanwhile.
     pub(super) fn refilled(&mut self, endpoint: EndpointId, next_due: Option<Timestamp>) {
+        if let Some(kept) = self.queue(endpoint).refilling.take() {
+            self.coming = self.coming.saturating_sub(kept.count);
+            self.coming_bytes = self.coming_bytes.saturating_sub(kept.bytes);
+        }
         let queue = self.queue(endpoint);
-        queue.refilling = false;
         queue.stored_due = match (next_due, queue.stored_due) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),

@@ -38,6 +38,9 @@ pub(super) struct State {
     pub(super) strays: Vec<Job>,
     pub(super) held: usize,
     pub(super) held_bytes: usize,
+    /// Room that is kept for claims under way, so that publishers do not take it meanwhile.
+    pub(super) coming: usize,
+    pub(super) coming_bytes: usize,
     hung_running: usize,
     pub(super) refill_timer: Option<Timestamp>,
     /// When the timer task looks next, as far as slow exchanges are concerned.
@@ -59,6 +62,8 @@ impl State {
             strays: Vec::new(),
             held: 0,
             held_bytes: 0,
+            coming: 0,
+            coming_bytes: 0,
             hung_running: 0,
             refill_timer: None,
             armed: Timestamp::MAX,

@@ -1,6 +1,7 @@
 //! The command line: one file or folder per subcommand. What a command prints on stdout is data, what it says on stderr is talk.
 
 pub mod bench;
+pub mod demo;
 pub mod keys;
 pub mod listen;
 pub mod serve;
@@ -21,6 +22,8 @@ struct Cli {
 enum Command {
     /// Run the server.
     Serve(Box<serve::Args>),
+    /// Show real deliveries between a server and receivers of its own, one of them failing and recovering.
+    Demo(demo::Args),
     /// Create, list and revoke API keys.
     Keys(keys::Args),
     /// Receive webhooks, print them and check their signatures.
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(*args),
+        Command::Demo(args) => demo::run(args),
         Command::Keys(args) => keys::run(args),
         Command::Listen(args) => listen::run(args),
         Command::Bench(args) => bench::run(*args),

@@ -1,5 +1,5 @@
 //! What the black-box tests share: the real binary as a child process, a small HTTP client, a receiver that does as it is told.
-#![allow(dead_code, missing_docs, reason = "every test file uses its own part of this")]
+#![allow(dead_code, unused_imports, missing_docs, reason = "every test file uses its own part of this")]
 
 pub mod client;
 pub mod receiver;
@@ -165,6 +165,12 @@ impl Server {
     /// Waits until it has ended by itself.
     pub fn ended(mut self) -> ExitStatus {
         self.child.wait().expect("it ends")
+    }
+
+    /// Waits until it has ended by itself, and keeps its directory.
+    pub fn stopped(mut self) -> (ExitStatus, TempDir) {
+        let status = self.child.wait().expect("it ends");
+        (status, self.take_directory())
     }
 
     fn take_directory(&mut self) -> TempDir {

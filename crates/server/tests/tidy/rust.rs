@@ -76,9 +76,9 @@ pub fn prints(file: &File) -> Vec<String> {
     })
 }
 
-/// Lines of Rust that are neither tests nor comments.
+/// Lines of Rust under `src` that are neither tests nor comments.
 fn in_product_code(file: &File, finds: impl Fn(&str) -> Option<String>) -> Vec<String> {
-    if !file.is_rust() || file.is_test() {
+    if !file.is_rust() || !file.path.contains("/src/") || file.is_test() {
         return Vec::new();
     }
     let mut inside_tests = None;
@@ -137,4 +137,5 @@ pub fn self_test() {
     let declared = "#[cfg(test)]\nmod tests;\nfn a() {\n    println!();\n}\n";
     assert_eq!(prints(&File::sample("crates/a/src/b.rs", declared)), ["crates/a/src/b.rs:4: `println!`"]);
     assert!(prints(&File::sample("crates/server/src/cli/demo.rs", declared)).is_empty());
+    assert!(prints(&File::sample("crates/a/examples/b.rs", declared)).is_empty());
 }

@@ -51,9 +51,7 @@ fn fact_is_kept(world: &World, whole: &Whole, number: usize, fact: &Fact) {
     if fact.key.is_none() && fact.calls.iter().all(told_no) && !stored.is_empty() {
         violated("it was refused and is stored".to_owned());
     }
-    let forgotten = fact.key.as_ref().is_some_and(|key| {
-        whole.removed.events_by_key.contains(&(fact.namespace.clone(), key.clone()))
-    });
+    let forgotten = fact.key.as_ref().is_some_and(|key| whole.removed.events_by_key.contains(&(fact.namespace.clone(), key.clone())));
     if stored.len() > 1 && !forgotten {
         violated(format!("it is stored {} times", stored.len()));
     }
@@ -86,7 +84,7 @@ fn reaches_everybody(world: &World, whole: &Whole, event: &Event, call: &Call) {
     let is_sliced = call.expected.len() > world.plan.limits.fan_out_slice;
     let is_pending = whole.dump.unfinished_fan_outs.contains_key(&event.seq);
     let missing: Vec<_> = call.expected.difference(&reached).collect();
-    let excused = |id: &&&_| is_sliced && (whole.is_gone(**id) || is_pending);
+    let excused = |id: &&&_| is_sliced && (whole.is_gone(***id) || is_pending);
     if let Some(id) = missing.iter().find(|id| !excused(id)) {
         let what = format!("event {} has no delivery for {id}, which wanted it", event.seq);
         world.violated(AcknowledgedIsDurable, what);
@@ -144,9 +142,7 @@ fn ended_for_a_reason(whole: &Whole, delivery: &Delivery) -> Result<(), String> 
             }
         }
         State::Expired if progress.expires_at.is_none() => Err("expired, but it had no time to live".to_owned()),
-        State::Cancelled(code) if !whole.is_gone(delivery.subscription) => {
-            Err(format!("cancelled with {code}, but nothing was deleted"))
-        }
+        State::Cancelled(code) if !whole.is_gone(delivery.subscription) => Err(format!("cancelled with {code}, but nothing was deleted")),
         _ => Ok(()),
     }
 }

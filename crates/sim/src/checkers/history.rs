@@ -40,19 +40,11 @@ fn history(whole: &Whole, delivery: &Delivery) -> Result<(), String> {
         State::Failed(reason) => code == Some(reason),
         _ => true,
     };
-    if right {
-        Ok(())
-    } else {
-        Err(format!("its last attempt ended with {last:?}"))
-    }
+    if right { Ok(()) } else { Err(format!("its last attempt ended with {last:?}")) }
 }
 
 /// An attempt says what the network saw; one that was interrupted says so.
-fn agrees_with_the_network(
-    whole: &Whole,
-    delivery: &Delivery,
-    attempt: &postrider_core::attempt::Attempt,
-) -> Result<(), String> {
+fn agrees_with_the_network(whole: &Whole, delivery: &Delivery, attempt: &postrider_core::attempt::Attempt) -> Result<(), String> {
     let Some(outcome) = &attempt.outcome else { return Ok(()) };
     let number = attempt.number;
     if outcome.finished_at < attempt.started_at {
@@ -68,9 +60,5 @@ fn agrees_with_the_network(
         Some((_, Err(_))) => outcome.http_status.is_none() && code.is_some(),
         None => false,
     });
-    if agrees {
-        Ok(())
-    } else {
-        Err(format!("attempt {number} tells what the network did not see: {outcome:?}"))
-    }
+    if agrees { Ok(()) } else { Err(format!("attempt {number} tells what the network did not see: {outcome:?}")) }
 }

@@ -27,10 +27,7 @@ pub(super) fn check(world: &World, whole: &Whole) {
             let received = whole.exchanges_of(delivery.id).find_map(|e| e.received);
             let took = received.map(|at| at.since(delivery.created_at));
             if took.is_none_or(|took| took > bound) {
-                let what = format!(
-                    "{} to the healthy receiver {number} arrived after {took:?}, {bound:?} are allowed",
-                    delivery.id
-                );
+                let what = format!("{} to the healthy receiver {number} arrived after {took:?}, {bound:?} are allowed", delivery.id);
                 world.violated(Isolation, what);
                 return;
             }

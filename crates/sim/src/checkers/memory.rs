@@ -22,10 +22,7 @@ pub(crate) fn look(world: &World, load: Load) {
     let largest = world.plan.traffic.payload + 64 + OVERHEAD;
     let held_bytes = limits.held_bytes + (endpoints + given_up) * largest + limits.held * OVERHEAD;
     if load.held > held || load.held_bytes > held_bytes || load.running > limits.exchanges {
-        let what = format!(
-            "{load:?}, where {held} deliveries, {held_bytes} bytes and {} exchanges are allowed",
-            limits.exchanges
-        );
+        let what = format!("{load:?}, where {held} deliveries, {held_bytes} bytes and {} exchanges are allowed", limits.exchanges);
         world.violated(MemoryBounded, what);
     }
 }

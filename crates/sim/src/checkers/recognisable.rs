@@ -27,10 +27,7 @@ pub(super) fn check(world: &World, whole: &Whole) {
         for pair in exchanges.windows(2) {
             if let Err(what) = follows(world, whole, delivery, pair[0], pair[1]) {
                 let (a, b) = (pair[0], pair[1]);
-                let what = format!(
-                    "delivery {id}, attempt {} at {:?} and then {} at {:?}: {what}",
-                    a.number, a.began, b.number, b.began
-                );
+                let what = format!("delivery {id}, attempt {} at {:?} and then {} at {:?}: {what}", a.number, a.began, b.number, b.began);
                 world.violated(AtLeastOnceRecognisably, what);
             }
         }
@@ -45,13 +42,7 @@ fn first(world: &World, delivery: &Delivery, exchange: &Exchanged) {
 }
 
 /// Whether exchange `b` may come after `a`, the one before it of the same delivery.
-fn follows(
-    world: &World,
-    whole: &Whole,
-    delivery: &Delivery,
-    a: &Exchanged,
-    b: &Exchanged,
-) -> Result<(), &'static str> {
+fn follows(world: &World, whole: &Whole, delivery: &Delivery, a: &Exchanged, b: &Exchanged) -> Result<(), &'static str> {
     let replayed = || {
         let again = |(id, at): &(_, _)| *id == delivery.id && a.began <= *at && *at <= b.began;
         whole.replays.again.iter().any(again)

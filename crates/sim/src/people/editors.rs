@@ -26,17 +26,20 @@ pub(super) async fn editor(world: Arc<World>, engine: Engine, seed: u64) {
         }
         let patience = if rng.u8(..100) < 10 { rng.u64(0..10) } else { 3_600_000 };
         let mut choices = rng.fork();
-        let doing = edit(&world, &engine, |routes, now, id| change(&mut choices, routes, now, id));
+        let busy = busy(&world);
+        let doing = edit(&world, &engine, |routes, now, id| {
+            // What is being sent to is the most interesting to delete.
+            match busy.and_then(|id| routes.subscription(id)) {
+                Some(gone) if choices.u8(..100) < 15 => vec![deleted(gone, now)],
+                _ => change(&mut choices, routes, now, id),
+            }
+        });
         _ = tokio::time::timeout(Duration::from_millis(patience), doing).await;
     }
 }
 
 /// Makes a change; a person tries again when the store cannot take it.
-pub(crate) async fn edit(
-    world: &World,
-    engine: &Engine,
-    mut change: impl FnMut(&Routes, Timestamp, SubscriptionId) -> Vec<ConfigChange>,
-) {
+async fn edit(world: &World, engine: &Engine, mut change: impl FnMut(&Routes, Timestamp, SubscriptionId) -> Vec<ConfigChange>) {
     loop {
         let (now, id) = (engine.now(), SubscriptionId::new(engine.new_id()));
         let stored = engine.edit(|routes| {
@@ -53,10 +56,9 @@ pub(crate) async fn edit(
 
 fn told(changes: &[ConfigChange]) -> String {
     let one = |change: &ConfigChange| match change {
-        ConfigChange::Endpoint(e) => format!(
-            "endpoint {} {:?}, limit {:?}, cap {:?}, deleted {:?}",
-            e.id, e.status, e.rate_limit, e.concurrency, e.deleted_at
-        ),
+        ConfigChange::Endpoint(e) => {
+            format!("endpoint {} {:?}, limit {:?}, cap {:?}, deleted {:?}", e.id, e.status, e.rate_limit, e.concurrency, e.deleted_at)
+        }
         ConfigChange::Subscription(s) => {
             format!("subscription {} of {}, deleted {:?}", s.id, s.endpoint, s.deleted_at)
         }
@@ -65,12 +67,7 @@ fn told(changes: &[ConfigChange]) -> String {
     changes.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-fn change(
-    rng: &mut fastrand::Rng,
-    routes: &Routes,
-    now: Timestamp,
-    id: SubscriptionId,
-) -> Vec<ConfigChange> {
+fn change(rng: &mut fastrand::Rng, routes: &Routes, now: Timestamp, id: SubscriptionId) -> Vec<ConfigChange> {
     let endpoints: Vec<_> = routes.endpoints().collect();
     let subscriptions: Vec<_> = routes.subscriptions().collect();
     if endpoints.is_empty() {
@@ -101,16 +98,22 @@ fn change(
         }
         11 | 12 => vec![ConfigChange::Subscription(subscription(rng, id, &endpoint, now))],
         13 | 14 if subscriptions.len() > 1 => {
-            let gone = Subscription::clone(subscriptions[rng.usize(..subscriptions.len())]);
-            vec![ConfigChange::Subscription(Subscription {
-                deleted_at: Some(now),
-                updated_at: now,
-                ..gone
-            })]
+            vec![deleted(subscriptions[rng.usize(..subscriptions.len())], now)]
         }
         15 if endpoints.len() > 1 => put(Endpoint { deleted_at: Some(now), ..endpoint }),
         _ => Vec::new(),
     }
+}
+
+fn deleted(gone: &Subscription, now: Timestamp) -> ConfigChange {
+    ConfigChange::Subscription(Subscription { deleted_at: Some(now), updated_at: now, ..gone.clone() })
+}
+
+/// A subscription to which something is being sent.
+fn busy(world: &World) -> Option<SubscriptionId> {
+    let under_way = world.state().exchanges.iter().rev().find(|e| e.result.is_none())?.delivery;
+    let dump = world.store.dump();
+    dump.deliveries.iter().find(|d| d.id == under_way).map(|d| d.subscription)
 }
 
 /// Another process puts a subscription into the store.
@@ -135,13 +138,8 @@ pub(crate) async fn revive(world: &World, engine: &Engine) {
     edit(world, engine, |routes, now, _| {
         let mut rng = fastrand::Rng::with_seed(seed);
         let idle = routes.endpoints().filter(|e| e.status != EndpointStatus::Active);
-        let put = |e: &Arc<Endpoint>| {
-            ConfigChange::Endpoint(Endpoint {
-                status: EndpointStatus::Active,
-                updated_at: now,
-                ..Endpoint::clone(e)
-            })
-        };
+        let put =
+            |e: &Arc<Endpoint>| ConfigChange::Endpoint(Endpoint { status: EndpointStatus::Active, updated_at: now, ..Endpoint::clone(e) });
         idle.filter(|_| rng.u8(..10) < 7).map(put).collect()
     })
     .await;

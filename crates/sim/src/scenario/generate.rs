@@ -84,12 +84,8 @@ fn isolate(rng: &mut fastrand::Rng, plan: &mut Plan) {
         endpoint.http.timeout = Duration::from_secs(rng.u64(10..30));
         if number < sick {
             let manners = [Manner::Hangs { received: false }, Manner::Answers(500, None)];
-            receiver.moods = vec![Mood {
-                from: Duration::ZERO,
-                to: Duration::from_secs(1_000_000),
-                manner: draw(rng, &manners),
-                percent: 100,
-            }];
+            receiver.moods =
+                vec![Mood { from: Duration::ZERO, to: Duration::from_secs(1_000_000), manner: draw(rng, &manners), percent: 100 }];
         }
     }
     plan.healthy = Some((sick..plan.receivers.len()).collect());
@@ -178,9 +174,5 @@ fn life(rng: &mut fastrand::Rng, flavour: Flavour) -> Life {
         _ => seconds(rng, 0, 3),
     };
     let troubles = if flavour.store { rng.usize(0..4) } else { 0 };
-    Life {
-        end,
-        downtime,
-        troubles: (0..troubles).map(|_| parts::trouble(rng, length)).collect(),
-    }
+    Life { end, downtime, troubles: (0..troubles).map(|_| parts::trouble(rng, length)).collect() }
 }

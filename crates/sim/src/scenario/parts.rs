@@ -40,18 +40,9 @@ pub(super) fn seconds(rng: &mut fastrand::Rng, from: u64, to: u64) -> Duration {
 }
 
 /// An endpoint of receiver `number`.
-pub(super) fn endpoint(
-    rng: &mut fastrand::Rng,
-    ids: &mut IdGen,
-    number: usize,
-    namespace: Namespace,
-    now: Timestamp,
-) -> Endpoint {
+pub(super) fn endpoint(rng: &mut fastrand::Rng, ids: &mut IdGen, number: usize, namespace: Namespace, now: Timestamp) -> Endpoint {
     let limited = percent(rng, 20);
-    let rate_limit = limited.then(|| RateLimit {
-        interval: Duration::from_millis(rng.u64(20..1_000)),
-        burst: rng.u32(1..6),
-    });
+    let rate_limit = limited.then(|| RateLimit { interval: Duration::from_millis(rng.u64(20..1_000)), burst: rng.u32(1..6) });
     let timeout = Duration::from_millis(rng.u64(1_000..10_000));
     Endpoint {
         id: EndpointId::new(ids.next(now)),
@@ -60,11 +51,7 @@ pub(super) fn endpoint(
         headers: Vec::new(),
         secrets: Vec::new(),
         schemes: Vec::new(),
-        http: HttpOptions {
-            timeout,
-            connect_timeout: timeout / 2,
-            ..HttpOptions::tasks()
-        },
+        http: HttpOptions { timeout, connect_timeout: timeout / 2, ..HttpOptions::tasks() },
         rate_limit,
         concurrency: percent(rng, 25).then(|| rng.u32(1..5)),
         status: EndpointStatus::Active,
@@ -75,16 +62,9 @@ pub(super) fn endpoint(
 }
 
 /// A subscription to an endpoint.
-pub(crate) fn subscription(
-    rng: &mut fastrand::Rng,
-    id: SubscriptionId,
-    endpoint: &Endpoint,
-    now: Timestamp,
-) -> Subscription {
+pub(crate) fn subscription(rng: &mut fastrand::Rng, id: SubscriptionId, endpoint: &Endpoint, now: Timestamp) -> Subscription {
     let patterns: &[&[&str]] = &[&[], &["*"], &["order.*"], &["order.paid", "user.made"]];
-    let patterns = draw(rng, patterns)
-        .iter()
-        .map(|text| TypePattern::parse(text).expect("written above and right"));
+    let patterns = draw(rng, patterns).iter().map(|text| TypePattern::parse(text).expect("written above and right"));
     let tier = percent(rng, 20).then(|| ("tier".to_owned(), draw(rng, &TIERS).to_owned()));
     Subscription {
         id,
@@ -106,16 +86,9 @@ fn retry(rng: &mut fastrand::Rng) -> RetryPolicy {
         0 => return RetryPolicy::tasks(),
         1 => Schedule::List(Vec::new()),
         2..=5 => Schedule::List((0..3).map(|_| seconds(rng, 0, 10)).collect()),
-        _ => Schedule::Exponential {
-            base: seconds(rng, 1, 5),
-            cap: seconds(rng, 5, 60),
-        },
+        _ => Schedule::Exponential { base: seconds(rng, 1, 5), cap: seconds(rng, 5, 60) },
     };
-    RetryPolicy {
-        max_attempts: rng.u32(1..7),
-        schedule,
-        jitter_percent: draw(rng, &[0, 10, 50]),
-    }
+    RetryPolicy { max_attempts: rng.u32(1..7), schedule, jitter_percent: draw(rng, &[0, 10, 50]) }
 }
 
 /// A receiver that is well, apart from its moods.
@@ -125,24 +98,11 @@ pub(super) fn receiver(rng: &mut fastrand::Rng, moody: bool, horizon: Duration) 
     if moody && percent(rng, 60) {
         for _ in 0..rng.usize(1..4) {
             let from = horizon.mul_f64(rng.f64());
-            moods.push(Mood {
-                from,
-                to: from + seconds(rng, 1, 60),
-                manner: manner(rng),
-                percent: draw(rng, &[100, 100, 50, 10]),
-            });
+            moods.push(Mood { from, to: from + seconds(rng, 1, 60), manner: manner(rng), percent: draw(rng, &[100, 100, 50, 10]) });
         }
     }
-    let broken = (moody && percent(rng, 8))
-        .then(|| draw(rng, &[Manner::Answers(500, None), Manner::Answers(404, None)]));
-    Receiver {
-        latency: Latency {
-            from,
-            to: from + rng.u64(0..40),
-        },
-        moods,
-        broken,
-    }
+    let broken = (moody && percent(rng, 8)).then(|| draw(rng, &[Manner::Answers(500, None), Manner::Answers(404, None)]));
+    Receiver { latency: Latency { from, to: from + rng.u64(0..40) }, moods, broken }
 }
 
 fn manner(rng: &mut fastrand::Rng) -> Manner {
@@ -156,14 +116,7 @@ fn manner(rng: &mut fastrand::Rng) -> Manner {
         5 | 6 => Manner::Answers(draw(rng, &[500, 502]), None),
         7 => Manner::Unreachable(draw(
             rng,
-            &[
-                FaultKind::Refused,
-                FaultKind::Dns,
-                FaultKind::Unreachable,
-                FaultKind::Tls,
-                FaultKind::Protocol,
-                FaultKind::Blocked,
-            ],
+            &[FaultKind::Refused, FaultKind::Dns, FaultKind::Unreachable, FaultKind::Tls, FaultKind::Protocol, FaultKind::Blocked],
         )),
         8 => Manner::Unreachable(FaultKind::Refused),
         9 => Manner::Breaks { received: rng.bool() },
@@ -181,17 +134,7 @@ pub(super) fn trouble(rng: &mut fastrand::Rng, within: Duration) -> Trouble {
         to: from + seconds(rng, 0, 15),
         writes: draw(rng, &[100, 100, 50, 10, 0]),
         reads: draw(rng, &[100, 30, 0, 0]),
-        latency: Latency {
-            from: slow,
-            to: slow + rng.u64(0..1_500),
-        },
-        kind: draw(
-            rng,
-            &[
-                StoreErrorKind::Full,
-                StoreErrorKind::Unavailable,
-                StoreErrorKind::ReadOnly,
-            ],
-        ),
+        latency: Latency { from: slow, to: slow + rng.u64(0..1_500) },
+        kind: draw(rng, &[StoreErrorKind::Full, StoreErrorKind::Unavailable, StoreErrorKind::ReadOnly]),
     }
 }

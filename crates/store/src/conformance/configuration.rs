@@ -26,7 +26,8 @@ pub async fn gives_back_what_was_put<H: Harness>(w: &mut World<H>) {
     let mut endpoint = w.make.endpoint();
     endpoint.namespace = Namespace::new("Tenant-1._").expect("a namespace");
     endpoint.url = "https://example.com:8443/hook?a=ü&b='\"".to_owned();
-    endpoint.headers = vec![("X-Two".to_owned(), "2".to_owned()), ("X-One".to_owned(), String::new()), ("X-Two".to_owned(), "3".to_owned())];
+    endpoint.headers =
+        vec![("X-Two".to_owned(), "2".to_owned()), ("X-One".to_owned(), String::new()), ("X-Two".to_owned(), "3".to_owned())];
     endpoint.secrets = vec![Sealed::from_bytes((0..=255).collect()), Sealed::from_bytes(vec![1])];
     endpoint.schemes = vec![Scheme::LegacyTimestamped, Scheme::Postrider, Scheme::StandardEd25519];
     endpoint.http.user_agent = Some("agent/1".to_owned());
@@ -52,7 +53,11 @@ pub async fn gives_back_what_was_put<H: Harness>(w: &mut World<H>) {
     key.scopes = Scopes { read: false, write: false, admin: true };
     key.revoked_at = Some(now);
 
-    put(w, vec![ConfigChange::Key(key.clone()), ConfigChange::Endpoint(endpoint.clone()), ConfigChange::Subscription(subscription.clone())]).await;
+    put(
+        w,
+        vec![ConfigChange::Key(key.clone()), ConfigChange::Endpoint(endpoint.clone()), ConfigChange::Subscription(subscription.clone())],
+    )
+    .await;
     let configuration = read(w).await;
     assert_eq!(configuration.endpoints, [endpoint]);
     assert_eq!(configuration.subscriptions, [subscription]);

@@ -18,7 +18,8 @@ pub async fn come_newest_first<H: Harness>(w: &mut World<H>) {
     w.replay(ReplayTarget::Delivery(deliveries[1]), true).await;
     assert_eq!(list(w, route.subscription, 10).await, expected);
     assert_eq!(list(w, route.subscription, 2).await, expected[..2]);
-    let statuses: Vec<bool> = views(w, route.subscription, 10).await.iter().map(|view| view.dead_letter.status == DeadLetterStatus::Open).collect();
+    let statuses: Vec<bool> =
+        views(w, route.subscription, 10).await.iter().map(|view| view.dead_letter.status == DeadLetterStatus::Open).collect();
     assert_eq!(statuses, [true, false, true]);
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Harness, World};
 use postrider_core::delivery::State;
+use postrider_core::event::{SkipReason, Skipped};
 use postrider_core::id::*;
 use postrider_core::ports::*;
 
@@ -49,10 +50,11 @@ pub async fn unfinished_ones_come_oldest_first<H: Harness>(w: &mut World<H>) {
     assert_eq!(unfinished(w, 2).await, expected[..2]);
 }
 
-/// The cursor is as durable as the event.
+/// The cursor is as durable as the event, and it comes with who was skipped.
 pub async fn outlives_a_restart<H: Harness>(w: &mut World<H>) {
     let (first, second) = (w.make.route().subscription, w.make.route().subscription);
-    let new = NewEvent { fan_out_after: Some(first), ..w.make.event(1) };
+    let skipped = vec![Skipped { subscription: w.make.route().subscription, reason: SkipReason::EndpointPaused }];
+    let new = NewEvent { fan_out_after: Some(first), skipped, ..w.make.event(1) };
     let seq = w.publish_one(new.clone()).await;
     w.reopen().await;
     assert_eq!(unfinished(w, 10).await, [(seq, first)]);
@@ -61,7 +63,7 @@ pub async fn outlives_a_restart<H: Harness>(w: &mut World<H>) {
     w.reopen().await;
     assert_eq!(unfinished(w, 10).await, [(seq, second)]);
     let found = w.store().unfinished_fan_outs(1).await.expect("unfinished_fan_outs");
-    assert_eq!((found[0].event.id, &found[0].event.payload), (new.id, &new.payload));
+    assert_eq!((found[0].event.id, &found[0].event.payload, &found[0].skipped), (new.id, &new.payload, &new.skipped));
     assert_eq!(view(w, new.id).await.deliveries.len(), 2);
 }
 

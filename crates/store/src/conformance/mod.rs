@@ -239,7 +239,8 @@ mod tests {
             let (_, after) = list.split_once(&format!("            {module} {{")).expect("the module is listed");
             let (listed, _) = after.split_once('}').expect("its list ends");
             let listed: Vec<&str> = listed.split_whitespace().collect();
-            let written: Vec<&str> = source.lines().filter_map(|l| l.strip_prefix("pub async fn ")).filter_map(|l| l.split('<').next()).collect();
+            let written: Vec<&str> =
+                source.lines().filter_map(|l| l.strip_prefix("pub async fn ")).filter_map(|l| l.split('<').next()).collect();
             assert_eq!(written, listed, "the cases of {module}");
         }
     }

@@ -152,7 +152,8 @@ pub async fn closed_things_go_by_when_they_closed<H: Harness>(w: &mut World<H>) 
     let request = PruneRequest { attempts_before: NEVER, events_before: NEVER, ..before(cutoff) };
     assert_eq!(w.prune(request).await.closed, 2);
     assert_eq!((letter_is_there(w, early).await, letter_is_there(w, late).await), (false, true));
-    let there = [occurrence_is_there(w, rows[0].id).await, occurrence_is_there(w, rows[1].id).await, occurrence_is_there(w, rows[2].id).await];
+    let there =
+        [occurrence_is_there(w, rows[0].id).await, occurrence_is_there(w, rows[1].id).await, occurrence_is_there(w, rows[2].id).await];
     assert_eq!(there, [false, true, true]);
     let cutoff = w.make.advance_secs(1_000);
     assert_eq!(w.prune(PruneRequest { closed_before: cutoff, ..request }).await.closed, 2);
@@ -206,7 +207,13 @@ pub async fn an_unfinished_fan_out_keeps_its_event<H: Harness>(w: &mut World<H>)
     let unfinished = w.store().unfinished_fan_outs(10).await.expect("unfinished_fan_outs");
     assert_eq!((unfinished.len(), unfinished[0].event.id), (1, id));
     let last = w.make.event_for(&[route]);
-    let slice = FanOutSlice { event: seq, namespace: last.namespace, created_at: last.created_at, deliveries: last.deliveries, fan_out_after: None };
+    let slice = FanOutSlice {
+        event: seq,
+        namespace: last.namespace,
+        created_at: last.created_at,
+        deliveries: last.deliveries,
+        fan_out_after: None,
+    };
     w.fan_out(vec![slice]).await;
     assert_eq!(w.claim(route.endpoint, cutoff).await.deliveries.len(), 1);
     assert!(event_is_there(w, id).await);

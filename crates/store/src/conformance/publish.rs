@@ -80,7 +80,8 @@ pub async fn stores_every_field<H: Harness>(w: &mut World<H>) {
 pub async fn keeps_payload_bytes_exactly<H: Harness>(w: &mut World<H>) {
     let mut large = vec![0u8; 1 << 20];
     large.iter_mut().enumerate().for_each(|(i, byte)| *byte = (i * 31 % 251) as u8);
-    let payloads = [Bytes::new(), Bytes::from_static(b"\xff\xfe\x00\x80 not UTF-8"), Bytes::from_static(b"{ \"a\" : 1.0e2 }\r\n"), Bytes::from(large)];
+    let payloads =
+        [Bytes::new(), Bytes::from_static(b"\xff\xfe\x00\x80 not UTF-8"), Bytes::from_static(b"{ \"a\" : 1.0e2 }\r\n"), Bytes::from(large)];
     for payload in payloads {
         let route = w.make.route();
         let new = NewEvent { payload: payload.clone(), ..w.make.event_for(&[route]) };
@@ -125,7 +126,9 @@ pub async fn refuses_a_key_twice_across_batches<H: Harness>(w: &mut World<H>) {
 /// The same key in another namespace, or another key in the same, is another event; no key is never a duplicate.
 pub async fn keys_are_apart_by_namespace<H: Harness>(w: &mut World<H>) {
     let mut events = Vec::new();
-    for (namespace, key) in [("a", Some("k")), ("b", Some("k")), ("a", Some("K")), ("a", Some("k ")), ("a", Some("")), ("a", None), ("a", None)] {
+    for (namespace, key) in
+        [("a", Some("k")), ("b", Some("k")), ("a", Some("K")), ("a", Some("k ")), ("a", Some("")), ("a", None), ("a", None)]
+    {
         let namespace = Namespace::new(namespace).expect("a namespace");
         events.push(NewEvent { namespace, idempotency_key: key.map(str::to_owned), ..w.make.event(0) });
     }

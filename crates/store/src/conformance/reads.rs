@@ -57,7 +57,10 @@ pub async fn attempts_show_their_deliverys_state<H: Harness>(w: &mut World<H>) {
     w.make.advance_secs(1);
     w.succeed(id).await;
     let listed = list(w, route, 10).await;
-    assert_eq!(listed.iter().map(|view| (view.attempt.number, view.state)).collect::<Vec<_>>(), [(2, StateKind::Succeeded), (1, StateKind::Succeeded)]);
+    assert_eq!(
+        listed.iter().map(|view| (view.attempt.number, view.state)).collect::<Vec<_>>(),
+        [(2, StateKind::Succeeded), (1, StateKind::Succeeded)]
+    );
 }
 
 /// A delivery's attempts ascend by number, beyond nine too.

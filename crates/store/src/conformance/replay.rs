@@ -23,7 +23,11 @@ pub async fn takes_every_resting_delivery_back<H: Harness>(w: &mut World<H>) {
         let due_at = w.make.advance_secs(60);
         queued(w.replay(ReplayTarget::Delivery(id), false).await);
         let delivery = w.view(id).await.delivery;
-        assert_eq!(delivery.progress, Progress { state: State::Pending { due_at }, attempts: 1, spent: 0, expires_at: None }, "after {state:?}");
+        assert_eq!(
+            delivery.progress,
+            Progress { state: State::Pending { due_at }, attempts: 1, spent: 0, expires_at: None },
+            "after {state:?}"
+        );
         assert!(delivery.created_at < due_at && delivery.last_attempt_at == last_attempt_at, "the rest of it stays");
     }
 }
@@ -129,7 +133,9 @@ pub async fn makes_a_new_delivery_of_a_dead_letter<H: Harness>(w: &mut World<H>)
         assert_eq!((&claimed.delivery, &claimed.event), (&view.delivery, &view.event));
         assert_eq!(view.delivery.progress, Progress::new(at, None));
         assert_eq!((view.delivery.id, view.delivery.created_at, view.delivery.last_attempt_at), (new, at, None));
-        let of = |view: &DeliveryView| (view.delivery.event, view.delivery.namespace.clone(), view.delivery.subscription, view.delivery.endpoint);
+        let of = |view: &DeliveryView| {
+            (view.delivery.event, view.delivery.namespace.clone(), view.delivery.subscription, view.delivery.endpoint)
+        };
         assert_eq!(of(&view), of(&before));
         let after = w.view(old).await;
         assert_eq!((after.delivery, after.attempts), (before.delivery, before.attempts));

@@ -37,7 +37,10 @@ pub async fn takes_over_what_was_claimed<H: Harness>(w: &mut World<H>) {
     }
 
     w.reopen().await;
-    assert!(w.claim(route.endpoint, due_at).await.deliveries.iter().all(|claimed| claimed.delivery.id == let_go), "claimed ones are not in the index of due ones");
+    assert!(
+        w.claim(route.endpoint, due_at).await.deliveries.iter().all(|claimed| claimed.delivery.id == let_go),
+        "claimed ones are not in the index of due ones"
+    );
     let mut rescued = rescue(w, 10).await;
     rescued.sort_by_key(|claimed| claimed.delivery.id);
     before.sort_by_key(|view| view.delivery.id);

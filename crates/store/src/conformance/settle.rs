@@ -119,7 +119,14 @@ pub async fn what_rests_is_let_go_whatever_is_asked<H: Harness>(w: &mut World<H>
 pub async fn keeps_every_field_of_an_outcome<H: Harness>(w: &mut World<H>) {
     let now = w.make.now();
     let body = |length: usize| Bytes::from((0..length).map(|i| (i % 256) as u8).collect::<Vec<u8>>());
-    let none = Outcome { finished_at: now, http_status: None, error: None, phases: Phases::default(), response_body: body(0), response_truncated: false };
+    let none = Outcome {
+        finished_at: now,
+        http_status: None,
+        error: None,
+        phases: Phases::default(),
+        response_body: body(0),
+        response_truncated: false,
+    };
     let all = Phases { dns: Some(0), tcp: Some(1), tls: Some(u32::MAX), first_byte: Some(3), total: u32::MAX };
     let mut outcomes = vec![none.clone(), Outcome { http_status: Some(u16::MAX), phases: all, response_truncated: true, ..none.clone() }];
     outcomes.extend([1, 499, 500, 501, 4_096, 1 << 20].map(|length| Outcome { response_body: body(length), ..none.clone() }));
@@ -202,7 +209,10 @@ pub async fn fences_an_older_incarnation<H: Harness>(w: &mut World<H>) {
     let (pending, sending) = (w.claimed(route).await, w.claimed(route).await);
     w.begin(sending).await;
     let outcome = w.make.success();
-    let late = [w.settlement(pending, State::Succeeded, Some(outcome.clone())).await, w.settlement(sending, State::Succeeded, Some(outcome)).await];
+    let late = [
+        w.settlement(pending, State::Succeeded, Some(outcome.clone())).await,
+        w.settlement(sending, State::Succeeded, Some(outcome)).await,
+    ];
     w.reopen().await;
     assert_eq!(w.settle(late.to_vec()).await, [Settled::Fenced, Settled::Fenced]);
     assert_eq!((w.state(pending).await.kind(), w.state(sending).await), (StateKind::Pending, State::Sending));

@@ -15,6 +15,8 @@ mod claim;
 mod data;
 mod prune;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use data::Data;

@@ -36,7 +36,9 @@ impl Data {
     }
 
     pub fn unfinished_fan_outs(&self, limit: u32) -> Vec<UnfinishedFanOut> {
-        let unfinished = self.events.values().filter_map(|row| Some(UnfinishedFanOut { event: Arc::clone(&row.event), after: row.fan_out_after? }));
+        let unfinished = self.events.values().filter_map(|row| {
+            Some(UnfinishedFanOut { event: Arc::clone(&row.event), after: row.fan_out_after?, skipped: row.skipped.clone() })
+        });
         unfinished.take(limit as usize).collect()
     }
 
@@ -74,7 +76,8 @@ impl Data {
     }
 
     pub fn scheduled_list(&self, namespace: Option<Namespace>, of: Option<SubscriptionId>, limit: u32) -> Vec<Scheduled> {
-        let is_wanted = |row: &Scheduled| namespace.as_ref().is_none_or(|n| *n == row.namespace) && of.is_none_or(|s| s == row.subscription);
+        let is_wanted =
+            |row: &Scheduled| namespace.as_ref().is_none_or(|n| *n == row.namespace) && of.is_none_or(|s| s == row.subscription);
         let mut rows = self.scheduled_by_time(is_wanted);
         rows.truncate(limit as usize);
         rows

@@ -12,11 +12,10 @@ use std::sync::Arc;
 
 impl Data {
     pub fn publish(&mut self, new: NewEvent, me: u64) -> Published {
-        if let Some(key) = &new.idempotency_key {
-            if let Some(&seq) = self.idempotency_keys.get(&(new.namespace.clone(), key.clone())) {
-                let id = self.events.get(&seq).expect("a key goes with its event").event.id;
-                return Published::Duplicate { id, seq };
-            }
+        let key = new.idempotency_key.clone().map(|key| (new.namespace.clone(), key));
+        if let Some(&seq) = key.and_then(|key| self.idempotency_keys.get(&key)) {
+            let id = self.events.get(&seq).expect("a key goes with its event").event.id;
+            return Published::Duplicate { id, seq };
         }
         let seq = self.next_seq();
         self.add_deliveries(seq, &new.namespace, new.created_at, &new.deliveries, me);
@@ -132,7 +131,8 @@ impl Data {
         }
         let Some(ended) = self.deliveries.get(&row.dead_letter.delivery) else { return Replayed::NotFound };
         // Like a replay of the delivery itself it has a fresh budget and no time to live.
-        let delivery = Delivery { id: new, progress: Progress::new(at, None), created_at: at, last_attempt_at: None, ..ended.delivery.clone() };
+        let delivery =
+            Delivery { id: new, progress: Progress::new(at, None), created_at: at, last_attempt_at: None, ..ended.delivery.clone() };
         self.close_dead_letter(id, DeadLetterStatus::Retried(new), at);
         let claimed = self.hand_over(&delivery);
         self.put_delivery(DeliveryRow { delivery, claim });

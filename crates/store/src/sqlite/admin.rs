@@ -8,6 +8,10 @@ use parking_lot::Mutex;
 use postrider_core::ports::{ConfigChange, Configuration, StoreError};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
+use std::time::Duration;
+
+/// How long to wait before asking again for the turn to write.
+const KNOCK_PAUSE: Duration = Duration::from_millis(1);
 
 /// Reads and changes the configuration without owning the directory.
 ///
@@ -27,7 +31,9 @@ impl SqliteAdmin {
         if !is_current(&file)? {
             prepare(directory, &file)?;
         }
-        let conn = files::connect_writer(&file).map_err(|e| OpenError::from_sqlite(&file, &e))?;
+        let failed = |e: rusqlite::Error| OpenError::from_sqlite(&file, &e);
+        let mut conn = files::connect_writer(&file).map_err(failed)?;
+        conn.busy_handler(Some(knock_again)).map_err(failed)?;
         Ok(SqliteAdmin { conn: Mutex::new(conn) })
     }
 
@@ -49,6 +55,12 @@ impl SqliteAdmin {
         };
         write(&mut conn).map_err(|e| store_error(&e))
     }
+}
+
+/// Between two groups a busy server leaves the door open for a moment only: SQLite's own handler asks too seldom to find it.
+fn knock_again(tries: i32) -> bool {
+    std::thread::park_timeout(KNOCK_PAUSE);
+    u32::try_from(tries).is_ok_and(|tries| KNOCK_PAUSE * tries < files::BUSY_TIMEOUT)
 }
 
 impl std::fmt::Debug for SqliteAdmin {

@@ -21,7 +21,7 @@ pub(super) const SOFT_FRAMES: u32 = 4_000;
 pub(super) const HARD_FRAMES: u32 = 16_000;
 
 /// How long the writer waits for readers of old snapshots when it starts the log over.
-const PATIENCE: Duration = Duration::from_millis(20);
+pub(super) const PATIENCE: Duration = Duration::from_millis(20);
 
 /// How long it waits when the log has become too long.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
@@ -81,16 +81,14 @@ impl Drop for Checkpointer {
     fn drop(&mut self) {
         self.shared.wanted.lock().stop = true;
         self.shared.wake.notify_one();
-        if let Some(thread) = self.thread.take() {
-            if thread.join().is_err() {
-                tracing::error!("the checkpoint thread panicked");
-            }
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the checkpoint thread panicked");
         }
     }
 }
 
 /// Copies what is left and lets the next commit begin at the log's start; whether that worked out.
-fn start_over(conn: &Connection, patience: Duration) -> bool {
+pub(super) fn start_over(conn: &Connection, patience: Duration) -> bool {
     let result = conn.busy_timeout(patience).and_then(|()| conn.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::RESTART));
     if let Err(error) = conn.busy_timeout(files::BUSY_TIMEOUT) {
         tracing::warn!(%error, "the busy timeout could not be restored");

@@ -25,7 +25,9 @@ pub(super) fn documents(changes: &[ConfigChange]) -> Result<Vec<Document>> {
     let document = |change: &ConfigChange| {
         Ok(match change {
             ConfigChange::Endpoint(endpoint) => Document { kind: ENDPOINT, id: endpoint.id.bytes(), json: to_json(endpoint)? },
-            ConfigChange::Subscription(subscription) => Document { kind: SUBSCRIPTION, id: subscription.id.bytes(), json: to_json(subscription)? },
+            ConfigChange::Subscription(subscription) => {
+                Document { kind: SUBSCRIPTION, id: subscription.id.bytes(), json: to_json(subscription)? }
+            }
             ConfigChange::Key(key) => Document { kind: KEY, id: key.id.bytes(), json: to_json(key)? },
         })
     };

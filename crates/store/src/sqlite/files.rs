@@ -65,8 +65,11 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
 }
 
 /// Makes the database's file, so that nobody else can read it; SQLite gives the files beside it the same mode.
-pub(super) fn create_database(file: &Path) -> Result<(), OpenError> {
-    open_private(file).map(drop).map_err(|e| OpenError::from_io(file, &e))
+fn create_database(file: &Path) -> Result<(), OpenError> {
+    open_private(file).map_err(|e| OpenError::from_io(file, &e))?;
+    // The file's name must outlive a power cut as well as its content.
+    let directory = file.parent().unwrap_or(file);
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|e| OpenError::from_io(directory, &e))
 }
 
 fn open_private(path: &Path) -> std::io::Result<File> {

@@ -160,6 +160,11 @@ fn event_weight(event: &NewEvent) -> usize {
     1 + event.deliveries.len() + event.payload.len() / files::PAGE_SIZE as usize
 }
 
+/// Changing or removing a row costs less than storing one, and there may be fewer than the limit.
+fn light(limit: u32) -> usize {
+    limit as usize / 4
+}
+
 impl Store for SqliteStore {
     fn configuration(&self) -> BoxFuture<'_, Result<Configuration, StoreError>> {
         Box::pin(self.readers.read(config::read))
@@ -195,12 +200,12 @@ impl Store for SqliteStore {
     }
 
     fn claim(&self, requests: Vec<ClaimRequest>) -> BoxFuture<'_, Result<Vec<ClaimBatch>, StoreError>> {
-        let weight = requests.iter().map(|request| request.limit as usize).sum();
+        let weight = requests.iter().map(|request| 1 + light(request.limit)).sum();
         Box::pin(self.write(weight, Urgency::Now, move |s| claim::claim(s, &requests)))
     }
 
     fn rescue(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>> {
-        Box::pin(self.write(limit as usize, Urgency::Now, move |s| claim::rescue(s, limit)))
+        Box::pin(self.write(light(limit), Urgency::Now, move |s| claim::rescue(s, limit)))
     }
 
     fn backlog(&self) -> BoxFuture<'_, Result<Vec<Backlog>, StoreError>> {
@@ -234,7 +239,7 @@ impl Store for SqliteStore {
     }
 
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>> {
-        Box::pin(self.write(request.limit as usize, Urgency::Patient, move |s| prune::prune(s, &request)))
+        Box::pin(self.write(light(request.limit), Urgency::Patient, move |s| prune::prune(s, &request)))
     }
 
     /// Commits a row and reads: what a caller with real work would meet.

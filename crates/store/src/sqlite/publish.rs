@@ -54,10 +54,10 @@ impl<'s> Publisher<'s> {
 
     /// Stores one event, unless its idempotency key is taken.
     pub(super) fn publish(&mut self, event: &NewEvent) -> Result<Published> {
-        if let Some(key) = &event.idempotency_key {
-            if let Some(first) = by_key(self.conn, event.namespace.as_str(), key)? {
-                return Ok(first);
-            }
+        if let Some(key) = &event.idempotency_key
+            && let Some(first) = by_key(self.conn, event.namespace.as_str(), key)?
+        {
+            return Ok(first);
         }
         let seq = EventSeq(self.memory.next_event);
         self.event(seq, event)?;
@@ -98,7 +98,9 @@ impl<'s> Publisher<'s> {
 
 fn by_key(conn: &Connection, namespace: &str, key: &str) -> Result<Option<Published>> {
     let sql = "SELECT seq, id FROM events INDEXED BY events_key WHERE namespace = ?1 AND idempotency_key = ?2";
-    one(conn, sql, &[&namespace, &key], |row| Ok(Published::Duplicate { seq: EventSeq(row.get(0)?), id: EventId::new(Uuid::from_bytes(row.get(1)?)) }))
+    one(conn, sql, &[&namespace, &key], |row| {
+        Ok(Published::Duplicate { seq: EventSeq(row.get(0)?), id: EventId::new(Uuid::from_bytes(row.get(1)?)) })
+    })
 }
 
 /// The statement for [`insert_delivery`].
@@ -110,7 +112,13 @@ pub(super) fn delivery_insert(conn: &Connection) -> Result<CachedStatement<'_>> 
 }
 
 /// Stores a pending delivery that is due when it is made.
-pub(super) fn insert_delivery(insert: &mut CachedStatement<'_>, event: EventSeq, new: &NewDelivery, created_at: Timestamp, claim: i64) -> Result<()> {
+pub(super) fn insert_delivery(
+    insert: &mut CachedStatement<'_>,
+    event: EventSeq,
+    new: &NewDelivery,
+    created_at: Timestamp,
+    claim: i64,
+) -> Result<()> {
     insert.execute(params![
         new.id.bytes(),
         event.0,

@@ -1,7 +1,9 @@
 //! The reads. Each is given a connection with an open read transaction, so that all it answers is of one moment.
 
 use super::columns::{ATTEMPT_COLUMNS, DEAD_LETTER_COLUMNS};
-use super::rows::{DeliveryRow, Events, all, attempt_row, dead_letter_row, event_row, id, id_opt, json, one, scheduled_row, state_kind, time};
+use super::rows::{
+    DeliveryRow, Events, all, attempt_row, dead_letter_row, event_row, id, id_opt, json, one, scheduled_row, state_kind, time,
+};
 use postrider_core::event::Namespace;
 use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId, EventId, ScheduledId, SubscriptionId};
 use postrider_core::ports::{AttemptView, Backlog, DeadLetterView, DeliveryView, EventView, UnfinishedFanOut};
@@ -34,9 +36,11 @@ pub(super) fn unfinished_fan_outs(conn: &Connection, limit: u32) -> Result<Vec<U
     let sql = concat!(
         "SELECT ",
         event_columns!(),
-        ", fan_out_after FROM events INDEXED BY events_fan_out WHERE fan_out_after IS NOT NULL ORDER BY seq LIMIT ?1"
+        ", fan_out_after, skipped FROM events INDEXED BY events_fan_out WHERE fan_out_after IS NOT NULL ORDER BY seq LIMIT ?1"
     );
-    all(conn, sql, &[&limit], |row| Ok(UnfinishedFanOut { event: Arc::new(event_row(row)?), after: id(row, 10, SubscriptionId::new)? }))
+    all(conn, sql, &[&limit], |row| {
+        Ok(UnfinishedFanOut { event: Arc::new(event_row(row)?), after: id(row, 10, SubscriptionId::new)?, skipped: json(row, 11)? })
+    })
 }
 
 /// Endpoints with unclaimed deliveries, and when the first is due. One seek per endpoint, however many deliveries wait.
@@ -101,7 +105,12 @@ fn dead_letter_view(conn: &Connection, row: &Row<'_>, events: &mut Events) -> Re
 }
 
 /// Scheduled occurrences by due time, ascending.
-pub(super) fn scheduled(conn: &Connection, namespace: Option<&Namespace>, of: Option<SubscriptionId>, limit: u32) -> Result<Vec<Scheduled>> {
+pub(super) fn scheduled(
+    conn: &Connection,
+    namespace: Option<&Namespace>,
+    of: Option<SubscriptionId>,
+    limit: u32,
+) -> Result<Vec<Scheduled>> {
     macro_rules! select {
         ($from:literal) => {
             concat!("SELECT ", scheduled_columns!(), " FROM scheduled INDEXED BY ", $from, " ORDER BY due_at, id LIMIT ?1")

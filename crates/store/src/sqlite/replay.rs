@@ -90,7 +90,8 @@ fn open_dead_letter(conn: &Connection, of: DeliveryId) -> Result<Option<DeadLett
 fn close(s: &mut Session, dead_letter: DeadLetterId, status: i64, retried_as: Option<DeliveryId>, at: Timestamp) -> Result<bool> {
     let sql = "UPDATE dead_letters SET status = ?2, retried_as = ?3, closed_at = ?4 WHERE id = ?1 AND status = ?5 RETURNING subscription";
     let retried_as = retried_as.map(DeliveryId::bytes);
-    let of = one(&s.conn, sql, &[&dead_letter.bytes(), &status, &retried_as, &at.as_micros(), &OPEN], |row| id(row, 0, SubscriptionId::new))?;
+    let of =
+        one(&s.conn, sql, &[&dead_letter.bytes(), &status, &retried_as, &at.as_micros(), &OPEN], |row| id(row, 0, SubscriptionId::new))?;
     if let Some(of) = of {
         s.deltas.dead_letters(of, -1);
     }

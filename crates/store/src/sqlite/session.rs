@@ -3,7 +3,7 @@
 use super::counters::Deltas;
 use super::files;
 use super::prune::Sweep;
-use crate::error::needs_reopening;
+use crate::error::{is_fault_of_one, needs_reopening};
 use postrider_core::id::DeliveryId;
 use rusqlite::{Connection, Result};
 use std::path::{Path, PathBuf};
@@ -97,17 +97,24 @@ impl Session {
         self.broken |= needs_reopening(error);
     }
 
-    /// Runs one piece of work so that its failure leaves nothing of it and everything of what came before.
-    pub(super) fn isolated(&mut self, work: impl FnOnce(&mut Session) -> Result<()>) -> Result<()> {
+    /// Runs one piece of work so that its failure (the inner result) leaves nothing of it and everything of what came before.
+    /// The outer error means that the transaction cannot go on.
+    pub(super) fn isolated(&mut self, work: impl FnOnce(&mut Session) -> Result<()>) -> Result<Result<()>> {
         let (memory, deltas) = (self.memory.clone(), self.deltas.clone());
         self.execute("SAVEPOINT one")?;
         let result = work(self);
-        if result.is_err() {
+        if let Err(error) = result {
+            // Without a transaction there would be nothing to go back to: every later statement would commit by itself.
+            if !is_fault_of_one(&error) || self.conn.is_autocommit() {
+                return Err(error);
+            }
             (self.memory, self.deltas) = (memory, deltas);
             self.execute("ROLLBACK TO one")?;
+            self.execute("RELEASE one")?;
+            return Ok(Err(error));
         }
         self.execute("RELEASE one")?;
-        result
+        Ok(Ok(()))
     }
 
     /// Frames in the write-ahead log after the last commit.
@@ -145,7 +152,8 @@ fn limit_pages(conn: &Connection, pages: u32) -> Result<()> {
 /// A new incarnation and the next event's number, committed before anything is claimed under it.
 fn take_office(conn: &mut Connection) -> Result<(i64, i64)> {
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let incarnation: i64 = tx.query_row("UPDATE meta SET value = value + 1 WHERE key = 'incarnation' RETURNING value", [], |row| row.get(0))?;
+    let incarnation: i64 =
+        tx.query_row("UPDATE meta SET value = value + 1 WHERE key = 'incarnation' RETURNING value", [], |row| row.get(0))?;
     // Retention may have removed the newest events; their numbers must not be given again.
     let sql = "SELECT max((SELECT value FROM meta WHERE key = 'next_event'), (SELECT coalesce(max(seq), 0) + 1 FROM events))";
     let next_event = tx.query_row(sql, [], |row| row.get(0))?;

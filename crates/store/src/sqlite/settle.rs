@@ -7,6 +7,7 @@ use postrider_core::attempt::{Attempt, Outcome};
 use postrider_core::delivery::State;
 use postrider_core::id::DeliveryId;
 use postrider_core::ports::{NewDeadLetter, Settled, Settlement};
+use rusqlite::ffi::ErrorCode;
 use rusqlite::{CachedStatement, Connection, Result, params};
 
 /// Longest response kept in its attempt's row, in bytes; longer ones go to a table of their own, so that lists of attempts stay quick.
@@ -54,10 +55,10 @@ impl<'s> Settler<'s> {
             }
             self.put_attempt(settlement.delivery, attempt, settlement.attempt_recorded)?;
         }
-        if let Some(new) = &settlement.dead_letter {
-            if open_dead_letter(self.conn, settlement, new)? {
-                self.deltas.dead_letters(of, 1);
-            }
+        if let Some(new) = &settlement.dead_letter
+            && open_dead_letter(self.conn, settlement, new)?
+        {
+            self.deltas.dead_letters(of, 1);
         }
         Ok(Settled::Stored)
     }
@@ -88,11 +89,20 @@ impl<'s> Settler<'s> {
         match &attempt.outcome {
             // The row is missing where retention was faster than the attempt: then it is written whole.
             Some(outcome) if recorded && finish_attempt(self.conn, delivery, attempt, outcome)? => {}
-            outcome => self.insert_attempt(delivery, attempt, outcome.as_ref())?,
+            outcome => match self.insert_attempt(delivery, attempt, outcome.as_ref()) {
+                // Its number is taken, which only an engine that forgot it can cause: the newer story holds, and the delivery goes on.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                    let mut delete = self.conn.prepare_cached("DELETE FROM attempts WHERE delivery = ?1 AND number = ?2")?;
+                    delete.execute(params![delivery.bytes(), attempt.number])?;
+                    self.insert_attempt(delivery, attempt, outcome.as_ref())?;
+                }
+                result => result?,
+            },
         }
         match &attempt.outcome {
             Some(outcome) if outcome.response_body.len() > MAX_INLINE_RESPONSE => {
-                let mut insert = self.conn.prepare_cached("INSERT OR REPLACE INTO attempt_bodies (delivery, number, response) VALUES (?1, ?2, ?3)")?;
+                let mut insert =
+                    self.conn.prepare_cached("INSERT OR REPLACE INTO attempt_bodies (delivery, number, response) VALUES (?1, ?2, ?3)")?;
                 insert.execute(params![delivery.bytes(), attempt.number, &outcome.response_body[..]])?;
             }
             _ => {}

@@ -4,7 +4,7 @@ use super::checkpoint::{self, Checkpointer};
 use super::session::Session;
 use crate::batch::{Job, Queue};
 use crate::error::{is_fault_of_one, store_error};
-use postrider_core::ports::StoreError;
+use postrider_core::ports::{StoreError, StoreErrorKind};
 use rusqlite::ffi::ErrorCode;
 use rusqlite::{Error, Result};
 use std::sync::Arc;
@@ -20,7 +20,12 @@ type Group = Vec<Box<dyn Job<Session, Error>>>;
 const COMMIT_TRIES: u32 = 3;
 
 /// Starts the thread. It ends when the queue is closed and empty.
-pub(super) fn start(session: Session, queue: Arc<WriteQueue>, commits: Arc<AtomicU64>, checkpointer: Checkpointer) -> std::io::Result<JoinHandle<()>> {
+pub(super) fn start(
+    session: Session,
+    queue: Arc<WriteQueue>,
+    commits: Arc<AtomicU64>,
+    checkpointer: Checkpointer,
+) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("store-writer".into()).spawn(move || {
         // However this thread ends, nobody is left waiting for it.
         let _abandon = Abandon(Arc::clone(&queue));
@@ -58,7 +63,7 @@ impl Writer {
 
     fn write(&mut self, mut group: Group) {
         match self.together(&mut group) {
-            Ok(()) => answer(group, |_| Ok(())),
+            Ok(()) => answer(group, || Ok(())),
             Err(error) if is_fault_of_one(&error) => {
                 self.session.undo(&error);
                 tracing::warn!(%error, commands = group.len(), "one command of a group failed; they are done one by one");
@@ -83,17 +88,15 @@ impl Writer {
         let result = (|| {
             self.session.begin()?;
             for job in &mut group {
-                match self.session.isolated(|session| job.run(session)) {
-                    Err(error) if !is_fault_of_one(&error) => return Err(error),
-                    result => results.push(result.map_err(|e| store_error(&e))),
-                }
+                let result = self.session.isolated(|session| job.run(session))?;
+                results.push(result.map_err(|e| store_error(&e)));
             }
             self.commit()
         })();
         match result {
             Ok(()) => {
                 let mut results = results.into_iter();
-                answer(group, |_| results.next().unwrap_or(Ok(())));
+                answer(group, || results.next().unwrap_or(Ok(())));
             }
             Err(error) => self.refuse(group, &error),
         }
@@ -118,12 +121,16 @@ impl Writer {
         self.session.undo(error);
         let answered = store_error(error);
         tracing::error!(%error, commands = group.len(), "a group could not be written");
-        answer(group, |_| Err(answered.clone()));
+        answer(group, || Err(answered.clone()));
+        if answered.kind == StoreErrorKind::Full {
+            // What the log holds may fit into pages that the database file has already: then there is room to remove what is old.
+            checkpoint::start_over(&self.session.conn, checkpoint::PATIENCE);
+        }
     }
 }
 
-fn answer(group: Group, mut result: impl FnMut(usize) -> Result<(), StoreError>) {
-    for (n, job) in group.into_iter().enumerate() {
-        job.answer(result(n));
+fn answer(group: Group, mut result: impl FnMut() -> Result<(), StoreError>) {
+    for job in group {
+        job.answer(result());
     }
 }

@@ -8,11 +8,7 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 enum Move {
     Start,
-    Finish {
-        wait: u32,
-        verdict: Verdict,
-        seed: u64,
-    },
+    Finish { wait: u32, verdict: Verdict, seed: u64 },
     Interrupt,
     Expire,
     Cancel,
@@ -40,30 +36,21 @@ fn any_move() -> impl Strategy<Value = Move> {
 }
 
 fn any_policy() -> impl Strategy<Value = RetryPolicy> {
-    let list = prop::collection::vec(0u64..1_000, 0..6)
-        .prop_map(|secs| Schedule::List(secs.into_iter().map(Duration::from_secs).collect()));
-    let doubling = (0u64..1_000, 0u64..100_000).prop_map(|(base, cap)| Schedule::Exponential {
-        base: Duration::from_secs(base),
-        cap: Duration::from_secs(cap),
-    });
-    (1u32..8, prop_oneof![list, doubling], 0u8..=100).prop_map(
-        |(max_attempts, schedule, jitter_percent)| RetryPolicy {
-            max_attempts,
-            schedule,
-            jitter_percent,
-        },
-    )
+    let list =
+        prop::collection::vec(0u64..1_000, 0..6).prop_map(|secs| Schedule::List(secs.into_iter().map(Duration::from_secs).collect()));
+    let doubling = (0u64..1_000, 0u64..100_000)
+        .prop_map(|(base, cap)| Schedule::Exponential { base: Duration::from_secs(base), cap: Duration::from_secs(cap) });
+    (1u32..8, prop_oneof![list, doubling], 0u8..=100).prop_map(|(max_attempts, schedule, jitter_percent)| RetryPolicy {
+        max_attempts,
+        schedule,
+        jitter_percent,
+    })
 }
 
 fn to_step<'a>(a_move: &'a Move, policy: &'a RetryPolicy, now: Timestamp) -> Step<'a> {
     match a_move {
         Move::Start => Step::Start,
-        Move::Finish { verdict, seed, .. } => Step::Finish {
-            at: now,
-            verdict,
-            policy,
-            seed: *seed,
-        },
+        Move::Finish { verdict, seed, .. } => Step::Finish { at: now, verdict, policy, seed: *seed },
         Move::Interrupt => Step::Interrupt { at: now },
         Move::Expire => Step::Expire,
         Move::Cancel => Step::Cancel(ErrorCode::EndpointDeleted),

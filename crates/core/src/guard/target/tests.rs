@@ -2,10 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn guard(allowed: &[&str], allow_http: bool) -> Guard {
-    Guard::new(
-        allowed.iter().map(|net| net.parse().expect(net)).collect(),
-        allow_http,
-    )
+    Guard::new(allowed.iter().map(|net| net.parse().expect(net)).collect(), allow_http)
 }
 
 fn check(text: &str) -> Result<TargetUrl, UrlError> {
@@ -18,12 +15,7 @@ fn accepted(guard: &Guard, text: &str) -> bool {
 
 #[test]
 fn a_url_is_taken_apart() {
-    let url = check(
-        "HTTPS://Bücher.Example.:8443/a b"
-            .replace(' ', "%20")
-            .as_str(),
-    )
-    .expect("a URL");
+    let url = check("HTTPS://Bücher.Example.:8443/a b".replace(' ', "%20").as_str()).expect("a URL");
     assert_eq!(url.normalised, "https://xn--bcher-kva.example:8443/a%20b");
     let url = check("https://example.com?x=1&y=ü").expect("a URL");
     let expected = TargetUrl {
@@ -37,13 +29,8 @@ fn a_url_is_taken_apart() {
     let url = check("https://[2606:4700:4700:0:0:0:0:1111]:443/hook").expect("a URL");
     assert_eq!((url.host.as_str(), url.port), ("2606:4700:4700::1111", 443));
     assert_eq!(url.normalised, "https://[2606:4700:4700::1111]/hook");
-    let url = guard(&[], true)
-        .check_url("http://example.com")
-        .expect("a URL");
-    assert_eq!(
-        (url.https, url.port, url.normalised.as_str()),
-        (false, 80, "http://example.com/")
-    );
+    let url = guard(&[], true).check_url("http://example.com").expect("a URL");
+    assert_eq!((url.https, url.port, url.normalised.as_str()), (false, 80, "http://example.com/"));
 }
 
 #[test]
@@ -99,25 +86,14 @@ fn what_is_wrong_is_named() {
         let error = check(text).expect_err(text);
         assert_eq!(error, expected, "{text:?}");
     }
-    assert!(accepted(
-        &Guard::default(),
-        "https://example.com:65535/an@sign/is%20fine?a@b"
-    ));
+    assert!(accepted(&Guard::default(), "https://example.com:65535/an@sign/is%20fine?a@b"));
 }
 
 #[test]
 fn credentials_are_never_repeated() {
-    for text in [
-        "https://user:hunter2@example.com/",
-        "https://hunter2@127.0.0.1/",
-        "http://hunter2@localhost/#x",
-        "https://hunter2@[::1",
-    ] {
+    for text in ["https://user:hunter2@example.com/", "https://hunter2@127.0.0.1/", "http://hunter2@localhost/#x", "https://hunter2@[::1"] {
         let error = check(text).expect_err(text);
-        assert!(
-            !error.to_string().contains("hunter2") && !format!("{error:?}").contains("hunter2"),
-            "{error}"
-        );
+        assert!(!error.to_string().contains("hunter2") && !format!("{error:?}").contains("hunter2"), "{error}");
     }
 }
 
@@ -152,68 +128,32 @@ fn every_spelling_of_a_private_literal_is_seen_through() {
     for host in spellings {
         let error = check(&format!("https://{host}/")).expect_err(host);
         assert!(matches!(error, UrlError::Blocked(_)), "{host}: {error}");
-        assert!(
-            error.to_string().contains("--allow-network "),
-            "{host}: {error}"
-        );
+        assert!(error.to_string().contains("--allow-network "), "{host}: {error}");
     }
     assert!(accepted(&Guard::default(), "https://8.8.8.8/"));
-    assert_eq!(
-        guard(&["127.0.0.0/8"], false)
-            .check_url("http://0x7f.1:80/")
-            .expect("opened")
-            .host,
-        "127.0.0.1"
-    );
+    assert_eq!(guard(&["127.0.0.0/8"], false).check_url("http://0x7f.1:80/").expect("opened").host, "127.0.0.1");
 }
 
 #[test]
 fn names_of_this_machine_follow_its_loopback() {
-    for name in [
-        "localhost",
-        "LOCALHOST",
-        "localhost.",
-        "app.localhost",
-        "app.localhost.",
-    ] {
+    for name in ["localhost", "LOCALHOST", "localhost.", "app.localhost", "app.localhost."] {
         let error = check(&format!("https://{name}/")).expect_err(name);
         assert!(matches!(error, UrlError::Localhost(_)), "{name}: {error}");
         for open in ["127.0.0.0/8", "127.0.0.1/32", "::1/128"] {
             let guard = guard(&[open], false);
-            assert!(
-                accepted(&guard, &format!("https://{name}/")),
-                "{name} with {open}"
-            );
-            assert!(
-                accepted(&guard, &format!("http://{name}:3000/")),
-                "plain {name} with {open}"
-            );
+            assert!(accepted(&guard, &format!("https://{name}/")), "{name} with {open}");
+            assert!(accepted(&guard, &format!("http://{name}:3000/")), "plain {name} with {open}");
         }
-        assert!(
-            !accepted(&guard(&["10.0.0.0/8"], true), &format!("https://{name}/")),
-            "{name}"
-        );
+        assert!(!accepted(&guard(&["10.0.0.0/8"], true), &format!("https://{name}/")), "{name}");
     }
-    for other in [
-        "https://notlocalhost/",
-        "https://localhost.example/",
-        "https://box.internal/",
-        "https://printer.local/",
-    ] {
-        assert!(
-            accepted(&Guard::default(), other),
-            "{other} is judged when it is dialled"
-        );
+    for other in ["https://notlocalhost/", "https://localhost.example/", "https://box.internal/", "https://printer.local/"] {
+        assert!(accepted(&Guard::default(), other), "{other} is judged when it is dialled");
     }
 }
 
 #[test]
 fn where_plain_http_is_accepted() {
-    let (none, some, all) = (
-        Guard::default(),
-        guard(&["10.0.0.0/8"], false),
-        guard(&[], true),
-    );
+    let (none, some, all) = (Guard::default(), guard(&["10.0.0.0/8"], false), guard(&[], true));
     for (url, expected) in [
         ("http://example.com/", [false, true, true]),
         ("http://8.8.8.8/", [false, false, true]),
@@ -221,17 +161,10 @@ fn where_plain_http_is_accepted() {
         ("http://[::ffff:10.1.2.3]/", [false, true, false]),
         ("https://8.8.8.8/", [true, true, true]),
     ] {
-        assert_eq!(
-            [&none, &some, &all].map(|g| accepted(g, url)),
-            expected,
-            "{url}"
-        );
+        assert_eq!([&none, &some, &all].map(|g| accepted(g, url)), expected, "{url}");
     }
     let error = check("http://example.com/").expect_err("plain http");
-    assert_eq!(
-        error.to_string(),
-        "plain http is not accepted for example.com: use https, or start the server with --allow-http"
-    );
+    assert_eq!(error.to_string(), "plain http is not accepted for example.com: use https, or start the server with --allow-http");
 }
 
 proptest! {

@@ -119,6 +119,8 @@ pub struct UnfinishedFanOut {
     pub event: Arc<Event>,
     /// Slices go on after this subscription.
     pub after: SubscriptionId,
+    /// See [`NewEvent::skipped`]: these get nothing of the event, whatever has become of them since.
+    pub skipped: Vec<Skipped>,
 }
 
 /// What became of a claimed delivery.

@@ -226,7 +226,9 @@ pub(super) mod tests {
             let error = shape(line).expect_err(line).to_string();
             assert!(error.contains(part), "{error}");
         }
-        for line in ["--rate 0", "--rate fast", "--rate inf", "--size 10", "--events 0", "--only-direct --skip-direct", "--keep --url http://x"] {
+        for line in
+            ["--rate 0", "--rate fast", "--rate inf", "--size 10", "--events 0", "--only-direct --skip-direct", "--keep --url http://x"]
+        {
             parse(line).expect_err(line);
         }
     }

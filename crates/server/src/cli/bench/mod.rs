@@ -29,6 +29,12 @@ mod tests;
 
 pub use args::Args;
 
+/// A small client of the public API, which `demo` uses too.
+pub(super) mod client {
+    pub use super::sender::connect_once;
+    pub use super::setup::Target;
+}
+
 use super::listen::interruption;
 use super::{CommandError, Outcome};
 use report::Report;

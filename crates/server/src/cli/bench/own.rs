@@ -27,7 +27,7 @@ pub struct OwnServer {
     remove: bool,
     /// `host:port` that it listens on.
     pub address: String,
-    /// Its admin key.
+    /// A key to read and write in its namespace `default`.
     pub key: String,
 }
 
@@ -44,16 +44,12 @@ impl OwnServer {
         // Absolute, for the server works in that directory lest it read a configuration file of this one.
         let directory = directory.canonicalize().map_err(cannot)?;
         let (port_file, log) = (directory.join("port"), File::create(directory.join("server.log")).map_err(cannot)?);
-        let key = format!("pr_bench_{}", postrider_core::hex::encode(&random::bytes::<24>()));
-        let mut command = Command::new(program);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("POSTRIDER_") {
-                command.env_remove(name);
-            }
-        }
-        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(directory.join("data"));
+        let data = directory.join("data");
+        let key = make_key(&program, &data)?;
+        let mut command = clean(&program);
+        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
         command.arg("--port-file").arg(&port_file).args(arguments);
-        command.env("POSTRIDER_BOOTSTRAP_KEY", &key).env("POSTRIDER_LOG", "warn").current_dir(&directory);
+        command.env("POSTRIDER_LOG", "warn").current_dir(&directory);
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(cannot)?).stderr(log);
         let child = command.spawn().map_err(|error| CommandError::new("cannot start the server", error))?;
         let mut server = OwnServer { child, directory, remove: data_dir.is_none() && !keep, address: String::new(), key };
@@ -98,8 +94,8 @@ impl OwnServer {
     }
 
     fn failed(&self, what: std::fmt::Arguments<'_>) -> CommandError {
-        let log = fs::read_to_string(self.directory.join("server.log")).unwrap_or_default();
-        let end = log.get(log.ceil_char_boundary(log.len().saturating_sub(SHOWN_LOG_BYTES))..).unwrap_or_default();
+        let log = fs::read(self.directory.join("server.log")).unwrap_or_default();
+        let end = String::from_utf8_lossy(&log[log.len().saturating_sub(SHOWN_LOG_BYTES)..]);
         CommandError(format!("{what}; the end of its log:\n{}", end.trim_end()))
     }
 
@@ -133,6 +129,28 @@ impl Drop for OwnServer {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// This program without the settings of the environment, which are meant for other servers.
+fn clean(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("POSTRIDER_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Makes a key in a store that no server has opened yet.
+fn make_key(program: &Path, data: &Path) -> Result<String, CommandError> {
+    let mut command = clean(program);
+    command.args(["keys", "create", "--namespace", "default", "--scopes", "read,write", "--data-dir"]).arg(data);
+    let output = command.stdin(Stdio::null()).output().map_err(|error| CommandError::new("cannot make a key", error))?;
+    if !output.status.success() {
+        return Err(CommandError::new("cannot make a key", String::from_utf8_lossy(&output.stderr).trim_end()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
 }
 
 /// The directory, if it is absent or empty: a measurement must not write into somebody's data.

@@ -120,6 +120,8 @@ pub struct Through {
     pub hung_requests: u64,
     /// Answers other than 202, by status, warm-up and backlog included.
     pub other_answers: BTreeMap<u16, u64>,
+    /// The beginning of the first of them.
+    pub other_answer_example: Option<String>,
     /// Publishing exchanges that broke off, warm-up and backlog included.
     pub broken_exchanges: u64,
     /// The latest reason of one.
@@ -240,6 +242,9 @@ impl fmt::Display for Through {
         for (status, count) in &self.other_answers {
             row(f, "answers other than 202", format_args!("{count} x {status}"))?;
         }
+        if let Some(example) = &self.other_answer_example {
+            row(f, "the first of them", format_args!("{example}"))?;
+        }
         if self.broken_exchanges > 0 {
             let reason = self.broken_reason.as_deref().unwrap_or("unknown");
             row(f, "broken exchanges", format_args!("{} ({reason})", self.broken_exchanges))?;
@@ -300,14 +305,8 @@ mod tests {
 
     #[test]
     fn anything_amiss_is_not_ok() {
-        let amiss: [fn(&mut Through); 6] = [
-            |t| t.lost = 1,
-            |t| t.duplicates = 1,
-            |t| t.wrong = 1,
-            |t| t.without_key = 1,
-            |t| t.gave_up = true,
-            |t| t.accepted = 0,
-        ];
+        let amiss: [fn(&mut Through); 6] =
+            [|t| t.lost = 1, |t| t.duplicates = 1, |t| t.wrong = 1, |t| t.without_key = 1, |t| t.gave_up = true, |t| t.accepted = 0];
         for change in amiss {
             let mut report = report();
             change(report.server.as_mut().expect("a server"));

@@ -177,6 +177,7 @@ impl Bench<'_> {
             without_key: seen.without_key.load(Ordering::Relaxed),
             hung_requests: seen.hung.load(Ordering::Relaxed),
             other_answers: trouble.answers,
+            other_answer_example: trouble.example,
             broken_exchanges: trouble.broken,
             broken_reason: trouble.reason,
             ..through

@@ -24,6 +24,9 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// After so many failed connects in a row the server is taken for gone.
 const MAX_FAILED_CONNECTS: u32 = 50;
 
+/// How much of an unexpected answer is shown.
+const SHOWN_ANSWER_BYTES: usize = 300;
+
 /// The requests of one group.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -63,10 +66,22 @@ pub struct Load {
 pub struct Trouble {
     /// Answers other than the expected one, by status.
     pub answers: BTreeMap<u16, u64>,
+    /// The beginning of the first of them.
+    pub example: Option<String>,
     /// Exchanges that broke off; whether their event was accepted is unknown.
     pub broken: u64,
     /// The latest reason of one.
     pub reason: Option<String>,
+}
+
+impl Trouble {
+    fn refused(&mut self, status: StatusCode, body: &[u8]) {
+        *self.answers.entry(status.as_u16()).or_default() += 1;
+        self.example.get_or_insert_with(|| {
+            let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN_ANSWER_BYTES)]);
+            text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+        });
+    }
 }
 
 impl Load {
@@ -95,9 +110,9 @@ impl Load {
                 }
                 self.ledger.send(event, due.unwrap_or_else(|| self.ledger.now()));
                 match exchange(&mut sender, self.request(event)).await {
-                    Ok(status) if status == self.expected => self.ledger.accept(event, self.ledger.now()),
-                    Ok(status) => {
-                        *self.trouble.lock().answers.entry(status.as_u16()).or_default() += 1;
+                    Ok((status, _)) if status == self.expected => self.ledger.accept(event, self.ledger.now()),
+                    Ok((status, text)) => {
+                        self.trouble.lock().refused(status, &text);
                         if self.insist && matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
                             tokio::time::sleep(REFUSED_PAUSE).await;
                             continue;
@@ -157,13 +172,18 @@ pub async fn connect_once(address: SocketAddr) -> Result<SendRequest<Full<Bytes>
     Ok(sender)
 }
 
-/// One exchange, its answer read to the end so that the connection is free again.
-async fn exchange(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> hyper::Result<StatusCode> {
+/// One exchange, its answer read to the end so that the connection is free again; gives the first part of its body.
+async fn exchange(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> hyper::Result<(StatusCode, Bytes)> {
     let answer = sender.send_request(request).await?;
     let status = answer.status();
     let mut body = answer.into_body();
+    let mut first = Bytes::new();
     while let Some(frame) = body.frame().await {
-        frame?;
+        if let Ok(data) = frame?.into_data()
+            && first.is_empty()
+        {
+            first = data;
+        }
     }
-    Ok(status)
+    Ok((status, first))
 }

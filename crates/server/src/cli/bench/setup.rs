@@ -82,7 +82,8 @@ impl Target {
 
 /// The headers of every request.
 pub fn headers(authority: &str, key: Option<&str>) -> Result<HeaderMap, CommandError> {
-    let value = |text: &str| HeaderValue::from_str(text).map_err(|_| CommandError(String::from("the key or the host cannot be sent in a header")));
+    let value =
+        |text: &str| HeaderValue::from_str(text).map_err(|_| CommandError(String::from("the key or the host cannot be sent in a header")));
     let mut headers = HeaderMap::new();
     headers.insert(HOST, value(authority)?);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

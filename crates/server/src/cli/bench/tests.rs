@@ -77,13 +77,13 @@ impl StandIn {
             return answer(201, format!("{{\"id\":\"{}\"}}", subscriptions.len() - 1));
         }
         let n = self.requests.fetch_add(1, Ordering::Relaxed);
-        if self.manner == Manner::Busy && n % 3 == 0 {
-            return answer(429, String::new());
+        if self.manner == Manner::Busy && n.is_multiple_of(3) {
+            return answer(429, String::from("busy"));
         }
         for (target, payload) in self.route(&path, body) {
             match self.manner {
-                Manner::Losing if n % 10 == 0 => continue,
-                Manner::Doubling if n % 10 == 0 => self.out.send((target.clone(), payload.clone())).expect("a deliverer"),
+                Manner::Losing if n.is_multiple_of(10) => continue,
+                Manner::Doubling if n.is_multiple_of(10) => self.out.send((target.clone(), payload.clone())).expect("a deliverer"),
                 _ => {}
             }
             self.out.send((target, payload)).expect("a deliverer");
@@ -113,11 +113,7 @@ impl StandIn {
 /// Delivers what comes, each on a task of its own, for some targets never answer.
 async fn deliver(manner: Manner, mut deliveries: mpsc::UnboundedReceiver<(String, Bytes)>) {
     while let Some((target, body)) = deliveries.recv().await {
-        let body = if manner == Manner::Rewriting {
-            Bytes::from(String::from_utf8_lossy(&body).replace(":", ": "))
-        } else {
-            body
-        };
+        let body = if manner == Manner::Rewriting { Bytes::from(String::from_utf8_lossy(&body).replace(":", ": ")) } else { body };
         tokio::spawn(async move {
             let uri: http::Uri = target.parse().expect("a target");
             // The receiver is gone at the end of a run.
@@ -194,6 +190,7 @@ async fn a_busy_server_is_asked_again_at_full_speed_only() {
     let server = insisting.server.as_ref().expect("a server");
     assert!(insisting.ok && server.other_answers[&429] > 0, "{insisting}");
     assert_eq!((server.accepted, server.delivered), (300, 300));
+    assert_eq!(server.other_answer_example.as_deref(), Some("busy"));
     let open = bench(Manner::Busy, "--warmup 0s --rate 3000").await;
     let server = open.server.as_ref().expect("a server");
     assert_eq!((server.accepted, server.delivered, server.other_answers[&429]), (200, 200, 100), "{open}");

@@ -50,7 +50,8 @@ pub fn text(request: &Received, full: bool) -> String {
 fn body(out: &mut String, body: &[u8], full: bool) {
     let pretty = serde_json::from_slice::<&RawValue>(body).ok().and_then(|raw| indented(raw.get()));
     let shown = pretty.map_or_else(|| String::from_utf8_lossy(body), std::borrow::Cow::Owned);
-    let cut = if full || shown.len() <= SHOWN_BYTES { shown.len() } else { shown.floor_char_boundary(SHOWN_BYTES) };
+    let longest = if full { shown.len() } else { shown.len().min(SHOWN_BYTES) };
+    let cut = (0..=longest).rev().find(|at| shown.is_char_boundary(*at)).unwrap_or(0);
     for line in shown[..cut].lines() {
         out.push_str("  ");
         // Control characters would let a sender write to the terminal.
@@ -209,8 +210,7 @@ mod tests {
             ("accept", "a"),
             ("accept", "b"),
         ];
-        let headers: HeaderMap =
-            headers.iter().map(|(n, v)| (HeaderName::from_static(n), v.parse().expect("a value"))).collect();
+        let headers: HeaderMap = headers.iter().map(|(n, v)| (HeaderName::from_static(n), v.parse().expect("a value"))).collect();
         let finding = |verdict| Finding { header: "x-hub-signature-256", scheme: "hub", verdict };
         Received {
             number: 4,
@@ -229,7 +229,10 @@ mod tests {
     fn people_see_everything_that_matters() {
         let text = text(&request(br#"{"b":[1.50,{}],"a":"x\"}"}"#), false);
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[0].starts_with("12:00:00.123 POST /hooks?a=b  26 B  order.created  delivery d-1  attempt 2  -> 200  DUPLICATE"), "{text}");
+        assert!(
+            lines[0].starts_with("12:00:00.123 POST /hooks?a=b  26 B  order.created  delivery d-1  attempt 2  -> 200  DUPLICATE"),
+            "{text}"
+        );
         assert_eq!(lines[1], "  x-hub-signature-256 (hub): ok");
         assert!(lines[2].starts_with("  x-hub-signature-256 (hub): BAD, "), "{text}");
         assert_eq!(lines[3], "  x-hub-signature-256 (hub): not checked, why");

@@ -160,16 +160,16 @@ impl<S: Store> Pair<S> {
         for limit in [1, 3, u32::MAX] {
             self.same_lists(limit).await?;
         }
-        for id in self.builder.known.events.iter().copied() {
+        for id in &self.builder.known.events {
             both!(self, event(id));
         }
-        for id in self.builder.known.deliveries.iter().copied() {
+        for id in &self.builder.known.deliveries {
             both!(self, delivery(id));
         }
-        for id in self.builder.known.dead_letters.iter().copied() {
+        for id in &self.builder.known.dead_letters {
             both!(self, dead_letter(id));
         }
-        for id in self.builder.known.scheduled.iter().copied() {
+        for id in &self.builder.known.scheduled {
             both!(self, scheduled_one(id));
         }
         same("configuration", &configuration(&self.model).await?, &configuration(&self.store).await?)

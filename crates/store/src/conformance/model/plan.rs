@@ -9,23 +9,36 @@ pub enum Op {
     /// Seconds pass.
     Advance(u8),
     Publish(Vec<EventPlan>),
-    FanOut { event: u8, deliveries: Vec<DeliveryPlan>, more: bool },
+    FanOut {
+        event: u8,
+        deliveries: Vec<DeliveryPlan>,
+        more: bool,
+    },
     Settle(Vec<SettlePlan>),
     Claim(Vec<ClaimPlan>),
     /// A crash and a restart.
     Restart,
     /// Until there is nothing left to rescue.
-    Rescue { limit: u32 },
+    Rescue {
+        limit: u32,
+    },
     Replay(Vec<ReplayPlan>),
     Dismiss(Vec<u8>),
     Schedule(Vec<SchedulePlan>),
     Unschedule(u8),
     Fire(Vec<FirePlan>),
     /// Until there is no more; bounds in seconds before now.
-    Prune { attempts: u8, events: u8, closed: u8, limit: u32 },
+    Prune {
+        attempts: u8,
+        events: u8,
+        closed: u8,
+        limit: u32,
+    },
     Configure(Vec<ConfigPlan>),
     /// Every list, with this limit.
-    Look { limit: u32 },
+    Look {
+        limit: u32,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -129,9 +142,8 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn event() -> impl Strategy<Value = EventPlan> {
     let rare = || prop::bool::weighted(0.15);
-    (0u8..2, prop::option::weighted(0.3, 0u8..4), 0usize..40, vec(delivery(), 0..4), rare(), rare()).prop_map(
-        |(namespace, key, payload, deliveries, skips, more)| EventPlan { namespace, key, payload, deliveries, skips, more },
-    )
+    (0u8..2, prop::option::weighted(0.3, 0u8..4), 0usize..40, vec(delivery(), 0..4), rare(), rare())
+        .prop_map(|(namespace, key, payload, deliveries, skips, more)| EventPlan { namespace, key, payload, deliveries, skips, more })
 }
 
 fn delivery() -> impl Strategy<Value = DeliveryPlan> {
@@ -147,8 +159,12 @@ fn settle() -> impl Strategy<Value = SettlePlan> {
         1 => Just(End::Expire),
         1 => Just(End::Cancel),
     ];
-    (any::<u8>(), end, any::<bool>(), prop::bool::weighted(0.1))
-        .prop_map(|(delivery, end, keep_claim, mistaken)| SettlePlan { delivery, end, keep_claim, mistaken })
+    (any::<u8>(), end, any::<bool>(), prop::bool::weighted(0.1)).prop_map(|(delivery, end, keep_claim, mistaken)| SettlePlan {
+        delivery,
+        end,
+        keep_claim,
+        mistaken,
+    })
 }
 
 fn claim() -> impl Strategy<Value = ClaimPlan> {

@@ -1,0 +1,142 @@
+//! The live table: drawn in place on a terminal, line by line elsewhere.
+
+use super::board::{Board, Cell, Party, Row};
+use crossterm::style::Stylize;
+use crossterm::{cursor, queue, terminal};
+use std::io::{self, Write};
+
+/// Rows shown at once; older ones scroll away upwards.
+const ROWS: usize = 12;
+/// Lines besides the rows: heading, progress.
+const FRAME_LINES: usize = 2;
+
+pub(super) struct Table {
+    live: bool,
+    /// Lines of the last frame, to draw over.
+    drawn: u16,
+    /// What was said line by line of each delivery.
+    told: Vec<[Cell; 3]>,
+}
+
+impl Table {
+    pub(super) fn new(live: bool) -> Self {
+        Table { live, drawn: 0, told: Vec::new() }
+    }
+
+    /// A line of talk.
+    pub(super) fn say(&self, text: &str) {
+        // Nobody is left to tell if stderr is gone.
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    pub(super) fn draw(&mut self, board: &Board) {
+        // A terminal that is gone is noticed by its signal.
+        let _ = if self.live { self.frame(board) } else { self.lines(board) };
+    }
+
+    /// Draws for the last time.
+    pub(super) fn end(&mut self, board: &Board) {
+        self.draw(board);
+        self.drawn = 0;
+    }
+
+    pub(super) fn summary(&mut self, board: &Board) {
+        self.end(board);
+        let attempts: u32 = board.cells().map(|cell| cell.attempts).sum();
+        let deliveries = board.cells().count();
+        let recovered = board.cells().filter(|cell| cell.attempts > 1).count();
+        let verified = if board.cells().all(|cell| cell.verified) { "every signature verified" } else { "SOME SIGNATURES WERE WRONG" };
+        self.say(&format!(
+            "{} events, {deliveries} deliveries in {attempts} attempts, {recovered} of them failed first and recovered; {verified}",
+            board.rows.len()
+        ));
+    }
+
+    fn frame(&mut self, board: &Board) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if self.drawn > 0 {
+            queue!(out, cursor::MoveUp(self.drawn), terminal::Clear(terminal::ClearType::FromCursorDown))?;
+        }
+        writeln!(out, "{}", heading().bold())?;
+        let begun = board.rows.iter().rposition(|row| row.accepted).map_or(0, |last| last + 1);
+        let first = begun.saturating_sub(ROWS);
+        for (number, row) in board.rows.iter().enumerate().take(begun).skip(first) {
+            writeln!(out, "{}", line(number, row, true))?;
+        }
+        let done = board.cells().filter(|cell| cell.delivered).count();
+        let all = board.cells().count();
+        writeln!(out, "{} {done} of {all} delivered", bar(done, all))?;
+        self.drawn = u16::try_from(begun - first + FRAME_LINES).unwrap_or(u16::MAX);
+        out.flush()
+    }
+
+    /// Says only what is new.
+    fn lines(&mut self, board: &Board) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        self.told.resize(board.rows.len(), Default::default());
+        for (number, (row, told)) in board.rows.iter().zip(&mut self.told).enumerate() {
+            for party in Party::ALL {
+                let (now, before) = (&row.cells[party as usize], &mut told[party as usize]);
+                if now != before {
+                    writeln!(out, "event {:>4}  {:<18}  {:<26}  {}", number + 1, row.event_type, party.name(), cell(now, row.accepted))?;
+                    *before = now.clone();
+                }
+            }
+        }
+        out.flush()
+    }
+}
+
+fn heading() -> String {
+    let [shop, billing, analytics] = Party::ALL.map(Party::name);
+    format!("{:>5}  {:<18}  {:<26}  {:<26}  {:<26}", "event", "type", shop, billing, analytics)
+}
+
+fn line(number: usize, row: &Row, colours: bool) -> String {
+    let mut text = format!("{:>5}  {:<18}", number + 1, row.event_type);
+    for c in &row.cells {
+        let padded = format!("  {:<26}", cell(c, row.accepted));
+        let coloured = match c {
+            Cell { delivered: true, .. } => padded.green(),
+            Cell { answer: Some(_), .. } => padded.yellow(),
+            _ => padded.dim(),
+        };
+        text.push_str(&if colours { coloured.to_string() } else { coloured.content().clone() });
+    }
+    text
+}
+
+fn cell(cell: &Cell, accepted: bool) -> String {
+    let attempts = if cell.attempts == 1 { "attempt" } else { "attempts" };
+    match (cell.answer, cell.delivered) {
+        (Some(answer), true) => format!("delivered {answer}, {} {attempts}", cell.attempts),
+        (Some(answer), false) => format!("{answer}, tried {}x, retrying", cell.attempts),
+        (None, _) if accepted => String::from("on its way"),
+        (None, _) => String::new(),
+    }
+}
+
+fn bar(done: usize, all: usize) -> String {
+    const WIDTH: usize = 40;
+    let filled = (done * WIDTH).checked_div(all).unwrap_or(0);
+    format!("[{}{}]", "#".repeat(filled), " ".repeat(WIDTH - filled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_what_became_of_each_delivery() {
+        let mut board = Board::new(1);
+        assert_eq!(bar(0, 0), format!("[{}]", " ".repeat(40)));
+        board.accepted(0, "order.created");
+        board.received(Party::Shop, 0, 200, true);
+        board.received(Party::Billing, 0, 503, true);
+        let text = line(0, &board.rows[0], false);
+        assert!(text.contains("delivered 200, 1 attempt "), "{text}");
+        assert!(text.contains("503, tried 1x, retrying"), "{text}");
+        assert!(text.contains("on its way"), "{text}");
+        assert_eq!(text.chars().count(), heading().chars().count());
+    }
+}

@@ -1,0 +1,104 @@
+//! Where settings come from, and what is refused.
+
+mod common;
+
+use common::{Server, run};
+use std::path::Path;
+
+fn shown(directory: &Path, flags: &[&str], environment: &[(&str, &str)]) -> toml::Table {
+    let arguments: Vec<&str> = ["serve", "--check-config"].iter().chain(flags).copied().collect();
+    let (status, out, talk) = run(&arguments, directory, environment);
+    assert!(status.success(), "{talk}");
+    out.parse().unwrap_or_else(|e| panic!("{e}: {out}"))
+}
+
+fn refused(directory: &Path, flags: &[&str], environment: &[(&str, &str)]) -> String {
+    let arguments: Vec<&str> = std::iter::once("serve").chain(flags.iter().copied()).collect();
+    let (status, out, talk) = run(&arguments, directory, environment);
+    assert!(!status.success() && out.is_empty(), "{out}");
+    talk
+}
+
+#[test]
+fn flags_win_over_environment_over_file_over_defaults() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let listen = |flags: &[&str], environment: &[(&str, &str)]| shown(at, flags, environment)["listen"].as_str().expect("text").to_owned();
+    assert_eq!(listen(&[], &[]), "127.0.0.1:8080");
+    std::fs::write(at.join("postrider.toml"), "listen = '127.0.0.1:1001'\n[retention]\nlogs = '2h'\n").expect("a file");
+    assert_eq!(listen(&[], &[]), "127.0.0.1:1001");
+    let environment = [("POSTRIDER_LISTEN", "127.0.0.1:1002"), ("POSTRIDER_ALLOW_NETWORKS", "10.0.0.0/8,fd00::/8")];
+    assert_eq!(listen(&[], &environment), "127.0.0.1:1002");
+    assert_eq!(listen(&["--listen", "127.0.0.1:1003"], &environment), "127.0.0.1:1003");
+    let all = shown(at, &[], &environment);
+    assert_eq!(all["retention"]["logs"].as_str(), Some("2h"));
+    assert_eq!(all["retention"]["events"].as_str(), Some("30d"));
+    let networks: Vec<_> = all["allow_networks"].as_array().expect("a list").iter().filter_map(|n| n.as_str()).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "fd00::/8"]);
+    // What is shown is itself a file that says the same.
+    let copy = at.join("copy.toml");
+    std::fs::write(&copy, all.to_string()).expect("a file");
+    assert_eq!(shown(at, &["--config", copy.to_str().expect("a path")], &[]), all);
+}
+
+#[test]
+fn secrets_are_masked() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let environment = [("POSTRIDER_BOOTSTRAP_KEY", "super-secret-bootstrap"), ("POSTRIDER_SECRETS_KEY", "abcdef")];
+    let (status, out, _) = run(&["serve", "--check-config"], directory.path(), &environment);
+    assert!(status.success() && out.contains("POSTRIDER_BOOTSTRAP_KEY = ********"), "{out}");
+    assert!(!out.contains("super-secret") && !out.contains("abcdef"), "{out}");
+}
+
+#[test]
+fn what_is_not_understood_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    for (flags, words) in [
+        (&["--retain-logs", "soon"][..], "not a duration"),
+        (&["--max-body", "lots"], "not a size"),
+        (&["--allow-network", "10.0.0.0/99"], "not a network"),
+        (&["--tasks-max-attempts", "0"], "between 1 and 100"),
+        (&["--retain-events", "1h"], "at least as long as its logs"),
+        (&["--log", "=!"], "not a log filter"),
+        (&["--dev", "--listen", "0.0.0.0:0"], "loopback"),
+        (&["--listen", "0.0.0.0:0"], "keys create"),
+        (&["--config", "missing.toml"], "missing.toml"),
+        (&["--database-url", "postgres://x"], "--database-url"),
+    ] {
+        let talk = refused(at, flags, &[]);
+        assert!(talk.contains(words), "{flags:?}: {talk}");
+    }
+    assert!(refused(at, &[], &[("POSTRIDER_BOOTSTRAP_KEY", "short")]).contains("at least 16"));
+    assert!(refused(at, &[], &[("POSTRIDER_SECRETS_KEY", "abc")]).contains("POSTRIDER_SECRETS_KEY"));
+    std::fs::write(at.join("postrider.toml"), "[retention]\nlog = '1h'\n").expect("a file");
+    let talk = refused(at, &[], &[]);
+    assert!(talk.contains("unknown key \"retention.log\"; did you mean \"retention.logs\"?"), "{talk}");
+}
+
+#[test]
+fn a_misspelt_variable_is_pointed_out() {
+    let server = Server::start(tempfile::tempdir().expect("a directory"), &["--dev", "--port-file", "port"], &[("POSTRIDER_LISTN", "x")]);
+    let port_file = server.directory.path().join("port");
+    // The file appears once requests are accepted, which is a moment after the address is said.
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(std::fs::read_to_string(port_file).expect("the file"), format!("{}\n", server.address));
+}
+
+#[test]
+fn the_log_can_be_json() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().join("data");
+    std::fs::write(&data, "not a directory").expect("a file");
+    let (status, _, talk) = run(&["serve", "--log-format", "json", "--data-dir", "data"], directory.path(), &[]);
+    assert!(!status.success() && talk.contains("is not a directory"), "{talk}");
+}
+
+#[test]
+fn two_servers_do_not_share_a_directory() {
+    let server = Server::dev(&[]);
+    let data = server.data_dir();
+    let flags = ["--dev", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().expect("a path")];
+    let talk = refused(server.directory.path(), &flags, &[]);
+    assert!(talk.contains("another postrider is using"), "{talk}");
+}

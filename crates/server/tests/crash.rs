@@ -1,0 +1,65 @@
+//! The kill test: the real binary under load, killed with SIGKILL at random moments again and again.
+//!
+//! Afterwards the receiver's log and the API must agree: every acknowledged event was delivered, none twice except those that were in
+//! flight at a kill, all requests of one event carry one key, and every delivery's history is consistent. `CRASH_KILLS` sets the number
+//! of kills (25 if unset), `CRASH_SEED` repeats the moments of a run.
+#![allow(missing_docs, reason = "a test")]
+
+mod common;
+#[path = "crash/audit.rs"]
+mod audit;
+#[path = "crash/load.rs"]
+mod load;
+#[path = "crash/receiver.rs"]
+mod receiver;
+
+use common::Server;
+use load::Load;
+use receiver::Receiver;
+use std::time::Duration;
+
+/// Shortest and longest time under load before a kill, in milliseconds.
+const LIFE_MS: std::ops::Range<u64> = 60..450;
+
+/// Retries come quickly, so that crashes meet them in every state.
+const FLAGS: [&str; 4] = ["--tasks-retry", "150ms,150ms,150ms,150ms", "--tasks-max-attempts", "50"];
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_nothing_is_made_twice_but_what_was_in_flight() {
+    let kills = number("CRASH_KILLS", 25);
+    let seed = number("CRASH_SEED", std::process::id().into());
+    println!("killing the server {kills} times; CRASH_SEED={seed} repeats it");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let receiver = Receiver::start();
+    let mut server = start(tempfile::tempdir().expect("a directory"));
+    let subscription = server.subscribe_to(&receiver.url);
+    let load = Load::start(&subscription, seed);
+    for kill in 1..=kills {
+        let life = Duration::from_millis(rng.u64(LIFE_MS));
+        load.aim(server.address);
+        load.wait_for_acknowledgements(1);
+        // This is the moment of the kill itself, not a wait for something to happen.
+        std::thread::park_timeout(life);
+        let directory = server.crash();
+        receiver.killed();
+        load.pause();
+        println!("kill {kill} after {life:?}: {} acknowledged, {} received", load.acknowledged(), receiver.count());
+        server = start(directory);
+    }
+    let acknowledged = load.finish();
+    assert!(acknowledged.len() as u64 > kills * 10, "only {} events were acknowledged: this proves nothing", acknowledged.len());
+    audit::everything_arrives(&receiver, &acknowledged);
+    audit::history_is_consistent(&server, &acknowledged);
+    audit::no_needless_duplicates(&receiver, kills);
+    let (status, _directory) = server.stop();
+    assert!(status.success(), "the server did not stop cleanly: {status}");
+}
+
+fn start(directory: tempfile::TempDir) -> Server {
+    let flags: Vec<&str> = std::iter::once("--dev").chain(FLAGS).collect();
+    Server::start(directory, &flags, &[])
+}

@@ -1,0 +1,128 @@
+//! Connections: those that do nothing, those that do too much, and HTTP/2 without TLS.
+
+mod common;
+
+use common::{Client, Server};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+use tokio::time::Instant;
+
+fn connect(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(server.address).expect("the server listens");
+    stream.set_read_timeout(Some(common::PATIENCE)).expect("a timeout");
+    stream
+}
+
+/// How long until the server closes the connection, after these bytes.
+fn closed_after(server: &Server, sent: &[u8]) -> Duration {
+    let mut stream = connect(server);
+    stream.write_all(sent).expect("it takes them");
+    let begun = Instant::now();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("the server closes it");
+    begun.elapsed()
+}
+
+#[test]
+fn clients_that_do_nothing_are_shown_out() {
+    let server = Server::dev(&["--header-timeout", "300ms", "--idle-timeout", "2s"]);
+    for sent in [&b""[..], b"GET /hea", b"GET /healthz HTTP/1.1\r\nhost: x\r\n", b"PRI * HT"] {
+        let after = closed_after(&server, sent);
+        assert!(after >= Duration::from_millis(200) && after < Duration::from_secs(10), "{after:?} after {sent:?}");
+    }
+    let idle = closed_after(&server, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert!(idle >= Duration::from_millis(1_500), "{idle:?}");
+}
+
+#[test]
+fn a_body_that_does_not_come_is_refused_in_time() {
+    let server = Server::dev(&["--header-timeout", "300ms"]);
+    let id = server.subscribe_to("https://example.com/");
+    let request = format!("POST /ingest/{id} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\nconnection: close\r\n\r\n{{");
+    let answer = Client::new(server.address).exchange(request.as_bytes());
+    assert_eq!(answer.status, 408);
+    assert!(answer.error().contains("in time"));
+}
+
+#[test]
+fn chunked_bodies_are_bounded_too() {
+    let server = Server::dev(&["--max-body", "1KiB"]);
+    let id = server.subscribe_to("https://example.com/");
+    let head = format!("POST /ingest/{id} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n");
+    let send = |body: &str| Client::new(server.address).exchange(format!("{head}{body}").as_bytes());
+    assert_eq!(send("3\r\n[1,\r\n2\r\n2]\r\n0\r\n\r\n").status, 202);
+    let chunk = format!("258\r\n{}\r\n", "x".repeat(600));
+    assert_eq!(send(&format!("{chunk}{chunk}0\r\n\r\n")).status, 413);
+}
+
+#[test]
+fn heads_are_bounded() {
+    let server = Server::dev(&[]);
+    let many: String = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let long = format!("x-long: {}\r\n", "x".repeat(100_000));
+    for headers in [many, long] {
+        let request = format!("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n");
+        assert_eq!(Client::new(server.address).exchange(request.as_bytes()).status, 431);
+    }
+}
+
+#[test]
+fn connections_over_the_limit_wait_for_their_turn() {
+    let server = Server::dev(&["--max-connections", "1"]);
+    let mut first = connect(&server);
+    first.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("it takes it");
+    let mut answered = [0; 12];
+    first.read_exact(&mut answered).expect("an answer");
+    let mut second = connect(&server);
+    second.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("the backlog takes it");
+    second.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    assert!(second.read(&mut answered).is_err(), "it was served while the first one was open");
+    drop(first);
+    second.set_read_timeout(Some(common::PATIENCE)).expect("a timeout");
+    second.read_exact(&mut answered).expect("an answer");
+    assert_eq!(&answered, b"HTTP/1.1 200");
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let server = Server::dev(&[]);
+    let mut stream = connect(&server);
+    stream
+        .write_all(b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\nGET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .expect("it takes them");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("two answers");
+    let (missing, healthy) = (text.find("404 Not Found"), text.find("200 OK"));
+    assert!(missing.is_some() && missing < healthy, "{text}");
+}
+
+#[tokio::test]
+async fn http2_without_tls_works() {
+    use http_body_util::{BodyExt, Full};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let server = Server::dev(&[]);
+    let id = server.subscribe_to("https://example.com/");
+    let stream = tokio::net::TcpStream::connect(server.address).await.expect("the server listens");
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("it speaks HTTP/2");
+    let driver = tokio::spawn(connection);
+    let uri = format!("http://{}/ingest/{id}", server.address);
+    let request = http::Request::post(uri).body(Full::new(bytes::Bytes::from_static(b"{}"))).expect("a request");
+    let response = sender.send_request(request).await.expect("an answer");
+    assert_eq!(response.status(), 202);
+    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    assert!(body.starts_with(b"{\"delivery_task_id\":"));
+    drop(sender);
+    driver.await.expect("no panic").expect("a clean end");
+}
+
+#[test]
+fn the_page_is_plain_and_locked_down() {
+    let server = Server::dev(&[]);
+    let page = server.get("/");
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(page.header("content-security-policy").is_some_and(|p| p.starts_with("default-src 'none'")));
+    let text = page.text();
+    assert!(text.contains("Postrider") && !text.contains("<script") && !text.contains("src=") && !text.contains("https://"), "{text}");
+}

@@ -1,0 +1,126 @@
+//! Stops, crashes and starts: what was accepted goes on.
+
+mod common;
+
+use common::{Receiver, Reply, Server};
+use serde_json::json;
+
+#[test]
+fn a_retry_that_waits_survives_a_stop() {
+    let server = Server::dev(&["--tasks-retry", "1500ms"]);
+    let receiver = Receiver::scripted(|n| Reply::Status(if n == 0 { 500 } else { 200 }));
+    let id = server.subscribe_to(&receiver.url);
+    let task = server.accepted(&id, b"{\"a\": 1}");
+    server.task_when(&task, |v| v["logs"].as_array().is_some_and(|l| l.len() == 1));
+    let (status, directory) = server.stop();
+    assert!(status.success());
+    let server = Server::start(directory, &["--dev"], &[]);
+    let shown = server.task_with_status(&task, "delivered");
+    let numbers: Vec<_> = shown["logs"].as_array().expect("an array").iter().map(|l| l["attempt_number"].clone()).collect();
+    assert_eq!((numbers, &shown["task"]["attempt_count"]), (vec![json!(1), json!(2)], &json!(2)));
+    assert_eq!(receiver.wait_for(2)[1].body, b"{\"a\": 1}");
+}
+
+#[test]
+fn an_attempt_that_a_crash_interrupts_is_made_again_and_shown() {
+    let server = Server::dev(&[]);
+    let receiver = Receiver::scripted(|n| if n == 0 { Reply::Stall } else { Reply::Status(200) });
+    let id = server.subscribe_to(&receiver.url);
+    let task = server.accepted(&id, b"{}");
+    receiver.wait_for(1);
+    server.task_with_status(&task, "processing");
+    let server = Server::start(server.crash(), &["--dev"], &[]);
+    let shown = server.task_with_status(&task, "delivered");
+    assert_eq!((&shown["logs"][0]["outcome"], &shown["logs"][0]["http_status"]), (&json!("failed_attempt"), &json!(null)));
+    assert_eq!((&shown["logs"][1]["outcome"], &shown["logs"][1]["attempt_number"]), (&json!("success"), &json!(2)));
+    let received = receiver.wait_for(2);
+    assert_eq!(received[0].headers["idempotency-key"], received[1].headers["idempotency-key"]);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_in_a_crash() {
+    let server = Server::dev(&[]);
+    let receiver = Receiver::answering(200);
+    let id = server.subscribe_to(&receiver.url);
+    let tasks: Vec<_> = (0..50).map(|n| server.accepted(&id, n.to_string().as_bytes())).collect();
+    let server = Server::start(server.crash(), &["--dev"], &[]);
+    for task in &tasks {
+        server.task_with_status(task, "delivered");
+    }
+    let mut bodies: Vec<u32> = receiver.wait_for(50).iter().map(|r| String::from_utf8_lossy(&r.body).parse().expect("a number")).collect();
+    bodies.sort_unstable();
+    bodies.dedup();
+    assert_eq!(bodies, (0..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_stop_lets_a_delivery_under_way_end() {
+    let server = Server::dev(&[]);
+    let receiver = Receiver::scripted(|_| Reply::Stall);
+    let id = server.subscribe_to(&receiver.url);
+    let task = server.accepted(&id, b"{}");
+    receiver.wait_for(1);
+    server.signal(rustix::process::Signal::TERM);
+    server.says("stopping");
+    receiver.release();
+    let (status, directory) = server.stopped();
+    assert!(status.success());
+    let server = Server::start(directory, &["--dev"], &[]);
+    let shown = server.get(&format!("/deliveries/{task}")).json();
+    assert_eq!((&shown["task"]["status"], shown["logs"].as_array().map(Vec::len)), (&json!("delivered"), Some(1)));
+    assert_eq!(receiver.count(), 1);
+}
+
+#[test]
+fn a_delivery_that_does_not_end_is_given_back_in_time() {
+    let server = Server::dev(&["--shutdown-timeout", "300ms"]);
+    let receiver = Receiver::scripted(|n| if n == 0 { Reply::Stall } else { Reply::Status(200) });
+    let id = server.subscribe_to(&receiver.url);
+    let task = server.accepted(&id, b"{}");
+    receiver.wait_for(1);
+    let begun = tokio::time::Instant::now();
+    let (status, directory) = server.stop();
+    assert!(status.success() && begun.elapsed() < std::time::Duration::from_secs(5));
+    let server = Server::start(directory, &["--dev"], &[]);
+    assert_eq!(server.task_with_status(&task, "delivered")["task"]["attempt_count"], 2);
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let server = Server::dev(&["--shutdown-timeout", "10m"]);
+    let receiver = Receiver::scripted(|_| Reply::Stall);
+    let id = server.subscribe_to(&receiver.url);
+    server.accepted(&id, b"{}");
+    receiver.wait_for(1);
+    server.signal(rustix::process::Signal::TERM);
+    server.says("stopping");
+    server.signal(rustix::process::Signal::INT);
+    assert_eq!(server.ended().code(), Some(130));
+}
+
+#[test]
+fn subscriptions_and_their_secrets_survive() {
+    let server = Server::dev(&[]);
+    let receiver = Receiver::answering(200);
+    let id = server.subscribe(&json!({ "target_url": receiver.url, "secret": "kept", "event_types": "a" }));
+    let before = server.get(&format!("/subscriptions/{id}")).json();
+    let (_, directory) = server.stop();
+    let database = std::fs::read(directory.path().join("data/postrider.db")).expect("the database");
+    assert!(!database.windows(4).any(|w| w == b"kept"), "the secret lies in the database in clear");
+    let server = Server::start(directory, &["--dev"], &[]);
+    assert_eq!(server.get(&format!("/subscriptions/{id}")).json(), before);
+    let signature = common::hub_signature("kept", b"{}");
+    let headers = [("x-hub-signature-256", signature.as_str()), ("x-event-type", "a")];
+    assert_eq!(server.call("POST", &format!("/ingest/{id}"), &headers, b"{}").status, 202);
+    assert_eq!(receiver.wait_for(1)[0].headers["x-hub-signature-256"], signature);
+}
+
+#[test]
+fn without_its_key_file_a_store_with_secrets_does_not_start() {
+    let server = Server::dev(&[]);
+    server.subscribe(&json!({ "target_url": "https://example.com/", "secret": "s" }));
+    let (_, directory) = server.stop();
+    std::fs::remove_file(directory.path().join("data/secrets.key")).expect("the key file");
+    let (status, _, talk) = common::run(&["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir", "data"], directory.path(), &[]);
+    assert!(!status.success() && talk.contains("secrets.key is missing"), "{talk}");
+}

@@ -1,0 +1,115 @@
+//! Scheduled webhooks.
+
+mod common;
+
+use common::{Receiver, Server, is_whole_second, keys};
+use postrider_core::ports::Clock;
+use postrider_core::time::Timestamp;
+use postrider_server::clock::SystemClock;
+use serde_json::json;
+use std::time::Duration;
+
+fn soon() -> Timestamp {
+    SystemClock.now().after(Duration::from_millis(400))
+}
+
+#[test]
+fn a_scheduled_webhook_is_delivered_at_its_time() {
+    let server = Server::dev(&[]);
+    let receiver = Receiver::answering(200);
+    let id = server.subscribe_to(&receiver.url);
+    let due = soon();
+    let body = json!({ "subscription_id": id, "payload": "{\"at\":  \"last\"}", "scheduled_for": due.rfc3339(6) });
+    let created = server.send_json("POST", "/scheduled", &body);
+    assert_eq!((created.status, created.header("location")), (201, Some("/scheduled")), "{}", created.text());
+    let scheduled = created.json()["id"].clone();
+    let listed = server.get("/scheduled");
+    assert_eq!(listed.header("cache-control"), Some("no-store"));
+    let row = &listed.json()[0];
+    assert_eq!(keys(row), ["created_at", "id", "payload", "recurrence", "scheduled_for", "status", "subscription_id", "updated_at"]);
+    assert_eq!((&row["id"], &row["subscription_id"], &row["recurrence"]), (&scheduled, &json!(id), &json!("none")));
+    assert_eq!(row["scheduled_for"], json!(due.rfc3339(0)));
+    assert!(is_whole_second(&row["created_at"]) && is_whole_second(&row["updated_at"]));
+
+    let received = receiver.wait_for(1);
+    assert!(SystemClock.now() >= due);
+    assert_eq!(received[0].body, b"{\"at\":  \"last\"}");
+    let shown = server.value_when("/scheduled", |v| v[0]["status"] == "completed");
+    assert_eq!(shown.as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_series_goes_on_with_its_next_occurrence() {
+    let server = Server::dev(&[]);
+    let receiver = Receiver::answering(200);
+    let id = server.subscribe_to(&receiver.url);
+    let due = soon();
+    let body = json!({ "subscription_id": id, "payload": {"n": 1}, "scheduled_for": due.rfc3339(6), "recurrence": "weekly" });
+    assert_eq!(server.send_json("POST", "/scheduled", &body).status, 201);
+    receiver.wait_for(1);
+    let rows = server.value_when("/scheduled", |v| v.as_array().is_some_and(|rows| rows.len() == 2));
+    assert_eq!((&rows[0]["status"], &rows[1]["status"]), (&json!("completed"), &json!("pending")));
+    let next = due.after(Duration::from_secs(7 * 86_400));
+    assert_eq!((&rows[1]["scheduled_for"], &rows[1]["recurrence"]), (&json!(next.rfc3339(0)), &json!("weekly")));
+    // The series ends with its pending occurrence.
+    assert_eq!(server.delete(&format!("/scheduled/{}", rows[1]["id"].as_str().expect("an id"))).status, 204);
+    assert_eq!(server.get("/scheduled").json().as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn forms_are_taken_as_browsers_send_them() {
+    let server = Server::dev(&[]);
+    let id = server.subscribe_to("https://example.com/");
+    let form = format!("subscription_id={id}&payload=%7B%22a%22%3A+1%7D&scheduled_for=2999-01-31T09%3A00&recurrence=monthly");
+    let answer = server.call("POST", "/scheduled", &[("content-type", "application/x-www-form-urlencoded")], form.as_bytes());
+    assert_eq!((answer.status, answer.header("location")), (302, Some("/scheduled")), "{}", answer.text());
+    let row = &server.get("/scheduled").json()[0];
+    assert_eq!((&row["payload"], &row["scheduled_for"]), (&json!("{\"a\": 1}"), &json!("2999-01-31T09:00:00Z")));
+    assert_eq!((&row["recurrence"], &row["status"]), (&json!("monthly"), &json!("pending")));
+}
+
+#[test]
+fn the_list_is_by_due_time_and_can_be_of_one_subscription() {
+    let server = Server::dev(&[]);
+    let (a, b) = (server.subscribe_to("https://example.com/a"), server.subscribe_to("https://example.com/b"));
+    for (id, at) in [(&a, "2999-03-01T00:00"), (&b, "2999-02-01T00:00"), (&a, "2999-01-01T00:00")] {
+        let body = json!({ "subscription_id": id, "payload": 1, "scheduled_for": at });
+        assert_eq!(server.send_json("POST", "/scheduled", &body).status, 201);
+    }
+    let months = |path: &str| -> Vec<String> {
+        let rows = server.get(path).json();
+        rows.as_array().expect("an array").iter().map(|r| r["scheduled_for"].as_str().expect("a time")[5..7].to_owned()).collect()
+    };
+    assert_eq!(months("/scheduled"), ["01", "02", "03"]);
+    assert_eq!(months(&format!("/scheduled?subscription_id={a}")), ["01", "03"]);
+    assert!(months("/scheduled?subscription_id=nonsense").is_empty());
+    assert_eq!(server.get("/scheduled?color=red").status, 400);
+}
+
+#[test]
+fn bad_input_is_refused_and_says_why() {
+    let server = Server::dev(&[]);
+    let id = server.subscribe_to("https://example.com/");
+    let at = "2999-01-01T00:00:00Z";
+    for (body, words) in [
+        (json!({ "payload": "1", "scheduled_for": at }), "\"subscription_id\" is missing"),
+        (json!({ "subscription_id": id, "scheduled_for": at }), "\"payload\" is missing"),
+        (json!({ "subscription_id": id, "payload": "1" }), "\"scheduled_for\" is missing"),
+        (json!({ "subscription_id": "x", "payload": "1", "scheduled_for": at }), "names no subscription"),
+        (json!({ "subscription_id": id, "payload": "{", "scheduled_for": at }), "payload is not valid JSON"),
+        (json!({ "subscription_id": id, "payload": "1", "scheduled_for": "2001-01-01T00:00" }), "in the future"),
+        (json!({ "subscription_id": id, "payload": "1", "scheduled_for": "soon" }), "scheduled_for must be a time"),
+        (json!({ "subscription_id": id, "payload": "1", "scheduled_for": at, "recurrence": "yearly" }), "none, daily, weekly or monthly"),
+        (json!({ "subscription_id": id, "payload": "1", "scheduled_for": at, "every": "day" }), "unknown field \"every\""),
+    ] {
+        let answer = server.send_json("POST", "/scheduled", &body);
+        assert_eq!(answer.status, 400, "{body}: {}", answer.text());
+        assert!(answer.error().contains(words), "{body}: {}", answer.error());
+    }
+    assert_eq!(server.call("POST", "/scheduled", &[("content-type", "text/plain")], b"x").status, 415);
+    assert_eq!(server.get("/scheduled").json(), json!([]));
+    for id in ["00000000-0000-7000-8000-000000000000", "x"] {
+        let answer = server.delete(&format!("/scheduled/{id}"));
+        assert_eq!((answer.status, answer.error().as_str()), (404, "scheduled webhook not found"));
+    }
+}
