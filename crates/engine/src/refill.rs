@@ -34,7 +34,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             Ok(batches) => {
                 for batch in batches {
                     let jobs = batch.deliveries.into_iter().map(Job::from).collect();
-                    shared.dispatcher.refilled(&shared, batch.endpoint, jobs, batch.next_due);
+                    let next_due = batch.next_due.map(|due| shared.due_or_at_once(batch.endpoint, due));
+                    shared.dispatcher.refilled(&shared, batch.endpoint, jobs, next_due);
                 }
             }
             Err(error) => {

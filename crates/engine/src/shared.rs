@@ -88,6 +88,11 @@ impl Shared {
         self.dispatcher.stop();
     }
 
+    /// When a waiting delivery is to be looked at: at once if its endpoint is gone, for then it only has to be ended.
+    pub(crate) fn due_or_at_once(&self, endpoint: EndpointId, due: Timestamp) -> Timestamp {
+        if self.routes.load().endpoint(endpoint).is_some() { due } else { Timestamp::MIN }
+    }
+
     /// An endpoint is paused or disabled: what is in memory for it goes back to the store.
     pub(crate) fn park(&self, endpoint: EndpointId) {
         self.settler.push_back(self.dispatcher.park(endpoint));

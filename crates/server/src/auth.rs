@@ -5,13 +5,14 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use postrider_core::event::Namespace;
 use postrider_core::hex;
 use postrider_core::id::KeyId;
 use postrider_core::key::{ApiKey, Scope, Scopes};
 use postrider_core::time::Timestamp;
 use postrider_engine::Routes;
+use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 
 /// What every generated key begins with, so that people and secret scanners recognise it.
@@ -56,6 +57,8 @@ pub enum Denied {
     Invalid,
     /// Its key lacks this scope.
     Scope(Scope),
+    /// It is a web page of somewhere else, in a browser on this machine.
+    Foreign,
 }
 
 /// Decides who a caller is.
@@ -86,15 +89,41 @@ impl Auth {
 
     /// The caller, with a scope that it needs: by its key, or open to everybody in development mode.
     pub fn require(&self, headers: &HeaderMap, routes: &Routes, scope: Scope) -> Result<Access, Denied> {
-        let access = self.caller(headers, routes)?.or_else(|| self.open.clone()).ok_or(Denied::Missing)?;
+        let access = match self.caller(headers, routes)? {
+            Some(access) => access,
+            None => self.without_key(headers)?.clone(),
+        };
         access.allow(scope)?;
         Ok(access)
     }
 
-    /// What callers without a key may do.
-    pub fn open(&self) -> Option<&Access> {
-        self.open.as_ref()
+    /// What a caller without a key may do.
+    ///
+    /// Whatever page a developer has open can send requests to loopback. Such a request names the page's origin, or, if the page's name
+    /// was made to lead to this machine, a host that is not this machine: it is refused.
+    pub fn without_key(&self, headers: &HeaderMap) -> Result<&Access, Denied> {
+        let open = self.open.as_ref().ok_or(Denied::Missing)?;
+        let origin_host = |origin: &str| origin.split_once("://").is_some_and(|(_, host)| is_this_machine(host));
+        let is_fine = |name, rule: &dyn Fn(&str) -> bool| headers.get(name).is_none_or(|v| v.to_str().is_ok_and(rule));
+        if is_fine(ORIGIN, &origin_host) && is_fine(HOST, &is_this_machine) { Ok(open) } else { Err(Denied::Foreign) }
     }
+
+    /// Whether things of this namespace exist for callers without a key.
+    pub fn shows_without_key(&self, namespace: &Namespace) -> bool {
+        self.open.as_ref().is_none_or(|open| open.sees(namespace))
+    }
+}
+
+/// Whether `host` or `host:port` is a name of the machine itself.
+fn is_this_machine(authority: &str) -> bool {
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if is_port(port) => host,
+        _ => authority,
+    };
+    let address = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let is_name = host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost");
+    is_name || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The key of a request: `Authorization: Bearer KEY` or `X-API-Key: KEY`. `Some(None)` if what is there can be no key.
@@ -167,6 +196,26 @@ mod tests {
         assert_eq!(shown("authorization", "Basic YTpi"), Some(None));
         assert_eq!(shown("x-api-key", "abc"), key("abc"));
         assert_eq!(shown_key(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn pages_of_elsewhere_are_kept_out_of_the_development_mode() {
+        let auth = Auth::new(true);
+        let allowed = |of: &[(&'static str, &'static str)]| {
+            let headers = of.iter().map(|(n, v)| (http::HeaderName::from_static(n), HeaderValue::from_static(v))).collect();
+            auth.without_key(&headers).is_ok()
+        };
+        for host in ["127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "a.localhost", "127.9.9.9"] {
+            assert!(allowed(&[("host", host)]), "{host}");
+        }
+        for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "10.0.0.1:80", "127.0.0.1.evil.example", "[::2]:1", ""]
+        {
+            assert!(!allowed(&[("host", host)]), "{host}");
+        }
+        assert!(allowed(&[("host", "localhost:8080"), ("origin", "http://localhost:5173")]));
+        for origin in ["https://evil.example", "null", "http://evil.example:8080", "file://", ""] {
+            assert!(!allowed(&[("host", "localhost:8080"), ("origin", origin)]), "{origin}");
+        }
     }
 
     #[test]

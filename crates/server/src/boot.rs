@@ -66,7 +66,12 @@ pub async fn start(config: Config) -> Result<Running, String> {
         seed: random::seed(),
         keys: Arc::new(ring),
         limits: Default::default(),
-        retention: Retention { attempts: config.retain_logs.0, events: config.retain_events.0, ..Retention::default() },
+        retention: Retention {
+            attempts: config.retain_logs.0,
+            events: config.retain_events.0,
+            closed: config.retain_events.0,
+            ..Retention::default()
+        },
         user_agent: String::from(USER_AGENT),
     };
     let as_store: Arc<dyn Store> = Arc::clone(&store) as _;

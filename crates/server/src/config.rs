@@ -140,6 +140,12 @@ impl Config {
         Ok(config)
     }
 
+    /// The data directory alone, for commands that need nothing else of the configuration.
+    pub fn data_dir(config: Option<&Path>, data_dir: Option<PathBuf>) -> Result<PathBuf, String> {
+        let (_, file) = read_file(config)?;
+        Ok(Config::merge(Flags { data_dir, ..Flags::default() }, file, None).data_dir)
+    }
+
     fn merge(flags: Flags, file: File, path: Option<PathBuf>) -> Config {
         let policy = RetryPolicy::tasks();
         let default_gaps = match &policy.schedule {
@@ -171,7 +177,11 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         if self.dev && !self.listen.ip().is_loopback() {
-            return Err(format!("development mode is open to everybody who can connect, so it listens on loopback only: {} is not a loopback address; leave --dev away or use --listen 127.0.0.1:{}", self.listen.ip(), self.listen.port()));
+            return Err(format!(
+                "development mode is open to everybody who can connect, so it listens on loopback only: {} is not a loopback address; leave --dev away or use --listen 127.0.0.1:{}",
+                self.listen.ip(),
+                self.listen.port()
+            ));
         }
         between("max_body", self.max_body, Size(1 << 10), Size(64 << 20))?;
         between("max_connections", self.max_connections, 1, 1_000_000)?;
@@ -189,7 +199,10 @@ impl Config {
             between("workers", workers, 1, 1_024)?;
         }
         if self.retain_events < self.retain_logs {
-            return Err(format!("retention.events ({}) must not be shorter than retention.logs ({}): a delivery is kept at least as long as its logs", self.retain_events, self.retain_logs));
+            return Err(format!(
+                "retention.events ({}) must not be shorter than retention.logs ({}): a delivery is kept at least as long as its logs",
+                self.retain_events, self.retain_logs
+            ));
         }
         observe::check_filter(&self.log)
     }

@@ -60,6 +60,15 @@ fn a_key_without_namespace_is_a_master_key() {
 }
 
 #[test]
+fn the_data_directory_of_the_configuration_file_is_used() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("postrider.toml"), "data_dir = 'elsewhere'\n").expect("a file");
+    let (status, _, talk) = run(&["keys", "create"], directory.path(), &[]);
+    assert!(status.success(), "{talk}");
+    assert!(directory.path().join("elsewhere/postrider.db").exists() && !directory.path().join("postrider-data").exists());
+}
+
+#[test]
 fn bad_requests_are_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     for (arguments, words) in [

@@ -124,3 +124,22 @@ fn without_its_key_file_a_store_with_secrets_does_not_start() {
     let (status, _, talk) = common::run(&["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir", "data"], directory.path(), &[]);
     assert!(!status.success() && talk.contains("secrets.key is missing"), "{talk}");
 }
+
+#[test]
+fn logs_vanish_after_their_retention_and_the_task_stays() {
+    use postrider_core::ports::Clock;
+    let clock = postrider_server::clock::SystemClock;
+    let server = Server::dev(&[]);
+    let receiver = Receiver::answering(200);
+    let id = server.subscribe_to(&receiver.url);
+    let task = server.accepted(&id, b"{}");
+    server.task_with_status(&task, "delivered");
+    let past = clock.now().after(std::time::Duration::from_millis(1_100));
+    let (_, directory) = server.stop();
+    while clock.now() < past {
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    let server = Server::start(directory, &["--dev", "--retain-logs", "1s"], &[]);
+    let shown = server.task_when(&task, |v| v["logs"] == json!([]));
+    assert_eq!((&shown["task"]["status"], &shown["task"]["attempt_count"]), (&json!("delivered"), &json!(1)));
+}

@@ -161,6 +161,23 @@ fn development_mode_is_open_and_still_checks_keys() {
 }
 
 #[test]
+fn development_mode_is_closed_to_pages_of_elsewhere() {
+    let server = Server::dev(&[]);
+    let id = server.subscribe_to("https://example.com/");
+    let with = |method: &str, path: &str, headers: &[(&str, &str)]| server.call(method, path, headers, b"{}").status;
+    let ingest = format!("/ingest/{id}");
+    for path in ["/subscriptions", "/scheduled", ingest.as_str()] {
+        assert_eq!(with("POST", path, &[("origin", "https://evil.example")]), 403, "{path}");
+    }
+    assert_eq!(with("POST", &ingest, &[("origin", "http://localhost:5173")]), 202);
+    let rebound = format!("GET /subscriptions HTTP/1.1\r\nhost: evil.example:{}\r\nconnection: close\r\n\r\n", server.address.port());
+    assert_eq!(common::Client::new(server.address).exchange(rebound.as_bytes()).status, 403);
+    // Who shows a key is no stranger.
+    let key = server.dev_key.clone().expect("a key");
+    assert_eq!(with("POST", &ingest, &[("origin", "https://example.com"), ("x-api-key", &key)]), 202);
+}
+
+#[test]
 fn a_new_start_in_development_mode_ends_the_old_key() {
     let server = Server::dev(&[]);
     let first = server.dev_key.clone().expect("a key");

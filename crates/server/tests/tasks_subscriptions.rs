@@ -85,7 +85,10 @@ fn bad_input_is_refused_and_says_why() {
         (json!({ "target_url": "https://example.com", "event_types": "a b" }), "event_types"),
         (json!({ "target_url": "https://example.com", "event_types": "a*b" }), "*"),
         (json!({ "target_url": "https://example.com", "event_types": [1] }), "event_types"),
-        (json!({ "target_url": "https://example.com", "url": "x" }), "unknown field \"url\"; known fields: target_url, secret, event_types"),
+        (
+            json!({ "target_url": "https://example.com", "url": "x" }),
+            "unknown field \"url\"; known fields: target_url, secret, event_types",
+        ),
         (json!([]), "JSON object"),
     ] {
         let answer = server.send_json("POST", "/subscriptions", &body);

@@ -3,6 +3,7 @@
 pub(crate) mod durable;
 mod history;
 mod isolation;
+mod limits;
 pub(crate) mod memory;
 mod recognisable;
 mod silent;
@@ -18,6 +19,7 @@ pub(crate) fn check(world: &World) {
     durable::check(world, &whole);
     recognisable::check(world, &whole);
     isolation::check(world, &whole);
+    limits::check(world, &whole);
     silent::check(world, &whole);
     history::check(world, &whole);
 }

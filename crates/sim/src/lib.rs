@@ -57,6 +57,8 @@ pub enum Checker {
     MemoryBounded,
     /// Skips, dead letters, counters and histories are complete and right.
     NothingSilent,
+    /// Rate limits, concurrency, the gaps of retry policies and `Retry-After` are honoured.
+    LimitsAreKept,
 }
 
 impl fmt::Display for Checker {
@@ -90,6 +92,10 @@ pub enum Sabotage {
     ChangesBytes,
     /// The network makes one exchange at a time.
     OneAtATime,
+    /// The store loses the limits of endpoints.
+    ForgetsLimits,
+    /// The network does not pass `Retry-After` on.
+    HidesRetryAfter,
 }
 
 /// A promise that was broken.

@@ -83,7 +83,7 @@ impl FakeLane {
         state.exchanges[number].result = Some((now, result));
         drop(state);
         let total = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
-        Exchange { result: result.map(response).map_err(fault), phases: Phases { total, ..Phases::default() } }
+        Exchange { result: result.map(|answer| self.response(answer)).map_err(fault), phases: Phases { total, ..Phases::default() } }
     }
 
     /// To the receiver and back.
@@ -121,6 +121,12 @@ impl FakeLane {
         state.note(format_args!("exchange {number} received: {delivery}"));
     }
 
+    fn response(&self, answer: Answer) -> Response {
+        let hides = self.world.options.sabotage == Some(Sabotage::HidesRetryAfter);
+        let retry_after = answer.retry_after.filter(|_| !hides);
+        Response { status: answer.status, retry_after, body: Bytes::new(), truncated: false }
+    }
+
     /// Writes an exchange into the log; answers its number there.
     fn log(&self, request: &Outgoing) -> usize {
         let text = |name: &str| text(&request.headers, name);
@@ -153,10 +159,6 @@ impl FakeLane {
 fn text(headers: &HeaderMap, name: &str) -> String {
     let value = headers.get(name).and_then(|v| v.to_str().ok());
     value.unwrap_or_default().to_owned()
-}
-
-fn response(answer: Answer) -> Response {
-    Response { status: answer.status, retry_after: answer.retry_after, body: Bytes::new(), truncated: false }
 }
 
 fn fault(kind: FaultKind) -> Fault {

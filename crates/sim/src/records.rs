@@ -1,13 +1,14 @@
 //! What the world remembers over crashes, for the checkers to judge.
 
 use bytes::Bytes;
-use postrider_core::attempt::Attempt;
+use postrider_core::attempt::{Attempt, Phases, Verdict, judge};
 use postrider_core::deadletter::DeadLetter;
 use postrider_core::delivery::{Delivery, Progress};
 use postrider_core::event::{Event, Namespace};
 use postrider_core::id::{DeliveryId, EventSeq, ScheduledId, SubscriptionId};
-use postrider_core::ports::FaultKind;
+use postrider_core::ports::{Exchange, Fault, FaultKind, Response};
 use postrider_core::schedule::Scheduled;
+use postrider_core::subscription::Origin;
 use postrider_core::time::Timestamp;
 use postrider_engine::{Receipt, To};
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,6 +75,15 @@ pub(crate) struct Answer {
 }
 
 impl Exchanged {
+    /// What the engine must make of it, and when it ended; `None` if it never did.
+    pub(crate) fn verdict(&self, origin: Origin) -> Option<(Timestamp, Verdict)> {
+        let (at, result) = self.result.clone()?;
+        let result = result
+            .map(|a| Response { status: a.status, retry_after: a.retry_after, body: Bytes::new(), truncated: false })
+            .map_err(|kind| Fault { kind, message: String::new() });
+        Some((at, judge(origin, &Exchange { result, phases: Phases::default() })))
+    }
+
     /// Whether the engine knows that the receiver took it.
     pub(crate) fn is_success(&self) -> bool {
         matches!(&self.result, Some((_, Ok(answer))) if (200..300).contains(&answer.status))

@@ -20,7 +20,7 @@ const PROMPT: Duration = Duration::from_secs(60);
 const TRIES: u32 = 7;
 
 /// How often it is looked whether everything rests.
-const LOOK: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(600));
+const LOOK: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(600));
 
 /// What was found since the rest began.
 struct Outlook {
@@ -141,6 +141,14 @@ fn due(delivery: &Delivery, endpoint: Option<&Endpoint>) -> Timestamp {
 /// Whether it waits because its endpoint takes nothing at the moment; what is being sent does not.
 fn is_parked(delivery: &Delivery, endpoint: &Endpoint) -> bool {
     endpoint.status != EndpointStatus::Active && delivery.progress.state != State::Sending
+}
+
+/// After a shutdown without any trouble nothing belongs to anybody.
+pub(crate) fn given_back(world: &World) {
+    if let Some((id, of)) = world.store.dump().claims.first_key_value() {
+        let what = format!("after a shutdown in good order {id} is claimed by {of}");
+        world.violated(Checker::NoForgottenDelivery, what);
+    }
 }
 
 /// At rest, the engine has in memory what the store says that it has, and nothing belongs to the dead.

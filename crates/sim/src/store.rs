@@ -2,6 +2,7 @@
 
 use crate::Sabotage;
 use crate::world::World;
+use postrider_core::endpoint::Endpoint;
 use postrider_core::event::Namespace;
 use postrider_core::id::{DeadLetterId, DeliveryId, EventId, ScheduledId, SubscriptionId};
 use postrider_core::ports::*;
@@ -95,7 +96,6 @@ macro_rules! writes {
 
 impl Store for FaultyStore {
     reads! {
-        configuration() -> Configuration;
         configuration_version() -> i64;
         unfinished_fan_outs(limit: u32) -> Vec<UnfinishedFanOut>;
         backlog() -> Vec<Backlog>;
@@ -118,6 +118,19 @@ impl Store for FaultyStore {
         schedule(rows: Vec<Scheduled>) -> ();
         unschedule(id: ScheduledId) -> bool;
         fire(firings: Vec<Firing>) -> Vec<Fired>;
+    }
+
+    fn configuration(&self) -> BoxFuture<'_, Answer<Configuration>> {
+        let inner = self.inner.clone();
+        let forgets = self.sabotaged(Sabotage::ForgetsLimits);
+        self.run("configuration", false, async move {
+            let mut configuration = inner.configuration().await?;
+            if forgets {
+                let forget = |e: &mut Endpoint| (e.rate_limit, e.concurrency) = (None, None);
+                configuration.endpoints.iter_mut().for_each(forget);
+            }
+            Ok(configuration)
+        })
     }
 
     fn publish(&self, mut events: Vec<NewEvent>) -> BoxFuture<'_, Answer<Vec<Published>>> {

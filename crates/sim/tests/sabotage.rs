@@ -31,5 +31,7 @@ sabotages! {
     a_store_that_forgets_claims: ForgetsClaims is caught by NoForgottenDelivery;
     a_network_that_changes_bodies: ChangesBytes is caught by BytesAreExact;
     a_store_that_hands_out_too_much: ClaimsWithoutLimit is caught by MemoryBounded;
+    a_store_that_forgets_the_limits_of_endpoints: ForgetsLimits is caught by LimitsAreKept;
+    a_network_that_hides_retry_after: HidesRetryAfter is caught by LimitsAreKept;
     a_store_that_loses_dead_letters: DropsDeadLetters is caught by NothingSilent;
 }

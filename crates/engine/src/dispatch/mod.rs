@@ -106,11 +106,11 @@ impl Dispatcher {
                 After::LetGo { endpoint, bytes } => refill |= state.let_go(endpoint, bytes),
                 After::Stored { endpoint, bytes, due } => {
                     state.let_go(endpoint, bytes);
-                    state.note_stored(endpoint, due);
+                    state.note_stored(endpoint, shared.due_or_at_once(endpoint, due));
                     refill = true;
                 }
                 After::Wait(job) => match job.delivery.progress.state.due_at() {
-                    Some(due) => _ = state.timers.insert(due, Timer::Retry(job)),
+                    Some(due) => _ = state.timers.insert(shared.due_or_at_once(job.delivery.endpoint, due), Timer::Retry(job)),
                     None => refill |= state.let_go(job.delivery.endpoint, job.cost()),
                 },
             }

@@ -113,7 +113,7 @@ impl Queue {
         self.failures >= FAILING_AFTER
     }
 
-    /// Whether nothing would be lost with it.
+    /// Whether nothing would be lost with it. Where there is a rate limit, the tokens that were taken would be.
     pub(crate) fn is_forgettable(&self) -> bool {
         self.held == 0
             && self.running == 0
@@ -121,6 +121,7 @@ impl Queue {
             && self.stored_due.is_none()
             && self.failures == 0
             && self.blocked == Blocked::No
+            && self.rate.is_none()
     }
 
     /// Whether a delivery may start now, were there room for it overall.
@@ -157,5 +158,19 @@ impl Queue {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Dropping the queue of a slow endpoint between two deliveries would give it a full burst of tokens again.
+    #[test]
+    fn a_queue_with_a_rate_limit_is_not_forgotten() {
+        let mut queue = Queue::new(1);
+        assert!(queue.is_forgettable());
+        queue.rate = Some(RateLimit { interval: Duration::from_secs(600), burst: 1 });
+        assert!(!queue.is_forgettable());
     }
 }

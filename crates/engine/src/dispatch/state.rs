@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
-/// Lanes kept idle for one endpoint.
-const IDLE_LANES: usize = 64;
+/// Lanes kept idle over all endpoints; each is a socket and about 12 KiB.
+const IDLE_LANES: usize = 1_024;
 
 /// Hashed without a random key, so that a simulated run repeats itself.
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) coming: usize,
     pub(super) coming_bytes: usize,
     hung_running: usize,
+    /// Lanes that nobody uses at the moment.
+    idle: usize,
     pub(super) refill_timer: Option<Timestamp>,
     /// When the timer task looks next, as far as slow exchanges are concerned.
     armed: Timestamp,
@@ -65,6 +67,7 @@ impl State {
             coming: 0,
             coming_bytes: 0,
             hung_running: 0,
+            idle: 0,
             refill_timer: None,
             armed: Timestamp::MAX,
             stopping: false,
@@ -137,6 +140,7 @@ impl State {
             if let Some(job) = self.take(endpoint, now) {
                 self.offer(endpoint);
                 let idle = self.queue(endpoint).idle.pop();
+                self.idle -= usize::from(idle.is_some());
                 return Some(self.begin(job, idle.map(|i| (i.lane, i.target)), now, attempt()));
             }
         }
@@ -191,11 +195,11 @@ impl State {
         if stays && let Some(job) = self.take(endpoint, now) {
             return Some(self.begin(job, lane, now, attempt));
         }
-        let queue = self.queue(endpoint);
         if let Some((lane, target)) = lane
-            && queue.idle.len() < IDLE_LANES
+            && self.idle < IDLE_LANES
         {
-            queue.idle.push(IdleLane { lane, target, since: now });
+            self.idle += 1;
+            self.queue(endpoint).idle.push(IdleLane { lane, target, since: now });
         }
         self.offer(endpoint);
         if open { self.next(now, || attempt) } else { None }
@@ -256,13 +260,14 @@ impl State {
     }
 
     pub(super) fn sweep(&mut self, before: Timestamp) -> Vec<IdleLane> {
-        let mut dropped = Vec::new();
+        let mut dropped: Vec<IdleLane> = Vec::new();
         self.queues.retain(|endpoint, queue| {
             let (old, kept) = std::mem::take(&mut queue.idle).into_iter().partition(|idle| idle.since < before);
             queue.idle = kept;
             dropped.extend::<Vec<_>>(old);
             queue.in_ring || self.overflowing.contains(endpoint) || !queue.is_forgettable()
         });
+        self.idle -= dropped.len();
         dropped
     }
 

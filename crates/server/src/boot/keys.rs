@@ -21,13 +21,20 @@ pub(super) struct Keys {
 }
 
 /// Decides it. Development keys of earlier starts end with them, and so do bootstrap keys that are given no longer.
-pub(super) fn at_start(stored: &Configuration, bootstrap: Option<&str>, dev: bool, now: Timestamp, mut new_id: impl FnMut() -> Uuid) -> Result<Keys, String> {
+pub(super) fn at_start(
+    stored: &Configuration,
+    bootstrap: Option<&str>,
+    dev: bool,
+    now: Timestamp,
+    mut new_id: impl FnMut() -> Uuid,
+) -> Result<Keys, String> {
     if let Some(secret) = bootstrap {
         check(secret)?;
     }
     let given = bootstrap.map(auth::hash);
     let live: Vec<&ApiKey> = stored.keys.iter().filter(|k| k.revoked_at.is_none()).collect();
-    let is_old = |k: &ApiKey| k.name == DEV_KEY_NAME || (k.name == BOOTSTRAP_KEY_NAME && Some(&k.hash) != given.as_ref() && given.is_some());
+    let is_old =
+        |k: &ApiKey| k.name == DEV_KEY_NAME || (k.name == BOOTSTRAP_KEY_NAME && Some(&k.hash) != given.as_ref() && given.is_some());
     let (old, kept): (Vec<&ApiKey>, Vec<&ApiKey>) = live.into_iter().partition(|k| is_old(k));
     let revoked = old.into_iter().map(|key| ApiKey { revoked_at: Some(now), ..key.clone() });
     let mut changes: Vec<_> = revoked.map(ConfigChange::Key).collect();
@@ -36,10 +43,10 @@ pub(super) fn at_start(stored: &Configuration, bootstrap: Option<&str>, dev: boo
         any = true;
         changes.push(ConfigChange::Key(auth::new_key(KeyId::new(new_id()), secret, name, namespace, scopes, now)));
     };
-    if let (Some(secret), Some(hash)) = (bootstrap, &given) {
-        if !kept.iter().any(|k| k.hash == *hash) {
-            add(secret, BOOTSTRAP_KEY_NAME, None, Scopes { read: true, write: true, admin: true });
-        }
+    if let (Some(secret), Some(hash)) = (bootstrap, &given)
+        && !kept.iter().any(|k| k.hash == *hash)
+    {
+        add(secret, BOOTSTRAP_KEY_NAME, None, Scopes { read: true, write: true, admin: true });
     }
     let dev = dev.then(auth::new_secret);
     if let Some(secret) = &dev {
@@ -52,7 +59,9 @@ fn check(secret: &str) -> Result<(), String> {
     if secret.len() >= MIN_BOOTSTRAP_KEY && secret.bytes().all(|b| b.is_ascii_graphic()) {
         return Ok(());
     }
-    Err(format!("{BOOTSTRAP_KEY} must be at least {MIN_BOOTSTRAP_KEY} visible ASCII characters: it opens everything; openssl rand -hex 32 makes a good one"))
+    Err(format!(
+        "{BOOTSTRAP_KEY} must be at least {MIN_BOOTSTRAP_KEY} visible ASCII characters: it opens everything; openssl rand -hex 32 makes a good one"
+    ))
 }
 
 #[cfg(test)]

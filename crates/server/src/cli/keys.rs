@@ -2,6 +2,7 @@
 
 use super::{CommandError, Outcome};
 use crate::clock::SystemClock;
+use crate::config::Config;
 use crate::{auth, random};
 use clap::Subcommand;
 use postrider_core::event::Namespace;
@@ -20,9 +21,12 @@ const MAX_NAME_BYTES: usize = 100;
 /// Flags of `postrider keys`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The server's data directory.
-    #[arg(long, global = true, env = "POSTRIDER_DATA_DIR", value_name = "DIR", default_value = "./postrider-data")]
-    data_dir: PathBuf,
+    /// The server's data directory [default: what the configuration file says, else ./postrider-data].
+    #[arg(long, global = true, env = "POSTRIDER_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The server's configuration file, if it is not ./postrider.toml.
+    #[arg(long, global = true, env = "POSTRIDER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -57,7 +61,8 @@ enum Command {
 
 /// Runs `postrider keys`.
 pub fn run(args: Args) -> Outcome {
-    let door = SqliteAdmin::open(&args.data_dir).map_err(|e| CommandError(e.to_string()))?;
+    let data_dir = Config::data_dir(args.config.as_deref(), args.data_dir).map_err(CommandError)?;
+    let door = SqliteAdmin::open(&data_dir).map_err(|e| CommandError(e.to_string()))?;
     match args.command {
         Command::Create { namespace, scopes, name } => create(&door, namespace.as_deref(), &scopes, &name),
         Command::List { json } => list(&door, json),
@@ -74,7 +79,10 @@ fn create(door: &SqliteAdmin, namespace: Option<&str>, scopes: &str, name: &str)
     }
     let reserved = [auth::DEV_KEY_NAME, auth::BOOTSTRAP_KEY_NAME];
     if name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) || reserved.contains(&name) {
-        return Err(CommandError(format!("a key's name is at most {MAX_NAME_BYTES} bytes without control characters, and neither {} nor {}", reserved[0], reserved[1])));
+        return Err(CommandError(format!(
+            "a key's name is at most {MAX_NAME_BYTES} bytes without control characters, and neither {} nor {}",
+            reserved[0], reserved[1]
+        )));
     }
     let now = SystemClock.now();
     let secret = auth::new_secret();
@@ -118,12 +126,18 @@ fn list(door: &SqliteAdmin, json: bool) -> Result<(), CommandError> {
         let text = serde_json::to_string_pretty(&listed.collect::<Vec<_>>()).map_err(|e| CommandError::new("cannot write JSON", e))?;
         return print(&format!("{text}\n"));
     }
-    let mut text = format!("{:<36}  {:<11}  {:<16}  {:<16}  {:<20}  {:<7}  NAME\n", "ID", "PREFIX", "NAMESPACE", "SCOPES", "CREATED", "STATE");
+    let mut text =
+        format!("{:<36}  {:<11}  {:<16}  {:<16}  {:<20}  {:<7}  NAME\n", "ID", "PREFIX", "NAMESPACE", "SCOPES", "CREATED", "STATE");
     for key in &keys {
         let namespace = key.namespace.as_ref().map_or("(all)", Namespace::as_str);
         let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
         let (scopes, created) = (key.scopes.names().join(","), key.created_at.rfc3339(0));
-        text.push_str(&format!("{:<36}  {:<11}  {namespace:<16}  {scopes:<16}  {created:<20}  {state:<7}  {}\n", key.id.to_string(), key.prefix, key.name));
+        text.push_str(&format!(
+            "{:<36}  {:<11}  {namespace:<16}  {scopes:<16}  {created:<20}  {state:<7}  {}\n",
+            key.id.to_string(),
+            key.prefix,
+            key.name
+        ));
     }
     print(&text)
 }
@@ -138,7 +152,9 @@ fn revoke(door: &SqliteAdmin, wanted: &str) -> Result<(), CommandError> {
     let mut live = found.iter().filter(|k| k.revoked_at.is_none());
     let key = match (live.next(), live.next()) {
         (Some(key), None) => key,
-        (Some(_), Some(_)) => return Err(CommandError(format!("several keys begin with {wanted:?}: use the id, which postrider keys list shows"))),
+        (Some(_), Some(_)) => {
+            return Err(CommandError(format!("several keys begin with {wanted:?}: use the id, which postrider keys list shows")));
+        }
         (None, _) if found.is_empty() => return Err(CommandError(format!("there is no key {wanted:?}: postrider keys list shows them"))),
         (None, _) => return Err(CommandError(format!("the key {wanted:?} was revoked already"))),
     };

@@ -124,7 +124,9 @@ impl Talk {
                 "  try          curl -X POST http://{address}/subscriptions -H 'Content-Type: application/json' -d '{{\"target_url\": \"http://127.0.0.1:9000/\"}}'\n"
             ));
         } else {
-            text.push_str(&format!("  try          curl http://{address}/subscriptions -H 'Authorization: Bearer KEY' (postrider keys create makes a key)\n"));
+            text.push_str(&format!(
+                "  try          curl http://{address}/subscriptions -H 'Authorization: Bearer KEY' (postrider keys create makes a key)\n"
+            ));
         }
         // A server whose stderr is closed serves all the same.
         let _ = io::stderr().write_all(text.as_bytes());

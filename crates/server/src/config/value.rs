@@ -51,7 +51,7 @@ impl FromStr for Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        let exact = SPAN_UNITS.iter().find(|(_, length)| millis > 0 && millis % length == 0);
+        let exact = SPAN_UNITS.iter().find(|(_, length)| millis > 0 && millis.is_multiple_of(*length));
         match exact {
             Some((unit, length)) => write!(f, "{}{unit}", millis / length),
             None => f.write_str("0s"),
@@ -80,7 +80,7 @@ impl FromStr for Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exact = SIZE_UNITS.iter().find(|(_, length)| self.0 > 0 && self.0 % length == 0);
+        let exact = SIZE_UNITS.iter().find(|(_, length)| self.0 > 0 && self.0.is_multiple_of(*length));
         match exact {
             Some((unit, length)) => write!(f, "{}{unit}", self.0 / length),
             None => f.write_str("0B"),
@@ -98,7 +98,8 @@ impl FromStr for Network {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        net.map(|net| Network(net.trunc())).map_err(|_| format!("{text:?} is not a network: write it like 10.0.0.0/8, fd00::/8 or 192.168.1.20"))
+        net.map(|net| Network(net.trunc()))
+            .map_err(|_| format!("{text:?} is not a network: write it like 10.0.0.0/8, fd00::/8 or 192.168.1.20"))
     }
 }
 

@@ -12,7 +12,8 @@ pub const MAX_DEPTH: usize = 128;
 
 /// Checks that `bytes` are one JSON value in UTF-8, not too deep. The error says where it goes wrong.
 pub fn check(bytes: &[u8]) -> Result<(), Problem> {
-    let text = std::str::from_utf8(bytes).map_err(|e| Problem::bad_request(format!("the body is not valid JSON: byte {} is not UTF-8", e.valid_up_to() + 1)))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|e| Problem::bad_request(format!("the body is not valid JSON: byte {} is not UTF-8", e.valid_up_to() + 1)))?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|e| Problem::bad_request(format!("the body is not valid JSON: {e}")))?;
     check_depth(bytes)
 }

@@ -2,7 +2,7 @@
 
 use super::activity::{Activity, Patience, Watched};
 use super::service::Service;
-use super::{App, MAX_HEADERS, MAX_HEAD_BYTES};
+use super::{App, MAX_HEAD_BYTES, MAX_HEADERS};
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -34,13 +34,13 @@ impl Server {
     /// For an application and the router of everything that is not its hot path.
     pub fn new(app: Arc<App>, router: Router, limits: Limits) -> Self {
         let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1().timer(TokioTimer::new()).max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS).pipeline_flush(true);
+        http.http1().timer(TokioTimer::new()).max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
         http.http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS)
             .max_header_list_size(MAX_HEAD_BYTES as u32)
             .adaptive_window(false);
-        let most = u32::try_from(limits.connections).unwrap_or(u32::MAX).min(Semaphore::MAX_PERMITS as u32);
+        let most = u32::try_from(limits.connections).unwrap_or(u32::MAX);
         Server {
             app,
             router,

@@ -165,8 +165,8 @@ impl FromRequestParts<Arc<App>> for Writer {
 
 /// Reads the query of a URL; a parameter that is not `known` is refused, for nothing is accepted and ignored.
 pub fn query(uri: &Uri, known: &[&str]) -> Result<Vec<(String, String)>, Problem> {
-    let pairs: Vec<(String, String)> =
-        serde_urlencoded::from_str(uri.query().unwrap_or_default()).map_err(|e| Problem::bad_request(format!("the query cannot be read: {e}")))?;
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(uri.query().unwrap_or_default())
+        .map_err(|e| Problem::bad_request(format!("the query cannot be read: {e}")))?;
     match pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
         Some((name, _)) if known.is_empty() => Err(Problem::bad_request(format!("unknown query parameter {name:?}; there are none here"))),
         Some((name, _)) => Err(Problem::bad_request(format!("unknown query parameter {name:?}; known: {}", known.join(", ")))),

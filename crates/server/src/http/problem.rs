@@ -1,6 +1,7 @@
 //! What went wrong with a request, as every API starts from it; each API has its own shape for it.
 
 use crate::auth::Denied;
+use crate::observe::Sparingly;
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
@@ -83,6 +84,11 @@ impl From<Denied> for Problem {
                 "an API key is needed: send it as Authorization: Bearer KEY or X-API-Key: KEY; postrider keys create makes one",
             ),
             Denied::Invalid => Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "the API key is unknown or revoked"),
+            Denied::Foreign => Problem::new(
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "without a key the development mode answers requests to this machine's own names only, and no page of another origin: use http://127.0.0.1, or show a key",
+            ),
             Denied::Scope(scope) => {
                 Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", format!("the API key lacks the scope {}", scope.as_str()))
             }
@@ -92,12 +98,17 @@ impl From<Denied> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::error!(kind = ?error.kind, cause = %error.cause, "the store failed");
+        static SPARINGLY: Sparingly = Sparingly::new();
+        if let Some(left_out) = SPARINGLY.now() {
+            tracing::error!(kind = ?error.kind, cause = %error.cause, left_out, "the store failed");
+        }
         let message = error.kind.to_string();
         match error.kind {
             StoreErrorKind::Full => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", message),
             StoreErrorKind::ReadOnly | StoreErrorKind::Unavailable => Problem::unavailable(message),
-            StoreErrorKind::Corrupt | StoreErrorKind::Internal => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message),
+            StoreErrorKind::Corrupt | StoreErrorKind::Internal => {
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+            }
         }
     }
 }
@@ -123,5 +134,33 @@ impl IntoResponse for Problem {
         let mut response = super::json(self.status, &Shape { error: &self.message });
         response.headers_mut().extend(self.headers());
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_store_tells_callers_what_to_do_and_not_why() {
+        for (kind, status, retryable) in [
+            (StoreErrorKind::Full, 507, true),
+            (StoreErrorKind::ReadOnly, 503, true),
+            (StoreErrorKind::Unavailable, 503, true),
+            (StoreErrorKind::Corrupt, 500, true),
+            (StoreErrorKind::Internal, 500, true),
+        ] {
+            let problem = Problem::from(StoreError { kind, cause: String::from("SQLITE_SECRET at table users") });
+            assert_eq!((problem.status.as_u16(), problem.is_retryable()), (status, retryable), "{kind:?}");
+            assert!(!problem.message.contains("SQLITE") && !problem.message.is_empty(), "{}", problem.message);
+        }
+    }
+
+    #[test]
+    fn the_tasks_shape_has_one_field() {
+        let response = Problem::from(Denied::Missing).into_response();
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
+        let busy = Problem::from(PublishError::Busy).into_response();
+        assert_eq!((busy.status().as_u16(), &busy.headers()[RETRY_AFTER]), (503, &HeaderValue::from(1)));
     }
 }

@@ -61,7 +61,9 @@ struct AccessLine(Option<(Method, String, Instant)>);
 
 impl AccessLine {
     fn begin(request: &Request<Incoming>) -> Self {
-        AccessLine(tracing::enabled!(tracing::Level::DEBUG).then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now())))
+        AccessLine(
+            tracing::enabled!(tracing::Level::DEBUG).then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now())),
+        )
     }
 
     fn end(self, response: &Response) {

@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn an_event_keeps_the_bytes_of_its_payload() {
-        let event = read(r#"{"event_type": "a.b", "payload": {"x":  1.0, "y": "\u00e9"}, "dedup_key": "k", "labels": {"l": "v"}, "metadata": {"m": "w"}, "ttl_seconds": 60}"#);
+        let event = read(
+            r#"{"event_type": "a.b", "payload": {"x":  1.0, "y": "\u00e9"}, "dedup_key": "k", "labels": {"l": "v"}, "metadata": {"m": "w"}, "ttl_seconds": 60}"#,
+        );
         let event = event.expect("an event");
         assert_eq!(event.payload, Bytes::from_static(br#"{"x":  1.0, "y": "\u00e9"}"#));
         assert_eq!((event.idempotency_key.as_deref(), event.ttl), (Some("k"), Some(Duration::from_secs(60))));

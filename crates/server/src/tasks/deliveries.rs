@@ -20,7 +20,12 @@ pub(super) async fn show(State(app): State<Arc<App>>, Reader(access): Reader, Pa
 }
 
 /// `GET /subscriptions/{id}/deliveries`: the newest logs of a subscription.
-pub(super) async fn of_subscription(State(app): State<Arc<App>>, Reader(access): Reader, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn of_subscription(
+    State(app): State<Arc<App>>,
+    Reader(access): Reader,
+    PathId(id): PathId,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let subscription = super::visible(&app, &access, &id)?;
     let limit = http::limit(&http::query(&uri, &["limit"])?, 20, 100)?;
     let attempts = app.engine.store().attempts(subscription.id, limit).await?;

@@ -14,7 +14,12 @@ use serde::Serialize;
 use std::sync::Arc;
 
 /// `GET /subscriptions/{subscription_id}/dlq`: newest first; those that were dismissed are left out.
-pub(super) async fn of_subscription(State(app): State<Arc<App>>, Reader(access): Reader, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn of_subscription(
+    State(app): State<Arc<App>>,
+    Reader(access): Reader,
+    PathId(id): PathId,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let subscription = super::visible(&app, &access, &id)?;
     let limit = http::limit(&http::query(&uri, &["limit"])?, 100, 1_000)?;
     let letters = app.engine.store().dead_letters(subscription.id, limit).await?;

@@ -69,7 +69,9 @@ where
     };
     let receipt = app.engine.publish(publish).await?;
     match receipt {
-        Receipt { duplicate: false, first_delivery: Some(delivery), id, .. } => Ok(accepted(delivery, route.subscription.id, "pending", id)),
+        Receipt { duplicate: false, first_delivery: Some(delivery), id, .. } => {
+            Ok(accepted(delivery, route.subscription.id, "pending", id))
+        }
         _ => answer_again(app, &route, receipt.id).await,
     }
 }
@@ -84,7 +86,7 @@ fn find(app: &App, parts: &Parts) -> Result<(Arc<Route>, Caller), Problem> {
     let caller = app.auth.caller(&parts.headers, &routes);
     let sees = |route: &&Arc<Route>| match &caller {
         Ok(Some(access)) => access.sees(&route.subscription.namespace),
-        Ok(None) => app.auth.open().is_none_or(|open| open.sees(&route.subscription.namespace)),
+        Ok(None) => app.auth.shows_without_key(&route.subscription.namespace),
         Err(_) => true,
     };
     let route = route.filter(sees).ok_or_else(super::no_subscription)?;
@@ -97,7 +99,7 @@ fn authenticate(app: &App, headers: &HeaderMap, route: &Route, caller: Caller, p
     match caller? {
         Some(access) => access.allow(Scope::Write)?,
         None if route.is_signed() => {}
-        None => app.auth.open().ok_or(Denied::Missing)?.allow(Scope::Write)?,
+        None => app.auth.without_key(headers)?.allow(Scope::Write)?,
     }
     if route.is_signed() {
         let signature = headers.get("x-hub-signature-256").and_then(|v| v.to_str().ok());
@@ -137,14 +139,18 @@ fn event_type<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<Cow<'a, str>, Pro
 fn idempotency_key(headers: &HeaderMap, subscription: SubscriptionId) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()));
-    let key = key.ok_or_else(|| Problem::bad_request(format!("Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters")))?;
+    let key = key.ok_or_else(|| {
+        Problem::bad_request(format!("Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters"))
+    })?;
     Ok(Some(format!("{subscription}:{key}")))
 }
 
 /// An event that the subscription does not want. Nothing is stored; to its sender that is a success.
 fn filtered(event_type: &str) -> Result<Response, Problem> {
     if event_type.is_empty() {
-        return Err(Problem::bad_request("this subscription takes certain event types only: name the type in the header X-Event-Type (or the query parameter event_type)"));
+        return Err(Problem::bad_request(
+            "this subscription takes certain event types only: name the type in the header X-Event-Type (or the query parameter event_type)",
+        ));
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -153,7 +159,8 @@ fn filtered(event_type: &str) -> Result<Response, Problem> {
 fn accepted(delivery: DeliveryId, subscription: SubscriptionId, status: &str, event: EventId) -> Response {
     use std::io::Write;
     let mut body = Vec::with_capacity(224);
-    let written = write!(body, r#"{{"delivery_task_id":"{delivery}","subscription_id":"{subscription}","status":"{status}","event_id":"{event}"}}"#);
+    let written =
+        write!(body, r#"{{"delivery_task_id":"{delivery}","subscription_id":"{subscription}","status":"{status}","event_id":"{event}"}}"#);
     debug_assert!(written.is_ok(), "a Vec takes every write");
     let mut response = json_bytes(StatusCode::ACCEPTED, body);
     if let Ok(location) = HeaderValue::try_from(format!("/deliveries/{delivery}")) {
@@ -212,7 +219,10 @@ mod tests {
         let id = uuid::Uuid::from_u128(7);
         let response = accepted(DeliveryId::new(id), SubscriptionId::new(id), "pending", EventId::new(id));
         assert_eq!(response.headers()[LOCATION], "/deliveries/00000000-0000-0000-0000-000000000007");
-        let body = futures_util::FutureExt::now_or_never(http_body_util::BodyExt::collect(response.into_body())).expect("ready").expect("a body").to_bytes();
+        let body = futures_util::FutureExt::now_or_never(http_body_util::BodyExt::collect(response.into_body()))
+            .expect("ready")
+            .expect("a body")
+            .to_bytes();
         let value: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         let keys: Vec<_> = value.as_object().expect("an object").keys().map(String::as_str).collect();
         assert_eq!(keys, ["delivery_task_id", "event_id", "status", "subscription_id"]);

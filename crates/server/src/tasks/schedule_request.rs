@@ -47,7 +47,9 @@ impl Request {
     fn new(subscription_id: String, payload: Bytes, scheduled_for: &str, recurrence: Option<&str>) -> Result<Self, Problem> {
         json::check(&payload).map_err(|problem| Problem::bad_request(problem.message.replacen("the body", "payload", 1)))?;
         let scheduled_for = parse_time(scheduled_for).ok_or_else(|| {
-            Problem::bad_request("scheduled_for must be a time such as 2030-01-31T09:00:00Z or 2030-01-31T09:00:00+02:00, or 2030-01-31T09:00 in UTC")
+            Problem::bad_request(
+                "scheduled_for must be a time such as 2030-01-31T09:00:00Z or 2030-01-31T09:00:00+02:00, or 2030-01-31T09:00 in UTC",
+            )
         })?;
         let recurrence = match recurrence {
             None => Recurrence::None,

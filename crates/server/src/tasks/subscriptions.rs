@@ -3,8 +3,8 @@
 use super::subscription_request::Request as Wanted;
 use super::wire::time;
 use crate::http::json::Field;
-use crate::random;
 use crate::http::{self, App, PathId, Problem, Reader, Writer};
+use crate::random;
 use ::http::{StatusCode, Uri};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -122,7 +122,12 @@ pub(super) async fn create(State(app): State<Arc<App>>, Writer(access): Writer, 
 }
 
 /// `PUT /subscriptions/{id}`: what is left out stays, null clears. A disabled endpoint is enabled again.
-pub(super) async fn update(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId, request: Request) -> Result<Response, Problem> {
+pub(super) async fn update(
+    State(app): State<Arc<App>>,
+    Writer(access): Writer,
+    PathId(id): PathId,
+    request: Request,
+) -> Result<Response, Problem> {
     let subscription = super::visible(&app, &access, &id)?;
     let (parts, body) = request.into_parts();
     let body = app.read_json(&parts.headers, body).await?;

@@ -57,13 +57,18 @@ impl Client {
 
     /// Sends these bytes and reads one answer, until the server closes the connection.
     pub fn exchange(&self, request: &[u8]) -> Answer {
+        self.try_exchange(request).expect("an answer")
+    }
+
+    /// The same, where there may be no answer.
+    pub fn try_exchange(&self, request: &[u8]) -> Option<Answer> {
         let mut stream = TcpStream::connect(self.address).expect("the server listens");
         stream.set_read_timeout(Some(super::PATIENCE)).expect("a timeout");
         // A server may refuse a request before it has read all of it.
         let _ = stream.write_all(request);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
-        parse(&answer).unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&answer)))
+        parse(&answer)
     }
 }
 

@@ -50,7 +50,11 @@ impl Server {
 
     /// In production mode with a master key, loopback targets allowed.
     pub fn guarded(master_key: &str) -> Server {
-        Server::start(tempfile::tempdir().expect("a directory"), &["--allow-network", "127.0.0.0/8"], &[("POSTRIDER_BOOTSTRAP_KEY", master_key)])
+        Server::start(
+            tempfile::tempdir().expect("a directory"),
+            &["--allow-network", "127.0.0.0/8"],
+            &[("POSTRIDER_BOOTSTRAP_KEY", master_key)],
+        )
     }
 
     pub fn start(directory: TempDir, flags: &[&str], environment: &[(&str, &str)]) -> Server {

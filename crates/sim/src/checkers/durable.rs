@@ -4,12 +4,11 @@ use super::Whole;
 use crate::Checker::{AcknowledgedIsDurable, BytesAreExact};
 use crate::records::{Call, CallOutcome, Fact};
 use crate::world::World;
-use postrider_core::attempt::judge;
 use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::delivery::{Delivery, State};
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Event;
-use postrider_core::ports::{Exchange, Fault, PruneRequest, Response};
+use postrider_core::ports::PruneRequest;
 use postrider_core::schedule::ScheduledStatus;
 use postrider_store::memory::Dump;
 use std::collections::BTreeSet;
@@ -127,14 +126,9 @@ fn ended_for_a_reason(whole: &Whole, delivery: &Delivery) -> Result<(), String> 
             let (Some(origin), Some(exchange)) = (origin, last()) else {
                 return Err(format!("failed with {code}, but there was no attempt {}", progress.attempts));
             };
-            let result = match exchange.result.clone() {
-                None => return Err(format!("failed with {code}, but the last exchange never ended")),
-                Some((_, result)) => result,
+            let Some((_, verdict)) = exchange.verdict(origin) else {
+                return Err(format!("failed with {code}, but the last exchange never ended"));
             };
-            let result = result
-                .map(|a| Response { status: a.status, retry_after: a.retry_after, body: Default::default(), truncated: false })
-                .map_err(|kind| Fault { kind, message: String::new() });
-            let verdict = judge(origin, &Exchange { result, phases: Default::default() });
             if verdict.code() == Some(code) {
                 Ok(())
             } else {

@@ -2,7 +2,7 @@
 
 use crate::Checker::MemoryBounded;
 use crate::world::World;
-use postrider_engine::Load;
+use postrider_engine::{Load, Retention};
 
 /// Parked deliveries that are given up in one piece pass through memory (`GIVE_UP` in the engine's upkeep).
 const GIVEN_UP: usize = 512;
@@ -15,12 +15,12 @@ const OVERHEAD: usize = 512;
 pub(crate) fn look(world: &World, load: Load) {
     let limits = world.plan.limits;
     let endpoints = world.plan.endpoints.len();
-    let parks = world.plan.traffic.edits > 0 || world.plan.receivers.iter().any(|r| !r.moods.is_empty());
-    let given_up = if parks { GIVEN_UP } else { 0 };
+    let gives_up = world.plan.retention.parked < Retention::default().parked;
+    let given_up = if gives_up { GIVEN_UP } else { 0 };
     let held = limits.held + endpoints + given_up;
     // The payload's own bytes, its frame, and what every delivery counts.
     let largest = world.plan.traffic.payload + 64 + OVERHEAD;
-    let held_bytes = limits.held_bytes + (endpoints + given_up) * largest + limits.held * OVERHEAD;
+    let held_bytes = limits.held_bytes + (endpoints + given_up) * largest;
     if load.held > held || load.held_bytes > held_bytes || load.running > limits.exchanges {
         let what = format!("{load:?}, where {held} deliveries, {held_bytes} bytes and {} exchanges are allowed", limits.exchanges);
         world.violated(MemoryBounded, what);

@@ -42,7 +42,9 @@ pub(super) fn seconds(rng: &mut fastrand::Rng, from: u64, to: u64) -> Duration {
 /// An endpoint of receiver `number`.
 pub(super) fn endpoint(rng: &mut fastrand::Rng, ids: &mut IdGen, number: usize, namespace: Namespace, now: Timestamp) -> Endpoint {
     let limited = percent(rng, 20);
-    let rate_limit = limited.then(|| RateLimit { interval: Duration::from_millis(rng.u64(20..1_000)), burst: rng.u32(1..6) });
+    let slow = percent(rng, 10);
+    let interval = if slow { seconds(rng, 5, 40) } else { Duration::from_millis(rng.u64(20..1_000)) };
+    let rate_limit = limited.then(|| RateLimit { interval, burst: rng.u32(1..6) });
     let timeout = Duration::from_millis(rng.u64(1_000..10_000));
     Endpoint {
         id: EndpointId::new(ids.next(now)),

@@ -5,22 +5,23 @@ use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::id::*;
 use postrider_core::ports::*;
 
-/// The newest comes first, open and retried ones alike, no more than asked for.
+/// The newest comes first, of one instant the greater id; open and retried ones alike, no more than asked for.
 pub async fn come_newest_first<H: Harness>(w: &mut World<H>) {
     let route = w.make.route();
-    let mut expected = Vec::new();
-    let deliveries = [w.claimed(route).await, w.claimed(route).await, w.claimed(route).await];
-    // The newest delivery fails first.
-    for id in deliveries.into_iter().rev() {
-        w.make.advance_secs(1);
-        expected.insert(0, w.fail(id).await);
+    let deliveries = [w.claimed(route).await, w.claimed(route).await, w.claimed(route).await, w.claimed(route).await];
+    let letters = [(); 4].map(|()| DeadLetterId::new(w.make.uuid()));
+    // Neither deliveries nor dead letters have their ids in the order in which they fail; two fail at the same time.
+    for (n, secs) in [(3, 1), (1, 1), (2, 0), (0, 1)] {
+        w.make.advance_secs(secs);
+        w.fail_as(deliveries[n], letters[n]).await;
     }
-    w.replay(ReplayTarget::Delivery(deliveries[1]), true).await;
+    let expected = [letters[0], letters[2], letters[1], letters[3]];
+    w.replay(ReplayTarget::Delivery(deliveries[2]), true).await;
     assert_eq!(list(w, route.subscription, 10).await, expected);
     assert_eq!(list(w, route.subscription, 2).await, expected[..2]);
     let statuses: Vec<bool> =
         views(w, route.subscription, 10).await.iter().map(|view| view.dead_letter.status == DeadLetterStatus::Open).collect();
-    assert_eq!(statuses, [true, false, true]);
+    assert_eq!(statuses, [true, false, true, true]);
 }
 
 /// A subscription's list has its own only, even if the endpoint is shared.

@@ -1,7 +1,8 @@
 //! Order, limits, and what is not there.
 
 use super::{Harness, Route, World};
-use postrider_core::delivery::StateKind;
+use postrider_core::attempt::Attempt;
+use postrider_core::delivery::{State, StateKind};
 use postrider_core::id::*;
 use postrider_core::ports::*;
 
@@ -26,6 +27,7 @@ pub async fn attempts_come_newest_first<H: Harness>(w: &mut World<H>) {
     let deliveries = [w.claimed(route).await, w.claimed(route).await, w.claimed(route).await];
     let apart = w.claimed(other).await;
     w.succeed(apart).await;
+    let smallest = AttemptId::new(w.make.uuid());
     let now = w.make.now();
     for id in deliveries.into_iter().rev() {
         w.retry(id, now, true).await;
@@ -34,12 +36,19 @@ pub async fn attempts_come_newest_first<H: Harness>(w: &mut World<H>) {
         w.make.advance_secs(1);
         w.retry(id, now, true).await;
     }
+    // The newest one has the smallest id.
+    w.make.advance_secs(1);
+    let outcome = w.make.success();
+    let last = w.settlement(deliveries[1], State::Succeeded, Some(outcome)).await;
+    let attempt = last.attempt.clone().map(|attempt| Attempt { id: smallest, ..attempt });
+    w.settle_one(Settlement { attempt, ..last }).await;
     let mut expected = Vec::new();
     for id in deliveries {
         expected.extend(w.view(id).await.attempts);
     }
     expected.sort_by_key(|attempt| std::cmp::Reverse((attempt.started_at, attempt.id)));
-    for limit in [10, 6, 4, 1, 0] {
+    assert_eq!((expected[0].id, expected.len()), (smallest, 7));
+    for limit in [10, 7, 5, 1, 0] {
         let listed: Vec<_> = list(w, route, limit).await.into_iter().map(|view| view.attempt).collect();
         assert_eq!(listed, expected[..expected.len().min(limit as usize)]);
     }

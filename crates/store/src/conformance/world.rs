@@ -230,13 +230,18 @@ impl<H: Harness> World<H> {
 
     /// Ends a claimed delivery in failure, with a dead letter.
     pub async fn fail(&mut self, id: DeliveryId) -> DeadLetterId {
+        let new = DeadLetterId::new(self.make.uuid());
+        self.fail_as(id, new).await;
+        new
+    }
+
+    /// Ends a claimed delivery in failure, with a dead letter of that id.
+    pub async fn fail_as(&mut self, id: DeliveryId, new: DeadLetterId) {
         let outcome = self.make.failure();
         let code = ErrorCode::ConnectionRefused;
         let settlement = self.settlement(id, State::Failed(code), Some(outcome)).await;
-        let new = DeadLetterId::new(self.make.uuid());
         let dead_letter = NewDeadLetter { id: new, code, message: "maximum retries exceeded".to_owned(), at: self.make.now() };
         self.settle_one(Settlement { dead_letter: Some(dead_letter), ..settlement }).await;
-        new
     }
 
     // ---- checks --------------------------------------------------------------------------------------------------

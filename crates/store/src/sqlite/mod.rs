@@ -6,6 +6,7 @@
 //! | `session.rs` | its connection, what it keeps in memory beside it, begin, commit and undo |
 //! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `prune.rs`, `config.rs` | the verbs that write |
 //! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
+//! | `history.rs` | attempts of a subscription by time |
 //! | `counters.rs` | counters, summed up per group |
 //! | `rows.rs`, `columns.rs` | rows to nouns and back |
 //! | `checkpoint.rs` | from the write-ahead log into the database file |
@@ -21,6 +22,7 @@ mod claim;
 mod config;
 mod counters;
 mod files;
+mod history;
 mod prune;
 mod publish;
 mod readers;
@@ -260,7 +262,7 @@ impl Store for SqliteStore {
     }
 
     fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| reads::attempts(conn, of, limit)))
+        Box::pin(self.readers.read(move |conn| history::newest(conn, of, limit)))
     }
 
     fn dead_letters(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<DeadLetterView>, StoreError>> {

@@ -3,6 +3,7 @@
 //! Ids are UUIDv7, so walks over them are walks in order of time: no index is kept for retention's sake. Rows that must stay are
 //! passed over; once those are many, the place is remembered between slices, so that no slice passes over them again.
 
+use super::history;
 use super::rows::{OPEN, all, id, state_kind, time};
 use super::session::Session;
 use postrider_core::delivery::StateKind;
@@ -56,6 +57,7 @@ pub(super) fn prune(s: &mut Session, request: &PruneRequest) -> Result<Pruned> {
     let limit = i64::from(request.limit.max(1));
     let mut looks = limit.saturating_mul(LOOKS_PER_ROW).max(2 * MAX_REPEATED);
     let mut pruned = Pruned::default();
+    history::sort_in(s)?;
     loop {
         let mut budget = Budget { rows: (limit - total(&pruned)).max(0), looks };
         let done = match s.memory.sweep.phase {
@@ -130,8 +132,7 @@ fn attempts(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned
                 sweep.kept += 1;
                 continue;
             }
-            delete(&s.conn, "DELETE FROM attempt_bodies WHERE delivery = ?1 AND number = ?2", params![delivery, number])?;
-            pruned.attempts += delete(&s.conn, "DELETE FROM attempts WHERE delivery = ?1 AND number = ?2", params![delivery, number])?;
+            pruned.attempts += history::forget(&s.conn, delivery, Some(number))?;
             budget.rows -= 1;
         }
         if is_last {
@@ -174,8 +175,7 @@ fn deliveries(s: &mut Session, request: &PruneRequest, budget: &mut Budget, prun
 /// Closed dead letters go with their delivery, for without it there is nothing to show of them.
 fn remove_delivery(s: &mut Session, id: DeliveryId, subscription: SubscriptionId, state: StateKind, pruned: &mut Pruned) -> Result<()> {
     let key = params![id.bytes()];
-    delete(&s.conn, "DELETE FROM attempt_bodies WHERE delivery = ?1", key)?;
-    pruned.attempts += delete(&s.conn, "DELETE FROM attempts WHERE delivery = ?1", key)?;
+    pruned.attempts += history::forget(&s.conn, id.bytes(), None)?;
     pruned.closed += delete(&s.conn, "DELETE FROM dead_letters WHERE delivery = ?1", key)?;
     pruned.deliveries += delete(&s.conn, "DELETE FROM deliveries WHERE id = ?1", key)?;
     s.deltas.deliveries(subscription, state, -1);

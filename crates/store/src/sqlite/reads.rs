@@ -1,12 +1,10 @@
 //! The reads. Each is given a connection with an open read transaction, so that all it answers is of one moment.
 
-use super::columns::{ATTEMPT_COLUMNS, DEAD_LETTER_COLUMNS};
-use super::rows::{
-    DeliveryRow, Events, all, attempt_row, dead_letter_row, event_row, id, id_opt, json, one, scheduled_row, state_kind, time,
-};
+use super::columns::DEAD_LETTER_COLUMNS;
+use super::rows::{DeliveryRow, Events, all, attempt_row, dead_letter_row, event_row, id, id_opt, json, one, scheduled_row, time};
 use postrider_core::event::Namespace;
 use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId, EventId, ScheduledId, SubscriptionId};
-use postrider_core::ports::{AttemptView, Backlog, DeadLetterView, DeliveryView, EventView, UnfinishedFanOut};
+use postrider_core::ports::{Backlog, DeadLetterView, DeliveryView, EventView, UnfinishedFanOut};
 use postrider_core::schedule::Scheduled;
 use rusqlite::{Connection, Result, Row};
 use std::sync::Arc;
@@ -57,19 +55,6 @@ pub(super) fn backlog(conn: &Connection) -> Result<Vec<Backlog>> {
         found = one(conn, next, &[&endpoint.endpoint.bytes()], read)?;
     }
     Ok(backlog)
-}
-
-/// Attempts of a subscription, newest first.
-pub(super) fn attempts(conn: &Connection, of: SubscriptionId, limit: u32) -> Result<Vec<AttemptView>> {
-    let sql = concat!(
-        "SELECT ",
-        attempt_columns!(),
-        ", d.state FROM attempts a INDEXED BY attempts_recent CROSS JOIN deliveries d ON d.id = a.delivery",
-        attempt_body!(),
-        "WHERE a.subscription = ?1 ORDER BY a.started_at DESC, a.id DESC LIMIT ?2"
-    );
-    let read = |row: &Row<'_>| Ok(AttemptView { attempt: attempt_row(row)?, state: state_kind(row, ATTEMPT_COLUMNS)? });
-    all(conn, sql, &[&of.bytes(), &limit], read)
 }
 
 /// Dead letters of a subscription that were not dismissed, newest first.

@@ -77,7 +77,24 @@ CREATE TABLE attempts (
     response BLOB,
     PRIMARY KEY (delivery, number)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX attempts_recent ON attempts (subscription, started_at);
+
+-- Attempts of a subscription by time. Neighbours in time belong to many subscriptions, so that putting each into its place at once
+-- would write a page per attempt: they gather in attempts_new, and many go to their places together.
+CREATE TABLE attempts_new (
+    seq INTEGER PRIMARY KEY,
+    subscription BLOB NOT NULL,
+    started_at INTEGER NOT NULL,
+    delivery BLOB NOT NULL,
+    number INTEGER NOT NULL
+) STRICT;
+CREATE TABLE attempts_recent (
+    subscription BLOB NOT NULL,
+    started_at INTEGER NOT NULL,
+    delivery BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (subscription, started_at, delivery, number)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE attempt_bodies (
     delivery BLOB NOT NULL,
     number INTEGER NOT NULL,

@@ -2,6 +2,7 @@
 
 use super::counters::Deltas;
 use super::files;
+use super::history;
 use super::prune::Sweep;
 use crate::error::{is_fault_of_one, needs_reopening};
 use postrider_core::id::DeliveryId;
@@ -31,6 +32,8 @@ pub(super) struct Session {
 pub(super) struct Memory {
     /// The number of the next event.
     pub(super) next_event: i64,
+    /// How many attempts [`super::history`] has still to sort in.
+    pub(super) attempts_new: i64,
     /// How far [`super::claim::rescue`] has come.
     pub(super) rescue: Rescue,
     /// How far [`super::prune::prune`] has come.
@@ -52,7 +55,8 @@ impl Session {
         let wal_frames = Arc::default();
         prepare(&mut conn, max_pages, &wal_frames)?;
         let (incarnation, next_event) = take_office(&mut conn)?;
-        let memory = Memory { next_event, rescue: Rescue::After(None), sweep: Sweep::default() };
+        let attempts_new = history::gathered(&conn)?;
+        let memory = Memory { next_event, attempts_new, rescue: Rescue::After(None), sweep: Sweep::default() };
         Ok(Session {
             conn,
             incarnation,

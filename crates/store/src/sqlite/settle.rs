@@ -1,8 +1,9 @@
 //! Outcomes: what became of claimed deliveries.
 
 use super::counters::Deltas;
+use super::history;
 use super::rows::{OPEN, micros, reason};
-use super::session::Session;
+use super::session::{Memory, Session};
 use postrider_core::attempt::{Attempt, Outcome};
 use postrider_core::delivery::State;
 use postrider_core::id::DeliveryId;
@@ -15,9 +16,11 @@ const MAX_INLINE_RESPONSE: usize = 500;
 
 /// Records what became of claimed deliveries.
 pub(super) fn settle(s: &mut Session, settlements: &[Settlement]) -> Result<Vec<Settled>> {
-    let Session { conn, deltas, incarnation, .. } = s;
-    let mut settler = Settler::new(conn, deltas, *incarnation)?;
-    settlements.iter().map(|settlement| settler.settle(settlement)).collect()
+    let mut settler = Settler::new(s)?;
+    let settled = settlements.iter().map(|settlement| settler.settle(settlement)).collect::<Result<_>>()?;
+    drop(settler);
+    history::sort_in_if_many(s)?;
+    Ok(settled)
 }
 
 /// What settling needs, looked up once for many.
@@ -25,12 +28,15 @@ struct Settler<'s> {
     conn: &'s Connection,
     advance: CachedStatement<'s>,
     insert_attempt: CachedStatement<'s>,
+    note_attempt: CachedStatement<'s>,
     deltas: &'s mut Deltas,
+    memory: &'s mut Memory,
     incarnation: i64,
 }
 
 impl<'s> Settler<'s> {
-    fn new(conn: &'s Connection, deltas: &'s mut Deltas, incarnation: i64) -> Result<Self> {
+    fn new(s: &'s mut Session) -> Result<Self> {
+        let Session { conn, deltas, memory, incarnation, .. } = s;
         let advance = conn.prepare_cached(
             "UPDATE deliveries SET state = ?4, attempts = ?5, spent = ?6, due_at = ?7, reason = ?8, expires_at = ?9, claim = ?10, \
              last_attempt_at = coalesce(?11, last_attempt_at) WHERE id = ?1 AND claim = ?2 AND state = ?3",
@@ -40,7 +46,8 @@ impl<'s> Settler<'s> {
              error_code, error_message, dns_us, tcp_us, tls_us, first_byte_us, total_us, truncated, response) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         )?;
-        Ok(Settler { conn, advance, insert_attempt, deltas, incarnation })
+        let note_attempt = history::note_insert(conn)?;
+        Ok(Settler { conn, advance, insert_attempt, note_attempt, deltas, memory, incarnation: *incarnation })
     }
 
     fn settle(&mut self, settlement: &Settlement) -> Result<Settled> {
@@ -90,11 +97,8 @@ impl<'s> Settler<'s> {
             // The row is missing where retention was faster than the attempt: then it is written whole.
             Some(outcome) if recorded && finish_attempt(self.conn, delivery, attempt, outcome)? => {}
             outcome => match self.insert_attempt(delivery, attempt, outcome.as_ref()) {
-                // Its number is taken, which only an engine that forgot it can cause: the newer story holds, and the delivery goes on.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                    let mut delete = self.conn.prepare_cached("DELETE FROM attempts WHERE delivery = ?1 AND number = ?2")?;
-                    delete.execute(params![delivery.bytes(), attempt.number])?;
-                    self.insert_attempt(delivery, attempt, outcome.as_ref())?;
+                    self.replace_attempt(delivery, attempt)?
                 }
                 result => result?,
             },
@@ -108,6 +112,16 @@ impl<'s> Settler<'s> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Its number is taken, which only an engine that forgot it can cause: the newer story holds, and the delivery goes on.
+    fn replace_attempt(&mut self, delivery: DeliveryId, attempt: &Attempt) -> Result<()> {
+        // There may be two notes of it now. Both lead to the one row, so the older one goes, wherever it is.
+        self.conn
+            .prepare_cached("DELETE FROM attempts_new WHERE delivery = ?1 AND number = ?2")?
+            .execute(params![delivery.bytes(), attempt.number])?;
+        history::forget(self.conn, delivery.bytes(), Some(attempt.number))?;
+        self.insert_attempt(delivery, attempt, attempt.outcome.as_ref())
     }
 
     fn insert_attempt(&mut self, delivery: DeliveryId, attempt: &Attempt, outcome: Option<&Outcome>) -> Result<()> {
@@ -133,7 +147,7 @@ impl<'s> Settler<'s> {
             outcome.is_some_and(|o| o.response_truncated),
             outcome.and_then(inline_response),
         ])?;
-        Ok(())
+        history::note(&mut self.note_attempt, self.memory, delivery, attempt)
     }
 }
 
