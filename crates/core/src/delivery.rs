@@ -255,7 +255,11 @@ fn finish(from: Progress, at: Timestamp, verdict: &Verdict, policy: &RetryPolicy
             if spent >= policy.max_attempts {
                 return Progress { state: State::Failed(code), spent, ..from };
             }
-            let gap = if free { retry_after.unwrap_or(crate::retry::DEFAULT_FREE_WAIT) } else { policy.gap(spent, seed).max(retry_after.unwrap_or_default()) };
+            let gap = if free {
+                retry_after.unwrap_or(crate::retry::DEFAULT_FREE_WAIT)
+            } else {
+                policy.gap(spent, seed).max(retry_after.unwrap_or_default())
+            };
             // Never later than the end of its life: that is when it must be seen to expire.
             let due_at = at.after(gap).min(from.expires_at.unwrap_or(Timestamp::MAX));
             Progress { state: State::Retrying { due_at }, spent, ..from }

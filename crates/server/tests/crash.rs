@@ -5,9 +5,9 @@
 //! of kills (25 if unset), `CRASH_SEED` repeats the moments of a run.
 #![allow(missing_docs, reason = "a test")]
 
-mod common;
 #[path = "crash/audit.rs"]
 mod audit;
+mod common;
 #[path = "crash/load.rs"]
 mod load;
 #[path = "crash/receiver.rs"]

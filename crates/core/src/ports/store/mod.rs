@@ -102,7 +102,12 @@ pub trait Store: Send + Sync + 'static {
     fn dead_letter(&self, id: DeadLetterId) -> BoxFuture<'_, Result<Option<DeadLetterView>, StoreError>>;
 
     /// Scheduled occurrences by due time, ascending; of one subscription if given.
-    fn scheduled(&self, namespace: Option<Namespace>, of: Option<SubscriptionId>, limit: u32) -> BoxFuture<'_, Result<Vec<Scheduled>, StoreError>>;
+    fn scheduled(
+        &self,
+        namespace: Option<Namespace>,
+        of: Option<SubscriptionId>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Scheduled>, StoreError>>;
 
     /// One scheduled occurrence.
     fn scheduled_one(&self, id: ScheduledId) -> BoxFuture<'_, Result<Option<Scheduled>, StoreError>>;
