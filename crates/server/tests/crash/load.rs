@@ -121,7 +121,7 @@ impl Shared {
             }
             let event = self.next.fetch_add(1, Ordering::Relaxed);
             let body = format!("{{\"event\": {event}}}");
-            let request = format!("POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", self.path, body.len());
+            let request = format!("POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", self.path, body.len());
             writer.write_all(request.as_bytes()).ok()?;
             let delivery = accepted(&mut reader)?;
             let mut state = self.state.lock().expect("not poisoned");

@@ -18,10 +18,12 @@ pub async fn exactly_at_the_cutoff_stays<H: Harness>(w: &mut World<H>) {
     let (older, event_of_older) = succeeded(w, route).await;
     let closed_older = dismissed(w).await;
     let ended_older = ended(w).await;
+    let bare_older = without_deliveries(w).await;
     let cutoff = w.make.advance(Duration::from_millis(1));
     let (exact, event_of_exact) = succeeded(w, route).await;
     let closed_exact = dismissed(w).await;
     let ended_exact = ended(w).await;
+    let bare_exact = without_deliveries(w).await;
     w.make.advance_secs(60);
 
     w.prune(PruneRequest { closed_before: NEVER, events_before: NEVER, ..before(cutoff) }).await;
@@ -32,6 +34,7 @@ pub async fn exactly_at_the_cutoff_stays<H: Harness>(w: &mut World<H>) {
     w.prune(before(cutoff)).await;
     assert_eq!((is_there(w, older).await, is_there(w, exact).await), (false, true));
     assert_eq!((event_is_there(w, event_of_older).await, event_is_there(w, event_of_exact).await), (false, true));
+    assert_eq!((event_is_there(w, bare_older).await, event_is_there(w, bare_exact).await), (false, true));
     assert_eq!(attempts(w, exact).await, 1);
 }
 
@@ -183,9 +186,7 @@ pub async fn an_event_goes_with_its_last_delivery<H: Harness>(w: &mut World<H>) 
 
 /// Nothing keeps an event that nobody got.
 pub async fn an_event_without_deliveries_goes<H: Harness>(w: &mut World<H>) {
-    let event = w.make.event(0);
-    let id = event.id;
-    w.publish_one(event).await;
+    let id = without_deliveries(w).await;
     let cutoff = w.make.advance_secs(1);
     assert_eq!(w.prune(PruneRequest { events_before: NEVER, ..before(cutoff) }).await.events, 0);
     assert!(event_is_there(w, id).await);
@@ -315,6 +316,13 @@ async fn succeeded<H: Harness>(w: &mut World<H>, route: Route) -> (DeliveryId, E
     let id = w.claimed(route).await;
     w.succeed(id).await;
     (id, w.view(id).await.event.id)
+}
+
+async fn without_deliveries<H: Harness>(w: &mut World<H>) -> EventId {
+    let event = w.make.event(0);
+    let id = event.id;
+    w.publish_one(event).await;
+    id
 }
 
 async fn dismissed<H: Harness>(w: &mut World<H>) -> DeadLetterId {

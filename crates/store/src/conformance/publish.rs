@@ -132,8 +132,15 @@ pub async fn keys_are_apart_by_namespace<H: Harness>(w: &mut World<H>) {
         let namespace = Namespace::new(namespace).expect("a namespace");
         events.push(NewEvent { namespace, idempotency_key: key.map(str::to_owned), ..w.make.event(0) });
     }
+    let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
     let answers = w.publish(events).await;
     assert!(answers.iter().all(|answer| matches!(answer, Published::Stored(_))), "{answers:?}");
+    for (namespace, first) in [("a", 0), ("b", 1)] {
+        let namespace = Namespace::new(namespace).expect("a namespace");
+        let again = NewEvent { namespace, idempotency_key: Some("k".to_owned()), ..w.make.event(0) };
+        let Published::Stored(seq) = answers[first] else { panic!("{answers:?}") };
+        assert_eq!(w.publish(vec![again]).await, [Published::Duplicate { id: ids[first], seq }]);
+    }
 }
 
 /// Empty batches are answered, with nothing.

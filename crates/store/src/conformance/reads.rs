@@ -29,7 +29,7 @@ pub async fn attempts_come_newest_first<H: Harness>(w: &mut World<H>) {
     w.succeed(apart).await;
     let smallest = AttemptId::new(w.make.uuid());
     let now = w.make.now();
-    for id in deliveries.into_iter().rev() {
+    for id in deliveries {
         w.retry(id, now, true).await;
     }
     for id in deliveries {
