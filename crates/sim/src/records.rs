@@ -77,7 +77,7 @@ pub(crate) struct Answer {
 impl Exchanged {
     /// What the engine must make of it, and when it ended; `None` if it never did.
     pub(crate) fn verdict(&self, origin: Origin) -> Option<(Timestamp, Verdict)> {
-        let (at, result) = self.result.clone()?;
+        let (at, result) = self.result?;
         let result = result
             .map(|a| Response { status: a.status, retry_after: a.retry_after, body: Bytes::new(), truncated: false })
             .map_err(|kind| Fault { kind, message: String::new() });

@@ -25,7 +25,7 @@ impl Trace {
     pub(crate) fn line(&mut self, life: usize, at: Timestamp, what: fmt::Arguments<'_>) {
         self.lines += 1;
         // Hashing cannot fail.
-        _ = write!(self, "{life} {} {what}\n", at.as_micros());
+        _ = writeln!(self, "{life} {} {what}", at.as_micros());
         if self.printing {
             // Whoever closed the pipe has seen enough.
             _ = writeln!(std::io::stdout(), "{life} {} {what}", at.rfc3339(6));
