@@ -32,7 +32,7 @@ fn number(name: &str, default: u64) -> u64 {
 fn nothing_acknowledged_is_lost_and_nothing_is_made_twice_but_what_was_in_flight() {
     let kills = number("CRASH_KILLS", 25);
     let seed = number("CRASH_SEED", std::process::id().into());
-    println!("killing the server {kills} times; CRASH_SEED={seed} repeats it");
+    eprintln!("killing the server {kills} times; CRASH_SEED={seed} repeats it");
     let mut rng = fastrand::Rng::with_seed(seed);
     let receiver = Receiver::start();
     let mut server = start(tempfile::tempdir().expect("a directory"));
@@ -47,7 +47,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_made_twice_but_what_was_in_flight
         let directory = server.crash();
         receiver.killed();
         load.pause();
-        println!("kill {kill} after {life:?}: {} acknowledged, {} received", load.acknowledged(), receiver.count());
+        eprintln!("kill {kill} after {life:?}: {} acknowledged, {} received", load.acknowledged(), receiver.count());
         server = start(directory);
     }
     let acknowledged = load.finish();

@@ -71,6 +71,6 @@ pub fn no_needless_duplicates(receiver: &Receiver, kills: u64) {
     }
     let most = twice_at_kill.values().max().copied().unwrap_or(0);
     let all: usize = twice_at_kill.values().sum();
-    println!("{} requests for {} events; made twice: {all} over {kills} kills, at most {most} at one", log.len(), by_event.len());
+    eprintln!("{} requests for {} events; made twice: {all} over {kills} kills, at most {most} at one", log.len(), by_event.len());
     assert!(most <= IN_FLIGHT_AT_MOST, "{most} deliveries were made twice after one kill");
 }

@@ -116,9 +116,7 @@ impl Shared {
         let mut reader = BufReader::new(stream.try_clone().ok()?);
         let mut writer = stream;
         loop {
-            if self.state.lock().expect("not poisoned").address.is_none() {
-                return None;
-            }
+            self.state.lock().expect("not poisoned").address?;
             let event = self.next.fetch_add(1, Ordering::Relaxed);
             let body = format!("{{\"event\": {event}}}");
             let request = format!("POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", self.path, body.len());
