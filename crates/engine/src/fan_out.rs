@@ -13,6 +13,10 @@ const EVENTS: u32 = 16;
 /// How long to wait when the store cannot be written.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// By how much clocks may be set back, or differ between nodes: a subscription that seems to be made so shortly after the event may have
+/// been there before it. One delivery too many is better than one that is lost.
+const SKEW: Duration = Duration::from_secs(60);
+
 /// Carries fan-outs on for as long as the engine lives.
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
@@ -42,10 +46,11 @@ async fn round(shared: &Arc<Shared>) -> Result<bool, StoreError> {
     Ok(!unfinished.is_empty())
 }
 
-/// Whoever wants the event now and was there when it was published. A subscription made since then gets nothing of it. Who is skipped was
+/// Whoever wants the event now and was there when it was published. A subscription made well after that gets nothing of it. Who is skipped was
 /// decided and recorded then: an endpoint paused since then still gets its deliveries, which wait for it, and one resumed since then does not.
 fn slice(shared: &Shared, unfinished: &UnfinishedFanOut) -> FanOutSlice {
     let event = &unfinished.event;
+    let made_until = event.created_at.after(SKEW);
     let routes = shared.routes.load();
     let matching = routes.matching(&event.namespace, &event.event_type, &event.labels);
     let paused = matching.skipped.iter().filter_map(|s| routes.route(s.subscription).cloned());
@@ -53,7 +58,7 @@ fn slice(shared: &Shared, unfinished: &UnfinishedFanOut) -> FanOutSlice {
     matched.retain(|r| {
         let id = r.subscription.id;
         let was_skipped = unfinished.skipped.iter().any(|s| s.subscription == id);
-        id > unfinished.after && r.subscription.created_at <= event.created_at && !was_skipped
+        id > unfinished.after && r.subscription.created_at <= made_until && !was_skipped
     });
     matched.sort_unstable_by_key(|r| r.subscription.id);
     let size = shared.config.limits.fan_out_slice;

@@ -17,6 +17,7 @@ use common::Server;
 use load::Load;
 use receiver::Receiver;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Shortest and longest time under load before a kill, in milliseconds.
 const LIFE_MS: std::ops::Range<u64> = 60..450;
@@ -44,8 +45,9 @@ fn nothing_acknowledged_is_lost_and_nothing_is_made_twice_but_what_was_in_flight
         load.wait_for_acknowledgements(1);
         // This is the moment of the kill itself, not a wait for something to happen.
         std::thread::park_timeout(life);
+        let at = Instant::now();
         let directory = server.crash();
-        receiver.killed();
+        receiver.killed(at);
         load.pause();
         eprintln!("kill {kill} after {life:?}: {} acknowledged, {} received", load.acknowledged(), receiver.count());
         server = start(directory);

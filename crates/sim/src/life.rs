@@ -43,7 +43,7 @@ pub(crate) fn live(world: &Arc<World>, life: &Life) {
     });
     // Whatever is still under way is gone with its runtime, as with a process.
     drop(runtime);
-    world.bury(clean, life.downtime);
+    world.bury(clean, life);
 }
 
 fn runtime() -> tokio::runtime::Runtime {

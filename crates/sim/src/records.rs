@@ -93,8 +93,8 @@ impl Exchanged {
 /// What somebody made again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Replays {
-    /// Deliveries that went back to pending, and when.
-    pub(crate) again: Vec<(DeliveryId, Timestamp)>,
+    /// Deliveries that went back to pending, in which life and when.
+    pub(crate) again: Vec<(DeliveryId, (usize, Timestamp))>,
     /// Deliveries that were made from dead letters.
     pub(crate) anew: BTreeSet<DeliveryId>,
 }

@@ -86,6 +86,8 @@ pub(crate) struct Life {
     pub(crate) end: End,
     /// How long the process stays down afterwards.
     pub(crate) downtime: Duration,
+    /// How far the machine's clock is set back meanwhile.
+    pub(crate) set_back: Duration,
     /// When the store has trouble, counted from the life's beginning.
     pub(crate) troubles: Vec<Trouble>,
 }

@@ -201,7 +201,10 @@ impl Store for FaultyStore {
             for (replay, answer) in replays.iter().zip(&answers) {
                 if let Replayed::Queued(claimed) = answer {
                     match replay.target {
-                        ReplayTarget::Delivery(id) => state.replays.again.push((id, now)),
+                        ReplayTarget::Delivery(id) => {
+                            let life = state.life;
+                            state.replays.again.push((id, (life, now)));
+                        }
                         ReplayTarget::DeadLetterAsNew { new, .. } => {
                             state.replays.anew.insert(new);
                         }

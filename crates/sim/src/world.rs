@@ -5,7 +5,7 @@
 
 use crate::clock::FakeClock;
 use crate::records::{Booking, Call, CallOutcome, EndOfLife, Exchanged, Fact, Removed, Replays};
-use crate::scenario::{Manner, Plan};
+use crate::scenario::{Life, Manner, Plan};
 use crate::trace::Trace;
 use crate::{Checker, Options, Violation};
 use parking_lot::{Mutex, MutexGuard};
@@ -138,13 +138,13 @@ impl World {
     }
 
     /// The process is down: the store is looked at, time passes, the next life is waited for.
-    pub(crate) fn bury(&self, clean: bool, downtime: Duration) {
+    pub(crate) fn bury(&self, clean: bool, life: &Life) {
         let dump = self.store.dump();
         let progress: BTreeMap<_, _> = dump.deliveries.iter().map(|d| (d.id, d.progress)).collect();
         let mut state = self.state();
         state.note(format_args!("life ended, clean: {clean}, {} deliveries, {} claims", progress.len(), dump.claims.len()));
         state.ends.push(EndOfLife { clean, progress });
-        state.base = state.base.after(downtime);
+        state.base = state.base.after(life.downtime).before(life.set_back);
         state.life += 1;
     }
 

@@ -76,7 +76,8 @@ impl Entry {
     pub(crate) fn interrupted(job: Job, attempt: Option<Attempt>, recorded: bool, at: Timestamp) -> Self {
         let attempt = attempt.map(|attempt| Attempt {
             outcome: Some(Outcome {
-                finished_at: at,
+                // The clock may have been set back since it began.
+                finished_at: at.max(attempt.started_at),
                 http_status: None,
                 error: Some(AttemptError { code: ErrorCode::Interrupted, message: "the server ended during this attempt".to_owned() }),
                 phases: Phases::default(),

@@ -1,13 +1,17 @@
 //! The receiver of the kill test: its log says what came, in which life of the server, and what it was answered.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Of so many requests one is answered 503, so that retries are under way when the server dies.
 const FAIL_EVERY: usize = 23;
+
+/// The longest that anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request that came.
 #[derive(Clone, Debug)]
@@ -27,6 +31,8 @@ pub struct Received {
 struct Log {
     received: Vec<Received>,
     kills: Vec<Instant>,
+    /// The other ends of the connections that are open.
+    open: HashSet<SocketAddr>,
 }
 
 #[derive(Default)]
@@ -37,27 +43,41 @@ struct Shared {
 
 pub struct Receiver {
     shared: Arc<Shared>,
+    address: SocketAddr,
     pub url: String,
 }
 
 impl Receiver {
     pub fn start() -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let address = listener.local_addr().expect("an address");
         let shared = Arc::<Shared>::default();
         let for_thread = Arc::clone(&shared);
         std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
+            while let Ok((stream, peer)) = listener.accept() {
+                for_thread.log.lock().expect("not poisoned").open.insert(peer);
+                for_thread.more.notify_all();
                 let shared = Arc::clone(&for_thread);
-                std::thread::spawn(move || shared.serve(stream));
+                std::thread::spawn(move || {
+                    shared.serve(stream);
+                    shared.log.lock().expect("not poisoned").open.remove(&peer);
+                    shared.more.notify_all();
+                });
             }
         });
-        Receiver { shared, url }
+        Receiver { shared, address, url: format!("http://{address}/") }
     }
 
-    /// The server was just killed.
-    pub fn killed(&self) {
-        self.shared.log.lock().expect("not poisoned").kills.push(Instant::now());
+    /// The server was killed at `at` and is gone. Waits until all that it had sent is in the log, so that nothing of its life counts to the next.
+    pub fn killed(&self, at: Instant) {
+        // Connections are accepted in their order: once this one is, all of the server's were.
+        let probe = TcpStream::connect(self.address).expect("the receiver listens");
+        let own = probe.local_addr().expect("an address");
+        let log = self.shared.log.lock().expect("not poisoned");
+        let busy = |log: &mut Log| !(log.open.len() == 1 && log.open.contains(&own));
+        let (mut log, timeout) = self.shared.more.wait_timeout_while(log, PATIENCE, busy).expect("not poisoned");
+        assert!(!timeout.timed_out(), "connections of the killed server stay open");
+        log.kills.push(at);
     }
 
     pub fn count(&self) -> usize {

@@ -62,9 +62,8 @@ fn retries(world: &World, whole: &Whole) {
         for pair in numbers.windows(2) {
             let (a, b) = (&whole.exchanges[pair[0]], &whole.exchanges[pair[1]]);
             let Some((ended, wait)) = wait_after(whole, delivery, a) else { continue };
-            let again = |(of, at): &(_, _)| of == id && a.began <= *at && *at <= b.began;
             let is_known = a.life == b.life || is_settled(&world.state().ends[a.life], a);
-            if is_known && !whole.replays.again.iter().any(again) && b.began < ended.after(wait) {
+            if is_known && !whole.is_replayed_between(a, b) && b.began < ended.after(wait) {
                 let what = format!("attempt {} of {id} came {:?} after the one before, {wait:?} were due", b.number, b.began.since(ended));
                 world.violated(LimitsAreKept, what);
             }

@@ -43,10 +43,7 @@ fn first(world: &World, delivery: &Delivery, exchange: &Exchanged) {
 
 /// Whether exchange `b` may come after `a`, the one before it of the same delivery.
 fn follows(world: &World, whole: &Whole, delivery: &Delivery, a: &Exchanged, b: &Exchanged) -> Result<(), &'static str> {
-    let replayed = || {
-        let again = |(id, at): &(_, _)| *id == delivery.id && a.began <= *at && *at <= b.began;
-        whole.replays.again.iter().any(again)
-    };
+    let replayed = || whole.is_replayed_between(a, b);
     if a.life == b.life {
         return match &a.result {
             None => Err("both at the same time"),

@@ -11,6 +11,7 @@ use postrider_core::event::Event;
 use postrider_core::id::{DeliveryId, EndpointId, EventId, EventSeq, SubscriptionId};
 use postrider_core::ports::{Configuration, Store};
 use postrider_core::subscription::Subscription;
+use postrider_core::time::Timestamp;
 use postrider_store::memory::Dump;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,6 +97,12 @@ impl Whole {
     pub(crate) fn exchanges_of(&self, delivery: DeliveryId) -> impl Iterator<Item = &Exchanged> {
         let numbers = self.exchanges_of.get(&delivery).into_iter().flatten();
         numbers.map(|n| &self.exchanges[*n])
+    }
+
+    /// Whether somebody made a delivery again between two exchanges of it. The clock may have been set back between two lives.
+    pub(crate) fn is_replayed_between(&self, a: &Exchanged, b: &Exchanged) -> bool {
+        let between = |at: (usize, Timestamp)| (a.life, a.began) <= at && at <= (b.life, b.began);
+        self.replays.again.iter().any(|(id, at)| *id == a.delivery && between(*at))
     }
 
     /// Whether a subscription, or its endpoint, was deleted at any time.

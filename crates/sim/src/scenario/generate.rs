@@ -156,7 +156,7 @@ fn lives(rng: &mut fastrand::Rng, flavour: Flavour) -> Vec<Life> {
     let before = if flavour.isolation { 0 } else { rng.usize(1..=4) };
     let mut lives: Vec<Life> = (0..before).map(|_| life(rng, flavour)).collect();
     // A restart that finds the store in order.
-    lives.push(Life { end: End::Rest, downtime: Duration::ZERO, troubles: Vec::new() });
+    lives.push(Life { end: End::Rest, downtime: Duration::ZERO, set_back: Duration::ZERO, troubles: Vec::new() });
     lives
 }
 
@@ -174,5 +174,6 @@ fn life(rng: &mut fastrand::Rng, flavour: Flavour) -> Life {
         _ => seconds(rng, 0, 3),
     };
     let troubles = if flavour.store { rng.usize(0..4) } else { 0 };
-    Life { end, downtime, troubles: (0..troubles).map(|_| parts::trouble(rng, length)).collect() }
+    let set_back = if percent(rng, 8) { seconds(rng, 0, 30) } else { Duration::ZERO };
+    Life { end, downtime, set_back, troubles: (0..troubles).map(|_| parts::trouble(rng, length)).collect() }
 }
