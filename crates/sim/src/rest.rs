@@ -103,9 +103,10 @@ fn deliveries(world: &World, dump: &Dump, endpoints: &BTreeMap<EndpointId, Endpo
         }
         let each = endpoint.map_or(Duration::ZERO, |e| time_of_each(world, e));
         let crowd = outlook.crowd[&delivery.endpoint];
-        // Each of its neighbours may be tried as often as its policy says before it gets its turn.
+        // Retries that came into memory first keep their room until they are due, and each neighbour may be tried as often as its
+        // policy says before a delivery gets its turn.
         let turns = TRIES * crowd;
-        let slack = PROMPT + Duration::from_millis(200) * outlook.all + each * turns;
+        let slack = PROMPT + world.plan.limits.near + Duration::from_millis(200) * outlook.all + each * turns;
         let due = due(delivery, endpoint).max(outlook.since);
         outlook.waits(due.max(now));
         if due.after(slack) < now {

@@ -58,7 +58,9 @@ impl State {
         let stopping = self.stopping;
         let queue = self.queue(endpoint);
         let calm = queue.blocked != Blocked::Parked && (!queue.is_failing() || queue.held <= HELD_WHEN_FAILING);
-        near && roomy && calm && !stopping
+        // What waits in the store and is due before it must not wait for room that a retry takes up.
+        let first = queue.stored_due.is_none_or(|stored| stored > due);
+        near && roomy && calm && first && !stopping
     }
 
     pub(super) fn note_stored(&mut self, endpoint: EndpointId, due: Timestamp) {

@@ -46,7 +46,7 @@ fn dead_letters(world: &World, whole: &Whole) {
         let open = letters.iter().filter(|l| l.status == DeadLetterStatus::Open).count();
         let reason = delivery.progress.state.reason();
         let has_ended = matches!(delivery.progress.state, State::Failed(_) | State::Expired);
-        let newest = letters.iter().max_by_key(|l| l.failed_at);
+        let newest = letters.iter().max_by_key(|l| (l.status == DeadLetterStatus::Open, l.attempts));
         let right = if has_ended {
             open <= 1 && newest.is_some_and(|l| Some(l.code) == reason && l.attempts == delivery.progress.attempts)
         } else {
