@@ -138,7 +138,7 @@ impl Engine {
         let report = ShutdownReport { cut_off: flights.len(), given_back: jobs.len() };
         let routes = shared.routes.load_full();
         shared.settler.extend(flights.into_iter().map(|flight| {
-            let url = routes.route(flight.job.delivery.subscription).map_or("", |r| r.endpoint.url.as_str());
+            let url = routes.route(flight.job.delivery.subscription).map_or_else(|| "".into(), |r| Arc::clone(&r.url));
             let attempt = flight.attempt(url);
             Entry::interrupted(flight.job, Some(attempt), flight.recorded, shared.now())
         }));

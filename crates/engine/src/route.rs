@@ -21,6 +21,8 @@ pub struct Route {
     pub endpoint: Arc<Endpoint>,
     /// Where its lanes go.
     pub target: Arc<Target>,
+    /// The endpoint's URL, shared with the attempts made under it.
+    pub(crate) url: Arc<str>,
     /// The headers that every delivery carries.
     pub(crate) headers: HeaderMap,
     /// The signing keys; `Err` if one of the secrets cannot be opened.
@@ -42,7 +44,14 @@ impl Route {
             let secret = std::str::from_utf8(&secret).map_err(|e| e.to_string())?;
             SigningKey::new(secret).map_err(|e| e.to_string())
         });
-        Route { target: Arc::new(target_of(&endpoint)), headers, keys: keys.collect(), subscription, endpoint }
+        Route {
+            target: Arc::new(target_of(&endpoint)),
+            url: endpoint.url.as_str().into(),
+            headers,
+            keys: keys.collect(),
+            subscription,
+            endpoint,
+        }
     }
 
     /// Whether what is ingested for it must be signed.

@@ -122,7 +122,7 @@ fn attempt(route: &Route, turn: &Turn, outcome: Option<Outcome>) -> Attempt {
         subscription: delivery.subscription,
         endpoint: delivery.endpoint,
         number: delivery.progress.attempts.saturating_add(1),
-        target_url: route.endpoint.url.clone(),
+        target_url: Arc::clone(&route.url),
         started_at: turn.started_at,
         outcome,
     }
