@@ -6,6 +6,7 @@ use crate::ports::{Exchange, Fault, FaultKind};
 use crate::subscription::Origin;
 use crate::time::Timestamp;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(test)]
@@ -31,7 +32,7 @@ pub struct Attempt {
     /// 1, 2, 3 … over retries and replays of the delivery.
     pub number: u32,
     /// The URL at the time.
-    pub target_url: String,
+    pub target_url: Arc<str>,
     /// When it began.
     pub started_at: Timestamp,
     /// How it ended; `None` while it is under way.

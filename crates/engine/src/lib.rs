@@ -14,6 +14,7 @@
 //! | [`publish`] | match, store as a group, hand over, acknowledge |
 //! | `fan_out` | fan-outs too large for one piece |
 //! | `dispatch` | queues per endpoint, turns, workers, timers |
+//! | `request` | what a receiver is sent |
 //! | `send` | one attempt |
 //! | `settle` | outcomes into the store as a group |
 //! | `refill` | what only the store has comes into memory |
@@ -27,11 +28,14 @@ mod job;
 mod maintain;
 pub mod publish;
 mod refill;
+mod request;
 pub mod route;
 mod schedule;
 mod send;
 mod settle;
 mod shared;
+#[cfg(test)]
+mod testing;
 
 pub use config::{EngineConfig, Limits, Retention};
 pub use dispatch::Load;
@@ -138,7 +142,7 @@ impl Engine {
         let report = ShutdownReport { cut_off: flights.len(), given_back: jobs.len() };
         let routes = shared.routes.load_full();
         shared.settler.extend(flights.into_iter().map(|flight| {
-            let url = routes.route(flight.job.delivery.subscription).map_or("", |r| r.endpoint.url.as_str());
+            let url = routes.route(flight.job.delivery.subscription).map_or_else(|| "".into(), |r| Arc::clone(&r.url));
             let attempt = flight.attempt(url);
             Entry::interrupted(flight.job, Some(attempt), flight.recorded, shared.now())
         }));

@@ -1,6 +1,7 @@
 //! Routes: the configuration as an immutable snapshot, prepared so that neither routing nor sending has to read or parse anything.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use crate::request;
+use http::{HeaderMap, Uri};
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::event::{Namespace, SkipReason, Skipped};
 use postrider_core::id::{EndpointId, KeyId, SubscriptionId};
@@ -21,28 +22,29 @@ pub struct Route {
     pub endpoint: Arc<Endpoint>,
     /// Where its lanes go.
     pub target: Arc<Target>,
-    /// The headers that every delivery carries.
+    /// The endpoint's URL, shared with the attempts made under it.
+    pub(crate) url: Arc<str>,
+    /// See [`request::template`].
     pub(crate) headers: HeaderMap,
     /// The signing keys; `Err` if one of the secrets cannot be opened.
     pub(crate) keys: Result<Vec<SigningKey>, String>,
 }
 
 impl Route {
-    fn new(subscription: Arc<Subscription>, endpoint: Arc<Endpoint>, ring: &KeyRing, user_agent: &str) -> Self {
-        let mut headers = HeaderMap::with_capacity(24);
-        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let agent = endpoint.http.user_agent.as_deref().unwrap_or(user_agent);
-        for (name, value) in std::iter::once(("user-agent", agent)).chain(endpoint.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()))) {
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                headers.insert(name, value);
-            }
-        }
+    pub(crate) fn new(subscription: Arc<Subscription>, endpoint: Arc<Endpoint>, ring: &KeyRing, user_agent: &str) -> Self {
         let keys = endpoint.secrets.iter().map(|sealed| {
             let secret = ring.open(sealed).map_err(|e| e.to_string())?;
             let secret = std::str::from_utf8(&secret).map_err(|e| e.to_string())?;
             SigningKey::new(secret).map_err(|e| e.to_string())
         });
-        Route { target: Arc::new(target_of(&endpoint)), headers, keys: keys.collect(), subscription, endpoint }
+        Route {
+            target: Arc::new(target_of(&endpoint)),
+            url: endpoint.url.as_str().into(),
+            headers: request::template(&endpoint, user_agent),
+            keys: keys.collect(),
+            subscription,
+            endpoint,
+        }
     }
 
     /// Whether what is ingested for it must be signed.

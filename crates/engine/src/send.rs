@@ -1,19 +1,14 @@
-//! One attempt: the request is put together, exchanged and judged.
+//! One attempt: the request is exchanged and what came back is judged.
 
-use crate::dispatch::Pulse;
-use crate::dispatch::Turn;
+use crate::dispatch::{Pulse, Turn};
+use crate::request::request;
 use crate::route::Route;
 use crate::shared::Shared;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::StatusCode;
 use postrider_core::attempt::{Attempt, AttemptError, MAX_ERROR_MESSAGE_BYTES, Outcome, Phases, Verdict, judge};
-use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::EndpointStatus;
 use postrider_core::error::ErrorCode;
-use postrider_core::event::Event;
-use postrider_core::id::idempotency_key;
-use postrider_core::ports::{Exchange, Lane, Outgoing, Target};
-use postrider_core::sign::{Scheme, SigningKey, postrider_header};
-use std::fmt::Write as _;
+use postrider_core::ports::{Exchange, Lane, Target};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +38,7 @@ impl Sent {
 type Kept = Option<(Box<dyn Lane>, Arc<Target>)>;
 
 /// Makes one attempt at a delivery, if it should still be made.
-pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut crate::dispatch::Turn) -> (Sent, Kept) {
+pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kept) {
     let kept = turn.lane.take();
     let delivery = &turn.job.delivery;
     let routes = shared.routes.load();
@@ -60,7 +55,7 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut crate::dispatch::Tu
         shared.park(delivery.endpoint);
         return (Sent::Parked, None);
     }
-    let outgoing = match request(&route, delivery, &turn.job.event, turn) {
+    let outgoing = match request(&route, &turn.job, turn.started_at) {
         Ok(outgoing) => outgoing,
         Err(reason) => return (unsendable(&route, turn, reason), kept),
     };
@@ -82,7 +77,6 @@ fn judged(shared: &Shared, route: &Route, turn: &Turn, exchange: Exchange) -> Se
     // The exchange's own measure, so that an attempt's times agree with each other whatever the wall clock does.
     let finished_at = turn.started_at.after(Duration::from_micros(u64::from(exchange.phases.total))).max(turn.started_at);
     let finished_at = finished_at.min(shared.now().max(turn.started_at));
-    let message = |text: &str| clipped(text);
     let (http_status, error, response_body, response_truncated) = match exchange.result {
         Ok(response) => {
             let error = verdict.code().map(|code| AttemptError { code, message: status_line(response.status) });
@@ -90,7 +84,7 @@ fn judged(shared: &Shared, route: &Route, turn: &Turn, exchange: Exchange) -> Se
         }
         Err(fault) => {
             let code = verdict.code().unwrap_or(ErrorCode::ProtocolError);
-            (None, Some(AttemptError { code, message: message(&fault.message) }), bytes::Bytes::new(), false)
+            (None, Some(AttemptError { code, message: clipped(&fault.message) }), bytes::Bytes::new(), false)
         }
     };
     let outcome = Outcome { finished_at, http_status, error, phases: exchange.phases, response_body, response_truncated };
@@ -122,7 +116,7 @@ fn attempt(route: &Route, turn: &Turn, outcome: Option<Outcome>) -> Attempt {
         subscription: delivery.subscription,
         endpoint: delivery.endpoint,
         number: delivery.progress.attempts.saturating_add(1),
-        target_url: route.endpoint.url.clone(),
+        target_url: Arc::clone(&route.url),
         started_at: turn.started_at,
         outcome,
     }
@@ -136,77 +130,4 @@ fn status_line(status: u16) -> String {
 /// At most [`MAX_ERROR_MESSAGE_BYTES`], cut between characters.
 fn clipped(text: &str) -> String {
     text.char_indices().take_while(|(at, c)| at + c.len_utf8() <= MAX_ERROR_MESSAGE_BYTES).map(|(_, c)| c).collect()
-}
-
-/// Puts the request together: the endpoint's prepared headers, those of this attempt, the signatures.
-fn request(route: &Route, delivery: &Delivery, event: &Event, turn: &Turn) -> Result<Outgoing, String> {
-    let keys = route.keys.as_ref().map_err(Clone::clone)?;
-    let mut headers = route.headers.clone();
-    let mut text = String::with_capacity(160);
-    let mut put = |headers: &mut HeaderMap, name: HeaderName, value: std::fmt::Arguments<'_>| {
-        text.clear();
-        let written = text.write_fmt(value);
-        // Everything put here is digits, UUIDs, base64 or a checked event type.
-        if let (Ok(()), Ok(value)) = (written, HeaderValue::from_str(&text)) {
-            headers.insert(name, value);
-        }
-    };
-    let at = turn.started_at.as_secs();
-    let key = idempotency_key(delivery.subscription, event.seq);
-    if !event.event_type.is_empty() {
-        put(&mut headers, names::EVENT, format_args!("{}", event.event_type));
-    }
-    put(&mut headers, names::EVENT_ID, format_args!("{}", event.id));
-    put(&mut headers, names::DELIVERY_ID, format_args!("{}", delivery.id));
-    put(&mut headers, names::IDEMPOTENCY, format_args!("{key}"));
-    put(&mut headers, names::PLAIN_IDEMPOTENCY, format_args!("{key}"));
-    put(&mut headers, names::ATTEMPT, format_args!("{}", delivery.progress.attempts.saturating_add(1)));
-    put(&mut headers, names::TIMESTAMP, format_args!("{at}"));
-    if !keys.is_empty() {
-        let id = format!("msg_{}", delivery.id);
-        put(&mut headers, names::WEBHOOK_ID, format_args!("{id}"));
-        put(&mut headers, names::WEBHOOK_TIMESTAMP, format_args!("{at}"));
-        for scheme in &route.endpoint.schemes {
-            sign(*scheme, keys, &id, at, &event.payload, |name, value| put(&mut headers, name, format_args!("{value}")));
-        }
-    }
-    Ok(Outgoing { method: Method::POST, headers, body: event.payload.clone() })
-}
-
-/// While a rotation overlaps, schemes that can carry several signatures carry one per secret, the others that of the newest.
-fn sign(scheme: Scheme, keys: &[SigningKey], id: &str, at: i64, body: &[u8], mut put: impl FnMut(HeaderName, String)) {
-    let Some(newest) = keys.first() else { return };
-    match scheme {
-        Scheme::Standard => {
-            let all: Vec<_> = keys.iter().map(|key| key.standard(id, at, body)).collect();
-            put(names::WEBHOOK_SIGNATURE, all.join(" "));
-        }
-        Scheme::Postrider => put(names::SIGNATURE, postrider_header(at, keys.iter().map(|key| key.postrider(at, body)))),
-        Scheme::Hub => put(names::HUB, newest.hub(body)),
-        Scheme::LegacyTimestamped => {
-            put(names::LEGACY_TIMESTAMP, at.to_string());
-            put(names::LEGACY, newest.legacy(at, body));
-        }
-        Scheme::StandardEd25519 => {}
-    }
-}
-
-/// The names of the headers, as the design fixes them.
-mod names {
-    use http::HeaderName;
-
-    pub(super) const EVENT: HeaderName = HeaderName::from_static("x-postrider-event");
-    pub(super) const EVENT_ID: HeaderName = HeaderName::from_static("x-postrider-event-id");
-    pub(super) const DELIVERY_ID: HeaderName = HeaderName::from_static("x-postrider-delivery-id");
-    pub(super) const IDEMPOTENCY: HeaderName = HeaderName::from_static("x-postrider-idempotency-key");
-    pub(super) const PLAIN_IDEMPOTENCY: HeaderName = HeaderName::from_static("idempotency-key");
-    pub(super) const ATTEMPT: HeaderName = HeaderName::from_static("x-postrider-attempt");
-    pub(super) const TIMESTAMP: HeaderName = HeaderName::from_static("x-postrider-timestamp");
-    pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("x-postrider-signature");
-    pub(super) const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
-    pub(super) const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-    pub(super) const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
-    pub(super) const HUB: HeaderName = HeaderName::from_static("x-hub-signature-256");
-    pub(super) const LEGACY: HeaderName = HeaderName::from_static("x-sparrow-signature-256");
-    pub(super) const LEGACY_TIMESTAMP: HeaderName = HeaderName::from_static("x-sparrow-timestamp");
 }

@@ -75,8 +75,8 @@ impl Shared {
         self.ids.lock().next(now)
     }
 
-    pub(crate) fn attempt_id(&self) -> AttemptId {
-        AttemptId::new(self.new_id())
+    pub(crate) fn attempt_id(&self, now: Timestamp) -> AttemptId {
+        AttemptId::new(self.ids.lock().next(now))
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -149,11 +149,13 @@ impl Store for FaultyStore {
         })
     }
 
-    fn settle(&self, mut settlements: Vec<Settlement>) -> BoxFuture<'_, Answer<Vec<Settled>>> {
+    fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Answer<Vec<Settled>>> {
         let inner = self.inner.clone();
-        if self.sabotaged(Sabotage::DropsDeadLetters) {
-            settlements.iter_mut().for_each(|s| s.dead_letter = None);
-        }
+        let settlements = if self.sabotaged(Sabotage::DropsDeadLetters) {
+            settlements.iter().map(|s| Settlement { dead_letter: None, ..s.clone() }).collect()
+        } else {
+            settlements
+        };
         let lies = self.sabotaged(Sabotage::SettlesWithoutStoring);
         let world = Arc::clone(&self.world);
         self.run("settle", true, async move {

@@ -75,7 +75,7 @@ impl Load {
             subscription: of.subscription,
             endpoint: of.endpoint,
             number: 1,
-            target_url: "https://receiver.example/webhooks/orders".to_owned(),
+            target_url: "https://receiver.example/webhooks/orders".into(),
             started_at: self.now,
             outcome: Some(outcome),
         };
@@ -111,7 +111,7 @@ async fn measure(store: &SqliteStore, load: &mut Load, group: usize, span: Durat
         let settlements: Vec<Settlement> = sent.iter().map(|delivery| load.settlement(delivery)).collect();
         settled += settlements.len();
         // The settlements of the last group ride with the next one's events, as under load.
-        let (results, published) = tokio::join!(store.settle(settlements), store.publish(events));
+        let (results, published) = tokio::join!(store.settle(settlements.into()), store.publish(events));
         assert!(results?.iter().all(|result| *result == Settled::Stored));
         assert_eq!(published?.len(), group);
         sent = next;

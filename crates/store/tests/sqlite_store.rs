@@ -58,7 +58,7 @@ fn a_settlement_rides_with_urgent_work() {
             keep_claim: false,
             dead_letter: None,
         };
-        let (settled, published) = tokio::join!(store.settle(vec![settlement]), store.publish(vec![make.event(1)]));
+        let (settled, published) = tokio::join!(store.settle([settlement].into()), store.publish(vec![make.event(1)]));
         assert_eq!(settled, Ok(vec![Settled::Fenced]));
         assert!(published.is_ok());
         assert_eq!(store.commits(), 1);

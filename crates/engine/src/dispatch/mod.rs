@@ -130,20 +130,23 @@ impl Dispatcher {
     /// Starts as many workers as there is work and room for.
     fn launch(&self, shared: &Arc<Shared>, state: &mut State) {
         let open = shared.settler.has_room();
-        while open && let Some(turn) = state.next(shared.now(), || shared.attempt_id()) {
-            worker::spawn(shared, state, turn);
+        if open && state.has_turn() {
+            let now = shared.now();
+            while let Some(turn) = state.next(now, || shared.attempt_id(now)) {
+                worker::spawn(shared, state, turn);
+            }
         }
         self.tidy(shared, state);
     }
 
     /// Ends a worker's turn and hands in what came of it; answers the worker's next turn.
     fn finish(&self, shared: &Arc<Shared>, ended: worker::Ended, mut entry: Entry) -> Option<worker::Turn> {
-        let (now, attempt, open) = (shared.now(), shared.attempt_id(), shared.settler.has_room());
+        let (now, open) = (shared.now(), shared.settler.has_room());
         let mut state = self.state.lock();
         // Under the same lock under which slow exchanges are recorded: the record always reaches the settler first.
         entry.landed(state.slots.land(ended.slot));
         shared.settler.push(entry);
-        let next = state.finish(ended, now, open, attempt);
+        let next = state.finish(ended, now, open, || shared.attempt_id(now));
         self.tidy(shared, &mut state);
         if next.is_none() && state.slots.running() == 0 {
             self.quiet.notify_waiters();

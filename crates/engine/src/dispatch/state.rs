@@ -119,6 +119,11 @@ impl State {
         }
     }
 
+    /// Whether somebody stands in the ring: without that there is no next turn.
+    pub(super) fn has_turn(&self) -> bool {
+        !self.ring.is_empty()
+    }
+
     /// The next delivery whose turn it is, with an idle lane of its endpoint if there is one.
     pub(super) fn next(&mut self, now: Timestamp, attempt: impl FnOnce() -> AttemptId) -> Option<Turn> {
         while !self.stopping && self.slots.running() < self.limits.exchanges {
@@ -172,7 +177,7 @@ impl State {
     }
 
     /// Ends a turn, and answers the next one that the same worker takes, if any.
-    pub(super) fn finish(&mut self, ended: Ended, now: Timestamp, open: bool, attempt: AttemptId) -> Option<Turn> {
+    pub(super) fn finish(&mut self, ended: Ended, now: Timestamp, open: bool, attempt: impl FnOnce() -> AttemptId) -> Option<Turn> {
         let Ended { endpoint, slot, lane, hung, pulse } = ended;
         self.slots.end(slot);
         self.hung_running -= usize::from(hung);
@@ -193,7 +198,7 @@ impl State {
         let queue = self.queue(endpoint);
         let stays = open && !stopping && !crowded && queue.is_eligible() && !queue.is_hung();
         if stays && let Some(job) = self.take(endpoint, now) {
-            return Some(self.begin(job, lane, now, attempt));
+            return Some(self.begin(job, lane, now, attempt()));
         }
         if let Some((lane, target)) = lane
             && self.idle < IDLE_LANES
@@ -202,7 +207,7 @@ impl State {
             self.queue(endpoint).idle.push(IdleLane { lane, target, since: now });
         }
         self.offer(endpoint);
-        if open { self.next(now, || attempt) } else { None }
+        if open { self.next(now, attempt) } else { None }
     }
 
     /// An endpoint that has begun to fail keeps only a few deliveries in memory.

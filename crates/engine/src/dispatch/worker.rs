@@ -46,7 +46,7 @@ pub(crate) struct InFlight {
 
 impl InFlight {
     /// The attempt as it stands: without an outcome.
-    pub(crate) fn attempt(&self, target_url: &str) -> Attempt {
+    pub(crate) fn attempt(&self, target_url: Arc<str>) -> Attempt {
         let delivery = &self.job.delivery;
         Attempt {
             id: self.attempt,
@@ -54,7 +54,7 @@ impl InFlight {
             subscription: delivery.subscription,
             endpoint: delivery.endpoint,
             number: delivery.progress.attempts.saturating_add(1),
-            target_url: target_url.to_owned(),
+            target_url,
             started_at: self.started_at,
             outcome: None,
         }

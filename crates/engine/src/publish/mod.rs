@@ -123,8 +123,12 @@ impl Publisher {
         gathering.events += 1;
         gathering.bytes += bytes;
         gathering.pending.push(pending);
+        let first = gathering.pending.len() == 1;
         drop(gathering);
-        self.wake.notify_one();
+        // Whoever takes the first one takes all: waking another for each would only make small groups.
+        if first {
+            self.wake.notify_one();
+        }
         None
     }
 

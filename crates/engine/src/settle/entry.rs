@@ -11,6 +11,7 @@ use postrider_core::id::{DeadLetterId, EndpointId};
 use postrider_core::ports::{NewDeadLetter, Settled, Settlement};
 use postrider_core::retry::jitter_seed;
 use postrider_core::time::Timestamp;
+use std::sync::Arc;
 
 /// What follows once an outcome is stored.
 pub(crate) enum After {
@@ -102,7 +103,7 @@ impl Entry {
         let routes = shared.routes.load();
         let route = routes.route(delivery.subscription)?;
         let progress = transition(delivery.progress, Step::Start).ok()?;
-        let mut settlement = settlement(&flight.job, progress, Some(flight.attempt(&route.endpoint.url)));
+        let mut settlement = settlement(&flight.job, progress, Some(flight.attempt(Arc::clone(&route.url))));
         settlement.keep_claim = true;
         Some(Entry { settlement, after: After::Nothing })
     }

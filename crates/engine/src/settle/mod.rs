@@ -119,7 +119,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let entries = shared.settler.take().await;
         let stored = entries.len();
         let (settlements, afters): (Vec<_>, Vec<_>) = entries.into_iter().map(|e| (e.settlement, e.after)).unzip();
-        let results = store(&shared, settlements).await;
+        let results = store(&shared, settlements.into()).await;
         let afters = afters.into_iter().zip(results).map(|(after, settled)| after.given(settled));
         // Room first: what goes off next may look at it.
         shared.settler.done(stored);
@@ -128,10 +128,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 /// Stores until it is stored. Outcomes are never dropped: while the store cannot take them, no new exchange begins.
-async fn store(shared: &Shared, settlements: Vec<Settlement>) -> Vec<Settled> {
+async fn store(shared: &Shared, settlements: Arc<[Settlement]>) -> Vec<Settled> {
     let mut wait = BACKOFF.0;
     loop {
-        match shared.store.settle(settlements.clone()).await {
+        match shared.store.settle(Arc::clone(&settlements)).await {
             Ok(results) => return results,
             Err(error) => {
                 tracing::error!(%error, cause = error.cause, outcomes = settlements.len(), "outcomes could not be stored: trying again");

@@ -173,7 +173,7 @@ impl Fixtures {
             subscription: delivery.subscription,
             endpoint: delivery.endpoint,
             number: delivery.progress.attempts + 1,
-            target_url: "http://127.0.0.1:9/hook".to_owned(),
+            target_url: "http://127.0.0.1:9/hook".into(),
             started_at: self.now,
             outcome: None,
         }

@@ -95,7 +95,7 @@ impl<H: Harness> World<H> {
 
     /// Settles.
     pub async fn settle(&mut self, settlements: Vec<Settlement>) -> Vec<Settled> {
-        let answers = self.store().settle(settlements.clone()).await.expect("settle");
+        let answers = self.store().settle(settlements.as_slice().into()).await.expect("settle");
         assert_eq!(answers.len(), settlements.len(), "one answer for each settlement");
         for (settlement, _) in settlements.iter().zip(&answers).filter(|(_, answer)| **answer == Settled::Stored) {
             if let Some(outcome) = settlement.attempt.as_ref().and_then(|attempt| attempt.outcome.as_ref()) {

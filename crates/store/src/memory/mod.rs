@@ -129,8 +129,8 @@ impl Store for MemoryStore {
         self.answer(move |data, _| data.unfinished_fan_outs(limit))
     }
 
-    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
-        self.answer(|data, me| settlements.into_iter().map(|settlement| data.settle(settlement, me)).collect())
+    fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
+        self.answer(move |data, me| settlements.iter().map(|settlement| data.settle(settlement, me)).collect())
     }
 
     fn claim(&self, requests: Vec<ClaimRequest>) -> BoxFuture<'_, Result<Vec<ClaimBatch>, StoreError>> {

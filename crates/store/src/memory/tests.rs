@@ -29,7 +29,7 @@ fn success(event: &NewEvent) -> Settlement {
 }
 
 fn settle(store: &MemoryStore, event: &NewEvent) -> Vec<Settled> {
-    block_on(store.settle(vec![success(event)])).expect("settle")
+    block_on(store.settle([success(event)].into())).expect("settle")
 }
 
 fn rescue(store: &MemoryStore) -> Vec<DeliveryId> {

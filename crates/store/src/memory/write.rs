@@ -58,7 +58,7 @@ impl Data {
         }
     }
 
-    pub fn settle(&mut self, settlement: Settlement, me: u64) -> Settled {
+    pub fn settle(&mut self, settlement: &Settlement, me: u64) -> Settled {
         let is_ours = |row: &DeliveryRow| row.claim == Some(me) && row.delivery.progress.state.kind() == settlement.from;
         if !self.deliveries.get(&settlement.delivery).is_some_and(is_ours) {
             return Settled::Fenced;
@@ -70,7 +70,7 @@ impl Data {
         // What is being sent is in somebody's memory by definition.
         let keep = !state.kind().is_resting() && (settlement.keep_claim || state == State::Sending);
         row.claim = row.claim.filter(|_| keep);
-        if let Some(attempt) = settlement.attempt {
+        if let Some(attempt) = &settlement.attempt {
             row.delivery.last_attempt_at = Some(attempt.started_at);
             if let Some(outcome) = &attempt.outcome {
                 let counters = self.counters_of(subscription);
@@ -79,15 +79,15 @@ impl Data {
                     Some(_) => counters.attempts_failed += 1,
                 }
             }
-            self.attempts.insert((settlement.delivery, attempt.number), attempt);
+            self.attempts.insert((settlement.delivery, attempt.number), attempt.clone());
         }
         self.put_delivery(row);
-        if let Some(new) = settlement.dead_letter {
+        if let Some(new) = &settlement.dead_letter {
             let dead_letter = DeadLetter {
                 id: new.id,
                 delivery: settlement.delivery,
                 code: new.code,
-                message: new.message,
+                message: new.message.clone(),
                 attempts: settlement.progress.attempts,
                 failed_at: new.at,
                 status: DeadLetterStatus::Open,

@@ -112,7 +112,7 @@ mod tests {
             subscription: route.subscription,
             endpoint: route.endpoint,
             number: 1,
-            target_url: String::new(),
+            target_url: "".into(),
             started_at: at,
             outcome: None,
         };

@@ -197,7 +197,7 @@ impl Store for SqliteStore {
         Box::pin(self.readers.read(move |conn| reads::unfinished_fan_outs(conn, limit)))
     }
 
-    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
+    fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
         Box::pin(self.write(settlements.len(), Urgency::Patient, move |s| settle::settle(s, &settlements)))
     }
 

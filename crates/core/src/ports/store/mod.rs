@@ -19,6 +19,7 @@ use crate::event::Namespace;
 use crate::id::{DeadLetterId, DeliveryId, EventId, ScheduledId, SubscriptionId};
 use crate::schedule::Scheduled;
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 /// Durable state.
 pub trait Store: Send + Sync + 'static {
@@ -45,7 +46,8 @@ pub trait Store: Send + Sync + 'static {
     fn unfinished_fan_outs(&self, limit: u32) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>>;
 
     /// Records what became of claimed deliveries. It may wait a moment for company: nobody's answer depends on it.
-    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>>;
+    /// They are shared, so that whoever tries again until they are stored keeps them without a copy.
+    fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>>;
 
     /// Claims due, unclaimed deliveries, oldest due first.
     fn claim(&self, requests: Vec<ClaimRequest>) -> BoxFuture<'_, Result<Vec<ClaimBatch>, StoreError>>;

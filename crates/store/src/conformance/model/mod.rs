@@ -16,6 +16,7 @@ use postrider_core::ports::*;
 use postrider_core::subscription::Subscription;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use std::fmt::Debug;
+use std::sync::Arc;
 
 /// How many sequences [`behaves_like_the_model`] tries.
 pub const CASES: u32 = 64;
@@ -81,7 +82,7 @@ impl<S: Store> Pair<S> {
                 both!(self, fan_out(slices));
             }
             Op::Settle(plans) => {
-                let settlements = self.builder.settlements(&self.model.dump(), &plans);
+                let settlements: Arc<[_]> = self.builder.settlements(&self.model.dump(), &plans).into();
                 both!(self, settle(settlements));
             }
             Op::Claim(plans) => {
