@@ -6,7 +6,7 @@ mod secrets;
 use crate::auth::Auth;
 use crate::clock::SystemClock;
 use crate::config::{BOOTSTRAP_KEY, Config, SECRETS_KEY};
-use crate::http::{self, App, Limits, Server};
+use crate::http::{self, App, Bodies, Limits, Server};
 use crate::random;
 use postrider_core::guard::Guard;
 use postrider_core::id::IdGen;
@@ -87,8 +87,7 @@ fn server(config: &Config, engine: &Engine, guard: Arc<Guard>) -> Server {
         guard,
         auth: Auth::new(config.dev),
         tasks_policy: config.tasks_policy(),
-        max_body: usize::try_from(config.max_body.0).unwrap_or(usize::MAX),
-        body_pause: config.header_timeout.0,
+        bodies: Bodies::new(usize::try_from(config.max_body.0).unwrap_or(usize::MAX), config.header_timeout.0),
     });
     let limits = Limits { connections: config.max_connections, head: config.header_timeout.0, idle: config.idle_timeout.0 };
     Server::new(Arc::clone(&app), http::router(app), limits)

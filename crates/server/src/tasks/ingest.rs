@@ -3,7 +3,7 @@
 //! Checks come in the contract's order: existence (404), size (413), key or signature (401), JSON (400), filter (400 or 204), store.
 
 use crate::auth::{Access, Denied};
-use crate::http::{App, Problem, body, json, json_bytes, query, with_location};
+use crate::http::{App, Problem, json, json_bytes, query, with_location};
 use ::http::header::LOCATION;
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
@@ -49,7 +49,7 @@ where
     B::Error: std::fmt::Display,
 {
     let (route, caller) = find(app, parts)?;
-    let payload = body::read(&parts.headers, body, app.max_body, app.body_pause).await?;
+    let payload = app.bodies.read(&parts.headers, body).await?;
     authenticate(app, &parts.headers, &route, caller, &payload)?;
     json::check(&payload)?;
     let event_type = event_type(&parts.headers, &parts.uri)?;
