@@ -156,7 +156,13 @@ pub struct Usage {
 impl Through {
     /// Whether everything was accepted and nothing was lost, doubled or wrong.
     pub fn is_ok(&self) -> bool {
-        self.accepted > 0 && self.accepted == self.sent && self.lost == 0 && self.duplicates == 0 && self.wrong == 0 && self.without_key == 0 && !self.gave_up
+        self.accepted > 0
+            && self.accepted == self.sent
+            && self.lost == 0
+            && self.duplicates == 0
+            && self.wrong == 0
+            && self.without_key == 0
+            && !self.gave_up
     }
 }
 
