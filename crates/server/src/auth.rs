@@ -5,7 +5,7 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use postrider_core::event::Namespace;
 use postrider_core::hex;
 use postrider_core::id::KeyId;
@@ -17,6 +17,8 @@ use subtle::ConstantTimeEq;
 
 /// What every generated key begins with, so that people and secret scanners recognise it.
 pub const KEY_PREFIX: &str = "pr_";
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// How many characters of a key are kept to recognise it by; never more than a quarter of it.
 const SHOWN_CHARACTERS: usize = 11;
@@ -133,7 +135,7 @@ fn shown_key(headers: &HeaderMap) -> Option<Option<&[u8]>> {
         let is_bearer = value.len() > 7 && value[..7].eq_ignore_ascii_case(b"bearer ");
         return Some(is_bearer.then(|| value[7..].trim_ascii()));
     }
-    headers.get("x-api-key").map(|value| Some(value.as_bytes()))
+    headers.get(API_KEY).map(|value| Some(value.as_bytes()))
 }
 
 /// What is stored of a key: SHA-256 in hexadecimal. Keys are random, so a slow hash would protect nothing more.

@@ -69,8 +69,12 @@ impl Activity {
         self.last.store(self.now(), Ordering::Relaxed);
     }
 
-    /// A request's head is complete. It is being answered until what this returns is dropped.
-    pub(super) fn request(self: &Arc<Self>) -> InRequest {
+    /// A request's head is complete. It is being answered until what this returns is dropped. `multiplexed` is whether it came over HTTP/2.
+    pub(super) fn request(self: &Arc<Self>, multiplexed: bool) -> InRequest {
+        // The preface may have come in pieces too small to be told from the beginning of another request.
+        if multiplexed {
+            self.multiplexed.store(true, Ordering::Relaxed);
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
         InRequest(Arc::clone(self))
@@ -185,7 +189,7 @@ mod tests {
     async fn silence_from_the_beginning_and_half_a_head_end_after_the_head_time() {
         assert_eq!(gives_up_after(&Activity::new()).await, 10);
         let activity = Activity::new();
-        drop(activity.request());
+        drop(activity.request(false));
         activity.read(b"GET ");
         assert_eq!(gives_up_after(&activity).await, 10);
     }
@@ -208,15 +212,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn between_requests_the_idle_time_counts() {
         let activity = Activity::new();
-        drop(activity.request());
+        drop(activity.request(false));
         assert_eq!(gives_up_after(&activity).await, 75);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_is_never_cut_and_pings_keep_http2_alive() {
         let activity = Activity::new();
-        activity.read(b"PRI * HTTP/2.0\r\n");
-        let request = activity.request();
+        activity.read(b"P");
+        activity.read(b"RI * HTTP/2.0\r\n");
+        let request = activity.request(true);
         assert!(tokio::time::timeout(Duration::from_secs(1_000), activity.given_up(PATIENCE)).await.is_err());
         drop(request);
         tokio::time::sleep(Duration::from_secs(60)).await;

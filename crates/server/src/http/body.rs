@@ -1,9 +1,10 @@
 //! Reading request bodies: bounded in size, in time, and in what all of them together hold.
 
 use super::Problem;
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use std::future::poll_fn;
@@ -11,13 +12,16 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// What bodies that are still arriving may hold together, in KiB. A buffer grows by doubling, so that twice as much may be in use.
 const ROOM_KIB: usize = 128 << 10;
 
 /// How slow a body may be on the whole, in bytes a second: without that a byte now and then would keep a request open for ever.
 const SLOWEST: u64 = 16 << 10;
+
+/// How long the rest of a refused body is waited for.
+const MAX_DRAIN: Duration = Duration::from_secs(1);
 
 /// Bounds of bodies, and the room that those have which are still arriving.
 #[derive(Debug)]
@@ -66,6 +70,24 @@ impl Bodies {
         Ok(gathered.bytes.freeze())
     }
 
+    /// An answer to a request whose body was perhaps not read to its end.
+    ///
+    /// Over HTTP/1 a connection that is closed with bytes unread is reset, and a client that is still sending may never see why: so some
+    /// of the rest is taken and dropped first, twice the limit at most and for a second at most. `expects` is whether the client waits to
+    /// be asked for the body; then it has sent nothing.
+    pub async fn leave<B>(&self, version: Version, expects: bool, body: Pin<&mut B>, mut response: Response) -> Response
+    where
+        B: Body<Data = Bytes>,
+    {
+        if version >= Version::HTTP_2 || body.is_end_stream() {
+            return response;
+        }
+        if expects || !matches!(timeout(MAX_DRAIN, drain(body, 2 * self.limit)).await, Ok(true)) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
     /// The next piece. The deadline of the whole body is set when it is waited for the first time.
     async fn next<B>(
         &self,
@@ -90,6 +112,19 @@ impl Bodies {
         };
         frame.transpose().map_err(|e| Problem::bad_request(format!("the request body could not be read: {e}")))
     }
+}
+
+/// Drops the rest of a body; whether it came to its end within so many bytes.
+async fn drain<B: Body<Data = Bytes>>(mut body: Pin<&mut B>, most: usize) -> bool {
+    let mut dropped = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        dropped += frame.data_ref().map_or(0, Bytes::len);
+        if dropped > most {
+            return false;
+        }
+    }
+    true
 }
 
 /// What has come of a body, with the room it takes.
@@ -203,6 +238,23 @@ mod tests {
         assert_eq!(bodies.read(&HeaderMap::new(), Full::new(Bytes::from_static(b"12345"))).await, Ok(Bytes::from_static(b"12345")));
         drop(all);
         assert_eq!(bodies.read(&HeaderMap::new(), pieces(&["1", "2"])).await, Ok(Bytes::from_static(b"12")));
+    }
+
+    async fn left(version: Version, expects: bool, body: impl Body<Data = Bytes, Error = Infallible>) -> (bool, u64) {
+        let begun = Instant::now();
+        let response = bodies().leave(version, expects, pin!(body), Response::default()).await;
+        (response.headers().contains_key(CONNECTION), begun.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rest_of_a_refused_body_is_taken_within_reason() {
+        let never = || StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        assert_eq!(left(Version::HTTP_11, false, pieces(&["12345", "12345"])).await, (false, 0));
+        assert_eq!(left(Version::HTTP_11, false, pieces(&["12345", "12345", "1"])).await, (true, 0));
+        assert_eq!(left(Version::HTTP_11, false, never()).await, (true, 1));
+        // Nobody asks for what the client holds back until it is asked.
+        assert_eq!(left(Version::HTTP_11, true, never()).await, (true, 0));
+        assert_eq!(left(Version::HTTP_2, false, never()).await, (false, 0));
     }
 
     #[test]

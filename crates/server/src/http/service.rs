@@ -6,12 +6,17 @@ use crate::tasks::ingest;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use http::{Method, Request};
+use bytes::Bytes;
+use http::header::EXPECT;
+use http::{Method, Request, Version};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower_service::Service as _;
 
@@ -35,7 +40,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let under_way = self.activity.request();
+        let (version, expects) = (request.version(), request.headers().contains_key(EXPECT));
+        let under_way = self.activity.request(version == Version::HTTP_2);
         let line = AccessLine::begin(&request);
         if request.method() == Method::POST && request.uri().path().starts_with(ingest::PREFIX) {
             let app = Arc::clone(&self.app);
@@ -46,13 +52,40 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 Ok(response)
             });
         }
-        let answer = self.router.clone().call(request.map(Body::new));
+        let app = Arc::clone(&self.app);
+        let (parts, body) = request.into_parts();
+        let body = Shared(Arc::new(Mutex::new(body)));
+        let answer = self.router.clone().call(Request::from_parts(parts, Body::new(body.clone())));
         Box::pin(async move {
-            let response = answer.await?;
+            let mut response = answer.await?;
+            if response.status().is_client_error() || response.status().is_server_error() {
+                response = app.bodies.leave(version, expects, pin!(body), response).await;
+            }
             line.end(&response);
             drop(under_way);
             Ok(response)
         })
+    }
+}
+
+/// A request's body that can still be looked at when its handler is through with it.
+#[derive(Clone, Debug)]
+struct Shared(Arc<Mutex<Incoming>>);
+
+impl http_body::Body for Shared {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut *self.0.lock()).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().size_hint()
     }
 }
 

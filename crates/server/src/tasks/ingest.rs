@@ -5,7 +5,7 @@
 use crate::auth::{Access, Denied};
 use crate::http::{App, Problem, json, json_bytes, query, with_location};
 use crate::observe::Sparingly;
-use ::http::header::LOCATION;
+use ::http::header::{EXPECT, HeaderName, LOCATION};
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use axum::extract::State;
@@ -18,6 +18,7 @@ use postrider_core::key::Scope;
 use postrider_engine::{Publish, Receipt, Route, To};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 /// What the paths of this endpoint begin with.
@@ -25,6 +26,11 @@ pub(crate) const PREFIX: &str = "/ingest/";
 
 /// Its path for the router, which answers the wrong methods with it.
 pub(super) const ROUTE: &str = "/ingest/{id}";
+
+const HUB_SIGNATURE: HeaderName = HeaderName::from_static("x-hub-signature-256");
+const EVENT_TYPE: HeaderName = HeaderName::from_static("x-event-type");
+const GITHUB_EVENT: HeaderName = HeaderName::from_static("x-github-event");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Longest `Idempotency-Key`, in bytes: with the subscription's id before it, it must fit the store's index.
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 200;
@@ -41,10 +47,14 @@ where
     B::Error: std::fmt::Display,
 {
     let (parts, body) = request.into_parts();
-    accept(app, &parts, body).await.unwrap_or_else(IntoResponse::into_response)
+    let mut body = pin!(body);
+    match accept(app, &parts, body.as_mut()).await {
+        Ok(response) => response,
+        Err(problem) => app.bodies.leave(parts.version, parts.headers.contains_key(EXPECT), body, problem.into_response()).await,
+    }
 }
 
-async fn accept<B>(app: &App, parts: &Parts, body: B) -> Result<Response, Problem>
+async fn accept<B>(app: &App, parts: &Parts, body: Pin<&mut B>) -> Result<Response, Problem>
 where
     B: Body<Data = Bytes>,
     B::Error: std::fmt::Display,
@@ -103,7 +113,7 @@ fn authenticate(app: &App, headers: &HeaderMap, route: &Route, caller: Caller, p
         None => app.auth.without_key(headers)?.allow(Scope::Write)?,
     }
     if route.is_signed() {
-        let signature = headers.get("x-hub-signature-256").and_then(|v| v.to_str().ok());
+        let signature = headers.get(HUB_SIGNATURE).and_then(|v| v.to_str().ok());
         let verified = signature.map(|signature| route.verify_hub(signature, payload)).transpose();
         if !verified.map_err(|cause| unreadable(route, cause))?.unwrap_or(false) {
             return Err(Problem::new(
@@ -127,7 +137,7 @@ fn unreadable(route: &Route, cause: &str) -> Problem {
 
 /// From `X-Event-Type`, else from the query, else from `X-GitHub-Event`; empty if the sender names none.
 fn event_type<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<Cow<'a, str>, Problem> {
-    let in_header = |name: &str| match headers.get(name).map(|v| v.to_str()) {
+    let in_header = |name: HeaderName| match headers.get(&name).map(|v| v.to_str()) {
         None => Ok(None),
         Some(Ok(text)) => Ok(Some(Cow::Borrowed(text))),
         Some(Err(_)) => Err(Problem::bad_request(format!("the header {name} must be visible ASCII"))),
@@ -136,9 +146,9 @@ fn event_type<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<Cow<'a, str>, Pro
         None => None,
         Some(_) => query(uri, &["event_type"])?.into_iter().next().map(|(_, value)| Cow::Owned(value)),
     };
-    let name = match in_header("x-event-type")?.or(in_query) {
+    let name = match in_header(EVENT_TYPE)?.or(in_query) {
         Some(name) => name,
-        None => in_header("x-github-event")?.unwrap_or_default(),
+        None => in_header(GITHUB_EVENT)?.unwrap_or_default(),
     };
     if !name.is_empty() {
         check_event_type(&name).map_err(|e| Problem::bad_request(e.to_string()))?;
@@ -148,7 +158,7 @@ fn event_type<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<Cow<'a, str>, Pro
 
 /// Senders choose their keys for one subscription, so two subscriptions never share one.
 fn idempotency_key(headers: &HeaderMap, subscription: SubscriptionId) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()));
     let key = key.ok_or_else(|| {
         Problem::bad_request(format!("Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters"))
