@@ -19,6 +19,18 @@ fn listed(directory: &Path) -> Vec<Value> {
 }
 
 #[test]
+fn the_wrong_directory_is_noticed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for arguments in [&["list"][..], &["revoke", "pr_12345678"]] {
+        let (done, _, talk) = keys(directory.path(), arguments);
+        assert!(!done && talk.contains("no database in data"), "{talk}");
+    }
+    assert!(!directory.path().join("data").exists(), "looking makes nothing");
+    let (done, _, talk) = keys(directory.path(), &["create"]);
+    assert!(done && talk.contains("in the database in data"), "{talk}");
+}
+
+#[test]
 fn keys_are_made_before_the_first_start_and_open_the_server() {
     let directory = tempfile::tempdir().expect("a directory");
     let (done, out, talk) = keys(directory.path(), &["create", "--namespace", "default", "--scopes", "read,write", "--name", "first"]);

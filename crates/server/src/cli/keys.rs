@@ -12,7 +12,7 @@ use postrider_core::ports::{Clock, ConfigChange};
 use postrider_store::SqliteAdmin;
 use serde::Serialize;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Longest name of a key, in bytes.
@@ -62,16 +62,20 @@ enum Command {
 /// Runs `postrider keys`.
 pub fn run(args: Args) -> Outcome {
     let data_dir = Config::data_dir(args.config.as_deref(), args.data_dir).map_err(CommandError)?;
+    // Only a new key may make a new database: an empty list, or "there is no key", of the wrong directory would mislead.
+    if !matches!(args.command, Command::Create { .. }) && !SqliteAdmin::is_there(&data_dir) {
+        return Err(CommandError(format!("there is no database in {}: name the server's --data-dir", data_dir.display())));
+    }
     let door = SqliteAdmin::open(&data_dir).map_err(|e| CommandError(e.to_string()))?;
     match args.command {
-        Command::Create { namespace, scopes, name } => create(&door, namespace.as_deref(), &scopes, &name),
+        Command::Create { namespace, scopes, name } => create(&door, &data_dir, namespace.as_deref(), &scopes, &name),
         Command::List { json } => list(&door, json),
         Command::Revoke { key } => revoke(&door, &key),
     }?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn create(door: &SqliteAdmin, namespace: Option<&str>, scopes: &str, name: &str) -> Result<(), CommandError> {
+fn create(door: &SqliteAdmin, data_dir: &Path, namespace: Option<&str>, scopes: &str, name: &str) -> Result<(), CommandError> {
     let namespace = namespace.map(Namespace::new).transpose().map_err(|e| CommandError(e.to_string()))?;
     let scopes = Scopes::parse(scopes).map_err(|word| CommandError(format!("{word:?} is no scope: choose of read, write and admin")))?;
     if scopes == Scopes::default() {
@@ -90,7 +94,7 @@ fn create(door: &SqliteAdmin, namespace: Option<&str>, scopes: &str, name: &str)
     let key = auth::new_key(id, &secret, name, namespace, scopes, now);
     let what = describe(&key);
     door.configure(vec![ConfigChange::Key(key)]).map_err(|e| CommandError(e.to_string()))?;
-    say(&format!("made a key for {what}; id {id}; it is not shown again:"));
+    say(&format!("made a key for {what} in the database in {}; id {id}; it is not shown again:", data_dir.display()));
     print(&format!("{secret}\n"))
 }
 

@@ -22,6 +22,11 @@ pub struct SqliteAdmin {
 }
 
 impl SqliteAdmin {
+    /// Whether this directory holds a database.
+    pub fn is_there(directory: &Path) -> bool {
+        files::database(directory).is_file()
+    }
+
     /// Opens the database of this directory; makes both if there are none.
     ///
     /// A database of an older release is brought up to date, unless a server of that release is running on it: [`OpenError::Older`].
