@@ -13,8 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// flight any more: storing takes milliseconds, and the rest is for a busy machine.
 const IN_FLIGHT: Duration = Duration::from_millis(500);
 
-/// Deliveries that can be in flight at one kill: 16 publishers, 64 exchanges with one endpoint, and a group of outcomes on its way to the disk.
-const IN_FLIGHT_AT_MOST: usize = 160;
+/// Deliveries that can be in flight at one kill: those of 16 publishers, 32 exchanges with one endpoint, a group of outcomes on its way to the disk.
+const IN_FLIGHT_AT_MOST: usize = 100;
 
 /// Deliveries that the API showed as delivered, with the life of the server in which it did.
 pub type Shown = HashMap<String, u64>;
