@@ -8,6 +8,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, value::Secret};
 use crate::http::{self, App, Bodies, Limits, Server};
 use crate::random;
+use crate::tasks::Health;
 use postrider_core::guard::Guard;
 use postrider_core::id::IdGen;
 use postrider_core::ports::{Clock, ConfigChange, Store};
@@ -95,6 +96,7 @@ fn server(config: &Config, engine: &Engine, guard: Arc<Guard>) -> Server {
         auth: Auth::new(config.dev),
         tasks_policy: config.tasks_policy(),
         bodies: Bodies::new(usize::try_from(config.max_body.0).unwrap_or(usize::MAX), config.header_timeout.0),
+        health: Health::default(),
     });
     let limits = Limits { connections: config.max_connections, head: config.header_timeout.0, idle: config.idle_timeout.0 };
     Server::new(Arc::clone(&app), http::router(app), limits)

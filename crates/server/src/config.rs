@@ -55,7 +55,7 @@ pub struct Flags {
     /// How long delivery logs are kept [default: 72h].
     #[arg(long, env = "POSTRIDER_RETAIN_LOGS", value_name = "DURATION")]
     pub retain_logs: Option<Span>,
-    /// How long ended deliveries and their events are kept [default: 30d].
+    /// How long ended deliveries and their events are kept; open dead letters keep theirs [default: 30d].
     #[arg(long, env = "POSTRIDER_RETAIN_EVENTS", value_name = "DURATION")]
     pub retain_events: Option<Span>,
     /// Waits between the attempts of subscriptions made through the Tasks API; the last one repeats [default: 10s,30s,1m,5m,15m].
@@ -70,7 +70,7 @@ pub struct Flags {
     /// Most connections at the same time; more of them wait to be accepted [default: 10000].
     #[arg(long, env = "POSTRIDER_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<usize>,
-    /// How long a client may take to send a request's head, and between two pieces of its body [default: 10s].
+    /// How long a client may take to send a request's head, and pause while it sends the body [default: 10s].
     #[arg(long, env = "POSTRIDER_HEADER_TIMEOUT", value_name = "DURATION")]
     pub header_timeout: Option<Span>,
     /// How long a connection may be idle [default: 75s].

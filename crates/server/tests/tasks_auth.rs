@@ -133,6 +133,34 @@ fn another_namespace_does_not_exist() {
 }
 
 #[test]
+fn dead_letters_of_another_namespace_cannot_be_touched() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let flags = ["--allow-network", "127.0.0.0/8", "--tasks-max-attempts", "1"];
+    let server = Server::start(directory, &flags, &[("POSTRIDER_BOOTSTRAP_KEY", MASTER)]);
+    let guarded = Guarded { server, receiver: Receiver::answering(500) };
+    let (ours, theirs) = (guarded.key("ours", "read,write"), guarded.key("theirs", "read,write"));
+    let id = guarded.subscribe(&ours, &json!({}));
+    assert_eq!(guarded.call(&ours, "POST", &format!("/ingest/{id}"), b"{}").status, 202);
+    let begun = tokio::time::Instant::now();
+    let letter = loop {
+        let listed = guarded.call(&ours, "GET", &format!("/subscriptions/{id}/dlq"), b"").json();
+        if let Some(letter) = listed[0]["id"].as_str() {
+            break letter.to_owned();
+        }
+        assert!(begun.elapsed() < common::PATIENCE, "it never fails");
+        std::thread::park_timeout(std::time::Duration::from_millis(10));
+    };
+    let (retry, dismiss) = (("POST", format!("/dlq/{letter}/retry")), ("DELETE", format!("/dlq/{letter}")));
+    for (method, path) in [&retry, &dismiss] {
+        let answer = guarded.call(&theirs, method, path, b"");
+        assert_eq!((answer.status, answer.error().as_str()), (404, "dlq task not found"), "{method} {path}");
+    }
+    assert_eq!(guarded.receiver.count(), 1, "the refused retry has sent something");
+    assert_eq!(guarded.call(&ours, retry.0, &retry.1, b"").status, 202);
+    guarded.receiver.wait_for(2);
+}
+
+#[test]
 fn a_signature_is_key_enough_for_a_secured_subscription() {
     let guarded = Guarded::start();
     let secured = guarded.subscribe(MASTER, &json!({ "secret": "shh" }));

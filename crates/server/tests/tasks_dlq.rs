@@ -103,6 +103,59 @@ fn what_is_no_dead_letter_is_not_found() {
 }
 
 #[test]
+fn every_dead_letter_can_be_reached_page_by_page() {
+    let server = Server::dev(&["--tasks-max-attempts", "1"]);
+    let receiver = Receiver::answering(500);
+    let id = server.subscribe_to(&receiver.url);
+    let tasks: Vec<_> = (0..5).map(|n| server.accepted(&id, n.to_string().as_bytes())).collect();
+    tasks.iter().for_each(|task| drop(server.task_with_status(task, "failed")));
+    let walk = |path: String| {
+        let (mut path, mut found) = (path, Vec::new());
+        loop {
+            let page = server.get(&path);
+            let letters = page.json();
+            found.extend(letters.as_array().expect("an array").iter().map(|l| l["original_task_id"].as_str().expect("an id").to_owned()));
+            let Some(next) = common::next_page(&page) else { return found };
+            path = next;
+        }
+    };
+    let all = walk(format!("/subscriptions/{id}/dlq"));
+    assert_eq!((all.len(), walk(format!("/subscriptions/{id}/dlq?limit=2"))), (5, all.clone()));
+    // What was retried stays in the list, and can be left out so that what was not comes up.
+    let newest = letters(&server, &id)[0].clone();
+    let retry = format!("/dlq/{}/retry", newest["id"].as_str().expect("an id"));
+    assert_eq!(server.call("POST", &format!("{retry}?dry=1"), &[], b"").status, 400);
+    assert_eq!(server.call("POST", &retry, &[], b"").status, 202);
+    server.value_when(&format!("/subscriptions/{id}/dlq"), |v| v.as_array().is_some_and(|l| l.len() == 6));
+    let pending = walk(format!("/subscriptions/{id}/dlq?status=pending&limit=2"));
+    assert_eq!((pending.len(), pending.contains(&all[0])), (5, false));
+    for bad in ["status=retried", "after=1", "limit=0", "limit=1&limit=2"] {
+        assert_eq!(server.get(&format!("/subscriptions/{id}/dlq?{bad}")).status, 400, "{bad}");
+    }
+}
+
+#[test]
+fn a_deletion_gives_the_space_of_its_dead_letters_back() {
+    let (server, _receiver, id, task) = failed(1_000);
+    let letter = letters(&server, &id)[0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(server.delete(&format!("/subscriptions/{id}")).status, 204);
+    let clock = postrider_server::clock::SystemClock;
+    let past = postrider_core::ports::Clock::now(&clock).after(std::time::Duration::from_millis(2_100));
+    let (_, directory) = server.stop();
+    while postrider_core::ports::Clock::now(&clock) < past {
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    // Retention runs at the start.
+    let server = Server::start(directory, &["--dev", "--retain-logs", "1s", "--retain-events", "1s"], &[]);
+    let begun = tokio::time::Instant::now();
+    while server.get(&format!("/deliveries/{task}")).status != 404 {
+        assert!(begun.elapsed() < common::PATIENCE, "the task of a deleted subscription is kept for ever");
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(server.delete(&format!("/dlq/{letter}")).status, 404);
+}
+
+#[test]
 fn a_dead_letter_of_a_deleted_subscription_cannot_be_retried() {
     let (server, _receiver, id, _task) = failed(1_000);
     let letter = letters(&server, &id)[0]["id"].as_str().expect("an id").to_owned();

@@ -10,7 +10,7 @@ use serde_json::json;
 use std::time::Duration;
 
 fn soon() -> Timestamp {
-    SystemClock.now().after(Duration::from_millis(400))
+    SystemClock.now().after(Duration::from_secs(3))
 }
 
 #[test]
@@ -34,6 +34,9 @@ fn a_scheduled_webhook_is_delivered_at_its_time() {
     let received = receiver.wait_for(1);
     assert!(SystemClock.now() >= due);
     assert_eq!(received[0].body, b"{\"at\":  \"last\"}");
+    let sent: i64 = received[0].headers["x-postrider-timestamp"].parse().expect("a number");
+    let after = sent - due.as_micros() / 1_000_000;
+    assert!((0..=5).contains(&after), "it was sent {after} s after its time");
     let shown = server.value_when("/scheduled", |v| v[0]["status"] == "completed");
     assert_eq!(shown.as_array().map(Vec::len), Some(1));
 }
@@ -48,11 +51,12 @@ fn a_series_goes_on_with_its_next_occurrence() {
     assert_eq!(server.send_json("POST", "/scheduled", &body).status, 201);
     receiver.wait_for(1);
     let rows = server.value_when("/scheduled", |v| v.as_array().is_some_and(|rows| rows.len() == 2));
-    assert_eq!((&rows[0]["status"], &rows[1]["status"]), (&json!("completed"), &json!("pending")));
+    // What can still be changed comes first, however much has ended.
+    assert_eq!((&rows[0]["status"], &rows[1]["status"]), (&json!("pending"), &json!("completed")));
     let next = due.after(Duration::from_secs(7 * 86_400));
-    assert_eq!((&rows[1]["scheduled_for"], &rows[1]["recurrence"]), (&json!(next.rfc3339(0)), &json!("weekly")));
+    assert_eq!((&rows[0]["scheduled_for"], &rows[0]["recurrence"]), (&json!(next.rfc3339(0)), &json!("weekly")));
     // The series ends with its pending occurrence.
-    assert_eq!(server.delete(&format!("/scheduled/{}", rows[1]["id"].as_str().expect("an id"))).status, 204);
+    assert_eq!(server.delete(&format!("/scheduled/{}", rows[0]["id"].as_str().expect("an id"))).status, 204);
     assert_eq!(server.get("/scheduled").json().as_array().map(Vec::len), Some(1));
 }
 
@@ -83,7 +87,65 @@ fn the_list_is_by_due_time_and_can_be_of_one_subscription() {
     assert_eq!(months("/scheduled"), ["01", "02", "03"]);
     assert_eq!(months(&format!("/scheduled?subscription_id={a}")), ["01", "03"]);
     assert!(months("/scheduled?subscription_id=nonsense").is_empty());
-    assert_eq!(server.get("/scheduled?color=red").status, 400);
+    for (bad, words) in [
+        ("color=red", "unknown query parameter \"color\"; known: subscription_id, limit, after"),
+        ("subscription_id=a&subscription_id=b", "\"subscription_id\" is there twice"),
+        ("limit=1001", "from 1 to 1000"),
+        ("after=2", "after must be a place"),
+    ] {
+        let answer = server.get(&format!("/scheduled?{bad}"));
+        assert_eq!(answer.status, 400, "{bad}");
+        assert!(answer.error().contains(words), "{}", answer.error());
+    }
+    // Page by page, as the answers lead.
+    let (mut path, mut walked) = (format!("/scheduled?limit=1&subscription_id={a}"), Vec::new());
+    loop {
+        let page = server.get(&path);
+        let rows = page.json();
+        assert_eq!(rows.as_array().map(Vec::len), Some(1));
+        walked.push(rows[0]["scheduled_for"].as_str().expect("a time")[5..7].to_owned());
+        let Some(next) = common::next_page(&page) else { break };
+        path = next;
+    }
+    assert_eq!(walked, ["01", "03"]);
+}
+
+#[test]
+fn large_payloads_come_in_small_pages() {
+    let server = Server::dev(&[]);
+    let id = server.subscribe_to("https://example.com/");
+    let payload = "x".repeat(900 << 10);
+    for _ in 0..7 {
+        let body = json!({ "subscription_id": id, "payload": [payload], "scheduled_for": "2999-01-01T00:00" });
+        assert_eq!(server.send_json("POST", "/scheduled", &body).status, 201);
+    }
+    let first = server.get("/scheduled");
+    assert_eq!(first.json().as_array().map(Vec::len), Some(5), "a page ends with the payload that makes 4 MiB full");
+    let second = server.get(&common::next_page(&first).expect("there is more"));
+    assert_eq!((second.json().as_array().map(Vec::len), common::next_page(&second)), (Some(2), None));
+}
+
+#[test]
+fn what_became_due_while_no_server_ran_is_made_up_for_once() {
+    let server = Server::dev(&[]);
+    let receiver = Receiver::answering(200);
+    let id = server.subscribe_to(&receiver.url);
+    let due = soon();
+    let body = json!({ "subscription_id": id, "payload": "{}", "scheduled_for": due.rfc3339(6), "recurrence": "daily" });
+    assert_eq!(server.send_json("POST", "/scheduled", &body).status, 201);
+    let (status, directory) = server.stop();
+    assert!(status.success());
+    while SystemClock.now() < due {
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    assert_eq!(receiver.count(), 0);
+    let server = Server::start(directory, &["--dev"], &[]);
+    receiver.wait_for(1);
+    let rows = server.value_when("/scheduled", |v| v.as_array().is_some_and(|rows| rows.len() == 2));
+    let tomorrow = due.after(Duration::from_secs(86_400));
+    assert_eq!((&rows[0]["status"], &rows[0]["scheduled_for"]), (&json!("pending"), &json!(tomorrow.rfc3339(0))));
+    assert_eq!(rows[1]["status"], "completed");
+    assert_eq!(receiver.count(), 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use common::{Receiver, Reply, Server, is_whole_second, keys};
 use serde_json::{Value, json};
 
-const TASK: [&str; 10] = [
+const TASK: [&str; 11] = [
     "attempt_count",
     "created_at",
     "event_type",
@@ -16,6 +16,7 @@ const TASK: [&str; 10] = [
     "payload",
     "status",
     "subscription_id",
+    "waiting_for",
 ];
 
 const LOG: [&str; 9] =
@@ -116,6 +117,37 @@ fn nobody_there_is_a_failed_attempt_without_status() {
     let log = &shown["logs"][0];
     assert_eq!((&log["outcome"], &log["http_status"]), (&json!("failed_attempt"), &Value::Null));
     assert!(log["error_details"].as_str().is_some_and(|e| !e.is_empty()), "{log}");
+}
+
+#[test]
+fn a_target_that_hangs_is_a_failed_attempt_without_status_after_ten_seconds() {
+    let server = Server::dev(&["--tasks-retry", "1h"]);
+    let receiver = Receiver::scripted(|_| Reply::Stall);
+    let subscription = server.subscribe_to(&receiver.url);
+    let begun = tokio::time::Instant::now();
+    let task = server.accepted(&subscription, b"{}");
+    let shown = server.task_when(&task, |v| v["logs"].as_array().is_some_and(|l| !l.is_empty()));
+    let took = begun.elapsed().as_secs_f64();
+    assert!((9.5..20.0).contains(&took), "given up after {took} s");
+    let log = &shown["logs"][0];
+    assert_eq!(
+        (&log["outcome"], &log["http_status"], &shown["task"]["status"]),
+        (&json!("failed_attempt"), &Value::Null, &json!("pending"))
+    );
+    assert!(log["error_details"].as_str().is_some_and(|e| !e.is_empty()), "{log}");
+}
+
+#[test]
+fn a_redirect_is_a_failed_attempt_and_is_not_followed() {
+    let server = Server::dev(&["--tasks-retry", "1h"]);
+    let receiver = Receiver::scripted(|_| Reply::Redirect("/elsewhere"));
+    let subscription = server.subscribe_to(&receiver.url);
+    let task = server.accepted(&subscription, b"{}");
+    let shown = server.task_when(&task, |v| v["logs"].as_array().is_some_and(|l| !l.is_empty()));
+    let log = &shown["logs"][0];
+    assert_eq!((&log["outcome"], &log["http_status"]), (&json!("failed_attempt"), &json!(302)));
+    assert!(receiver.wait_for(1).iter().all(|r| r.path == "/hook" && r.method == "POST"));
+    assert_eq!(receiver.count(), 1);
 }
 
 #[test]

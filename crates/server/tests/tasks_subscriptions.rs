@@ -19,13 +19,13 @@ fn a_subscription_lives_from_post_to_delete() {
     assert_eq!(created.header("location"), Some(path.as_str()));
 
     let shown = server.get(&path).json();
-    assert_eq!(keys(&shown), ["created_at", "event_types", "id", "secret", "target_url", "updated_at"]);
+    assert_eq!(keys(&shown), ["created_at", "disabled_at", "disabled_reason", "event_types", "id", "secret", "target_url", "updated_at"]);
     assert_eq!((&shown["id"], &shown["target_url"]), (&json!(id), &json!("https://example.com/hook")));
     assert_eq!((&shown["secret"], &shown["event_types"]), (&json!("********"), &json!("order.created,order.paid")));
     assert!(is_whole_second(&shown["created_at"]) && is_whole_second(&shown["updated_at"]));
 
     let listed = server.get("/subscriptions").json();
-    assert_eq!(keys(&listed[0]), ["created_at", "event_types", "id", "target_url", "updated_at"]);
+    assert_eq!(keys(&listed[0]), ["created_at", "disabled_at", "disabled_reason", "event_types", "id", "target_url", "updated_at"]);
 
     assert_eq!(server.delete(&path).status, 204);
     for answer in [server.get(&path), server.delete(&path), server.send_json("PUT", &path, &json!({})), server.ingest(&id, b"{}")] {
@@ -123,12 +123,14 @@ fn what_names_no_subscription_is_not_found() {
 
 #[test]
 fn a_changed_url_is_used_by_the_next_attempt() {
-    let server = Server::dev(&["--tasks-retry", "1s"]);
-    let (old, new) = (Receiver::answering(500), Receiver::answering(200));
+    let server = Server::dev(&["--tasks-retry", "20ms"]);
+    // The first attempt ends only once the URL is another.
+    let (old, new) = (Receiver::scripted(|_| Reply::StallThen(500)), Receiver::answering(200));
     let id = server.subscribe_to(&old.url);
     let task = server.accepted(&id, b"{}");
     old.wait_for(1);
     assert_eq!(server.send_json("PUT", &format!("/subscriptions/{id}"), &json!({ "target_url": new.url })).status, 204);
+    old.release();
     let shown = server.task_with_status(&task, "delivered");
     assert_eq!((&shown["logs"][0]["target_url"], &shown["logs"][1]["target_url"]), (&json!(old.url), &json!(new.url)));
     assert_eq!((old.count(), new.count()), (1, 1));
@@ -155,8 +157,16 @@ fn a_receiver_that_is_gone_for_good_is_asked_again_only_after_a_put() {
     let gone = server.accepted(&id, b"1");
     assert_eq!(server.task_with_status(&gone, "failed")["task"]["attempt_count"], 1);
     let parked = server.accepted(&id, b"2");
+    // Nothing waits without saying what for.
+    let task = server.task_when(&parked, |v| v["task"]["waiting_for"] == "destination_disabled")["task"].clone();
+    assert_eq!((&task["status"], &task["next_attempt_at"]), (&json!("pending"), &Value::Null));
+    let shown = server.get(&format!("/subscriptions/{id}")).json();
+    assert!(common::is_whole_second(&shown["disabled_at"]) && shown["disabled_reason"] == "endpoint_gone", "{shown}");
+    assert_eq!(server.get("/subscriptions").json()[0]["disabled_at"], shown["disabled_at"]);
     assert_eq!(server.send_json("PUT", &format!("/subscriptions/{id}"), &json!({})).status, 204);
-    server.task_with_status(&parked, "delivered");
+    let done = server.task_with_status(&parked, "delivered");
+    assert_eq!(done["task"]["waiting_for"], Value::Null);
+    assert_eq!(server.get(&format!("/subscriptions/{id}")).json()["disabled_at"], Value::Null);
     assert_eq!(receiver.count(), 2);
 }
 
@@ -181,7 +191,11 @@ fn the_newest_logs_are_listed_first() {
     assert_eq!(of(2), (json!(tasks[0]), json!("delivered"), json!("success")));
     assert_eq!(keys(&listed[0]).len(), 10);
     assert_eq!(server.get(&format!("{path}?limit=1")).json().as_array().map(Vec::len), Some(1));
-    for bad in ["limit=0", "limit=101", "limit=x", "limit=", "page=2"] {
+    for bad in ["limit=0", "limit=101", "limit=x", "limit=", "page=2", "limit=1&limit=1"] {
         assert_eq!(server.get(&format!("{path}?{bad}")).status, 400, "{bad}");
     }
+    let more: Vec<_> = (0..20).map(|n| server.accepted(&id, n.to_string().as_bytes())).collect();
+    more.iter().for_each(|task| drop(server.task_with_status(task, "delivered")));
+    assert_eq!(server.get(&path).json().as_array().map(Vec::len), Some(20), "without a limit");
+    assert_eq!(server.get(&format!("{path}?limit=100")).json().as_array().map(Vec::len), Some(23));
 }

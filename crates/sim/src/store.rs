@@ -104,9 +104,9 @@ impl Store for FaultyStore {
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;
         attempts(of: SubscriptionId, limit: u32) -> Vec<AttemptView>;
-        dead_letters(of: SubscriptionId, limit: u32) -> Vec<DeadLetterView>;
+        dead_letters(of: SubscriptionId, open_only: bool, page: PageRequest<DeadLetterPlace>) -> Page<DeadLetterView, DeadLetterPlace>;
         dead_letter(id: DeadLetterId) -> Option<DeadLetterView>;
-        scheduled(namespace: Option<Namespace>, of: Option<SubscriptionId>, limit: u32) -> Vec<Scheduled>;
+        scheduled(namespace: Option<Namespace>, of: Option<SubscriptionId>, page: PageRequest<ScheduledPlace>) -> Page<Scheduled, ScheduledPlace>;
         scheduled_one(id: ScheduledId) -> Option<Scheduled>;
         counters(of: Vec<SubscriptionId>) -> Vec<Counters>;
     }
@@ -226,10 +226,12 @@ impl Store for FaultyStore {
         let hasty = self.sabotaged(Sabotage::PrunesTooEarly);
         self.run("prune", true, async move {
             let before = inner.dump();
+            let subscriptions = inner.configuration().await?.subscriptions;
+            let deleted = subscriptions.into_iter().filter(|s| s.deleted_at.is_some()).map(|s| s.id).collect();
             let asked = if hasty { PruneRequest { events_before: Timestamp::MAX, ..request } } else { request };
             let pruned = inner.prune(asked).await?;
             if pruned != Pruned::default() {
-                crate::checkers::durable::pruned(&world, request, before, &inner.dump());
+                crate::checkers::durable::pruned(&world, request, &deleted, before, &inner.dump());
             }
             Ok(pruned)
         })

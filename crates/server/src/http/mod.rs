@@ -48,6 +48,8 @@ pub struct App {
     pub tasks_policy: RetryPolicy,
     /// Reads request bodies.
     pub bodies: Bodies,
+    /// What the health check found last.
+    pub health: tasks::Health,
 }
 
 impl App {
@@ -161,15 +163,20 @@ impl FromRequestParts<Arc<App>> for Writer {
     }
 }
 
-/// Reads the query of a URL; a parameter that is not `known` is refused, for nothing is accepted and ignored.
+/// Reads the query of a URL; a parameter that is not `known` or comes twice is refused, for nothing is accepted and ignored.
 pub fn query(uri: &Uri, known: &[&str]) -> Result<Vec<(String, String)>, Problem> {
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(uri.query().unwrap_or_default())
         .map_err(|e| Problem::bad_request(format!("the query cannot be read: {e}")))?;
-    match pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-        Some((name, _)) if known.is_empty() => Err(Problem::bad_request(format!("unknown query parameter {name:?}; there are none here"))),
-        Some((name, _)) => Err(Problem::bad_request(format!("unknown query parameter {name:?}; known: {}", known.join(", ")))),
-        None => Ok(pairs),
+    for (i, (name, _)) in pairs.iter().enumerate() {
+        if !known.contains(&name.as_str()) {
+            let known = if known.is_empty() { String::from("there are none here") } else { format!("known: {}", known.join(", ")) };
+            return Err(Problem::bad_request(format!("unknown query parameter {:?}; {known}", json::clip(name))));
+        }
+        if pairs[..i].iter().any(|(earlier, _)| earlier == name) {
+            return Err(Problem::bad_request(format!("the query parameter {name:?} is there twice")));
+        }
     }
+    Ok(pairs)
 }
 
 /// The `limit` of a list: from 1 to `most`, and `default` where it is left out.

@@ -57,6 +57,16 @@ impl Problem {
         Problem { retry_after: Some(1), ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message) }
     }
 
+    /// A store's fault in a read. The published pages know 500 for it and no 503; `Retry-After` says all the same when it may pass.
+    pub fn of_read(error: StoreError) -> Self {
+        match Problem::from(error) {
+            problem if problem.status == StatusCode::SERVICE_UNAVAILABLE => {
+                Problem { status: StatusCode::INTERNAL_SERVER_ERROR, code: "internal_error", ..problem }
+            }
+            problem => problem,
+        }
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         self.retry_after.is_some() || self.status.is_server_error()
@@ -152,6 +162,8 @@ mod tests {
         ] {
             let problem = Problem::from(StoreError { kind, cause: String::from("SQLITE_SECRET at table users") });
             assert_eq!((problem.status.as_u16(), problem.is_retryable()), (status, retryable), "{kind:?}");
+            let read = Problem::of_read(StoreError { kind, cause: String::new() });
+            assert_eq!(read.status.as_u16(), if kind == StoreErrorKind::Full { 507 } else { 500 }, "{kind:?}");
             assert!(!problem.message.contains("SQLITE") && !problem.message.is_empty(), "{}", problem.message);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::envelope::Failed;
 use crate::http::json::{Field, Fields};
-use crate::http::{App, Problem, json};
+use crate::http::{App, Problem, json, query};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
@@ -44,6 +44,7 @@ pub(super) async fn publish(State(app): State<Arc<App>>, request: Request<Body>)
 
 async fn accept(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem> {
     let namespace = namespace(app, parts)?;
+    query(&parts.uri, &[])?;
     let body = app.read_json(&parts.headers, body).await?;
     let event = parse(&body, namespace).map_err(as_validation)?;
     let dedup_key = event.idempotency_key.clone();

@@ -13,10 +13,11 @@ pub(super) async fn show(State(app): State<Arc<App>>, Reader(access): Reader, Pa
     http::query(&uri, &[])?;
     let missing = || Problem::not_found("delivery task not found");
     let id = DeliveryId::parse(&id).ok_or_else(missing)?;
-    let view = app.engine.store().delivery(id).await?.filter(|view| access.sees(&view.delivery.namespace)).ok_or_else(missing)?;
+    let view = app.engine.store().delivery(id).await.map_err(Problem::of_read)?;
+    let view = view.filter(|view| access.sees(&view.delivery.namespace)).ok_or_else(missing)?;
     let routes = app.engine.routes();
-    let max_attempts = routes.subscription(view.delivery.subscription).map(|s| s.retry.max_attempts);
-    Ok(http::json(StatusCode::OK, &TaskAndLogs::new(&view, max_attempts)))
+    let route = routes.route(view.delivery.subscription).map(Arc::as_ref);
+    Ok(http::json(StatusCode::OK, &TaskAndLogs::new(&view, route)))
 }
 
 /// `GET /subscriptions/{id}/deliveries`: the newest logs of a subscription.
@@ -28,7 +29,7 @@ pub(super) async fn of_subscription(
 ) -> Result<Response, Problem> {
     let subscription = super::visible(&app, &access, &id)?;
     let limit = http::limit(&http::query(&uri, &["limit"])?, 20, 100)?;
-    let attempts = app.engine.store().attempts(subscription.id, limit).await?;
+    let attempts = app.engine.store().attempts(subscription.id, limit).await.map_err(Problem::of_read)?;
     let logs: Vec<_> = attempts.iter().filter_map(|view| ListedLog::new(&view.attempt, view.state)).collect();
     Ok(http::json(StatusCode::OK, &logs))
 }

@@ -1,5 +1,6 @@
 //! Dead letters: tasks that ended without success.
 
+use super::page;
 use super::wire::DlqTask;
 use crate::auth::Access;
 use crate::http::{self, App, PathId, Problem, Reader, Writer};
@@ -13,7 +14,11 @@ use postrider_engine::RetryDeadLetter;
 use serde::Serialize;
 use std::sync::Arc;
 
-/// `GET /subscriptions/{subscription_id}/dlq`: newest first; those that were dismissed are left out.
+/// Dead letters of a page, and the most of one.
+const LISTED: (u32, u32) = (100, 1_000);
+
+/// `GET /subscriptions/{subscription_id}/dlq`: newest first; those that were dismissed are left out, with `status=pending` also those that
+/// were retried.
 pub(super) async fn of_subscription(
     State(app): State<Arc<App>>,
     Reader(access): Reader,
@@ -21,14 +26,21 @@ pub(super) async fn of_subscription(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let subscription = super::visible(&app, &access, &id)?;
-    let limit = http::limit(&http::query(&uri, &["limit"])?, 100, 1_000)?;
-    let letters = app.engine.store().dead_letters(subscription.id, limit).await?;
-    let tasks: Vec<_> = letters.iter().map(DlqTask::new).collect();
-    Ok(http::json(StatusCode::OK, &tasks))
+    let query = http::query(&uri, &["limit", "after", "status"])?;
+    let open_only = match query.iter().find(|(name, _)| name == "status").map(|(_, value)| value.as_str()) {
+        None => false,
+        Some("pending") => true,
+        Some(_) => return Err(Problem::bad_request("status must be pending; leave it away to see retried dlq tasks too")),
+    };
+    let request = page::request(&query, LISTED.0, LISTED.1)?;
+    let letters = app.engine.store().dead_letters(subscription.id, open_only, request).await.map_err(Problem::of_read)?;
+    let tasks: Vec<_> = letters.items.iter().map(DlqTask::new).collect();
+    Ok(page::respond(&uri, &query, &tasks, letters.next))
 }
 
 /// `POST /dlq/{dlq_task_id}/retry`: a new task with the same payload for the same subscription.
-pub(super) async fn retry(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId) -> Result<Response, Problem> {
+pub(super) async fn retry(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+    http::query(&uri, &[])?;
     let view = find(&app, &access, &id).await?;
     if view.dead_letter.status == DeadLetterStatus::Open && app.engine.routes().route(view.delivery.subscription).is_none() {
         return Err(Problem::conflict("the subscription of this dlq task was deleted: there is nowhere to send it"));
@@ -49,7 +61,13 @@ pub(super) async fn retry(State(app): State<Arc<App>>, Writer(access): Writer, P
 }
 
 /// `DELETE /dlq/{dlq_task_id}`: nobody will retry it. The original task and its logs stay readable.
-pub(super) async fn dismiss(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId) -> Result<Response, Problem> {
+pub(super) async fn dismiss(
+    State(app): State<Arc<App>>,
+    Writer(access): Writer,
+    PathId(id): PathId,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    http::query(&uri, &[])?;
     let view = find(&app, &access, &id).await?;
     if app.engine.dismiss_dead_letter(view.dead_letter.id).await? {
         return Ok(StatusCode::NO_CONTENT.into_response());

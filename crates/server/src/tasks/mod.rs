@@ -7,11 +7,14 @@ mod deliveries;
 mod dlq;
 mod health;
 pub mod ingest;
+mod page;
 mod schedule_request;
 mod scheduled;
 mod subscription_request;
 mod subscriptions;
 mod wire;
+
+pub use health::Health;
 
 use crate::auth::Access;
 use crate::http::{App, Problem};

@@ -1,7 +1,7 @@
 //! What a client says about a scheduled webhook, checked.
 
 use crate::http::Problem;
-use crate::http::json::{self, Field, Fields};
+use crate::http::json::{self, Field, Fields, clip};
 use bytes::Bytes;
 use postrider_core::recurrence::Recurrence;
 use postrider_core::time::Timestamp;
@@ -36,7 +36,10 @@ impl Request {
         let pairs: Vec<(String, String)> =
             serde_urlencoded::from_bytes(body).map_err(|e| Problem::bad_request(format!("the form cannot be read: {e}")))?;
         if let Some((name, _)) = pairs.iter().find(|(name, _)| !FIELDS.contains(&name.as_str())) {
-            return Err(Problem::bad_request(format!("unknown field {name:?}; known fields: {}", FIELDS.join(", "))));
+            return Err(Problem::bad_request(format!("unknown field {:?}; known fields: {}", clip(name), FIELDS.join(", "))));
+        }
+        if let Some(name) = FIELDS.iter().find(|field| pairs.iter().filter(|(name, _)| name == *field).count() > 1) {
+            return Err(Problem::bad_request(format!("the field {name:?} is there twice")));
         }
         let take = |name: &'static str| pairs.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
         let text = |name| take(name).filter(|value| !value.is_empty()).ok_or_else(|| missing(name));
@@ -54,7 +57,7 @@ impl Request {
         let recurrence = match recurrence {
             None => Recurrence::None,
             Some(word) => Recurrence::parse(word)
-                .ok_or_else(|| Problem::bad_request(format!("recurrence must be none, daily, weekly or monthly, not {word:?}")))?,
+                .ok_or_else(|| Problem::bad_request(format!("recurrence must be none, daily, weekly or monthly, not {:?}", clip(word))))?,
         };
         Ok(Request { subscription_id, payload, scheduled_for, recurrence })
     }
@@ -110,6 +113,7 @@ mod tests {
         let json = br#"{"subscription_id": "s", "payload": {"a":1}, "scheduled_for": "2030-01-31T09:00:00Z", "recurrence": "weekly"}"#;
         assert_eq!(Request::from_form(form), Request::from_json(json));
         assert!(Request::from_form(b"payload=1").expect_err("missing").message.contains("subscription_id"));
+        assert!(Request::from_form(b"payload=1&payload=2").expect_err("twice").message.contains("twice"));
         assert!(Request::from_form(b"color=red").expect_err("unknown").message.contains("color"));
     }
 }

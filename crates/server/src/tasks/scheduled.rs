@@ -1,5 +1,6 @@
 //! Scheduled webhooks.
 
+use super::page;
 use super::schedule_request::Request as Wanted;
 use super::wire::ScheduledWebhook;
 use crate::auth::Access;
@@ -9,26 +10,27 @@ use ::http::{StatusCode, Uri};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use postrider_core::id::{ScheduledId, SubscriptionId};
+use postrider_core::ports::Page;
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
 use serde::Serialize;
 use std::sync::Arc;
 
-/// Most rows of the list (contract, section 3.1).
+/// Most rows of a page (contract, section 3.1).
 const MAX_LISTED: u32 = 1_000;
 
-/// `GET /scheduled`: by due time, at most 1,000; of one subscription if the query names it.
+/// `GET /scheduled`: those that are still to come by due time, then those that ended, latest first; of one subscription if the query
+/// names it.
 pub(super) async fn list(State(app): State<Arc<App>>, Reader(access): Reader, uri: Uri) -> Result<Response, Problem> {
-    let query = http::query(&uri, &["subscription_id"])?;
-    let rows = match query.first() {
-        None => app.engine.store().scheduled(access.namespace, None, MAX_LISTED).await?,
+    let query = http::query(&uri, &["subscription_id", "limit", "after"])?;
+    let request = page::request(&query, MAX_LISTED, MAX_LISTED)?;
+    let of = query.iter().find(|(name, _)| name == "subscription_id").map(|(_, id)| SubscriptionId::parse(id));
+    let found = match of {
         // An id that names nothing has nothing scheduled.
-        Some((_, id)) => match SubscriptionId::parse(id) {
-            Some(id) => app.engine.store().scheduled(access.namespace, Some(id), MAX_LISTED).await?,
-            None => Vec::new(),
-        },
+        Some(None) => Page { items: Vec::new(), next: None },
+        of => app.engine.store().scheduled(access.namespace, of.flatten(), request).await.map_err(Problem::of_read)?,
     };
-    let shapes: Vec<_> = rows.iter().map(ScheduledWebhook::new).collect();
-    let mut response = http::json(StatusCode::OK, &shapes);
+    let shapes: Vec<_> = found.items.iter().map(ScheduledWebhook::new).collect();
+    let mut response = page::respond(&uri, &query, &shapes, found.next);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
@@ -36,6 +38,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, Reader(access): Reader, ur
 /// `POST /scheduled`: as JSON it answers 201 with the id, as a form (which browsers send) 302.
 pub(super) async fn create(State(app): State<Arc<App>>, Writer(access): Writer, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    http::query(&parts.uri, &[])?;
     if body::is_form(&parts.headers) {
         let body = app.read_body(&parts.headers, body).await?;
         store(&app, &access, Wanted::from_form(&body)?).await?;
@@ -79,7 +82,8 @@ async fn store(app: &App, access: &Access, wanted: Wanted) -> Result<ScheduledId
 }
 
 /// `DELETE /scheduled/{id}`: a series ends with its pending occurrence.
-pub(super) async fn remove(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId) -> Result<Response, Problem> {
+pub(super) async fn remove(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+    http::query(&uri, &[])?;
     let missing = || Problem::not_found("scheduled webhook not found");
     let id = ScheduledId::parse(&id).ok_or_else(missing)?;
     let row = app.engine.store().scheduled_one(id).await?;

@@ -1,8 +1,9 @@
 //! What a client says about a subscription, checked.
 
 use super::subscriptions::MASK;
+use crate::config::value::Secret;
 use crate::http::Problem;
-use crate::http::json::{Field, Fields};
+use crate::http::json::{Field, Fields, clip};
 use postrider_core::filter::TypePattern;
 use postrider_core::guard::{Guard, TargetUrl};
 use postrider_core::sign::SigningKey;
@@ -21,7 +22,7 @@ pub(super) struct Request {
     /// Checked, in the spelling in which it is kept.
     pub(super) target_url: Field<String>,
     /// A usable secret; an empty one means none.
-    pub(super) secret: Field<String>,
+    pub(super) secret: Field<Secret>,
     /// The event types; an empty list means all.
     pub(super) patterns: Field<Vec<TypePattern>>,
 }
@@ -37,8 +38,9 @@ impl Request {
             },
             secret: match fields.text("secret")? {
                 Field::Value(secret) if secret.is_empty() => Field::Null,
-                Field::Value(secret) => Field::Value(check_secret(secret)?),
-                other => other,
+                Field::Value(secret) => Field::Value(check_secret(Secret::new(secret))?),
+                Field::Null => Field::Null,
+                Field::Absent => Field::Absent,
             },
             patterns: match fields.text_or_list("event_types")? {
                 Field::Value(texts) => Field::Value(patterns(&texts)?),
@@ -66,15 +68,15 @@ fn reads_alike(url: &str, checked: &TargetUrl) -> bool {
         && uri.path_and_query().map(|p| p.as_str()) == Some(checked.path_and_query.as_str())
 }
 
-fn check_secret(secret: String) -> Result<String, Problem> {
-    if secret.len() > MAX_SECRET_BYTES {
+fn check_secret(secret: Secret) -> Result<Secret, Problem> {
+    if secret.reveal().len() > MAX_SECRET_BYTES {
         return Err(Problem::bad_request(format!("secret: at most {MAX_SECRET_BYTES} bytes")));
     }
     // Whoever changes what GET shows and sends it back does not mean to set this.
-    if secret == MASK {
+    if secret.reveal() == MASK {
         return Err(Problem::bad_request("secret: this is the mask that GET shows; leave the field away to keep the secret"));
     }
-    match SigningKey::new(&secret) {
+    match SigningKey::new(secret.reveal()) {
         Ok(_) => Ok(secret),
         Err(error) => Err(Problem::bad_request(format!("secret: {error}"))),
     }
@@ -83,7 +85,7 @@ fn check_secret(secret: String) -> Result<String, Problem> {
 fn patterns(texts: &[String]) -> Result<Vec<TypePattern>, Problem> {
     let mut patterns = Vec::new();
     for name in texts.iter().flat_map(|t| t.split(',')).map(str::trim).filter(|n| !n.is_empty()) {
-        let pattern = TypePattern::parse(name).map_err(|e| Problem::bad_request(format!("event_types: {name:?}: {e}")))?;
+        let pattern = TypePattern::parse(name).map_err(|e| Problem::bad_request(format!("event_types: {:?}: {e}", clip(name))))?;
         if !patterns.contains(&pattern) {
             patterns.push(pattern);
         }
@@ -130,7 +132,7 @@ mod tests {
     #[test]
     fn secrets_must_be_usable() {
         assert_eq!(parse(r#"{"secret": ""}"#).map(|r| r.secret), Ok(Field::Null));
-        assert_eq!(parse(r#"{"secret": "s"}"#).map(|r| r.secret), Ok(Field::Value(String::from("s"))));
+        assert_eq!(parse(r#"{"secret": "s"}"#).map(|r| r.secret), Ok(Field::Value(Secret::new("s"))));
         assert!(parse(r#"{"secret": "whsec_!!!"}"#).is_err());
         assert!(parse(&format!(r#"{{"secret": "{}"}}"#, "x".repeat(1_025))).is_err());
     }

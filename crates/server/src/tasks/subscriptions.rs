@@ -2,6 +2,7 @@
 
 use super::subscription_request::Request as Wanted;
 use super::wire::time;
+use crate::config::value::Secret;
 use crate::http::json::Field;
 use crate::http::{self, App, PathId, Problem, Reader, Writer};
 use crate::random;
@@ -33,10 +34,17 @@ struct Shape<'a> {
     event_types: Option<String>,
     created_at: String,
     updated_at: String,
+    /// Since when its deliveries wait because the receiver said that it is gone; null while it is active.
+    disabled_at: Option<String>,
+    disabled_reason: Option<&'static str>,
 }
 
 impl<'a> Shape<'a> {
     fn listed(subscription: &Subscription, endpoint: &'a Endpoint) -> Self {
+        let disabled = match endpoint.status {
+            EndpointStatus::Disabled { reason, at } => Some((reason, at)),
+            EndpointStatus::Active | EndpointStatus::Paused { .. } => None,
+        };
         Shape {
             id: subscription.id,
             target_url: &endpoint.url,
@@ -44,6 +52,8 @@ impl<'a> Shape<'a> {
             event_types: event_types(&subscription.patterns),
             created_at: time(subscription.created_at),
             updated_at: time(subscription.updated_at.max(endpoint.updated_at)),
+            disabled_at: disabled.map(|(_, at)| time(at)),
+            disabled_reason: disabled.map(|(reason, _)| reason.as_str()),
         }
     }
 
@@ -67,7 +77,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, Reader(access): Reader, ur
 }
 
 /// `GET /subscriptions/{id}`: one of them, its secret masked.
-pub(super) async fn show(State(app): State<Arc<App>>, Reader(access): Reader, PathId(id): PathId) -> Result<Response, Problem> {
+pub(super) async fn show(State(app): State<Arc<App>>, Reader(access): Reader, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+    http::query(&uri, &[])?;
     let subscription = super::visible(&app, &access, &id)?;
     let routes = app.engine.routes();
     let endpoint = routes.endpoint(subscription.endpoint).ok_or_else(super::no_subscription)?;
@@ -77,6 +88,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, Reader(access): Reader, Pa
 /// `POST /subscriptions`. A master key makes it in the namespace `default`.
 pub(super) async fn create(State(app): State<Arc<App>>, Writer(access): Writer, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    http::query(&parts.uri, &[])?;
     let body = app.read_json(&parts.headers, body).await?;
     let wanted = Wanted::parse(&body, &app.guard)?;
     let Field::Value(url) = wanted.target_url else {
@@ -130,6 +142,7 @@ pub(super) async fn update(
 ) -> Result<Response, Problem> {
     let subscription = super::visible(&app, &access, &id)?;
     let (parts, body) = request.into_parts();
+    http::query(&parts.uri, &[])?;
     let body = app.read_json(&parts.headers, body).await?;
     let wanted = Wanted::parse(&body, &app.guard)?;
     let now = app.engine.now();
@@ -162,7 +175,8 @@ pub(super) async fn update(
 }
 
 /// `DELETE /subscriptions/{id}`. Tasks that wait end as `failed`; tasks and logs stay readable under `/deliveries/{id}` until their retention.
-pub(super) async fn delete(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId) -> Result<Response, Problem> {
+pub(super) async fn delete(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+    http::query(&uri, &[])?;
     let subscription = super::visible(&app, &access, &id)?;
     let now = app.engine.now();
     put(&app, |routes| {
@@ -177,8 +191,8 @@ pub(super) async fn delete(State(app): State<Arc<App>>, Writer(access): Writer, 
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-fn secrets(app: &App, secret: Field<String>) -> Vec<Sealed> {
-    secret.value().map(|secret| app.engine.seal(&secret, &mut random::fill)).into_iter().collect()
+fn secrets(app: &App, secret: Field<Secret>) -> Vec<Sealed> {
+    secret.value().map(|secret| app.engine.seal(secret.reveal(), &mut random::fill)).into_iter().collect()
 }
 
 /// Both halves as they are now, for changing them.

@@ -3,11 +3,13 @@
 use postrider_core::attempt::{Attempt, Outcome};
 use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::delivery::StateKind;
+use postrider_core::endpoint::EndpointStatus;
 use postrider_core::error::ErrorCode;
 use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, ScheduledId, SubscriptionId};
 use postrider_core::ports::{DeadLetterView, DeliveryView};
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
 use postrider_core::time::Timestamp;
+use postrider_engine::Route;
 use serde::Serialize;
 use std::borrow::Cow;
 
@@ -54,12 +56,17 @@ struct Task<'a> {
     next_attempt_at: Option<String>,
     event_type: Option<&'a str>,
     max_attempts: Option<u32>,
+    waiting_for: Option<&'static str>,
 }
 
 impl<'a> TaskAndLogs<'a> {
-    /// `max_attempts` is null once the subscription is gone.
-    pub(super) fn new(view: &'a DeliveryView, max_attempts: Option<u32>) -> Self {
+    /// `max_attempts` is null once the subscription is gone. While its endpoint is disabled a task has no next attempt, but something
+    /// that it waits for.
+    pub(super) fn new(view: &'a DeliveryView, route: Option<&Route>) -> Self {
         let delivery = &view.delivery;
+        let due_at = delivery.progress.state.due_at();
+        let is_disabled = route.is_some_and(|route| matches!(route.endpoint.status, EndpointStatus::Disabled { .. }));
+        let is_parked = is_disabled && due_at.is_some();
         let task = Task {
             id: delivery.id,
             subscription_id: delivery.subscription,
@@ -68,9 +75,10 @@ impl<'a> TaskAndLogs<'a> {
             created_at: time(delivery.created_at),
             last_attempt_at: delivery.last_attempt_at.map(time),
             attempt_count: delivery.progress.attempts,
-            next_attempt_at: delivery.progress.state.due_at().map(time),
+            next_attempt_at: due_at.filter(|_| !is_parked).map(time),
             event_type: non_empty(&view.event.event_type),
-            max_attempts,
+            max_attempts: route.map(|route| route.subscription.retry.max_attempts),
+            waiting_for: is_parked.then_some(ErrorCode::DestinationDisabled.as_str()),
         };
         TaskAndLogs { task, logs: view.attempts.iter().filter_map(Log::new).collect() }
     }

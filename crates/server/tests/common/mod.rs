@@ -228,6 +228,13 @@ pub fn run(arguments: &[&str], directory: &Path, environment: &[(&str, &str)]) -
     (output.status, text(output.stdout), text(output.stderr))
 }
 
+/// The path of the next page of a list, if its answer names one.
+pub fn next_page(answer: &Answer) -> Option<String> {
+    let link = answer.header("link")?;
+    let path = link.strip_prefix('<').and_then(|l| l.strip_suffix(">; rel=\"next\"")).unwrap_or_else(|| panic!("{link}"));
+    Some(path.to_owned())
+}
+
 /// The names of an object's fields, sorted.
 pub fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<&str> = value.as_object().expect("an object").keys().map(String::as_str).collect();

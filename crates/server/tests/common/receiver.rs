@@ -12,6 +12,10 @@ pub enum Reply {
     Status(u16),
     /// Nothing until [`Receiver::release`], then 200.
     Stall,
+    /// Nothing until [`Receiver::release`], then this status.
+    StallThen(u16),
+    /// A redirect to this path of the receiver's own.
+    Redirect(&'static str),
 }
 
 /// A request that came.
@@ -93,15 +97,18 @@ impl Shared {
                 state.received.len() - 1
             };
             self.changed.notify_all();
-            let status = match (self.script)(index) {
-                Reply::Status(status) => status,
-                Reply::Stall => {
-                    let state = self.state.lock().expect("not poisoned");
-                    drop(self.changed.wait_while(state, |s| !s.released).expect("not poisoned"));
-                    200
-                }
+            let (status, stalls, location) = match (self.script)(index) {
+                Reply::Status(status) => (status, false, ""),
+                Reply::Stall => (200, true, ""),
+                Reply::StallThen(status) => (status, true, ""),
+                Reply::Redirect(path) => (302, false, path),
             };
-            let reply = format!("HTTP/1.1 {status} Status\r\ncontent-length: 0\r\n\r\n");
+            if stalls {
+                let state = self.state.lock().expect("not poisoned");
+                drop(self.changed.wait_while(state, |s| !s.released).expect("not poisoned"));
+            }
+            let location = if location.is_empty() { String::new() } else { format!("location: {location}\r\n") };
+            let reply = format!("HTTP/1.1 {status} Status\r\n{location}content-length: 0\r\n\r\n");
             if writer.write_all(reply.as_bytes()).is_err() {
                 return;
             }

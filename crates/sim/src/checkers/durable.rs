@@ -4,10 +4,11 @@ use super::Whole;
 use crate::Checker::{AcknowledgedIsDurable, BytesAreExact};
 use crate::records::{Call, CallOutcome, Fact};
 use crate::world::World;
-use postrider_core::deadletter::DeadLetterStatus;
+use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::{Delivery, State};
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Event;
+use postrider_core::id::SubscriptionId;
 use postrider_core::ports::PruneRequest;
 use postrider_core::schedule::ScheduledStatus;
 use postrider_store::memory::Dump;
@@ -180,14 +181,20 @@ fn bookings(world: &World, whole: &Whole) {
 }
 
 /// Holds what retention removed against what it may remove, and remembers it.
-pub(crate) fn pruned(world: &World, request: PruneRequest, before: Dump, after: &Dump) {
+pub(crate) fn pruned(world: &World, request: PruneRequest, deleted: &BTreeSet<SubscriptionId>, before: Dump, after: &Dump) {
     let events: BTreeSet<_> = after.events.iter().map(|e| e.seq).collect();
     let deliveries: BTreeSet<_> = after.deliveries.iter().map(|d| d.id).collect();
     let attempts: BTreeSet<_> = after.attempts.iter().map(|a| (a.delivery, a.number)).collect();
     let letters: BTreeSet<_> = after.dead_letters.iter().map(|l| l.id).collect();
     let scheduled: BTreeSet<_> = after.scheduled.iter().map(|s| s.id).collect();
-    let open: BTreeSet<_> = before.dead_letters.iter().filter(|l| l.status == DeadLetterStatus::Open).map(|l| l.delivery).collect();
+    // What was left open of a subscription that was deleted counts as dismissed.
+    let orphans: BTreeSet<_> = before.deliveries.iter().filter(|d| deleted.contains(&d.subscription)).map(|d| d.id).collect();
+    let is_open = |letter: &DeadLetter| letter.status == DeadLetterStatus::Open && !orphans.contains(&letter.delivery);
+    let open: BTreeSet<_> = before.dead_letters.iter().filter(|l| is_open(l)).map(|l| l.delivery).collect();
     let mut wrong = Vec::new();
+    let was_open: BTreeSet<_> = before.dead_letters.iter().filter(|l| is_open(l)).map(|l| l.id).collect();
+    let closed = after.dead_letters.iter().filter(|l| l.status != DeadLetterStatus::Open && was_open.contains(&l.id));
+    wrong.extend(closed.map(|l| format!("dead letter {} from the open ones", l.id)));
     let mut state = world.state();
     for event in before.events.into_iter().filter(|e| !events.contains(&e.seq)) {
         let is_wanted = after.deliveries.iter().any(|d| d.event == event.seq);
@@ -217,7 +224,7 @@ pub(crate) fn pruned(world: &World, request: PruneRequest, before: Dump, after: 
         state.removed.attempts.insert((attempt.delivery, attempt.number), attempt);
     }
     for letter in before.dead_letters.into_iter().filter(|l| !letters.contains(&l.id)) {
-        if letter.status == DeadLetterStatus::Open {
+        if is_open(&letter) {
             wrong.push(format!("open dead letter {}", letter.id));
         }
         state.removed.dead_letters.push(letter);

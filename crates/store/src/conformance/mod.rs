@@ -154,14 +154,18 @@ macro_rules! conformance_tests {
             }
             dead_letters {
                 come_newest_first
+                come_in_pages
+                pages_end_at_the_bytes
                 of_their_subscription_only
                 dismissed_ones_leave_the_list
                 dismiss_answers_which_were_open
                 are_shown_with_delivery_and_event
+                are_closed_when_their_subscription_was_deleted
             }
             schedule {
                 gives_back_what_was_stored
-                lists_by_due_time
+                lists_what_is_to_come_first
+                pages_end_at_the_bytes
                 finds_what_is_due
                 unschedules
                 fires_once

@@ -133,7 +133,7 @@ pub async fn a_closed_dead_letter_keeps_nothing<H: Harness>(w: &mut World<H>) {
     assert!(!event_is_there(w, events.0).await, "it has no delivery left");
     assert!(event_is_there(w, events.1).await, "the new delivery needs it");
     assert!(!letter_is_there(w, dismissed).await && !letter_is_there(w, retried).await);
-    assert!(w.store().dead_letters(route.subscription, 10).await.expect("dead_letters").is_empty());
+    assert!(w.store().dead_letters(route.subscription, false, PageRequest::first(10)).await.expect("dead_letters").items.is_empty());
     w.succeed(new).await;
 }
 
@@ -246,7 +246,7 @@ pub async fn slices_come_to_an_end<H: Harness>(w: &mut World<H>) {
     assert!(slices > 2, "about 220 rows do not go in {slices} slices of 10");
     assert!(w.store().attempts(route.subscription, 10).await.expect("attempts").is_empty());
     assert_eq!(w.counters(route.subscription).await.deliveries, [0; 7]);
-    assert!(w.store().scheduled(None, None, 10).await.expect("scheduled").is_empty());
+    assert!(w.store().scheduled(None, None, PageRequest::first(10)).await.expect("scheduled").items.is_empty());
     let again = w.store().prune(request).await.expect("prune");
     assert_eq!(again, Pruned::default(), "nothing is left, and that is said at once");
 }

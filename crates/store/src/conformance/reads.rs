@@ -15,8 +15,8 @@ pub async fn what_is_not_there<H: Harness>(w: &mut World<H>) {
     assert!(store.dead_letter(DeadLetterId::new(id)).await.expect("dead_letter").is_none());
     assert!(store.scheduled_one(ScheduledId::new(id)).await.expect("scheduled_one").is_none());
     assert!(store.attempts(SubscriptionId::new(id), 10).await.expect("attempts").is_empty());
-    assert!(store.dead_letters(SubscriptionId::new(id), 10).await.expect("dead_letters").is_empty());
-    assert!(store.scheduled(None, Some(SubscriptionId::new(id)), 10).await.expect("scheduled").is_empty());
+    assert!(store.dead_letters(SubscriptionId::new(id), false, PageRequest::first(10)).await.expect("dead_letters").items.is_empty());
+    assert!(store.scheduled(None, Some(SubscriptionId::new(id)), PageRequest::first(10)).await.expect("scheduled").items.is_empty());
     assert!(store.unfinished_fan_outs(10).await.expect("unfinished_fan_outs").is_empty());
     assert_eq!(store.counters(vec![SubscriptionId::new(id)]).await.expect("counters"), [Counters::default()]);
 }

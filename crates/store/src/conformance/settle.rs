@@ -254,5 +254,5 @@ pub async fn opens_a_dead_letter<H: Harness>(w: &mut World<H>) {
     assert_eq!((letter.message.as_str(), letter.failed_at, letter.status), ("maximum retries exceeded", at, DeadLetterStatus::Open));
     assert_eq!(w.counters(route.subscription).await.dead_letters, 1);
     w.reopen().await;
-    assert_eq!(w.store().dead_letters(route.subscription, 10).await.expect("dead_letters").len(), 1);
+    assert_eq!(w.store().dead_letters(route.subscription, true, PageRequest::first(10)).await.expect("dead_letters").items.len(), 1);
 }

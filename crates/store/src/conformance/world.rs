@@ -262,9 +262,8 @@ impl<H: Harness> World<H> {
         }
         for (id, counters) in &mut expected {
             (counters.attempts_succeeded, counters.attempts_failed) = self.attempts.get(id).copied().unwrap_or_default();
-            let letters = self.store().dead_letters(*id, u32::MAX).await.expect("dead_letters");
-            let open = |view: &&DeadLetterView| view.dead_letter.status == postrider_core::deadletter::DeadLetterStatus::Open;
-            counters.dead_letters = letters.iter().filter(open).count() as u64;
+            let letters = self.store().dead_letters(*id, true, PageRequest::first(u32::MAX)).await.expect("dead_letters");
+            counters.dead_letters = letters.items.len() as u64;
         }
         let ids: Vec<SubscriptionId> = expected.keys().copied().collect();
         let kept = self.store().counters(ids.clone()).await.expect("counters");

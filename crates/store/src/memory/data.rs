@@ -109,6 +109,11 @@ impl Data {
         }
     }
 
+    /// When a subscription was deleted; `None` too for one that is not configured.
+    pub fn deleted_at(&self, of: SubscriptionId) -> Option<Timestamp> {
+        self.subscriptions.get(&of)?.deleted_at
+    }
+
     pub fn configure(&mut self, changes: Vec<ConfigChange>) {
         self.configuration_version += 1;
         for change in changes {

@@ -189,8 +189,13 @@ impl Store for MemoryStore {
         self.answer(move |data, _| data.attempt_views(of, limit))
     }
 
-    fn dead_letters(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<DeadLetterView>, StoreError>> {
-        self.answer(move |data, _| data.dead_letter_views(of, limit))
+    fn dead_letters(
+        &self,
+        of: SubscriptionId,
+        open_only: bool,
+        page: PageRequest<DeadLetterPlace>,
+    ) -> BoxFuture<'_, Result<Page<DeadLetterView, DeadLetterPlace>, StoreError>> {
+        self.answer(move |data, _| data.dead_letter_views(of, open_only, page))
     }
 
     fn dead_letter(&self, id: DeadLetterId) -> BoxFuture<'_, Result<Option<DeadLetterView>, StoreError>> {
@@ -201,9 +206,9 @@ impl Store for MemoryStore {
         &self,
         namespace: Option<Namespace>,
         of: Option<SubscriptionId>,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Scheduled>, StoreError>> {
-        self.answer(move |data, _| data.scheduled_list(namespace, of, limit))
+        page: PageRequest<ScheduledPlace>,
+    ) -> BoxFuture<'_, Result<Page<Scheduled, ScheduledPlace>, StoreError>> {
+        self.answer(move |data, _| data.scheduled_list(namespace, of, page))
     }
 
     fn scheduled_one(&self, id: ScheduledId) -> BoxFuture<'_, Result<Option<Scheduled>, StoreError>> {

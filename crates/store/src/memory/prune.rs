@@ -1,9 +1,11 @@
 //! Retention: what is removed, and what is kept whatever its age.
 
 use super::data::Data;
+use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::id::*;
 use postrider_core::ports::{PruneRequest, Pruned};
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
+use postrider_core::time::Timestamp;
 use std::collections::BTreeSet;
 
 impl Data {
@@ -12,12 +14,28 @@ impl Data {
         // A slice of nothing would never end.
         let limit = u64::from(request.limit.max(1));
         let mut pruned = Pruned::default();
+        self.dismiss_orphans();
         self.prune_attempts(request, limit, &mut pruned);
         self.prune_deliveries(request, limit, &mut pruned);
         self.prune_events(request, limit, &mut pruned);
         self.prune_closed(request, limit, &mut pruned);
         pruned.more = total(&pruned) >= limit;
         pruned
+    }
+
+    /// Nobody can reach what was left open of a subscription that was deleted.
+    fn dismiss_orphans(&mut self) {
+        let orphans: Vec<(DeadLetterId, Timestamp)> = self
+            .open_dead_letters
+            .iter()
+            .filter_map(|(delivery, id)| {
+                let deleted_at = self.deleted_at(self.deliveries.get(delivery)?.delivery.subscription)?;
+                Some((*id, deleted_at.max(self.dead_letters.get(id)?.dead_letter.failed_at)))
+            })
+            .collect();
+        for (id, at) in orphans {
+            self.close_dead_letter(id, DeadLetterStatus::Dismissed, at);
+        }
     }
 
     /// An attempt that is under way stays: its delivery is still being made.

@@ -58,14 +58,21 @@ impl Data {
         Some(DeadLetterView { event: self.event_of(&delivery), dead_letter, delivery })
     }
 
-    /// Of one instant the greater id comes first, so that a cut list is always the same one.
-    pub fn dead_letter_views(&self, of: SubscriptionId, limit: u32) -> Vec<DeadLetterView> {
-        let listed = self.dead_letters.values().filter(|row| row.dead_letter.status != DeadLetterStatus::Dismissed);
-        let views = listed.filter_map(|row| self.dead_letter_view(row.dead_letter.id));
-        let mut newest: Vec<DeadLetterView> = views.filter(|view| view.delivery.subscription == of).collect();
-        newest.sort_by_key(|view| Reverse((view.dead_letter.failed_at, view.dead_letter.id)));
-        newest.truncate(limit as usize);
-        newest
+    pub fn dead_letter_views(
+        &self,
+        of: SubscriptionId,
+        open_only: bool,
+        request: PageRequest<DeadLetterPlace>,
+    ) -> Page<DeadLetterView, DeadLetterPlace> {
+        let is_listed = |status: DeadLetterStatus| match status {
+            DeadLetterStatus::Open => true,
+            DeadLetterStatus::Retried(_) => !open_only,
+            DeadLetterStatus::Dismissed => false,
+        };
+        let listed = self.dead_letters.values().filter(|row| is_listed(row.dead_letter.status));
+        let views = listed.filter_map(|row| self.dead_letter_view(row.dead_letter.id)).filter(|view| view.delivery.subscription == of);
+        let place = |view: &DeadLetterView| DeadLetterPlace { failed_at: view.dead_letter.failed_at, id: view.dead_letter.id };
+        page(views.map(|view| (place(&view), view.event.payload.len(), view)).collect(), request)
     }
 
     pub fn due_scheduled(&self, now: Timestamp, limit: u32) -> DueScheduled {
@@ -75,12 +82,17 @@ impl Data {
         DueScheduled { due: pending, next_due: rest.first().map(|row| row.due_at) }
     }
 
-    pub fn scheduled_list(&self, namespace: Option<Namespace>, of: Option<SubscriptionId>, limit: u32) -> Vec<Scheduled> {
+    pub fn scheduled_list(
+        &self,
+        namespace: Option<Namespace>,
+        of: Option<SubscriptionId>,
+        request: PageRequest<ScheduledPlace>,
+    ) -> Page<Scheduled, ScheduledPlace> {
         let is_wanted =
-            |row: &Scheduled| namespace.as_ref().is_none_or(|n| *n == row.namespace) && of.is_none_or(|s| s == row.subscription);
-        let mut rows = self.scheduled_by_time(is_wanted);
-        rows.truncate(limit as usize);
-        rows
+            |row: &&Scheduled| namespace.as_ref().is_none_or(|n| *n == row.namespace) && of.is_none_or(|s| s == row.subscription);
+        let place = |row: &Scheduled| ScheduledPlace { ended: row.status != ScheduledStatus::Pending, due_at: row.due_at, id: row.id };
+        let rows = self.scheduled.values().filter(is_wanted);
+        page(rows.map(|row| (place(row), row.payload.len(), row.clone())).collect(), request)
     }
 
     fn scheduled_by_time(&self, is_wanted: impl Fn(&Scheduled) -> bool) -> Vec<Scheduled> {
@@ -88,4 +100,19 @@ impl Data {
         rows.sort_by_key(|row| (row.due_at, row.id));
         rows
     }
+}
+
+/// Cuts a page out of a list of items with their places and the sizes of their payloads.
+fn page<T, P: Ord + Copy>(mut list: Vec<(P, usize, T)>, request: PageRequest<P>) -> Page<T, P> {
+    list.sort_by_key(|(place, ..)| *place);
+    let (mut items, mut bytes, mut last) = (Vec::new(), 0, None);
+    for (place, size, item) in list.into_iter().filter(|(place, ..)| request.after.is_none_or(|after| *place > after)) {
+        if request.is_full(items.len(), bytes) {
+            return Page { items, next: last };
+        }
+        items.push(item);
+        bytes += size as u64;
+        last = Some(place);
+    }
+    Page { items, next: None }
 }

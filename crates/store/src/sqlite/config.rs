@@ -1,12 +1,15 @@
 //! Configuration: documents by kind and id, and a version that rises with every change.
 
-use super::rows::{json, to_json};
+use super::rows::{json, one, to_json};
 use crate::error::bad_value;
 use postrider_core::endpoint::Endpoint;
+use postrider_core::id::SubscriptionId;
 use postrider_core::key::ApiKey;
 use postrider_core::ports::{ConfigChange, Configuration};
 use postrider_core::subscription::Subscription;
+use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, Row, params};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 const ENDPOINT: i64 = 0;
@@ -47,6 +50,17 @@ pub(super) fn put(conn: &Connection, documents: &[Document]) -> Result<()> {
 /// The configuration's version.
 pub(super) fn version(conn: &Connection) -> Result<i64> {
     conn.prepare_cached("SELECT value FROM meta WHERE key = 'config_version'")?.query_row([], |row| row.get(0))
+}
+
+/// When a subscription was deleted; `None` too for one that is not configured.
+pub(super) fn deleted_at(conn: &Connection, of: SubscriptionId) -> Result<Option<Timestamp>> {
+    #[derive(Deserialize)]
+    struct Deleted {
+        deleted_at: Option<Timestamp>,
+    }
+    let sql = "SELECT doc FROM config WHERE kind = ?1 AND id = ?2";
+    let found = one(conn, sql, &[&SUBSCRIPTION, &of.bytes()], |row| json::<Option<Deleted>>(row, 0))?;
+    Ok(found.flatten().and_then(|document| document.deleted_at))
 }
 
 /// Everything that is configured, in the transaction that is open.

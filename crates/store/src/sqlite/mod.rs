@@ -265,8 +265,13 @@ impl Store for SqliteStore {
         Box::pin(self.readers.read(move |conn| history::newest(conn, of, limit)))
     }
 
-    fn dead_letters(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<DeadLetterView>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| reads::dead_letters(conn, of, limit)))
+    fn dead_letters(
+        &self,
+        of: SubscriptionId,
+        open_only: bool,
+        page: PageRequest<DeadLetterPlace>,
+    ) -> BoxFuture<'_, Result<Page<DeadLetterView, DeadLetterPlace>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| reads::dead_letters(conn, of, open_only, page)))
     }
 
     fn dead_letter(&self, id: DeadLetterId) -> BoxFuture<'_, Result<Option<DeadLetterView>, StoreError>> {
@@ -277,9 +282,9 @@ impl Store for SqliteStore {
         &self,
         namespace: Option<Namespace>,
         of: Option<SubscriptionId>,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Scheduled>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| reads::scheduled(conn, namespace.as_ref(), of, limit)))
+        page: PageRequest<ScheduledPlace>,
+    ) -> BoxFuture<'_, Result<Page<Scheduled, ScheduledPlace>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| reads::scheduled(conn, namespace.as_ref(), of, page)))
     }
 
     fn scheduled_one(&self, id: ScheduledId) -> BoxFuture<'_, Result<Option<Scheduled>, StoreError>> {

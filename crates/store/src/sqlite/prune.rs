@@ -3,9 +3,9 @@
 //! Ids are UUIDv7, so walks over them are walks in order of time: no index is kept for retention's sake. Rows that must stay are
 //! passed over; once those are many, the place is remembered between slices, so that no slice passes over them again.
 
-use super::history;
-use super::rows::{OPEN, all, id, state_kind, time};
+use super::rows::{OPEN, all, id, one, state_kind, time};
 use super::session::Session;
+use super::{config, history};
 use postrider_core::delivery::StateKind;
 use postrider_core::id::{DeliveryId, SubscriptionId, floor_at};
 use postrider_core::ports::{PruneRequest, Pruned};
@@ -34,10 +34,11 @@ pub(super) struct Sweep {
     kept: i64,
 }
 
-/// Attempts go before the deliveries that they belong to, deliveries before their events.
+/// Dead letters close before they are asked about; attempts go before the deliveries that they belong to, deliveries before their events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
     #[default]
+    Orphans,
     Attempts,
     Deliveries,
     Events,
@@ -61,6 +62,7 @@ pub(super) fn prune(s: &mut Session, request: &PruneRequest) -> Result<Pruned> {
     loop {
         let mut budget = Budget { rows: (limit - total(&pruned)).max(0), looks };
         let done = match s.memory.sweep.phase {
+            Phase::Orphans => orphans(s, &mut budget)?,
             Phase::Attempts => attempts(s, request, &mut budget, &mut pruned)?,
             Phase::Deliveries => deliveries(s, request, &mut budget, &mut pruned)?,
             Phase::Events => events(s, request, &mut budget, &mut pruned)?,
@@ -70,6 +72,7 @@ pub(super) fn prune(s: &mut Session, request: &PruneRequest) -> Result<Pruned> {
         let sweep = &mut s.memory.sweep;
         let next = match sweep.phase {
             _ if !done => break,
+            Phase::Orphans => Phase::Attempts,
             Phase::Attempts => Phase::Deliveries,
             Phase::Deliveries => Phase::Events,
             Phase::Events => Phase::Closed,
@@ -107,6 +110,33 @@ impl Budget {
     fn is_spent(&self) -> bool {
         self.rows <= 0 || self.looks <= 0
     }
+}
+
+/// Open dead letters of subscriptions that were deleted: nobody can reach them any more, so they count as dismissed since then.
+/// One seek for each subscription that has open ones.
+fn orphans(s: &mut Session, budget: &mut Budget) -> Result<bool> {
+    let next = "SELECT subscription FROM dead_letters INDEXED BY dead_letters_open WHERE status = 0 AND subscription > ?1 \
+                ORDER BY subscription LIMIT 1";
+    let close = "UPDATE dead_letters SET status = 2, closed_at = max(failed_at, ?2) WHERE id IN (SELECT id FROM dead_letters \
+                 INDEXED BY dead_letters_open WHERE subscription = ?1 AND status = 0 LIMIT ?3)";
+    while !budget.is_spent() {
+        let Some(of) = one(&s.conn, next, &[&s.memory.sweep.after], |row| id(row, 0, SubscriptionId::new))? else { return Ok(true) };
+        budget.looks -= 1;
+        match config::deleted_at(&s.conn, of)? {
+            None => s.memory.sweep.kept += 1,
+            Some(at) => {
+                let closed = s.conn.prepare_cached(close)?.execute(params![of.bytes(), at.as_micros(), budget.rows])? as i64;
+                s.deltas.dead_letters(of, -closed);
+                budget.rows -= closed;
+                if budget.rows <= 0 {
+                    // There may be more of them.
+                    return Ok(false);
+                }
+            }
+        }
+        s.memory.sweep.after = of.bytes().to_vec();
+    }
+    Ok(false)
 }
 
 /// Attempts that began too long ago. One that is under way stays: its delivery is still being made.

@@ -4,9 +4,11 @@ use super::columns::DEAD_LETTER_COLUMNS;
 use super::rows::{DeliveryRow, Events, all, attempt_row, dead_letter_row, event_row, id, id_opt, json, one, scheduled_row, time};
 use postrider_core::event::Namespace;
 use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId, EventId, ScheduledId, SubscriptionId};
-use postrider_core::ports::{Backlog, DeadLetterView, DeliveryView, EventView, UnfinishedFanOut};
-use postrider_core::schedule::Scheduled;
-use rusqlite::{Connection, Result, Row};
+use postrider_core::ports::{
+    Backlog, DeadLetterPlace, DeadLetterView, DeliveryView, EventView, Page, PageRequest, ScheduledPlace, UnfinishedFanOut,
+};
+use postrider_core::schedule::{Scheduled, ScheduledStatus};
+use rusqlite::{Connection, Result, Row, ToSql};
 use std::sync::Arc;
 
 /// A delivery with its event and its attempts.
@@ -58,17 +60,37 @@ pub(super) fn backlog(conn: &Connection) -> Result<Vec<Backlog>> {
 }
 
 /// Dead letters of a subscription that were not dismissed, newest first.
-pub(super) fn dead_letters(conn: &Connection, of: SubscriptionId, limit: u32) -> Result<Vec<DeadLetterView>> {
-    let sql = concat!(
-        "SELECT ",
-        dead_letter_columns!(),
-        ", ",
-        delivery_columns!(),
-        " FROM dead_letters l INDEXED BY dead_letters_recent CROSS JOIN deliveries d ON d.id = l.delivery \
-         WHERE l.subscription = ?1 AND l.status <> 2 ORDER BY l.failed_at DESC, l.id DESC LIMIT ?2"
-    );
+pub(super) fn dead_letters(
+    conn: &Connection,
+    of: SubscriptionId,
+    open_only: bool,
+    request: PageRequest<DeadLetterPlace>,
+) -> Result<Page<DeadLetterView, DeadLetterPlace>> {
+    macro_rules! select {
+        ($index:literal, $status:literal) => {
+            concat!(
+                "SELECT ",
+                dead_letter_columns!(),
+                ", ",
+                delivery_columns!(),
+                " FROM dead_letters l INDEXED BY ",
+                $index,
+                " CROSS JOIN deliveries d ON d.id = l.delivery WHERE l.subscription = ?1 AND l.status ",
+                $status,
+                " AND (l.failed_at, l.id) < (?2, ?3) ORDER BY l.failed_at DESC, l.id DESC"
+            )
+        };
+    }
+    let sql = if open_only { select!("dead_letters_open", "= 0") } else { select!("dead_letters_recent", "<> 2") };
+    let (failed_at, id) = request.after.map_or(LAST, |place| (place.failed_at.as_micros(), place.id.bytes()));
+    let mut filling = Filling::new(request);
     let mut events = Events::default();
-    all(conn, sql, &[&of.bytes(), &limit], |row| dead_letter_view(conn, row, &mut events))
+    filling.fill(conn, sql, &[&of.bytes(), &failed_at, &id], |row| {
+        let view = dead_letter_view(conn, row, &mut events)?;
+        Ok((view.event.payload.len(), view))
+    })?;
+    let place = |view: &DeadLetterView| DeadLetterPlace { failed_at: view.dead_letter.failed_at, id: view.dead_letter.id };
+    Ok(filling.page(place))
 }
 
 /// One dead letter, whatever its status.
@@ -89,25 +111,97 @@ fn dead_letter_view(conn: &Connection, row: &Row<'_>, events: &mut Events) -> Re
     Ok(DeadLetterView { dead_letter: dead_letter_row(row)?, delivery: delivery.of(&event), event })
 }
 
-/// Scheduled occurrences by due time, ascending.
+/// Scheduled occurrences: a walk over those that are still to come, and one back over those that ended.
 pub(super) fn scheduled(
     conn: &Connection,
     namespace: Option<&Namespace>,
     of: Option<SubscriptionId>,
-    limit: u32,
-) -> Result<Vec<Scheduled>> {
-    macro_rules! select {
+    request: PageRequest<ScheduledPlace>,
+) -> Result<Page<Scheduled, ScheduledPlace>> {
+    macro_rules! walks {
         ($from:literal) => {
-            concat!("SELECT ", scheduled_columns!(), " FROM scheduled INDEXED BY ", $from, " ORDER BY due_at, id LIMIT ?1")
+            [
+                concat!(
+                    "SELECT ",
+                    scheduled_columns!(),
+                    " FROM scheduled INDEXED BY ",
+                    $from,
+                    " AND (status <> 0) = 0 AND (due_at, id) > (?1, ?2) ORDER BY due_at, id"
+                ),
+                concat!(
+                    "SELECT ",
+                    scheduled_columns!(),
+                    " FROM scheduled INDEXED BY ",
+                    $from,
+                    " AND (status <> 0) = 1 AND (due_at, id) < (?1, ?2) ORDER BY due_at DESC, id DESC"
+                ),
+            ]
         };
     }
-    match (namespace.map(Namespace::as_str), of.map(SubscriptionId::bytes)) {
-        (None, None) => all(conn, select!("scheduled_by_due"), &[&limit], scheduled_row),
-        (Some(n), None) => all(conn, select!("scheduled_by_namespace WHERE namespace = ?2"), &[&limit, &n], scheduled_row),
-        (None, Some(s)) => all(conn, select!("scheduled_by_subscription WHERE subscription = ?2"), &[&limit, &s], scheduled_row),
-        (Some(n), Some(s)) => {
-            all(conn, select!("scheduled_by_subscription WHERE subscription = ?2 AND namespace = ?3"), &[&limit, &s, &n], scheduled_row)
+    let (namespace, of) = (namespace.map(Namespace::as_str), of.map(SubscriptionId::bytes));
+    let (walks, scope): (_, Vec<&dyn ToSql>) = match (&namespace, &of) {
+        (None, None) => (walks!("scheduled_by_due WHERE 1"), vec![]),
+        (Some(n), None) => (walks!("scheduled_by_namespace WHERE namespace = ?3"), vec![n]),
+        (None, Some(s)) => (walks!("scheduled_by_subscription WHERE subscription = ?3"), vec![s]),
+        (Some(n), Some(s)) => (walks!("scheduled_by_subscription WHERE subscription = ?3 AND namespace = ?4"), vec![s, n]),
+    };
+    let mut filling = Filling::new(request);
+    for (sql, ended) in walks.into_iter().zip([false, true]) {
+        let (due_at, id) = match request.after {
+            Some(place) if place.ended == ended => (place.due_at.as_micros(), place.id.bytes()),
+            Some(place) if place.ended => continue,
+            _ if ended => LAST,
+            _ => FIRST,
+        };
+        let params: Vec<&dyn ToSql> = [&due_at as &dyn ToSql, &id].into_iter().chain(scope.iter().copied()).collect();
+        filling.fill(conn, sql, &params, |row| scheduled_row(row).map(|row| (row.payload.len(), row)))?;
+    }
+    let place = |row: &Scheduled| ScheduledPlace { ended: row.status != ScheduledStatus::Pending, due_at: row.due_at, id: row.id };
+    Ok(filling.page(place))
+}
+
+/// Before and after every place in a list by time and id.
+const FIRST: (i64, [u8; 16]) = (i64::MIN, [0; 16]);
+const LAST: (i64, [u8; 16]) = (i64::MAX, [0xff; 16]);
+
+/// A page that is being read.
+struct Filling<T, P> {
+    request: PageRequest<P>,
+    items: Vec<T>,
+    bytes: u64,
+    more: bool,
+}
+
+impl<T, P> Filling<T, P> {
+    fn new(request: PageRequest<P>) -> Self {
+        Filling { request, items: Vec::new(), bytes: 0, more: false }
+    }
+
+    /// Takes rows, with the size of their payloads, until the page is full. The row after that is stepped to, but not read.
+    fn fill(
+        &mut self,
+        conn: &Connection,
+        sql: &str,
+        params: &[&dyn ToSql],
+        mut read: impl FnMut(&Row<'_>) -> Result<(usize, T)>,
+    ) -> Result<()> {
+        let mut select = conn.prepare_cached(sql)?;
+        let mut rows = select.query(params)?;
+        while let Some(row) = rows.next()? {
+            if self.request.is_full(self.items.len(), self.bytes) {
+                self.more = true;
+                break;
+            }
+            let (size, item) = read(row)?;
+            self.bytes += size as u64;
+            self.items.push(item);
         }
+        Ok(())
+    }
+
+    fn page(self, place: impl FnOnce(&T) -> P) -> Page<T, P> {
+        let next = self.items.last().filter(|_| self.more).map(place);
+        Page { items: self.items, next }
     }
 }
 

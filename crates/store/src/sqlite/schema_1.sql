@@ -117,6 +117,7 @@ CREATE TABLE dead_letters (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX dead_letters_delivery ON dead_letters (delivery);
 CREATE INDEX dead_letters_recent ON dead_letters (subscription, failed_at) WHERE status <> 2;
+CREATE INDEX dead_letters_open ON dead_letters (subscription, failed_at) WHERE status = 0;
 CREATE INDEX dead_letters_closed ON dead_letters (closed_at) WHERE closed_at IS NOT NULL;
 
 -- status: 0 pending, 1 completed (delivery says as what), 2 failed.
@@ -134,9 +135,10 @@ CREATE TABLE scheduled (
     payload BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX scheduled_pending ON scheduled (due_at, id) WHERE status = 0;
-CREATE INDEX scheduled_by_due ON scheduled (due_at, id);
-CREATE INDEX scheduled_by_namespace ON scheduled (namespace, due_at, id);
-CREATE INDEX scheduled_by_subscription ON scheduled (subscription, due_at, id);
+-- For lists: those that are still to come apart from those that ended.
+CREATE INDEX scheduled_by_due ON scheduled (status <> 0, due_at, id);
+CREATE INDEX scheduled_by_namespace ON scheduled (namespace, status <> 0, due_at, id);
+CREATE INDEX scheduled_by_subscription ON scheduled (subscription, status <> 0, due_at, id);
 CREATE INDEX scheduled_ended ON scheduled (updated_at) WHERE status <> 0;
 
 -- One row per subscription: deliveries in each state, attempts that ended in success and otherwise, open dead letters.

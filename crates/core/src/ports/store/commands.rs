@@ -286,7 +286,8 @@ pub enum Fired {
 pub struct PruneRequest {
     /// Attempts that began before this go.
     pub attempts_before: Timestamp,
-    /// Ended deliveries made before this go with their attempts, and events once they have no delivery left. Open dead letters keep theirs.
+    /// Ended deliveries made before this go with their attempts, and events once they have no delivery left. Open dead letters keep theirs
+    /// for as long as their subscription is there.
     pub events_before: Timestamp,
     /// Closed dead letters and scheduled occurrences that ended before this go.
     pub closed_before: Timestamp,

@@ -81,6 +81,8 @@ pub trait Store: Send + Sync + 'static {
     // ---- upkeep --------------------------------------------------------------------------------------------------
 
     /// Removes one slice of what is past its retention. Nothing that still has to be delivered is ever removed.
+    ///
+    /// Open dead letters of subscriptions that were deleted are dismissed on the way, as of the deletion: nobody can reach them any more.
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>>;
 
     /// Whether the store can write and read right now.
@@ -97,19 +99,24 @@ pub trait Store: Send + Sync + 'static {
     /// Attempts of a subscription, newest first.
     fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>>;
 
-    /// Dead letters of a subscription that were not dismissed, newest first.
-    fn dead_letters(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<DeadLetterView>, StoreError>>;
+    /// Dead letters of a subscription that were not dismissed (with `open_only` only those that were not retried either), newest first.
+    fn dead_letters(
+        &self,
+        of: SubscriptionId,
+        open_only: bool,
+        page: PageRequest<DeadLetterPlace>,
+    ) -> BoxFuture<'_, Result<Page<DeadLetterView, DeadLetterPlace>, StoreError>>;
 
     /// One dead letter, whatever its status.
     fn dead_letter(&self, id: DeadLetterId) -> BoxFuture<'_, Result<Option<DeadLetterView>, StoreError>>;
 
-    /// Scheduled occurrences by due time, ascending; of one subscription if given.
+    /// Scheduled occurrences in the order of [`ScheduledPlace`]; of one namespace and one subscription if given.
     fn scheduled(
         &self,
         namespace: Option<Namespace>,
         of: Option<SubscriptionId>,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Scheduled>, StoreError>>;
+        page: PageRequest<ScheduledPlace>,
+    ) -> BoxFuture<'_, Result<Page<Scheduled, ScheduledPlace>, StoreError>>;
 
     /// One scheduled occurrence.
     fn scheduled_one(&self, id: ScheduledId) -> BoxFuture<'_, Result<Option<Scheduled>, StoreError>>;

@@ -11,6 +11,8 @@ use crate::memory::MemoryStore;
 use build::Builder;
 use plan::Op;
 use postrider_core::endpoint::Endpoint;
+use postrider_core::event::Namespace;
+use postrider_core::id::SubscriptionId;
 use postrider_core::key::ApiKey;
 use postrider_core::ports::*;
 use postrider_core::subscription::Subscription;
@@ -141,13 +143,32 @@ impl<S: Store> Pair<S> {
         Ok(())
     }
 
+    /// Two pages of each list, so that the second one begins in the middle.
+    async fn same_dead_letters(&self, of: SubscriptionId, limit: u32) -> Checked {
+        for open_only in [false, true] {
+            let first = PageRequest::first(limit);
+            let page = both!(self, dead_letters(of, open_only, first));
+            let second = PageRequest { after: page.next, max_bytes: 40, ..first };
+            both!(self, dead_letters(of, open_only, second));
+        }
+        Ok(())
+    }
+
+    async fn same_scheduled(&self, namespace: Option<Namespace>, of: Option<SubscriptionId>, limit: u32) -> Checked {
+        let first = PageRequest::first(limit);
+        let page = both!(self, scheduled(namespace, of, first));
+        let second = PageRequest { after: page.next, max_bytes: 40, ..first };
+        both!(self, scheduled(namespace, of, second));
+        Ok(())
+    }
+
     async fn same_lists(&self, limit: u32) -> Checked {
         for subscription in self.builder.subscriptions() {
             both!(self, attempts(subscription, limit));
-            both!(self, dead_letters(subscription, limit));
+            self.same_dead_letters(subscription, limit).await?;
             for namespace in self.builder.namespaces() {
-                both!(self, scheduled(namespace, Some(subscription), limit));
-                both!(self, scheduled(namespace, None, limit));
+                self.same_scheduled(namespace.clone(), Some(subscription), limit).await?;
+                self.same_scheduled(namespace, None, limit).await?;
             }
         }
         both!(self, unfinished_fan_outs(limit));
