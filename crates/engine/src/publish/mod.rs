@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use postrider_core::event::Namespace;
 use postrider_core::id::{DeliveryId, EventId, EventSeq, SubscriptionId};
 use postrider_core::ports::{NewEvent, Published, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -94,7 +94,7 @@ struct Pending {
 
 #[derive(Default)]
 struct Gathering {
-    pending: Vec<Pending>,
+    pending: VecDeque<Pending>,
     /// Events and bytes that wait or are being stored.
     events: usize,
     bytes: usize,
@@ -122,7 +122,7 @@ impl Publisher {
         }
         gathering.events += 1;
         gathering.bytes += bytes;
-        gathering.pending.push(pending);
+        gathering.pending.push_back(pending);
         let first = gathering.pending.len() == 1;
         drop(gathering);
         // Whoever takes the first one takes all: waking another for each would only make small groups.
@@ -132,14 +132,13 @@ impl Publisher {
         None
     }
 
-    async fn take(&self) -> Vec<Pending> {
+    async fn take(&self) -> VecDeque<Pending> {
         loop {
             {
                 let mut gathering = self.gathering.lock();
                 if gathering.pending.len() > GROUP {
-                    let rest = gathering.pending.split_off(GROUP);
                     self.wake.notify_one();
-                    return std::mem::replace(&mut gathering.pending, rest);
+                    return gathering.pending.drain(..GROUP).collect();
                 }
                 if !gathering.pending.is_empty() {
                     return std::mem::take(&mut gathering.pending);
