@@ -3,7 +3,8 @@
 import json
 import pathlib
 
-EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / "node/node_modules/@octokit/webhooks-examples/api.github.com/index.json"
+# One folder per edition of GitHub: all that there are, so that a later release of the package is not read in part.
+EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / "node/node_modules/@octokit/webhooks-examples"
 
 SPELLINGS = {
     "default": lambda value: json.dumps(value),
@@ -13,7 +14,13 @@ SPELLINGS = {
 
 
 def github_events() -> list[tuple[str, object]]:
-    """Pairs of event type and value."""
-    if not EXAMPLES.is_file():
-        raise FileNotFoundError(f"{EXAMPLES} is missing: run `npm ci` in interop/node (scripts/setup does)")
-    return [(event["name"], value) for event in json.loads(EXAMPLES.read_text("utf-8")) for value in event["examples"]]
+    """Every different example as a pair of event type and value."""
+    editions = sorted(EXAMPLES.glob("*/index.json"))
+    if not editions:
+        raise FileNotFoundError(f"{EXAMPLES} has no examples: run `npm ci` in interop/node (scripts/setup does)")
+    seen = {}
+    for edition in editions:
+        for event in json.loads(edition.read_text("utf-8")):
+            for value in event["examples"]:
+                seen[event["name"], json.dumps(value)] = (event["name"], value)
+    return list(seen.values())

@@ -146,13 +146,19 @@ pub fn new_secret() -> String {
     format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random::bytes::<32>()))
 }
 
+/// The part of a key that may be shown, to recognise it by.
+pub fn shown_prefix(secret: &str) -> &str {
+    let shown = SHOWN_CHARACTERS.min(secret.chars().count() / 4);
+    let end = secret.char_indices().nth(shown).map_or(secret.len(), |(at, _)| at);
+    &secret[..end]
+}
+
 /// What is stored of a key.
 pub fn new_key(id: KeyId, secret: &str, name: &str, namespace: Option<Namespace>, scopes: Scopes, now: Timestamp) -> ApiKey {
-    let shown = SHOWN_CHARACTERS.min(secret.chars().count() / 4);
     ApiKey {
         id,
         name: name.to_owned(),
-        prefix: secret.chars().take(shown).collect(),
+        prefix: shown_prefix(secret).to_owned(),
         hash: hash(secret),
         namespace,
         scopes,

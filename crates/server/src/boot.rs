@@ -5,8 +5,8 @@ mod secrets;
 
 use crate::auth::Auth;
 use crate::clock::SystemClock;
-use crate::config::{BOOTSTRAP_KEY, Config, SECRETS_KEY};
-use crate::http::{self, App, Limits, Server};
+use crate::config::{Config, value::Secret};
+use crate::http::{self, App, Bodies, Limits, Server};
 use crate::random;
 use postrider_core::guard::Guard;
 use postrider_core::id::IdGen;
@@ -46,10 +46,13 @@ pub async fn start(config: Config) -> Result<Running, String> {
     let store = SqliteStore::open(SqliteOptions::new(&config.data_dir)).map_err(|e| e.to_string())?;
     let store = Arc::new(store);
     let stored = store.configuration().await.map_err(|e| with_cause(&e))?;
-    let ring = secrets::key_ring(variable(SECRETS_KEY)?.as_deref(), &config.data_dir, &stored)?;
+    let ring = secrets::key_ring(config.secrets_key.as_ref(), &config.data_dir, &stored)?;
+    if let Some(text) = secrets::unreadable(&ring, &stored) {
+        tracing::error!("{text}");
+    }
     let mut ids = IdGen::new(random::seed());
     let now = clock.now();
-    let keys = keys::at_start(&stored, variable(BOOTSTRAP_KEY)?.as_deref(), config.dev, now, || ids.next(now))?;
+    let keys = keys::at_start(&stored, config.bootstrap_key.as_ref().map(Secret::reveal), config.dev, now, || ids.next(now))?;
     if !keys.any && !config.listen.ip().is_loopback() {
         return Err(format!(
             "there is no API key yet, so whoever reaches {} could do everything: make one with postrider keys create --data-dir {}, or listen on 127.0.0.1",
@@ -60,6 +63,10 @@ pub async fn start(config: Config) -> Result<Running, String> {
     // Before the engine delivers anything: a second server that is started by mistake must not get that far.
     let listener = TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
     let address = listener.local_addr().map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
+    // From here on connections wait to be accepted, and nothing has been sent yet that a failure to write would cut off.
+    if let Some(path) = &config.port_file {
+        write_port_file(path, address).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    }
     let guard = Arc::new(Guard::new(config.allowed_networks(), config.allow_http));
     let outbound = Outbound::new(OutboundConfig::new(Arc::clone(&guard), Arc::clone(&clock))).map_err(|e| e.to_string())?;
     let engine_config = EngineConfig {
@@ -87,8 +94,7 @@ fn server(config: &Config, engine: &Engine, guard: Arc<Guard>) -> Server {
         guard,
         auth: Auth::new(config.dev),
         tasks_policy: config.tasks_policy(),
-        max_body: usize::try_from(config.max_body.0).unwrap_or(usize::MAX),
-        body_pause: config.header_timeout.0,
+        bodies: Bodies::new(usize::try_from(config.max_body.0).unwrap_or(usize::MAX), config.header_timeout.0),
     });
     let limits = Limits { connections: config.max_connections, head: config.header_timeout.0, idle: config.idle_timeout.0 };
     Server::new(Arc::clone(&app), http::router(app), limits)
@@ -105,14 +111,6 @@ fn with_cause(error: &postrider_core::ports::StoreError) -> String {
     format!("{error} ({})", error.cause)
 }
 
-fn variable(name: &str) -> Result<Option<String>, String> {
-    match std::env::var(name) {
-        Ok(value) => Ok(Some(value)),
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} is not text")),
-    }
-}
-
 impl Running {
     /// The engine, for those who start a server inside of their own process.
     pub fn engine(&self) -> &Engine {
@@ -127,9 +125,6 @@ impl Running {
     /// Serves until `stop` turns true. Then it accepts nothing more, answers what it was asked, finishes deliveries that are being
     /// sent or gives them back to the store, and closes the store: all of it within the configured time.
     pub async fn serve(self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
-        if let Some(path) = &self.config.port_file {
-            write_port_file(path, self.address).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-        }
         let within = self.config.shutdown_timeout.0;
         // Half of the time is for clients: one that is slow to send its request must not cost deliveries theirs.
         let serving = tokio::spawn(self.server.run(self.listener, stop.clone(), within / 2));

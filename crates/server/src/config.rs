@@ -7,12 +7,14 @@ mod show;
 pub mod value;
 
 use crate::observe::{self, LogFormat};
+use clap::Args as _;
 use file::File;
 use postrider_core::retry::{RetryPolicy, Schedule};
+use postrider_core::seal::KeyRing;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use value::{Network, Size, Span};
+use value::{Network, Secret, Size, Span};
 
 /// The file that is read when none is named and it exists in the working directory.
 pub const DEFAULT_FILE: &str = "postrider.toml";
@@ -129,13 +131,25 @@ pub struct Config {
     pub log: String,
     /// What the log looks like.
     pub log_format: LogFormat,
+    /// What [`BOOTSTRAP_KEY`] says.
+    pub bootstrap_key: Option<Secret>,
+    /// What [`SECRETS_KEY`] says.
+    pub secrets_key: Option<Secret>,
 }
 
 impl Config {
-    /// Reads the file, if there is one, and puts the flags above it.
+    /// Reads the file, if there is one, and the secrets of the environment, and puts the flags above them.
     pub fn load(flags: Flags) -> Result<Config, String> {
         let (path, file) = read_file(flags.config.as_deref())?;
-        let config = Config::merge(flags, file, path);
+        let (bootstrap_key, secrets_key) = (variable(BOOTSTRAP_KEY)?, variable(SECRETS_KEY)?);
+        let config = Config { bootstrap_key, secrets_key, ..Config::merge(flags, file, path) };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// From these flags alone: neither a file nor the environment, which are meant for other servers, is looked at.
+    pub fn of(flags: Flags) -> Result<Config, String> {
+        let config = Config::merge(flags, File::default(), None);
         config.check()?;
         Ok(config)
     }
@@ -172,6 +186,8 @@ impl Config {
             workers: flags.workers.or(file.workers),
             log: flags.log.or(file.log).unwrap_or_else(|| String::from(observe::DEFAULT_FILTER)),
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
+            bootstrap_key: None,
+            secrets_key: None,
         }
     }
 
@@ -204,6 +220,12 @@ impl Config {
                 self.retain_events, self.retain_logs
             ));
         }
+        if let Some(keys) = &self.secrets_key {
+            KeyRing::parse(keys.reveal()).map_err(|e| format!("{SECRETS_KEY}: {e}"))?;
+        }
+        if let Some(key) = &self.bootstrap_key {
+            check_bootstrap_key(key.reveal())?;
+        }
         observe::check_filter(&self.log)
     }
 
@@ -235,6 +257,23 @@ fn between<T: PartialOrd + std::fmt::Display>(name: &str, value: T, least: T, mo
     Ok(())
 }
 
+fn check_bootstrap_key(secret: &str) -> Result<(), String> {
+    if secret.len() >= MIN_BOOTSTRAP_KEY && secret.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(format!(
+        "{BOOTSTRAP_KEY} must be at least {MIN_BOOTSTRAP_KEY} visible ASCII characters: it opens everything; openssl rand -hex 32 makes a good one"
+    ))
+}
+
+fn variable(name: &str) -> Result<Option<Secret>, String> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(Secret::new(value))),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} is not text")),
+    }
+}
+
 fn read_file(named: Option<&Path>) -> Result<(Option<PathBuf>, File), String> {
     let path = named.unwrap_or(Path::new(DEFAULT_FILE));
     match std::fs::read_to_string(path) {
@@ -250,36 +289,44 @@ fn read_file(named: Option<&Path>) -> Result<(Option<PathBuf>, File), String> {
 /// Names of the environment that look like a setting misspelt: what is there, and what was probably meant.
 ///
 /// Others that begin with `POSTRIDER_` are left alone, for container platforms set some of their own.
-pub fn misspelt_variables(names: impl Iterator<Item = String>) -> Vec<(String, &'static str)> {
-    const KNOWN: [&str; 22] = [
-        "POSTRIDER_CONFIG",
-        "POSTRIDER_LISTEN",
-        "POSTRIDER_DATA_DIR",
-        "POSTRIDER_DEV",
-        "POSTRIDER_ALLOW_NETWORKS",
-        "POSTRIDER_ALLOW_HTTP",
-        "POSTRIDER_PORT_FILE",
-        "POSTRIDER_RETAIN_LOGS",
-        "POSTRIDER_RETAIN_EVENTS",
-        "POSTRIDER_TASKS_RETRY",
-        "POSTRIDER_TASKS_MAX_ATTEMPTS",
-        "POSTRIDER_MAX_BODY",
-        "POSTRIDER_MAX_CONNECTIONS",
-        "POSTRIDER_HEADER_TIMEOUT",
-        "POSTRIDER_IDLE_TIMEOUT",
-        "POSTRIDER_SHUTDOWN_TIMEOUT",
-        "POSTRIDER_WORKERS",
-        "POSTRIDER_LOG",
-        "POSTRIDER_LOG_FORMAT",
-        "POSTRIDER_URL",
-        BOOTSTRAP_KEY,
-        SECRETS_KEY,
-    ];
-    let suspicious = names.filter(|n| n.starts_with("POSTRIDER_") && !KNOWN.contains(&n.as_str()));
+pub fn misspelt_variables(names: impl Iterator<Item = String>) -> Vec<(String, String)> {
+    // What is read without being a flag of `serve`.
+    const OTHERS: [&str; 3] = [BOOTSTRAP_KEY, SECRETS_KEY, "POSTRIDER_API_KEY"];
+    let flags = Flags::augment_args(clap::Command::new("serve"));
+    let of_flags: Vec<String> = flags.get_arguments().filter_map(|flag| Some(flag.get_env()?.to_str()?.to_owned())).collect();
+    let known: Vec<&str> = of_flags.iter().map(String::as_str).chain(OTHERS).collect();
+    let suspicious = names.filter(|n| n.starts_with("POSTRIDER_") && !known.contains(&n.as_str()));
     suspicious
         .filter_map(|name| {
-            let near = file::nearest(&name, &KNOWN);
-            (file::distance(&name, near) <= 2).then_some((name, near))
+            let near = file::nearest(&name, &known);
+            (file::distance(&name, near) <= 2).then(|| (name, near.to_owned()))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_that_look_misspelt_are_named_with_what_was_meant() {
+        let names =
+            ["POSTRIDER_LISTN", "POSTRIDER_BOOTSTRAP_KEYS", "POSTRIDER_LISTEN", "POSTRIDER_API_KEY", "POSTRIDER_SERVICE_HOST", "PATH"];
+        let found = misspelt_variables(names.into_iter().map(String::from));
+        let expected = [("POSTRIDER_LISTN", "POSTRIDER_LISTEN"), ("POSTRIDER_BOOTSTRAP_KEYS", BOOTSTRAP_KEY)];
+        assert_eq!(found, expected.map(|(name, meant)| (String::from(name), String::from(meant))));
+    }
+
+    #[test]
+    fn short_bootstrap_keys_are_refused() {
+        for bad in ["", "short", "fifteen-letters", "with a space in it"] {
+            assert!(check_bootstrap_key(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show_themselves() {
+        let config = Config { bootstrap_key: Some(Secret::new("open-everything")), ..Config::of(Flags::default()).expect("the defaults") };
+        assert!(!format!("{config:?} {config}").contains("open-everything"));
+    }
 }

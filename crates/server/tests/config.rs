@@ -3,7 +3,11 @@
 mod common;
 
 use common::{Server, run};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 fn shown(directory: &Path, flags: &[&str], environment: &[(&str, &str)]) -> toml::Table {
     let arguments: Vec<&str> = ["serve", "--check-config"].iter().chain(flags).copied().collect();
@@ -44,10 +48,22 @@ fn flags_win_over_environment_over_file_over_defaults() {
 #[test]
 fn secrets_are_masked() {
     let directory = tempfile::tempdir().expect("a directory");
-    let environment = [("POSTRIDER_BOOTSTRAP_KEY", "super-secret-bootstrap"), ("POSTRIDER_SECRETS_KEY", "abcdef")];
+    let environment = [("POSTRIDER_BOOTSTRAP_KEY", "super-secret-bootstrap"), ("POSTRIDER_SECRETS_KEY", &"ab".repeat(32))];
     let (status, out, _) = run(&["serve", "--check-config"], directory.path(), &environment);
     assert!(status.success() && out.contains("POSTRIDER_BOOTSTRAP_KEY = ********"), "{out}");
-    assert!(!out.contains("super-secret") && !out.contains("abcdef"), "{out}");
+    assert!(!out.contains("super-secret") && !out.contains("abab"), "{out}");
+}
+
+#[test]
+fn what_serve_refuses_is_not_approved() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, value) in [("POSTRIDER_BOOTSTRAP_KEY", "short"), ("POSTRIDER_SECRETS_KEY", "abcdef")] {
+        for flags in [&["--check-config"][..], &[]] {
+            let talk = refused(directory.path(), flags, &[(name, value)]);
+            assert!(talk.contains(name) && !talk.contains(value), "{flags:?}: {talk}");
+        }
+    }
+    assert!(!directory.path().join("postrider-data").exists(), "a refused start leaves nothing behind");
 }
 
 #[test]
@@ -70,7 +86,6 @@ fn what_is_not_understood_is_refused() {
         assert!(talk.contains(words), "{flags:?}: {talk}");
     }
     assert!(refused(at, &[], &[("POSTRIDER_BOOTSTRAP_KEY", "short")]).contains("at least 16"));
-    assert!(refused(at, &[], &[("POSTRIDER_SECRETS_KEY", "abc")]).contains("POSTRIDER_SECRETS_KEY"));
     std::fs::write(at.join("postrider.toml"), "[retention]\nlog = '1h'\n").expect("a file");
     let talk = refused(at, &[], &[]);
     assert!(talk.contains("unknown key \"retention.log\"; did you mean \"retention.logs\"?"), "{talk}");
@@ -79,19 +94,39 @@ fn what_is_not_understood_is_refused() {
 #[test]
 fn a_misspelt_variable_is_pointed_out() {
     let server = Server::start(tempfile::tempdir().expect("a directory"), &["--dev", "--port-file", "port"], &[("POSTRIDER_LISTN", "x")]);
+    let hint = "POSTRIDER_LISTN is no setting; did you mean POSTRIDER_LISTEN?";
+    assert!(server.heard.iter().any(|line| line.contains(hint)), "{:#?}", server.heard);
     let port_file = server.directory.path().join("port");
-    // The file appears once requests are accepted, which is a moment after the address is said.
-    assert_eq!(server.get("/healthz").status, 200);
     assert_eq!(std::fs::read_to_string(port_file).expect("the file"), format!("{}\n", server.address));
 }
 
 #[test]
 fn the_log_can_be_json() {
     let directory = tempfile::tempdir().expect("a directory");
-    let data = directory.path().join("data");
-    std::fs::write(&data, "not a directory").expect("a file");
-    let (status, _, talk) = run(&["serve", "--log-format", "json", "--data-dir", "data"], directory.path(), &[]);
-    assert!(!status.success() && talk.contains("is not a directory"), "{talk}");
+    let mut command = common::postrider();
+    command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--log-format", "json"]).current_dir(directory.path());
+    let mut server = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let mut log = BufReader::new(server.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+    let parse = |line: String| -> Value { serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}")) };
+    let started = log.by_ref().map(parse).find(|entry| entry["message"] == "started").expect("it starts");
+    assert_eq!((&started["level"], &started["dev"]), (&json!("INFO"), &json!(true)));
+    assert!(started["address"].as_str().is_some_and(|a| a.starts_with("127.0.0.1:")), "{started}");
+    // The development key is a secret: the log gets no more of it than what the list of keys shows.
+    assert_eq!(started["dev_key_prefix"].as_str().map(str::len), Some(11), "{started}");
+    kill_process(Pid::from_child(&server), Signal::TERM).expect("it is there");
+    let rest: Vec<Value> = log.map(parse).collect();
+    assert!(rest.iter().any(|entry| entry["message"] == "stopping"), "{rest:#?}");
+    assert!(server.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_port_file_that_cannot_be_written_ends_the_start() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let flags = ["--dev", "--listen", "127.0.0.1:0", "--data-dir", "data", "--port-file", "missing/port"];
+    assert!(refused(directory.path(), &flags, &[]).contains("cannot write missing/port"));
+    // Nothing is left half done: the next start finds everything in order.
+    let server = Server::start(directory, &["--dev"], &[]);
+    assert_eq!(server.get("/healthz").status, 200);
 }
 
 #[test]

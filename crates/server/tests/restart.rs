@@ -126,6 +126,30 @@ fn without_its_key_file_a_store_with_secrets_does_not_start() {
 }
 
 #[test]
+fn with_other_keys_a_signed_sender_is_asked_to_come_again() {
+    let ours = format!("ours={}", "ab".repeat(32));
+    let server = Server::start(tempfile::tempdir().expect("a directory"), &["--dev"], &[("POSTRIDER_SECRETS_KEY", &ours)]);
+    let receiver = Receiver::answering(200);
+    let id = server.subscribe(&json!({ "target_url": receiver.url, "secret": "s" }));
+    let (_, directory) = server.stop();
+    let theirs = format!("theirs={}", "cd".repeat(32));
+    let server = Server::start(directory, &["--dev"], &[("POSTRIDER_SECRETS_KEY", &theirs)]);
+    assert!(server.heard.iter().any(|line| line.contains("1 of 1 stored secrets") && line.contains("\"ours\"")), "{:#?}", server.heard);
+    let signature = common::hub_signature("s", b"{}");
+    let post = |server: &Server| server.call("POST", &format!("/ingest/{id}"), &[("x-hub-signature-256", &signature)], b"{}");
+    let refused = post(&server);
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{}", refused.text());
+    assert!(refused.error().contains("try again"));
+    // Without a signature it is refused whatever the keys are.
+    assert_eq!(server.ingest(&id, b"{}").status, 401);
+    let (_, directory) = server.stop();
+    let both = format!("{theirs},{ours}");
+    let server = Server::start(directory, &["--dev"], &[("POSTRIDER_SECRETS_KEY", &both)]);
+    assert_eq!(post(&server).status, 202);
+    assert_eq!(receiver.wait_for(1).len(), 1);
+}
+
+#[test]
 fn logs_vanish_after_their_retention_and_the_task_stays() {
     use postrider_core::ports::Clock;
     let clock = postrider_server::clock::SystemClock;

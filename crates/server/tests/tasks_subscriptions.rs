@@ -59,6 +59,12 @@ fn put_keeps_what_is_left_out_and_null_clears() {
     assert_eq!(put(json!({ "event_types": null })), (json!("https://example.com/b"), masked, Value::Null));
     assert_eq!(put(json!({ "secret": null, "event_types": "" })), (json!("https://example.com/b"), Value::Null, Value::Null));
     assert_eq!(put(json!({ "secret": "t" })).1, json!("********"));
+    // What GET shows, sent back as it is, must not become the secret.
+    let refused = server.send_json("PUT", &path, &json!({ "event_types": "c", "secret": "********" }));
+    assert_eq!(refused.status, 400);
+    assert!(refused.error().contains("leave the field away"), "{}", refused.error());
+    let signature = common::hub_signature("t", b"{}");
+    assert_eq!(server.call("POST", &format!("/ingest/{id}"), &[("x-hub-signature-256", &signature)], b"{}").status, 202);
     assert_eq!(put(json!({ "secret": "" })).1, Value::Null);
 }
 

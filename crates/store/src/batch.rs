@@ -4,7 +4,7 @@
 //! transaction and then answers everybody. This module knows no database: `W` is what the work is done on, `E` how that fails.
 
 use crate::error::unavailable;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use postrider_core::ports::StoreError;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,10 +20,14 @@ pub(crate) const MAX_GROUP: u32 = 4_096;
 /// How long patient work waits for company at most.
 pub(crate) const LINGER: Duration = Duration::from_millis(2);
 
+/// How long after a group urgent work waits for company that is to be expected, at most. A commit costs as much again as some
+/// dozens of rows, so that the first callers to come back after a group had better not get a commit of their own.
+pub(crate) const GATHER: Duration = Duration::from_micros(300);
+
 /// Whether work may wait for company.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
-    /// The writer is woken at once.
+    /// It waits for no more than those who are to be expected within [`GATHER`] of the group before: not at all when nobody is.
     Now,
     /// It rides with the next urgent work, or goes after [`LINGER`].
     Patient,
@@ -69,11 +73,52 @@ struct Entry<W, E> {
     urgency: Urgency,
 }
 
+impl<W, E> Entry<W, E> {
+    fn urgent_weight(&self) -> u32 {
+        if self.urgency == Urgency::Now { self.weight } else { 0 }
+    }
+}
+
 struct Waiting<W, E> {
     entries: VecDeque<Entry<W, E>>,
     weight: u32,
-    urgent: usize,
+    /// Of that, what is urgent.
+    urgent: u32,
+    /// The urgent weight of the group that was taken last: its callers are likely to come back soon.
+    last_urgent: u32,
+    /// How much urgent weight the writer waits for; below it nobody needs to wake it.
+    enough: u32,
     closed: bool,
+}
+
+impl<W, E> Waiting<W, E> {
+    /// How much urgent work makes a good group now: more than half of what those who were answered just now and those who wait already make.
+    /// The rest makes the next one meanwhile, so that neither the writer nor the callers stand still.
+    fn good_group(&self) -> u32 {
+        ((self.last_urgent + self.urgent) * 3 / 5).min(MAX_GROUP)
+    }
+
+    fn is_full(&self) -> bool {
+        self.weight >= MAX_GROUP || self.closed
+    }
+
+    /// Takes what there is, in order, up to [`MAX_GROUP`] (at least one).
+    fn take(&mut self) -> Vec<Box<dyn Job<W, E>>> {
+        let mut group = Vec::with_capacity(self.entries.len());
+        let (mut weight, urgent) = (0, self.urgent);
+        while let Some(next) = self.entries.front() {
+            if !group.is_empty() && weight + next.weight > MAX_GROUP {
+                break;
+            }
+            let Some(entry) = self.entries.pop_front() else { break };
+            weight += entry.weight;
+            self.weight -= entry.weight;
+            self.urgent -= entry.urgent_weight();
+            group.push(entry.job);
+        }
+        self.last_urgent = urgent - self.urgent;
+        group
+    }
 }
 
 /// The queue between callers and the one writer.
@@ -86,7 +131,7 @@ pub(crate) struct Queue<W, E> {
 impl<W, E> Queue<W, E> {
     pub(crate) fn new() -> Self {
         Queue {
-            waiting: Mutex::new(Waiting { entries: VecDeque::new(), weight: 0, urgent: 0, closed: false }),
+            waiting: Mutex::new(Waiting { entries: VecDeque::new(), weight: 0, urgent: 0, last_urgent: 0, enough: 0, closed: false }),
             wake: Condvar::new(),
             room: Arc::new(Semaphore::new(MAX_WAITING as usize)),
         }
@@ -116,9 +161,12 @@ impl<W, E> Queue<W, E> {
         }
         let first = waiting.entries.is_empty();
         waiting.weight += entry.weight;
-        waiting.urgent += usize::from(entry.urgency == Urgency::Now);
+        waiting.urgent += entry.urgent_weight();
         // A patient one wakes the writer only to start its linger, or when there is a group's worth of them.
-        let wake = first || entry.urgency == Urgency::Now || waiting.weight >= MAX_GROUP;
+        let wake = match entry.urgency {
+            Urgency::Now => waiting.urgent >= waiting.enough,
+            Urgency::Patient => first && waiting.enough == 0,
+        } || waiting.weight >= MAX_GROUP;
         waiting.entries.push_back(entry);
         drop(waiting);
         if wake {
@@ -128,32 +176,34 @@ impl<W, E> Queue<W, E> {
     }
 
     /// Waits for work and takes what there is, in order, up to [`MAX_GROUP`] (at least one). `None` once the queue is closed and empty.
+    ///
+    /// To be called as soon as the group before has been answered: who comes within [`GATHER`] of that is taken together.
     pub(crate) fn take(&self) -> Option<Vec<Box<dyn Job<W, E>>>> {
         let mut waiting = self.waiting.lock();
-        let mut deadline = None;
-        while waiting.urgent == 0 && waiting.weight < MAX_GROUP && !waiting.closed {
+        self.gather(&mut waiting);
+        let mut lingering = None;
+        while waiting.urgent == 0 && !waiting.is_full() {
             if waiting.entries.is_empty() {
                 self.wake.wait(&mut waiting);
                 continue;
             }
-            let deadline = *deadline.get_or_insert_with(|| (tokio::time::Instant::now() + LINGER).into_std());
-            if self.wake.wait_until(&mut waiting, deadline).timed_out() {
+            let until = *lingering.get_or_insert_with(|| soon(LINGER));
+            if self.wake.wait_until(&mut waiting, until).timed_out() {
                 break;
             }
         }
-        let mut group = Vec::with_capacity(waiting.entries.len());
-        let mut weight = 0;
-        while let Some(next) = waiting.entries.front() {
-            if !group.is_empty() && weight + next.weight > MAX_GROUP {
-                break;
-            }
-            let Some(entry) = waiting.entries.pop_front() else { break };
-            weight += entry.weight;
-            waiting.weight -= entry.weight;
-            waiting.urgent -= usize::from(entry.urgency == Urgency::Now);
-            group.push(entry.job);
-        }
+        let group = waiting.take();
         (!group.is_empty()).then_some(group)
+    }
+
+    /// Waits for those who are to be expected, if there are any.
+    fn gather(&self, waiting: &mut MutexGuard<'_, Waiting<W, E>>) {
+        waiting.enough = waiting.good_group();
+        if waiting.urgent < waiting.enough {
+            let until = soon(GATHER);
+            while waiting.urgent < waiting.enough && !waiting.is_full() && !self.wake.wait_until(waiting, until).timed_out() {}
+        }
+        waiting.enough = 0;
     }
 
     /// Takes no more work; what waits is still handed to the writer.
@@ -171,6 +221,10 @@ impl<W, E> Queue<W, E> {
             entry.job.answer(Err(unavailable("the writer is gone")));
         }
     }
+}
+
+fn soon(after: Duration) -> std::time::Instant {
+    (tokio::time::Instant::now() + after).into_std()
 }
 
 fn closed() -> StoreError {
@@ -249,6 +303,49 @@ mod tests {
         });
         assert_eq!(call.await, Ok(7));
         assert_eq!(log.await.expect("the writer ends"), [7]);
+    }
+
+    /// Lets as much urgent work of weight 1 through as a group of the queue's own making, so that it expects that much to come back.
+    async fn answer_group_of(queue: &TestQueue, n: u32) {
+        let mut calls: Vec<_> = (0..n).map(|n| Box::pin(queue.submit(1, Urgency::Now, add(n)))).collect();
+        for call in &mut calls {
+            queued(call).await;
+        }
+        write(queue.take().expect("a group"), &mut Log::new());
+        for call in calls {
+            call.await.expect("an answer");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_expected_back_is_waited_for_but_not_for_long() {
+        let queue = Arc::new(TestQueue::new());
+        answer_group_of(&queue, 10).await;
+        let mut first = Box::pin(queue.submit(1, Urgency::Now, add(1)));
+        queued(&mut first).await;
+        assert_eq!(queue.waiting.lock().good_group(), 6, "three fifths of eleven");
+        // The others never come: the one that did is not kept.
+        let writer = Arc::clone(&queue);
+        let group = tokio::task::spawn_blocking(move || writer.take().map(|group| group.len()));
+        assert_eq!(group.await.expect("the writer ends"), Some(1));
+        assert_eq!(queue.waiting.lock().good_group(), 0, "one caller alone is never made to wait for another");
+    }
+
+    #[tokio::test]
+    async fn the_writer_goes_as_soon_as_enough_have_come_back() {
+        let queue = Arc::new(TestQueue::new());
+        answer_group_of(&queue, 10).await;
+        let mut calls: Vec<_> = (0..6).map(|n| Box::pin(queue.submit(1, Urgency::Now, add(n)))).collect();
+        for call in &mut calls {
+            queued(call).await;
+        }
+        let mut waiting = queue.waiting.lock();
+        assert!(waiting.urgent < waiting.good_group(), "nine would be three fifths of sixteen");
+        waiting.last_urgent = 4;
+        drop(waiting);
+        let mut waiting = queue.waiting.lock();
+        queue.gather(&mut waiting);
+        assert_eq!((waiting.enough, waiting.urgent), (0, 6), "it did not wait at all: nobody could have woken it");
     }
 
     #[tokio::test]

@@ -209,7 +209,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 type Waiting = Vec<(Handover, oneshot::Sender<Result<Receipt, PublishError>>)>;
 
-/// Hands the stored events over, then acknowledges them.
+/// Hands the stored events over and acknowledges them.
 fn complete(shared: &Arc<Shared>, waiting: Waiting, results: Vec<Published>) {
     let mut jobs = Vec::with_capacity(waiting.len());
     let mut replies = Vec::with_capacity(waiting.len());
@@ -227,10 +227,19 @@ fn complete(shared: &Arc<Shared>, waiting: Waiting, results: Vec<Published>) {
         };
         replies.push((reply, receipt));
     }
-    shared.dispatcher.push(shared, jobs);
-    for (reply, receipt) in replies {
-        // A publisher that has gone away is told nothing; its event is on its way.
-        _ = reply.send(Ok(receipt));
+    let answer = |replies: Vec<(oneshot::Sender<_>, Receipt)>| {
+        for (reply, receipt) in replies {
+            // A publisher that has gone away is told nothing; its event is on its way.
+            _ = reply.send(Ok(receipt));
+        }
+    };
+    // What a thread wakes last runs first on it. Of an event that comes alone, that shall be its delivery.
+    if replies.len() == 1 {
+        answer(replies);
+        shared.dispatcher.push(shared, jobs);
+    } else {
+        shared.dispatcher.push(shared, jobs);
+        answer(replies);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The keys under which secrets are encrypted at rest: given in the environment, or a file in the data directory that the first start makes.
 
-use crate::config::SECRETS_KEY;
+use crate::config::{SECRETS_KEY, value::Secret};
 use crate::random;
 use postrider_core::hex;
 use postrider_core::ports::Configuration;
@@ -13,10 +13,26 @@ use std::path::Path;
 /// The file's name in the data directory.
 const FILE: &str = "secrets.key";
 
+/// Tries the keys on every secret that is in use; says what cannot be read, and why.
+///
+/// The server starts all the same: where a key is lost for good, secrets are set anew through it.
+pub(super) fn unreadable(ring: &KeyRing, stored: &Configuration) -> Option<String> {
+    let live = stored.endpoints.iter().filter(|e| e.deleted_at.is_none());
+    let secrets: Vec<_> = live.flat_map(|e| e.secrets.iter().map(|secret| (e.id, ring.open(secret)))).collect();
+    let mut closed = secrets.iter().filter_map(|(id, opened)| Some((id, opened.as_ref().err()?)));
+    let (endpoint, cause) = closed.next()?;
+    Some(format!(
+        "{} of {} stored secrets cannot be read, the first of them of endpoint {endpoint}: {cause}. Deliveries there wait, and what is \
+         signed for them is answered 503. The keys are those of {SECRETS_KEY}, or without it of {FILE} in the data directory",
+        1 + closed.count(),
+        secrets.len()
+    ))
+}
+
 /// The keys to use: `given` (the environment's), else those of the file, else new ones for a store that holds no secret yet.
-pub(super) fn key_ring(given: Option<&str>, directory: &Path, stored: &Configuration) -> Result<KeyRing, String> {
+pub(super) fn key_ring(given: Option<&Secret>, directory: &Path, stored: &Configuration) -> Result<KeyRing, String> {
     if let Some(text) = given {
-        return KeyRing::parse(text).map_err(|e| format!("{SECRETS_KEY}: {e}"));
+        return KeyRing::parse(text.reveal()).map_err(|e| format!("{SECRETS_KEY}: {e}"));
     }
     let path = directory.join(FILE);
     match std::fs::read_to_string(&path) {
@@ -66,6 +82,10 @@ fn make(path: &Path) -> io::Result<KeyRing> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
+    use postrider_core::event::Namespace;
+    use postrider_core::id::EndpointId;
+    use postrider_core::time::Timestamp;
 
     #[test]
     fn the_first_start_makes_a_key_and_the_next_one_finds_it() {
@@ -80,13 +100,48 @@ mod tests {
         assert!(key_ring(None, directory.path(), &none).expect_err("too open").contains("chmod 600"));
     }
 
+    fn endpoint_with(secret: postrider_core::seal::Sealed) -> Endpoint {
+        Endpoint {
+            id: EndpointId::new(uuid::Uuid::from_u128(1)),
+            namespace: Namespace::default_namespace(),
+            url: String::from("https://example.com/"),
+            headers: Vec::new(),
+            secrets: vec![secret],
+            schemes: Vec::new(),
+            http: HttpOptions::tasks(),
+            rate_limit: None,
+            concurrency: None,
+            status: EndpointStatus::Active,
+            created_at: Timestamp::from_secs(0),
+            updated_at: Timestamp::from_secs(0),
+            deleted_at: None,
+        }
+    }
+
+    #[test]
+    fn secrets_that_do_not_open_are_counted_and_the_missing_key_is_named() {
+        let ring = |id: &str, digits: &str| KeyRing::parse(&format!("{id}={}", digits.repeat(32))).expect("a ring");
+        let (ours, theirs) = (ring("ours", "ab"), ring("theirs", "cd"));
+        let mut stored = Configuration::default();
+        assert_eq!(unreadable(&theirs, &stored), None);
+        stored.endpoints.push(endpoint_with(ours.seal(b"s", &mut random::fill)));
+        assert_eq!(unreadable(&ours, &stored), None);
+        stored.endpoints.push(endpoint_with(theirs.seal(b"s", &mut random::fill)));
+        let text = unreadable(&theirs, &stored).expect("one is closed");
+        assert!(text.starts_with("1 of 2 ") && text.contains("needs the key \"ours\""), "{text}");
+        let text = unreadable(&ring("ours", "cd"), &stored).expect("another key under that name");
+        assert!(text.starts_with("2 of 2 ") && text.contains("does not open"), "{text}");
+        stored.endpoints.iter_mut().for_each(|e| e.deleted_at = Some(Timestamp::from_secs(1)));
+        assert_eq!(unreadable(&ring("none", "ef"), &stored), None);
+    }
+
     #[test]
     fn a_given_key_wins_and_a_bad_one_is_refused() {
         let directory = tempfile::tempdir().expect("a directory");
         let none = Configuration::default();
-        let given = format!("new={},old={}", "ab".repeat(32), "cd".repeat(32));
+        let given = Secret::new(format!("new={},old={}", "ab".repeat(32), "cd".repeat(32)));
         assert_eq!(key_ring(Some(&given), directory.path(), &none).expect("given").primary_id(), "new");
         assert!(!directory.path().join(FILE).exists());
-        assert!(key_ring(Some("abc"), directory.path(), &none).expect_err("bad").contains(SECRETS_KEY));
+        assert!(key_ring(Some(&Secret::new("abc")), directory.path(), &none).expect_err("bad").contains(SECRETS_KEY));
     }
 }

@@ -1,6 +1,7 @@
 //! `postrider serve`.
 
 use super::{CommandError, Outcome};
+use crate::auth;
 use crate::boot::{self, Running};
 use crate::config::{self, Config, Flags};
 use crate::observe::{self, LogFormat};
@@ -113,7 +114,9 @@ impl Talk {
     fn started(&self, running: &Running) {
         let (version, address) = (env!("CARGO_PKG_VERSION"), running.address);
         if self.json {
-            tracing::info!(version, %address, data_dir = self.data_dir, dev = self.dev, dev_key = running.dev_key, "started");
+            // Logs are gathered and kept, so the key itself does not belong there; with --log-format text it is printed.
+            let dev_key_prefix = running.dev_key.as_deref().map(auth::shown_prefix);
+            tracing::info!(version, %address, data_dir = self.data_dir, dev = self.dev, dev_key_prefix, "started");
             return;
         }
         let mut text = format!("postrider {version}\n  listening on http://{address}\n  data in      {}\n", self.data_dir);

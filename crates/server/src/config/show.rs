@@ -13,8 +13,8 @@ impl fmt::Display for Config {
             Some(path) => writeln!(f, "# flags and environment over {} over defaults", path.display())?,
             None => writeln!(f, "# flags and environment over defaults; there is no configuration file")?,
         }
-        for name in [BOOTSTRAP_KEY, SECRETS_KEY] {
-            if std::env::var_os(name).is_some() {
+        for (name, value) in [(BOOTSTRAP_KEY, &self.bootstrap_key), (SECRETS_KEY, &self.secrets_key)] {
+            if value.is_some() {
                 writeln!(f, "# {name} = {MASK}")?;
             }
         }

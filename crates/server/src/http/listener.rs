@@ -33,19 +33,12 @@ pub struct Server {
 impl Server {
     /// For an application and the router of everything that is not its hot path.
     pub fn new(app: Arc<App>, router: Router, limits: Limits) -> Self {
-        let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1().timer(TokioTimer::new()).max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
-        http.http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(HTTP2_STREAMS)
-            .max_header_list_size(MAX_HEAD_BYTES as u32)
-            .adaptive_window(false);
         let most = u32::try_from(limits.connections).unwrap_or(u32::MAX);
         Server {
             app,
             router,
             patience: Patience { head: limits.head, idle: limits.idle },
-            http,
+            http: protocols(),
             permits: Arc::new(Semaphore::new(most as usize)),
             most,
         }
@@ -115,6 +108,19 @@ impl Server {
     }
 }
 
+/// HTTP/1.1 and HTTP/2 with their bounds.
+fn protocols() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    // Its own limit for heads runs while a connection is idle too, and costs a timer per request; `Activity` bounds both for nothing.
+    http.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS)
+        .max_header_list_size(MAX_HEAD_BYTES as u32)
+        .adaptive_window(false);
+    http
+}
+
 /// Bounds of a [`Server`].
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -129,4 +135,36 @@ pub struct Limits {
 /// Errors of `accept` that are about the connection that was to be accepted, and not about accepting.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use http::{Request, Response};
+    use std::convert::Infallible;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Only [`Activity`] closes an idle connection: what the HTTP library brings along must not do so before.
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_kept_as_long_as_its_own_limit_says() {
+        let (mut client, server) = tokio::io::duplex(4_096);
+        let answer = |_: Request<hyper::body::Incoming>| async { Ok::<_, Infallible>(Response::new(Body::empty())) };
+        let serving = tokio::spawn(async move {
+            let service = hyper::service::service_fn(answer);
+            let served = protocols().serve_connection(TokioIo::new(server), service).await;
+            assert!(served.is_ok(), "{served:?}");
+        });
+        for idle in [Duration::from_secs(74), Duration::from_secs(600)] {
+            client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it is open");
+            let mut status = [0; 12];
+            client.read_exact(&mut status).await.expect("an answer");
+            assert_eq!(&status, b"HTTP/1.1 200");
+            let mut rest = Vec::new();
+            let closed = tokio::time::timeout(idle, client.read_to_end(&mut rest)).await;
+            assert!(closed.is_err(), "it was closed within {idle:?}");
+        }
+        drop(client);
+        serving.await.expect("a clean end");
+    }
 }

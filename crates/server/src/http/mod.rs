@@ -7,6 +7,7 @@ mod listener;
 mod problem;
 mod service;
 
+pub use body::Bodies;
 pub use listener::{Limits, Server};
 pub use problem::Problem;
 
@@ -27,7 +28,6 @@ use postrider_engine::Engine;
 use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Largest head of a request, in bytes.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -46,10 +46,8 @@ pub struct App {
     pub auth: Auth,
     /// How hard deliveries of new Tasks subscriptions are tried.
     pub tasks_policy: RetryPolicy,
-    /// Largest request body, in bytes.
-    pub max_body: usize,
-    /// Longest pause between two pieces of a body.
-    pub body_pause: Duration,
+    /// Reads request bodies.
+    pub bodies: Bodies,
 }
 
 impl App {
@@ -60,7 +58,7 @@ impl App {
 
     /// A request's whole body.
     pub async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-        body::read(headers, body, self.max_body, self.body_pause).await
+        self.bodies.read(headers, body).await
     }
 
     /// A request's whole body, which must be JSON by its media type.

@@ -3,7 +3,8 @@
 //! Checks come in the contract's order: existence (404), size (413), key or signature (401), JSON (400), filter (400 or 204), store.
 
 use crate::auth::{Access, Denied};
-use crate::http::{App, Problem, body, json, json_bytes, query, with_location};
+use crate::http::{App, Problem, json, json_bytes, query, with_location};
+use crate::observe::Sparingly;
 use ::http::header::LOCATION;
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
@@ -49,7 +50,7 @@ where
     B::Error: std::fmt::Display,
 {
     let (route, caller) = find(app, parts)?;
-    let payload = body::read(&parts.headers, body, app.max_body, app.body_pause).await?;
+    let payload = app.bodies.read(&parts.headers, body).await?;
     authenticate(app, &parts.headers, &route, caller, &payload)?;
     json::check(&payload)?;
     let event_type = event_type(&parts.headers, &parts.uri)?;
@@ -103,7 +104,8 @@ fn authenticate(app: &App, headers: &HeaderMap, route: &Route, caller: Caller, p
     }
     if route.is_signed() {
         let signature = headers.get("x-hub-signature-256").and_then(|v| v.to_str().ok());
-        if !signature.is_some_and(|signature| route.verify_hub(signature, payload)) {
+        let verified = signature.map(|signature| route.verify_hub(signature, payload)).transpose();
+        if !verified.map_err(|cause| unreadable(route, cause))?.unwrap_or(false) {
             return Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
@@ -112,6 +114,15 @@ fn authenticate(app: &App, headers: &HeaderMap, route: &Route, caller: Caller, p
         }
     }
     Ok(())
+}
+
+/// The fault is the server's, and it passes: a sender that is told 401 would drop the event for good.
+fn unreadable(route: &Route, cause: &str) -> Problem {
+    static SPARINGLY: Sparingly = Sparingly::new();
+    if let Some(left_out) = SPARINGLY.now() {
+        tracing::error!(subscription = %route.subscription.id, cause, left_out, "a secret cannot be read, so signatures cannot be checked");
+    }
+    Problem::unavailable("the server cannot check signatures at the moment, because it cannot read its secrets: try again later")
 }
 
 /// From `X-Event-Type`, else from the query, else from `X-GitHub-Event`; empty if the sender names none.

@@ -1,5 +1,6 @@
 //! What a client says about a subscription, checked.
 
+use super::subscriptions::MASK;
 use crate::http::Problem;
 use crate::http::json::{Field, Fields};
 use postrider_core::filter::TypePattern;
@@ -68,6 +69,10 @@ fn reads_alike(url: &str, checked: &TargetUrl) -> bool {
 fn check_secret(secret: String) -> Result<String, Problem> {
     if secret.len() > MAX_SECRET_BYTES {
         return Err(Problem::bad_request(format!("secret: at most {MAX_SECRET_BYTES} bytes")));
+    }
+    // Whoever changes what GET shows and sends it back does not mean to set this.
+    if secret == MASK {
+        return Err(Problem::bad_request("secret: this is the mask that GET shows; leave the field away to keep the secret"));
     }
     match SigningKey::new(&secret) {
         Ok(_) => Ok(secret),

@@ -21,7 +21,7 @@ use serde::Serialize;
 use std::sync::Arc;
 
 /// How a secret is shown: that there is one, and nothing else.
-const MASK: &str = "********";
+pub(super) const MASK: &str = "********";
 
 #[derive(Debug, Serialize)]
 struct Shape<'a> {

@@ -38,6 +38,8 @@ pub struct Server {
     pub dev_key: Option<String>,
     pub directory: TempDir,
     client: Client,
+    /// What it said on stderr until it had started.
+    pub heard: Vec<String>,
     said: mpsc::Receiver<String>,
 }
 
@@ -72,13 +74,16 @@ impl Server {
             match words.as_slice() {
                 ["listening", "on", url] => address = url.strip_prefix("http://").and_then(|a| a.parse().ok()),
                 ["key", key] => dev_key = Some((*key).to_owned()),
-                ["try", ..] => break,
                 _ => {}
             }
+            let is_last = words.first() == Some(&"try");
             heard.push(line);
+            if is_last {
+                break;
+            }
         }
         let address = address.expect("the server says where it listens");
-        Server { child, address, dev_key, directory, client: Client::new(address), said }
+        Server { child, address, dev_key, directory, client: Client::new(address), heard, said }
     }
 
     pub fn data_dir(&self) -> std::path::PathBuf {

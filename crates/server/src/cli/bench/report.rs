@@ -154,9 +154,15 @@ pub struct Usage {
 }
 
 impl Through {
-    /// Whether nothing was lost, doubled or wrong.
+    /// Whether everything was accepted and nothing was lost, doubled or wrong.
     pub fn is_ok(&self) -> bool {
-        self.accepted > 0 && self.lost == 0 && self.duplicates == 0 && self.wrong == 0 && self.without_key == 0 && !self.gave_up
+        self.accepted > 0
+            && self.accepted == self.sent
+            && self.lost == 0
+            && self.duplicates == 0
+            && self.wrong == 0
+            && self.without_key == 0
+            && !self.gave_up
     }
 }
 
@@ -305,8 +311,15 @@ mod tests {
 
     #[test]
     fn anything_amiss_is_not_ok() {
-        let amiss: [fn(&mut Through); 6] =
-            [|t| t.lost = 1, |t| t.duplicates = 1, |t| t.wrong = 1, |t| t.without_key = 1, |t| t.gave_up = true, |t| t.accepted = 0];
+        let amiss: [fn(&mut Through); 7] = [
+            |t| t.lost = 1,
+            |t| t.duplicates = 1,
+            |t| t.wrong = 1,
+            |t| t.without_key = 1,
+            |t| t.gave_up = true,
+            |t| (t.sent, t.accepted) = (0, 0),
+            |t| t.accepted -= 1,
+        ];
         for change in amiss {
             let mut report = report();
             change(report.server.as_mut().expect("a server"));

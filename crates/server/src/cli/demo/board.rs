@@ -17,7 +17,7 @@ impl Party {
     pub(super) fn name(self) -> &'static str {
         match self {
             Party::Shop => "shop",
-            Party::Billing => "billing (fails, recovers)",
+            Party::Billing => "billing (flaky)",
             Party::Analytics => "analytics (slow)",
         }
     }

@@ -70,10 +70,12 @@ async fn demonstrate(args: Args) -> Outcome {
         data_dir: Some(directory.clone()),
         dev: Some(true),
         tasks_retry: Some(RETRY.map(Span).to_vec()),
+        // More than the billing system ever fails: every delivery arrives in the end, whatever the pauses between events are.
+        tasks_max_attempts: Some(20),
         shutdown_timeout: Some(Span(Duration::from_secs(2))),
         ..Flags::default()
     };
-    let running = boot::start(Config::load(flags).map_err(CommandError)?).await.map_err(CommandError)?;
+    let running = boot::start(Config::of(flags).map_err(CommandError)?).await.map_err(CommandError)?;
     let (address, key) = (running.address, running.dev_key.clone().unwrap_or_default());
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(running.serve(stopped));

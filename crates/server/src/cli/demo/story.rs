@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 /// The receivers' signing secret; of this demonstration only.
 const SECRET: &str = "whsec_cG9zdHJpZGVyLWRlbW8tc2VjcmV0LWtleQ==";
 
-/// How many of its first requests the billing system answers 503.
+/// How many of its first requests the billing system answers 503; with few events two of each, so that it does not take long.
 const BILLING_FAILS: u64 = 9;
 
 /// What the shop publishes, again and again.
@@ -39,7 +39,7 @@ pub(super) async fn act(
     let target = Target::find(&format!("http://{server}"), Some(&key)).await?;
     let mut subscriptions = Vec::new();
     for party in Party::ALL {
-        subscriptions.push(receive(party, Arc::clone(&board)).await?);
+        subscriptions.push(receive(party, events, Arc::clone(&board)).await?);
     }
     for url in subscriptions {
         let body = serde_json::json!({ "target_url": url, "secret": SECRET });
@@ -57,12 +57,12 @@ pub(super) async fn act(
 }
 
 /// Starts a receiver that notes on the board what comes; answers its URL.
-async fn receive(party: Party, board: Arc<Mutex<Board>>) -> Result<String, CommandError> {
+async fn receive(party: Party, events: u32, board: Arc<Mutex<Board>>) -> Result<String, CommandError> {
     let cannot = |error| CommandError::new("cannot start a receiver", error);
     let behaviour = match party {
         Party::Shop => Behaviour::default(),
         Party::Billing => Behaviour {
-            faults: Faults::First(BILLING_FAILS),
+            faults: Faults::First(BILLING_FAILS.min(2 * u64::from(events))),
             fault: Fault::Status(StatusCode::SERVICE_UNAVAILABLE),
             ..Behaviour::default()
         },

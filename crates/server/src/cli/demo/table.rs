@@ -5,10 +5,12 @@ use crossterm::style::Stylize;
 use crossterm::{cursor, queue, terminal};
 use std::io::{self, Write};
 
-/// Rows shown at once; older ones scroll away upwards.
+/// Rows shown at once, where the terminal has room for them; older ones scroll away upwards.
 const ROWS: usize = 12;
 /// Lines besides the rows: heading, progress.
 const FRAME_LINES: usize = 2;
+/// Lines of a terminal that does not say how many it has.
+const USUAL_LINES: u16 = 24;
 
 pub(super) struct Table {
     live: bool,
@@ -54,18 +56,21 @@ impl Table {
 
     fn frame(&mut self, board: &Board) -> io::Result<()> {
         let mut out = io::stdout().lock();
+        // A line that wrapped would take two rows of the screen, and the next frame would not find its beginning.
+        queue!(out, terminal::DisableLineWrap)?;
         if self.drawn > 0 {
             queue!(out, cursor::MoveUp(self.drawn), terminal::Clear(terminal::ClearType::FromCursorDown))?;
         }
         writeln!(out, "{}", heading().bold())?;
         let begun = board.rows.iter().rposition(|row| row.accepted).map_or(0, |last| last + 1);
-        let first = begun.saturating_sub(ROWS);
+        let first = begun.saturating_sub(rows_for(terminal::size().map_or(USUAL_LINES, |(_, lines)| lines)));
         for (number, row) in board.rows.iter().enumerate().take(begun).skip(first) {
             writeln!(out, "{}", line(number, row, true))?;
         }
         let done = board.cells().filter(|cell| cell.delivered).count();
         let all = board.cells().count();
         writeln!(out, "{} {done} of {all} delivered", bar(done, all))?;
+        queue!(out, terminal::EnableLineWrap)?;
         self.drawn = u16::try_from(begun - first + FRAME_LINES).unwrap_or(u16::MAX);
         out.flush()
     }
@@ -78,7 +83,7 @@ impl Table {
             for party in Party::ALL {
                 let (now, before) = (&row.cells[party as usize], &mut told[party as usize]);
                 if now != before {
-                    writeln!(out, "event {:>4}  {:<18}  {:<26}  {}", number + 1, row.event_type, party.name(), cell(now, row.accepted))?;
+                    writeln!(out, "event {:>4}  {:<16}  {:<16}  {}", number + 1, row.event_type, party.name(), cell(now, row.accepted))?;
                     *before = now.clone();
                 }
             }
@@ -87,15 +92,21 @@ impl Table {
     }
 }
 
+/// The line where the next frame begins counts too.
+fn rows_for(lines: u16) -> usize {
+    usize::from(lines).saturating_sub(FRAME_LINES + 1).clamp(1, ROWS)
+}
+
+/// 80 columns, which is what a terminal usually has.
 fn heading() -> String {
     let [shop, billing, analytics] = Party::ALL.map(Party::name);
-    format!("{:>5}  {:<18}  {:<26}  {:<26}  {:<26}", "event", "type", shop, billing, analytics)
+    format!("{:>5}  {:<16}  {:<17}  {:<17}  {:<17}", "event", "type", shop, billing, analytics)
 }
 
 fn line(number: usize, row: &Row, colours: bool) -> String {
-    let mut text = format!("{:>5}  {:<18}", number + 1, row.event_type);
+    let mut text = format!("{:>5}  {:<16}", number + 1, row.event_type);
     for c in &row.cells {
-        let padded = format!("  {:<26}", cell(c, row.accepted));
+        let padded = format!("  {:<17}", cell(c, row.accepted));
         let coloured = match c {
             Cell { delivered: true, .. } => padded.green(),
             Cell { answer: Some(_), .. } => padded.yellow(),
@@ -107,10 +118,10 @@ fn line(number: usize, row: &Row, colours: bool) -> String {
 }
 
 fn cell(cell: &Cell, accepted: bool) -> String {
-    let attempts = if cell.attempts == 1 { "attempt" } else { "attempts" };
+    let tries = if cell.attempts == 1 { "try" } else { "tries" };
     match (cell.answer, cell.delivered) {
-        (Some(answer), true) => format!("delivered {answer}, {} {attempts}", cell.attempts),
-        (Some(answer), false) => format!("{answer}, tried {}x, retrying", cell.attempts),
+        (Some(answer), true) => format!("{answer} in {} {tries}", cell.attempts),
+        (Some(answer), false) => format!("{answer} {}x, retrying", cell.attempts),
         (None, _) if accepted => String::from("on its way"),
         (None, _) => String::new(),
     }
@@ -134,9 +145,14 @@ mod tests {
         board.received(Party::Shop, 0, 200, true);
         board.received(Party::Billing, 0, 503, true);
         let text = line(0, &board.rows[0], false);
-        assert!(text.contains("delivered 200, 1 attempt "), "{text}");
-        assert!(text.contains("503, tried 1x, retrying"), "{text}");
+        assert!(text.contains("200 in 1 try "), "{text}");
+        assert!(text.contains("503 1x, retrying"), "{text}");
         assert!(text.contains("on its way"), "{text}");
-        assert_eq!(text.chars().count(), heading().chars().count());
+        assert_eq!((text.chars().count(), heading().chars().count()), (80, 80));
+    }
+
+    #[test]
+    fn a_frame_fits_the_terminal() {
+        assert_eq!([0, 3, 4, 5, 14, 15, 60].map(rows_for), [1, 1, 1, 2, 11, 12, 12]);
     }
 }
