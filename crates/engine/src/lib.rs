@@ -227,7 +227,7 @@ impl Engine {
             let replayed = shared.store.replay(replays).await?.into_iter().next().unwrap_or(Replayed::NotFound);
             if let Replayed::Queued(claimed) = &replayed {
                 let due = claimed.delivery.progress.state.due_at().unwrap_or(Timestamp::MIN);
-                shared.dispatcher.note_stored(claimed.delivery.endpoint, due);
+                shared.dispatcher.note_stored([claimed.delivery.endpoint], due);
             }
             Ok(replayed)
         });

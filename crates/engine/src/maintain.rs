@@ -49,7 +49,7 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), StoreError> {
     }
     for backlog in shared.store.backlog().await? {
         let due = shared.due_or_at_once(backlog.endpoint, backlog.first_due);
-        shared.dispatcher.note_stored(backlog.endpoint, due);
+        shared.dispatcher.note_stored([backlog.endpoint], due);
     }
     Ok(())
 }

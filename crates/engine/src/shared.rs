@@ -6,7 +6,7 @@ use crate::publish::Publisher;
 use crate::route::Routes;
 use crate::settle::Settler;
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use postrider_core::error::ErrorCode;
 use postrider_core::id::{AttemptId, EndpointId, IdGen};
 use postrider_core::ports::{Clock, Store, Transport};
@@ -73,6 +73,11 @@ impl Shared {
     pub(crate) fn new_id(&self) -> Uuid {
         let now = self.now();
         self.ids.lock().next(now)
+    }
+
+    /// The generator of ids, for several at once.
+    pub(crate) fn ids(&self) -> MutexGuard<'_, IdGen> {
+        self.ids.lock()
     }
 
     pub(crate) fn attempt_id(&self, now: Timestamp) -> AttemptId {

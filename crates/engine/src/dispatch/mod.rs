@@ -22,6 +22,7 @@ use crate::shared::Shared;
 use parking_lot::Mutex;
 use postrider_core::id::EndpointId;
 use postrider_core::limit::RateLimit;
+use postrider_core::ports::NewDelivery;
 use postrider_core::time::Timestamp;
 use state::State;
 use std::sync::Arc;
@@ -69,14 +70,20 @@ impl Dispatcher {
         Dispatcher { state: Mutex::new(State::new(limits)), refill: Notify::new(), timer: Notify::new(), quiet: Notify::new() }
     }
 
-    /// Makes room for a delivery that is about to be stored as claimed. `false`: store it unclaimed.
-    pub(crate) fn reserve(&self, endpoint: EndpointId, payload: usize) -> bool {
-        self.state.lock().reserve(endpoint, cost(payload))
+    /// Makes room for deliveries that are about to be stored: those that get it are marked as claimed.
+    pub(crate) fn reserve(&self, deliveries: &mut [NewDelivery], payload: usize) {
+        let mut state = self.state.lock();
+        for new in deliveries {
+            new.claimed = state.reserve(new.endpoint, cost(payload));
+        }
     }
 
-    /// Gives back room that was made, or that a delivery took which is not kept any longer.
-    pub(crate) fn let_go(&self, endpoint: EndpointId, bytes: usize) {
-        if self.state.lock().let_go(endpoint, bytes) {
+    /// Gives back room of so many bytes that was made for a delivery of each of these endpoints.
+    pub(crate) fn let_go(&self, endpoints: impl Iterator<Item = EndpointId>, bytes: usize) {
+        let mut state = self.state.lock();
+        let wanted = endpoints.fold(false, |wanted, endpoint| state.let_go(endpoint, bytes) | wanted);
+        drop(state);
+        if wanted {
             self.refill.notify_one();
         }
     }
@@ -90,9 +97,15 @@ impl Dispatcher {
         self.launch(shared, &mut state);
     }
 
-    /// Notes that the store has unclaimed deliveries of an endpoint, the first due then.
-    pub(crate) fn note_stored(&self, endpoint: EndpointId, due: Timestamp) {
-        self.state.lock().note_stored(endpoint, due);
+    /// Notes that the store has unclaimed deliveries of these endpoints, the first of each due then.
+    pub(crate) fn note_stored(&self, endpoints: impl IntoIterator<Item = EndpointId>, due: Timestamp) {
+        let mut endpoints = endpoints.into_iter().peekable();
+        if endpoints.peek().is_none() {
+            return;
+        }
+        let mut state = self.state.lock();
+        endpoints.for_each(|endpoint| state.note_stored(endpoint, due));
+        drop(state);
         self.refill.notify_one();
     }
 

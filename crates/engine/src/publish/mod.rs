@@ -113,6 +113,12 @@ impl Publisher {
         Publisher { gathering: Mutex::default(), wake: Notify::new(), idle: Notify::new(), limits }
     }
 
+    /// Whether there is no room for so many bytes at the moment.
+    fn is_full(&self, bytes: usize) -> bool {
+        let gathering = self.gathering.lock();
+        gathering.events >= self.limits.publishing || gathering.bytes + bytes > self.limits.publishing_bytes.max(bytes)
+    }
+
     /// Answers the event back if there is no room for it.
     fn push(&self, pending: Pending) -> Option<Pending> {
         let mut gathering = self.gathering.lock();
@@ -173,6 +179,10 @@ impl Publisher {
 pub(crate) async fn publish(shared: &Arc<Shared>, publish: Publish) -> Result<Receipt, PublishError> {
     if shared.is_stopping() {
         return Err(PublishError::Stopping);
+    }
+    // Before anything is done for it: an overloaded server must not work for what it refuses.
+    if shared.publisher.is_full(publish.payload.len()) {
+        return Err(PublishError::Busy);
     }
     let (new, handover) = prepare(shared, publish)?;
     let (reply, answer) = oneshot::channel();
