@@ -103,7 +103,7 @@ impl Engine {
         let routes = Routes::new(configuration, &config.keys, &config.user_agent);
         let shared = Arc::new(Shared::new(config, store, transport, clock, routes));
         for endpoint in shared.routes.load().endpoints() {
-            shared.dispatcher.set_limits(endpoint.id, endpoint.rate_limit, endpoint.concurrency);
+            maintain::announce(&shared, endpoint.id);
         }
         let mut tasks = JoinSet::new();
         tasks.spawn(settle::run(Arc::clone(&shared)));

@@ -98,11 +98,6 @@ impl Shared {
         if self.routes.load().endpoint(endpoint).is_some() { due } else { Timestamp::MIN }
     }
 
-    /// An endpoint is paused or disabled: what is in memory for it goes back to the store.
-    pub(crate) fn park(&self, endpoint: EndpointId) {
-        self.settler.push_back(self.dispatcher.park(endpoint));
-    }
-
     /// Has an endpoint disabled, soon.
     pub(crate) fn disable(&self, endpoint: EndpointId, reason: ErrorCode) {
         self.disabling.lock().entry(endpoint).or_insert(reason);

@@ -13,6 +13,7 @@ mod timers;
 mod worker;
 
 pub(crate) use queue::Pulse;
+pub(crate) use state::Settings;
 pub(crate) use worker::{InFlight, Turn};
 
 use crate::config::Limits;
@@ -21,7 +22,6 @@ use crate::settle::{After, Entry};
 use crate::shared::Shared;
 use parking_lot::Mutex;
 use postrider_core::id::EndpointId;
-use postrider_core::limit::RateLimit;
 use postrider_core::ports::NewDelivery;
 use postrider_core::time::Timestamp;
 use state::State;
@@ -177,10 +177,10 @@ impl Dispatcher {
         }
     }
 
-    /// An endpoint changed: what held its deliveries back may be gone.
-    pub(crate) fn endpoint_changed(&self, shared: &Arc<Shared>, endpoint: EndpointId) {
+    /// An endpoint changed. To be called in the order of the changes.
+    pub(crate) fn configure(&self, shared: &Arc<Shared>, endpoint: EndpointId, settings: Settings) {
         let mut state = self.state.lock();
-        state.unblock(endpoint);
+        state.configure(endpoint, settings);
         self.launch(shared, &mut state);
         drop(state);
         self.refill.notify_one();
@@ -189,11 +189,6 @@ impl Dispatcher {
     /// An endpoint is gone: what waits for it is due now, for it only has to be ended.
     pub(crate) fn expedite(&self, endpoint: EndpointId) {
         self.state.lock().expedite(endpoint);
-    }
-
-    /// An endpoint is paused or disabled: answers the deliveries that were ready for it, to be given back to the store.
-    pub(crate) fn park(&self, endpoint: EndpointId) -> Vec<Job> {
-        self.state.lock().park(endpoint)
     }
 
     /// Endpoints whose deliveries are parked in the store.
@@ -220,11 +215,6 @@ impl Dispatcher {
         if next_due.is_some() {
             self.refill.notify_one();
         }
-    }
-
-    /// An endpoint's own limits, where it has some.
-    pub(crate) fn set_limits(&self, endpoint: EndpointId, rate: Option<RateLimit>, concurrency: Option<u32>) {
-        self.state.lock().set_limits(endpoint, rate, concurrency);
     }
 
     /// Counts a delivery that came into memory without a reservation: taken over from a dead engine, or replayed.

@@ -15,11 +15,25 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
+#[cfg(test)]
+mod tests;
+
 /// Lanes kept idle over all endpoints; each is a socket and about 12 KiB.
 const IDLE_LANES: usize = 1_024;
 
 /// Hashed without a random key, so that a simulated run repeats itself.
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+
+/// What the configuration says about sending to an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// At most this often, if set.
+    pub(crate) rate: Option<RateLimit>,
+    /// Exchanges at the same time, where the endpoint has a number of its own.
+    pub(crate) concurrency: Option<u32>,
+    /// It is paused or disabled: its deliveries wait in the store.
+    pub(crate) parked: bool,
+}
 
 pub(super) struct State {
     pub(super) limits: Limits,
@@ -30,8 +44,8 @@ pub(super) struct State {
     sidelined: VecDeque<EndpointId>,
     /// Endpoints with deliveries that only the store has.
     pub(super) overflowing: BTreeSet<EndpointId>,
-    /// Rate limits and concurrency of endpoints that have their own.
-    settings: BTreeMap<EndpointId, (Option<RateLimit>, Option<u32>)>,
+    /// Of endpoints that differ from the usual.
+    settings: BTreeMap<EndpointId, Settings>,
     pub(super) timers: Timers,
     pub(super) slots: Slots,
     /// Deliveries that may not be sent now and go back to the store.
@@ -77,23 +91,34 @@ impl State {
     pub(super) fn queue(&mut self, endpoint: EndpointId) -> &mut Queue {
         let (settings, default) = (&self.settings, self.limits.exchanges_per_endpoint);
         self.queues.entry(endpoint).or_insert_with(|| {
-            let (rate, cap) = settings.get(&endpoint).copied().unwrap_or_default();
-            let mut queue = Queue::new(cap.unwrap_or(default));
-            queue.rate = rate;
+            let settings = settings.get(&endpoint).copied().unwrap_or_default();
+            let mut queue = Queue::new(settings.concurrency.unwrap_or(default));
+            queue.rate = settings.rate;
+            if settings.parked {
+                queue.blocked = Blocked::Parked;
+            }
             queue
         })
     }
 
-    pub(super) fn set_limits(&mut self, endpoint: EndpointId, rate: Option<RateLimit>, cap: Option<u32>) {
-        if rate.is_none() && cap.is_none() {
+    /// An endpoint changed. Whether it is parked is decided here and nowhere else, in the order in which the configuration changed: a worker
+    /// that still looks at an older one must not park what is active again.
+    pub(super) fn configure(&mut self, endpoint: EndpointId, settings: Settings) {
+        if settings == Settings::default() {
             self.settings.remove(&endpoint);
         } else {
-            self.settings.insert(endpoint, (rate, cap));
+            self.settings.insert(endpoint, settings);
         }
         let default = self.limits.exchanges_per_endpoint;
-        if let Some(queue) = self.queues.get_mut(&endpoint) {
-            queue.rate = rate;
-            queue.cap = cap.unwrap_or(default);
+        let Some(queue) = self.queues.get_mut(&endpoint) else { return };
+        queue.rate = settings.rate;
+        queue.cap = settings.concurrency.unwrap_or(default);
+        if settings.parked {
+            queue.blocked = Blocked::Parked;
+            self.strays.extend(queue.ready.drain(..));
+        } else {
+            // What held its deliveries back may be gone.
+            self.unblock(endpoint);
         }
     }
 
@@ -128,8 +153,7 @@ impl State {
     pub(super) fn next(&mut self, now: Timestamp, attempt: impl FnOnce() -> AttemptId) -> Option<Turn> {
         while !self.stopping && self.slots.running() < self.limits.exchanges {
             let endpoint = self.ring.pop_front()?;
-            let hung_places = self.limits.exchanges / 2;
-            let no_place = self.hung_running >= hung_places;
+            let no_place = !self.has_hung_place();
             let Some(queue) = self.queues.get_mut(&endpoint) else {
                 continue;
             };
@@ -181,14 +205,16 @@ impl State {
         let Ended { endpoint, slot, lane, hung, pulse } = ended;
         self.slots.end(slot);
         self.hung_running -= usize::from(hung);
-        if hung && let Some(waiting) = self.sidelined.pop_front() {
-            self.ring.push_back(waiting);
-        }
-        let crowded = !self.ring.is_empty() && self.slots.running() + 1 >= self.limits.exchanges;
         let stopping = self.stopping;
         let queue = self.queue(endpoint);
         queue.running -= 1;
+        let was_hung = queue.is_hung();
         queue.learn(pulse, now);
+        let (recovered, stands) = (was_hung && !queue.is_hung(), usize::from(queue.in_ring));
+        self.call_sidelined(endpoint, recovered);
+        let others = self.ring.len().saturating_sub(stands);
+        let crowded = others > 0 && self.slots.running() + 1 >= self.limits.exchanges;
+        let queue = self.queue(endpoint);
         if let Blocked::Until(at) = queue.blocked
             && at > now
         {
@@ -198,7 +224,10 @@ impl State {
         let queue = self.queue(endpoint);
         let stays = open && !stopping && !crowded && queue.is_eligible() && !queue.is_hung();
         if stays && let Some(job) = self.take(endpoint, now) {
-            return Some(self.begin(job, lane, now, attempt()));
+            let turn = self.begin(job, lane, now, attempt());
+            // Its window may have grown: there may be place for another worker.
+            self.offer(endpoint);
+            return Some(turn);
         }
         if let Some((lane, target)) = lane
             && self.idle < IDLE_LANES
@@ -208,6 +237,21 @@ impl State {
         }
         self.offer(endpoint);
         if open { self.next(now, attempt) } else { None }
+    }
+
+    fn has_hung_place(&self) -> bool {
+        self.hung_running < self.limits.exchanges / 2
+    }
+
+    /// Puts those back into the ring for whom there is a place, or who do not need one any more. All of them: whoever gets no place is
+    /// sidelined again, while a place given to one who does not use it would be lost for the others.
+    fn call_sidelined(&mut self, endpoint: EndpointId, recovered: bool) {
+        if self.has_hung_place() {
+            self.ring.extend(self.sidelined.drain(..));
+        } else if recovered && let Some(at) = self.sidelined.iter().position(|id| *id == endpoint) {
+            self.sidelined.remove(at);
+            self.ring.push_back(endpoint);
+        }
     }
 
     /// An endpoint that has begun to fail keeps only a few deliveries in memory.
@@ -238,12 +282,6 @@ impl State {
         }
         let queue = self.queue(endpoint);
         queue.stored_due = queue.stored_due.map(|_| Timestamp::MIN);
-    }
-
-    pub(super) fn park(&mut self, endpoint: EndpointId) -> Vec<Job> {
-        let queue = self.queue(endpoint);
-        queue.blocked = Blocked::Parked;
-        queue.ready.drain(..).collect()
     }
 
     pub(super) fn parked(&self) -> Vec<EndpointId> {
