@@ -75,6 +75,6 @@ fn slice(shared: &Shared, unfinished: &UnfinishedFanOut) -> FanOutSlice {
     });
     let mut deliveries: Vec<_> = deliveries.collect();
     drop(ids);
-    shared.dispatcher.reserve(&mut deliveries, event.payload.len());
+    shared.dispatcher.reserve(&mut deliveries, event.payload.len(), now);
     FanOutSlice { event: event.seq, namespace: event.namespace.clone(), created_at: event.created_at, deliveries, fan_out_after }
 }

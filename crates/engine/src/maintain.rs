@@ -136,7 +136,8 @@ async fn give_up_parked(shared: &Arc<Shared>) -> Result<(), StoreError> {
 pub(crate) async fn sweep(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(LANE_IDLE / 4).await;
-        shared.dispatcher.sweep(shared.now().before(LANE_IDLE));
+        let now = shared.now();
+        shared.dispatcher.sweep(now.before(LANE_IDLE), now);
     }
 }
 

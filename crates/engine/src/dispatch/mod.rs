@@ -6,6 +6,7 @@
 //!
 //! One mutex guards it all; it is held for well under a microsecond at a time and never across an await.
 
+mod backlog;
 mod queue;
 mod room;
 mod state;
@@ -61,7 +62,7 @@ pub struct Load {
     pub held_bytes: usize,
     /// Exchanges under way.
     pub running: usize,
-    /// Endpoints with deliveries that only the store has.
+    /// Endpoints with deliveries that only the store has, as far as they are not parked or just being claimed.
     pub overflowing: usize,
 }
 
@@ -71,17 +72,17 @@ impl Dispatcher {
     }
 
     /// Makes room for deliveries that are about to be stored: those that get it are marked as claimed.
-    pub(crate) fn reserve(&self, deliveries: &mut [NewDelivery], payload: usize) {
+    pub(crate) fn reserve(&self, deliveries: &mut [NewDelivery], payload: usize, now: Timestamp) {
         let mut state = self.state.lock();
         for new in deliveries {
-            new.claimed = state.reserve(new.endpoint, cost(payload));
+            new.claimed = state.reserve(new.endpoint, cost(payload), now);
         }
     }
 
     /// Gives back room of so many bytes that was made for a delivery of each of these endpoints.
-    pub(crate) fn let_go(&self, endpoints: impl Iterator<Item = EndpointId>, bytes: usize) {
+    pub(crate) fn let_go(&self, endpoints: impl Iterator<Item = EndpointId>, bytes: usize, now: Timestamp) {
         let mut state = self.state.lock();
-        let wanted = endpoints.fold(false, |wanted, endpoint| state.let_go(endpoint, bytes) | wanted);
+        let wanted = endpoints.fold(false, |wanted, endpoint| state.let_go(endpoint, bytes, now) | wanted);
         drop(state);
         if wanted {
             self.refill.notify_one();
@@ -111,20 +112,20 @@ impl Dispatcher {
 
     /// Does what the settlement of deliveries made possible.
     pub(crate) fn settled(&self, shared: &Arc<Shared>, afters: impl Iterator<Item = After>) {
-        let mut refill = false;
+        let (mut refill, now) = (false, shared.now());
         let mut state = self.state.lock();
         for after in afters {
             match after {
                 After::Nothing => {}
-                After::LetGo { endpoint, bytes } => refill |= state.let_go(endpoint, bytes),
+                After::LetGo { endpoint, bytes } => refill |= state.let_go(endpoint, bytes, now),
                 After::Stored { endpoint, bytes, due } => {
-                    state.let_go(endpoint, bytes);
+                    state.let_go(endpoint, bytes, now);
                     state.note_stored(endpoint, shared.due_or_at_once(endpoint, due));
                     refill = true;
                 }
                 After::Wait(job) => match job.delivery.progress.state.due_at() {
                     Some(due) => _ = state.timers.insert(shared.due_or_at_once(job.delivery.endpoint, due), Timer::Retry(job)),
-                    None => refill |= state.let_go(job.delivery.endpoint, job.cost()),
+                    None => refill |= state.let_go(job.delivery.endpoint, job.cost(), now),
                 },
             }
         }
@@ -240,8 +241,8 @@ impl Dispatcher {
     }
 
     /// Drops lanes that nobody has used since `before`, and queues with nothing in them.
-    pub(crate) fn sweep(&self, before: Timestamp) {
-        let dropped = self.state.lock().sweep(before);
+    pub(crate) fn sweep(&self, before: Timestamp, now: Timestamp) {
+        let dropped = self.state.lock().sweep(before, now);
         // Closing sockets is not for under the lock.
         drop(dropped);
     }

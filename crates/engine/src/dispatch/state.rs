@@ -1,6 +1,7 @@
 //! What the dispatcher's mutex guards.
 
 use super::Load;
+use super::backlog::Backlog;
 use super::queue::{Blocked, HELD_WHEN_FAILING, IdleLane, Queue};
 use super::timers::{Timer, Timers};
 use super::worker::{Ended, InFlight, Slots, Turn};
@@ -11,7 +12,7 @@ use postrider_core::id::{AttemptId, EndpointId};
 use postrider_core::limit::RateLimit;
 use postrider_core::ports::{Lane, Target};
 use postrider_core::time::Timestamp;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ pub(super) struct State {
     /// Hanging endpoints that wait for one of the places that hanging endpoints may hold.
     sidelined: VecDeque<EndpointId>,
     /// Endpoints with deliveries that only the store has.
-    pub(super) overflowing: BTreeSet<EndpointId>,
+    pub(super) backlog: Backlog,
     /// Of endpoints that differ from the usual.
     settings: BTreeMap<EndpointId, Settings>,
     pub(super) timers: Timers,
@@ -59,6 +60,8 @@ pub(super) struct State {
     /// Lanes that nobody uses at the moment.
     idle: usize,
     pub(super) refill_timer: Option<Timestamp>,
+    /// Somebody wants what the store has for them, and there was no room.
+    pub(super) starved: bool,
     /// When the timer task looks next, as far as slow exchanges are concerned.
     armed: Timestamp,
     pub(super) stopping: bool,
@@ -71,7 +74,7 @@ impl State {
             queues: Map::default(),
             ring: VecDeque::new(),
             sidelined: VecDeque::new(),
-            overflowing: BTreeSet::new(),
+            backlog: Backlog::default(),
             settings: BTreeMap::new(),
             timers: Timers::default(),
             slots: Slots::default(),
@@ -83,6 +86,7 @@ impl State {
             hung_running: 0,
             idle: 0,
             refill_timer: None,
+            starved: false,
             armed: Timestamp::MAX,
             stopping: false,
         }
@@ -116,6 +120,8 @@ impl State {
         if settings.parked {
             queue.blocked = Blocked::Parked;
             self.strays.extend(queue.ready.drain(..));
+            queue.ready.shrink_to(HELD_WHEN_FAILING);
+            self.backlog.remove(endpoint);
         } else {
             // What held its deliveries back may be gone.
             self.unblock(endpoint);
@@ -259,6 +265,7 @@ impl State {
         let queue = self.queue(endpoint);
         if queue.is_failing() && queue.ready.len() > 2 * HELD_WHEN_FAILING {
             let extra = queue.ready.split_off(HELD_WHEN_FAILING);
+            queue.ready.shrink_to(HELD_WHEN_FAILING);
             self.strays.extend(extra);
         }
     }
@@ -272,7 +279,12 @@ impl State {
     }
 
     pub(super) fn unblock(&mut self, endpoint: EndpointId) {
-        self.queue(endpoint).blocked = Blocked::No;
+        let queue = self.queue(endpoint);
+        let was_parked = std::mem::replace(&mut queue.blocked, Blocked::No) == Blocked::Parked;
+        let stored_due = queue.stored_due;
+        if was_parked {
+            self.set_stored(endpoint, stored_due);
+        }
         self.offer(endpoint);
     }
 
@@ -280,13 +292,16 @@ impl State {
         for job in self.timers.drain_jobs_of(endpoint) {
             self.enqueue(job);
         }
-        let queue = self.queue(endpoint);
-        queue.stored_due = queue.stored_due.map(|_| Timestamp::MIN);
+        if self.queue(endpoint).stored_due.is_some() {
+            self.note_stored(endpoint, Timestamp::MIN);
+        }
     }
 
     pub(super) fn parked(&self) -> Vec<EndpointId> {
-        let parked = |id: &&EndpointId| self.queues.get(id).is_some_and(|q| q.blocked == Blocked::Parked);
-        self.overflowing.iter().filter(parked).copied().collect()
+        let parked = |queue: &Queue| queue.blocked == Blocked::Parked && queue.stored_due.is_some();
+        let mut parked: Vec<_> = self.queues.iter().filter(|(_, queue)| parked(queue)).map(|(id, _)| *id).collect();
+        parked.sort_unstable();
+        parked
     }
 
     // ---- slow exchanges, upkeep and the end ----------------------------------------------------------------------
@@ -302,13 +317,16 @@ impl State {
         }
     }
 
-    pub(super) fn sweep(&mut self, before: Timestamp) -> Vec<IdleLane> {
+    pub(super) fn sweep(&mut self, before: Timestamp, now: Timestamp) -> Vec<IdleLane> {
         let mut dropped: Vec<IdleLane> = Vec::new();
-        self.queues.retain(|endpoint, queue| {
+        self.queues.retain(|_, queue| {
             let (old, kept) = std::mem::take(&mut queue.idle).into_iter().partition(|idle| idle.since < before);
             queue.idle = kept;
             dropped.extend::<Vec<_>>(old);
-            queue.in_ring || self.overflowing.contains(endpoint) || !queue.is_forgettable()
+            if queue.ready.len() < HELD_WHEN_FAILING {
+                queue.ready.shrink_to(HELD_WHEN_FAILING);
+            }
+            queue.in_ring || !queue.is_forgettable(now)
         });
         self.idle -= dropped.len();
         dropped
@@ -323,6 +341,6 @@ impl State {
     }
 
     pub(super) fn load(&self) -> Load {
-        Load { held: self.held, held_bytes: self.held_bytes, running: self.slots.running(), overflowing: self.overflowing.len() }
+        Load { held: self.held, held_bytes: self.held_bytes, running: self.slots.running(), overflowing: self.backlog.len() }
     }
 }

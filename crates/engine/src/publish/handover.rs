@@ -45,7 +45,7 @@ pub(crate) fn prepare(shared: &Shared, publish: Publish) -> Result<(NewEvent, Ha
     });
     let mut deliveries: Vec<_> = deliveries.collect();
     drop(ids);
-    shared.dispatcher.reserve(&mut deliveries, publish.payload.len());
+    shared.dispatcher.reserve(&mut deliveries, publish.payload.len(), now);
     let event = Event {
         seq: EventSeq(0),
         id,
@@ -122,5 +122,5 @@ pub(crate) fn jobs(shared: &Shared, event: &Arc<Event>, deliveries: &[NewDeliver
 
 pub(crate) fn give_back(shared: &Shared, event: &Event, deliveries: &[NewDelivery]) {
     let claimed = deliveries.iter().filter(|d| d.claimed).map(|d| d.endpoint);
-    shared.dispatcher.let_go(claimed, crate::job::cost(event.payload.len()));
+    shared.dispatcher.let_go(claimed, crate::job::cost(event.payload.len()), shared.now());
 }

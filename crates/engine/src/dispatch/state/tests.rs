@@ -110,10 +110,10 @@ fn only_the_configuration_parks_and_it_outlives_the_queue() {
     assert_eq!(state.strays.len(), 1, "what was ready goes back");
     comes(&mut state, endpoint);
     assert_eq!(state.strays.len(), 2, "what comes later too");
-    assert!(!state.reserve(endpoint, 1));
+    assert!(!state.reserve(endpoint, 1, BEGINNING));
     assert!(launched(&mut state).is_empty());
     state.queues.clear();
-    assert!(!state.reserve(endpoint, 1), "a new queue knows that it is parked");
+    assert!(!state.reserve(endpoint, 1, BEGINNING), "a new queue knows that it is parked");
 
     state.configure(endpoint, Settings::default());
     comes(&mut state, endpoint);
@@ -123,4 +123,77 @@ fn only_the_configuration_parks_and_it_outlives_the_queue() {
     state.configure(endpoint, Settings::default());
     comes(&mut state, endpoint);
     assert_eq!(launched(&mut state).len(), 1);
+}
+
+fn wanted(state: &mut State) -> Vec<(EndpointId, usize)> {
+    state.wanting(BEGINNING).into_iter().map(|want| (want.endpoint, want.count)).collect()
+}
+
+#[test]
+fn a_far_retry_in_the_store_does_not_keep_new_deliveries_out_of_memory() {
+    let (mut state, endpoint) = (state(10), endpoint_id(1));
+    state.note_stored(endpoint, BEGINNING.after(Duration::from_secs(3_600)));
+    assert!(state.reserve(endpoint, 1, BEGINNING));
+    assert!(wanted(&mut state).is_empty());
+    state.note_stored(endpoint, BEGINNING);
+    assert!(!state.reserve(endpoint, 1, BEGINNING), "what is due goes first");
+    assert_eq!(wanted(&mut state).len(), 1);
+}
+
+#[test]
+fn claims_are_shared_and_small_and_everybody_gets_a_turn() {
+    let mut state = state(10);
+    let all: Vec<_> = (0..200).map(endpoint_id).collect();
+    all.iter().for_each(|id| state.note_stored(*id, BEGINNING));
+    let mut served = Vec::new();
+    for _ in 0..4 {
+        let wants = wanted(&mut state);
+        assert!(wants.iter().map(|(_, count)| count).sum::<usize>() <= 1_024, "{wants:?}");
+        for (endpoint, _) in wants {
+            served.push(endpoint);
+            // It has more, always.
+            state.refilled(endpoint, Some(BEGINNING));
+        }
+    }
+    served.truncate(all.len());
+    served.sort_unstable();
+    assert_eq!(served, all, "the old ones do not go twice before the young ones went once");
+    let (mut lone, endpoint) = (self::state(10), endpoint_id(1));
+    lone.note_stored(endpoint, BEGINNING);
+    assert_eq!(wanted(&mut lone), [(endpoint, 1_024)], "one alone has all of it");
+}
+
+#[test]
+fn who_found_no_room_is_served_when_somebody_else_gives_it_back() {
+    let mut state = State::new(Limits { held: 8, ..Limits::default() });
+    let (greedy, starving) = (endpoint_id(1), endpoint_id(2));
+    // It has something in memory, a retry perhaps, and so it gets nothing beyond the limit.
+    state.add(starving, 1);
+    (0..7).for_each(|_| state.add(greedy, 1));
+    state.note_stored(starving, BEGINNING);
+    assert!(wanted(&mut state).is_empty());
+    let told: Vec<bool> = (0..4).map(|_| state.let_go(greedy, 1, BEGINNING)).collect();
+    assert_eq!(told, [false, true, false, false], "once, when there is room worth a claim");
+    assert_eq!(wanted(&mut state).len(), 1);
+}
+
+#[test]
+fn a_parked_backlog_wants_nothing_and_comes_back() {
+    let (mut state, endpoint) = (state(10), endpoint_id(1));
+    state.note_stored(endpoint, BEGINNING);
+    state.configure(endpoint, Settings { parked: true, ..Settings::default() });
+    state.note_stored(endpoint, BEGINNING);
+    assert!(wanted(&mut state).is_empty());
+    assert_eq!(state.parked(), [endpoint]);
+    state.configure(endpoint, Settings::default());
+    assert_eq!(wanted(&mut state).len(), 1);
+    assert!(state.parked().is_empty());
+    // While that claim is under way there is no other one, whatever becomes of the endpoint.
+    state.note_stored(endpoint, BEGINNING);
+    state.configure(endpoint, Settings { parked: true, ..Settings::default() });
+    state.configure(endpoint, Settings::default());
+    assert!(wanted(&mut state).is_empty());
+    state.refilled(endpoint, None);
+    assert_eq!(wanted(&mut state).len(), 1);
+    assert_eq!(state.coming, 1_024, "the room of the first claim was given back");
 }
