@@ -68,6 +68,11 @@ impl Load {
         self.shared.state.lock().expect("not poisoned").acknowledged.len()
     }
 
+    /// The deliveries of the events that were acknowledged last.
+    pub fn newest(&self, count: usize) -> Vec<String> {
+        self.shared.state.lock().expect("not poisoned").acknowledged.values().rev().take(count).cloned().collect()
+    }
+
     /// Waits until so many were acknowledged since the last [`Load::aim`].
     pub fn wait_for_acknowledgements(&self, count: u64) {
         let state = self.shared.state.lock().expect("not poisoned");
