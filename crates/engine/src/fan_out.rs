@@ -64,18 +64,17 @@ fn slice(shared: &Shared, unfinished: &UnfinishedFanOut) -> FanOutSlice {
     let size = shared.config.limits.fan_out_slice;
     let fan_out_after = (matched.len() > size).then(|| matched[size - 1].subscription.id);
     matched.truncate(size);
+    let now = shared.now();
+    let mut ids = shared.ids();
     let deliveries = matched.iter().map(|route| NewDelivery {
-        id: DeliveryId::new(shared.new_id()),
+        id: DeliveryId::new(ids.next(now)),
         subscription: route.subscription.id,
         endpoint: route.endpoint.id,
-        claimed: shared.dispatcher.reserve(route.endpoint.id, event.payload.len()),
+        claimed: false,
         expires_at: event.ttl.map(|ttl| event.created_at.after(ttl)),
     });
-    FanOutSlice {
-        event: event.seq,
-        namespace: event.namespace.clone(),
-        created_at: event.created_at,
-        deliveries: deliveries.collect(),
-        fan_out_after,
-    }
+    let mut deliveries: Vec<_> = deliveries.collect();
+    drop(ids);
+    shared.dispatcher.reserve(&mut deliveries, event.payload.len(), now);
+    FanOutSlice { event: event.seq, namespace: event.namespace.clone(), created_at: event.created_at, deliveries, fan_out_after }
 }

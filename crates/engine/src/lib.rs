@@ -103,7 +103,7 @@ impl Engine {
         let routes = Routes::new(configuration, &config.keys, &config.user_agent);
         let shared = Arc::new(Shared::new(config, store, transport, clock, routes));
         for endpoint in shared.routes.load().endpoints() {
-            shared.dispatcher.set_limits(endpoint.id, endpoint.rate_limit, endpoint.concurrency);
+            maintain::announce(&shared, endpoint.id);
         }
         let mut tasks = JoinSet::new();
         tasks.spawn(settle::run(Arc::clone(&shared)));
@@ -227,7 +227,7 @@ impl Engine {
             let replayed = shared.store.replay(replays).await?.into_iter().next().unwrap_or(Replayed::NotFound);
             if let Replayed::Queued(claimed) = &replayed {
                 let due = claimed.delivery.progress.state.due_at().unwrap_or(Timestamp::MIN);
-                shared.dispatcher.note_stored(claimed.delivery.endpoint, due);
+                shared.dispatcher.note_stored([claimed.delivery.endpoint], due);
             }
             Ok(replayed)
         });

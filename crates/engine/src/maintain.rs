@@ -1,5 +1,6 @@
 //! Upkeep: taking over what a dead engine left, timers, retention, configuration changed by others, endpoints to disable.
 
+use crate::dispatch::Settings;
 use crate::job::Job;
 use crate::route::Routes;
 use crate::settle::Entry;
@@ -49,7 +50,7 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), StoreError> {
     }
     for backlog in shared.store.backlog().await? {
         let due = shared.due_or_at_once(backlog.endpoint, backlog.first_due);
-        shared.dispatcher.note_stored(backlog.endpoint, due);
+        shared.dispatcher.note_stored([backlog.endpoint], due);
     }
     Ok(())
 }
@@ -135,7 +136,8 @@ async fn give_up_parked(shared: &Arc<Shared>) -> Result<(), StoreError> {
 pub(crate) async fn sweep(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(LANE_IDLE / 4).await;
-        shared.dispatcher.sweep(shared.now().before(LANE_IDLE));
+        let now = shared.now();
+        shared.dispatcher.sweep(now.before(LANE_IDLE), now);
     }
 }
 
@@ -168,18 +170,17 @@ pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Tells the dispatcher that an endpoint changed.
+/// Tells the dispatcher that an endpoint changed; whoever changes endpoints at run time does it under `editing`.
 pub(crate) fn announce(shared: &Arc<Shared>, id: EndpointId) {
     let routes = shared.routes.load();
-    match routes.endpoint(id) {
-        Some(endpoint) => shared.dispatcher.set_limits(id, endpoint.rate_limit, endpoint.concurrency),
-        None => {
-            shared.dispatcher.set_limits(id, None, None);
-            // Its waiting deliveries end at once, whenever they were due.
-            shared.dispatcher.expedite(id);
-        }
+    let endpoint = routes.endpoint(id);
+    if endpoint.is_none() {
+        // Its waiting deliveries end at once, whenever they were due.
+        shared.dispatcher.expedite(id);
     }
-    shared.dispatcher.endpoint_changed(shared, id);
+    let settings =
+        endpoint.map(|e| Settings { rate: e.rate_limit, concurrency: e.concurrency, parked: e.status != EndpointStatus::Active });
+    shared.dispatcher.configure(shared, id, settings.unwrap_or_default());
 }
 
 /// Disables endpoints whose receivers said that they want no more.

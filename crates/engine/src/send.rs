@@ -52,7 +52,6 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
         return (Sent::Expired, kept);
     }
     if route.endpoint.status != EndpointStatus::Active {
-        shared.park(delivery.endpoint);
         return (Sent::Parked, None);
     }
     let outgoing = match request(&route, &turn.job, turn.started_at) {

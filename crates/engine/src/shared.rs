@@ -6,7 +6,7 @@ use crate::publish::Publisher;
 use crate::route::Routes;
 use crate::settle::Settler;
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use postrider_core::error::ErrorCode;
 use postrider_core::id::{AttemptId, EndpointId, IdGen};
 use postrider_core::ports::{Clock, Store, Transport};
@@ -75,6 +75,11 @@ impl Shared {
         self.ids.lock().next(now)
     }
 
+    /// The generator of ids, for several at once.
+    pub(crate) fn ids(&self) -> MutexGuard<'_, IdGen> {
+        self.ids.lock()
+    }
+
     pub(crate) fn attempt_id(&self, now: Timestamp) -> AttemptId {
         AttemptId::new(self.ids.lock().next(now))
     }
@@ -91,11 +96,6 @@ impl Shared {
     /// When a waiting delivery is to be looked at: at once if its endpoint is gone, for then it only has to be ended.
     pub(crate) fn due_or_at_once(&self, endpoint: EndpointId, due: Timestamp) -> Timestamp {
         if self.routes.load().endpoint(endpoint).is_some() { due } else { Timestamp::MIN }
-    }
-
-    /// An endpoint is paused or disabled: what is in memory for it goes back to the store.
-    pub(crate) fn park(&self, endpoint: EndpointId) {
-        self.settler.push_back(self.dispatcher.park(endpoint));
     }
 
     /// Has an endpoint disabled, soon.

@@ -126,6 +126,16 @@ pub(crate) fn kind_of(error: &rusqlite::Error) -> StoreErrorKind {
     }
 }
 
+/// What an error of the file system means where it says more than SQLite did; `None` where it does not.
+pub(crate) fn kind_of_io(error: &std::io::Error) -> Option<StoreErrorKind> {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(StoreErrorKind::Full),
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Some(StoreErrorKind::ReadOnly),
+        _ => None,
+    }
+}
+
 /// Whether a stored value could not be read as what it should be.
 fn is_bad_value(error: &rusqlite::Error) -> bool {
     use rusqlite::Error;
@@ -162,13 +172,21 @@ pub(crate) fn is_fault_of_one(error: &rusqlite::Error) -> bool {
     }
 }
 
-/// Whether the connection must not be used any more: after a failed write or fsync its cache may differ from the file.
+/// Whether the connection must not be used any more: after a failed write or fsync its cache may differ from the file, and one that
+/// was opened while the disk was read-only stays read-only.
 pub(crate) fn needs_reopening(error: &rusqlite::Error) -> bool {
     use ffi::ErrorCode as Code;
     matches!(
         error.sqlite_error_code(),
-        Some(Code::SystemIoFailure | Code::DatabaseCorrupt | Code::NotADatabase | Code::CannotOpen | Code::ApiMisuse)
+        Some(Code::SystemIoFailure | Code::DatabaseCorrupt | Code::NotADatabase | Code::CannotOpen | Code::ApiMisuse | Code::ReadOnly)
     )
+}
+
+/// Whether a COMMIT that failed so may have written the whole group with its mark to the log all the same. It has not where
+/// another process was in the way, and where there was no room for the last frame.
+pub(crate) fn may_have_committed(error: &rusqlite::Error) -> bool {
+    use ffi::ErrorCode as Code;
+    !matches!(error.sqlite_error_code(), Some(Code::DatabaseBusy | Code::DatabaseLocked | Code::DiskFull))
 }
 
 #[cfg(test)]
@@ -203,6 +221,30 @@ mod tests {
     }
 
     #[test]
+    fn what_the_disk_says_becomes_a_kind() {
+        let table = [
+            (rustix::io::Errno::NOSPC, Some(StoreErrorKind::Full)),
+            (rustix::io::Errno::DQUOT, Some(StoreErrorKind::Full)),
+            (rustix::io::Errno::ROFS, Some(StoreErrorKind::ReadOnly)),
+            (rustix::io::Errno::ACCESS, Some(StoreErrorKind::ReadOnly)),
+            (rustix::io::Errno::IO, None),
+        ];
+        for (errno, kind) in table {
+            assert_eq!(kind_of_io(&errno.into()), kind, "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_commit_that_failed_late_is_in_doubt() {
+        for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_NOMEM] {
+            assert!(may_have_committed(&failure(code)), "{code}");
+        }
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_BUSY] {
+            assert!(!may_have_committed(&failure(code)), "{code}");
+        }
+    }
+
+    #[test]
     fn only_a_commands_own_fault_is_isolated() {
         assert!(is_fault_of_one(&failure(ffi::SQLITE_CONSTRAINT_PRIMARYKEY)));
         assert!(is_fault_of_one(&bad_value(0, "x")));
@@ -212,6 +254,7 @@ mod tests {
             assert!(!is_fault_of_one(&failure(code)), "{code}");
         }
         assert!(needs_reopening(&failure(ffi::SQLITE_IOERR_FSYNC)));
+        assert!(needs_reopening(&failure(ffi::SQLITE_READONLY)));
         assert!(!needs_reopening(&failure(ffi::SQLITE_FULL)));
     }
 }

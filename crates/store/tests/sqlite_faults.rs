@@ -8,7 +8,6 @@ use postrider_store::{OpenError, SqliteAdmin, SqliteOptions, SqliteStore};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
 use tempfile::TempDir;
 
 const PAGE: u64 = 4_096;
@@ -99,73 +98,6 @@ fn after_a_full_disk_a_restart_finds_what_was_acknowledged() {
     });
 }
 
-/// A small file system of its own, unmounted when it goes. `None` where mounting is not allowed.
-struct Mount {
-    dir: TempDir,
-}
-
-impl Mount {
-    fn new(size: &str) -> Option<Self> {
-        let dir = directory();
-        let options = format!("size={size},mode=0700");
-        run("mount", &["-t", "tmpfs", "-o", &options, "tmpfs", dir.path().to_str()?]).then_some(Mount { dir })
-    }
-
-    fn remount(&self, options: &str) {
-        let path = self.dir.path().display().to_string();
-        assert!(run("mount", &["-o", &format!("remount,{options}"), &path]), "remounting with {options}");
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        run("umount", &["-l", &self.dir.path().display().to_string()]);
-    }
-}
-
-fn run(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
-}
-
-#[test]
-fn a_disk_that_is_really_full() {
-    // Where mounting is not allowed, the tests with a page limit stand in for this one.
-    let Some(disk) = Mount::new("6m") else { return };
-    block_on(async {
-        let (store, mut make) = (open(disk.dir.path()), Fixtures::new(1));
-        let (acknowledged, refused) = publish_until_refused(&store, &mut make, 1_000).await;
-        assert_eq!(refused.as_ref().map(|e| e.kind), Some(StoreErrorKind::Full), "{refused:?}");
-        assert!(!acknowledged.is_empty());
-        assert_stored(&store, &acknowledged).await;
-
-        disk.remount("size=40m");
-        let (more, refused) = publish_until_refused(&store, &mut make, 50).await;
-        assert_eq!((more.len(), refused), (50, None), "room is all it needs");
-        assert_stored(&store, &acknowledged).await;
-        assert_stored(&store, &more).await;
-        store.close();
-        assert_stored(&open(disk.dir.path()), &acknowledged).await;
-    });
-}
-
-#[test]
-fn a_disk_that_is_full_at_the_start() {
-    let Some(disk) = Mount::new("16k") else { return };
-    let refused = SqliteStore::open(SqliteOptions::new(disk.dir.path())).expect_err("there is no room for the schema");
-    assert!(matches!(refused, OpenError::Full { .. }), "{refused:?}");
-    disk.remount("size=8m");
-    drop(open(disk.dir.path()));
-}
-
-#[test]
-fn a_disk_that_is_mounted_read_only() {
-    let Some(disk) = Mount::new("8m") else { return };
-    drop(open(disk.dir.path()));
-    disk.remount("ro");
-    let refused = SqliteStore::open(SqliteOptions::new(disk.dir.path())).expect_err("it cannot be written");
-    assert!(matches!(refused, OpenError::ReadOnly { .. }), "{refused:?}");
-}
-
 #[test]
 fn a_file_where_the_directory_should_be() {
     let dir = directory();
@@ -237,6 +169,36 @@ fn damage_that_shows_only_later_is_an_error_and_not_a_wrong_answer() {
         let id = event.id;
         store.publish(vec![event]).await.expect("what is whole can be written to");
         assert!(store.event(id).await.expect("a read").is_some());
+    });
+}
+
+#[test]
+fn damage_that_a_write_meets_refuses_it_and_mended_it_goes_on() {
+    let dir = directory();
+    block_on(async {
+        let (store, mut make) = (open(dir.path()), Fixtures::new(1));
+        let events: Vec<NewEvent> = (0..300).map(|_| NewEvent { payload: Bytes::from(vec![7; 1_500]), ..make.event(1) }).collect();
+        let first = events[0].id;
+        store.publish(events).await.expect("publishes");
+        drop(store);
+
+        let file = dir.path().join("postrider.db");
+        let store = open(dir.path());
+        let whole = std::fs::read(&file).expect("the file");
+        // The tops of the trees were read at the start; what a new row goes under was not.
+        damage(dir.path(), 1..pages(dir.path()));
+        let event = make.event(1);
+        let refused = event.id;
+        let error = store.publish(vec![event]).await.expect_err("the new row goes onto a damaged page");
+        assert_eq!(error.kind, StoreErrorKind::Corrupt, "{error:?}");
+
+        OpenOptions::new().write(true).open(&file).expect("the file").write_all_at(&whole, 0).expect("writes");
+        let event = make.event(1);
+        let accepted = event.id;
+        store.publish(vec![event]).await.expect("the damaged pages are not remembered");
+        for (id, is_there) in [(first, true), (refused, false), (accepted, true)] {
+            assert_eq!(store.event(id).await.expect("a read").is_some(), is_there);
+        }
     });
 }
 

@@ -6,6 +6,7 @@
 //!
 //! One mutex guards it all; it is held for well under a microsecond at a time and never across an await.
 
+mod backlog;
 mod queue;
 mod room;
 mod state;
@@ -13,6 +14,7 @@ mod timers;
 mod worker;
 
 pub(crate) use queue::Pulse;
+pub(crate) use state::Settings;
 pub(crate) use worker::{InFlight, Turn};
 
 use crate::config::Limits;
@@ -21,7 +23,7 @@ use crate::settle::{After, Entry};
 use crate::shared::Shared;
 use parking_lot::Mutex;
 use postrider_core::id::EndpointId;
-use postrider_core::limit::RateLimit;
+use postrider_core::ports::NewDelivery;
 use postrider_core::time::Timestamp;
 use state::State;
 use std::sync::Arc;
@@ -60,7 +62,7 @@ pub struct Load {
     pub held_bytes: usize,
     /// Exchanges under way.
     pub running: usize,
-    /// Endpoints with deliveries that only the store has.
+    /// Endpoints with deliveries that only the store has, as far as they are not parked or just being claimed.
     pub overflowing: usize,
 }
 
@@ -69,14 +71,20 @@ impl Dispatcher {
         Dispatcher { state: Mutex::new(State::new(limits)), refill: Notify::new(), timer: Notify::new(), quiet: Notify::new() }
     }
 
-    /// Makes room for a delivery that is about to be stored as claimed. `false`: store it unclaimed.
-    pub(crate) fn reserve(&self, endpoint: EndpointId, payload: usize) -> bool {
-        self.state.lock().reserve(endpoint, cost(payload))
+    /// Makes room for deliveries that are about to be stored: those that get it are marked as claimed.
+    pub(crate) fn reserve(&self, deliveries: &mut [NewDelivery], payload: usize, now: Timestamp) {
+        let mut state = self.state.lock();
+        for new in deliveries {
+            new.claimed = state.reserve(new.endpoint, cost(payload), now);
+        }
     }
 
-    /// Gives back room that was made, or that a delivery took which is not kept any longer.
-    pub(crate) fn let_go(&self, endpoint: EndpointId, bytes: usize) {
-        if self.state.lock().let_go(endpoint, bytes) {
+    /// Gives back room of so many bytes that was made for a delivery of each of these endpoints.
+    pub(crate) fn let_go(&self, endpoints: impl Iterator<Item = EndpointId>, bytes: usize, now: Timestamp) {
+        let mut state = self.state.lock();
+        let wanted = endpoints.fold(false, |wanted, endpoint| state.let_go(endpoint, bytes, now) | wanted);
+        drop(state);
+        if wanted {
             self.refill.notify_one();
         }
     }
@@ -90,28 +98,34 @@ impl Dispatcher {
         self.launch(shared, &mut state);
     }
 
-    /// Notes that the store has unclaimed deliveries of an endpoint, the first due then.
-    pub(crate) fn note_stored(&self, endpoint: EndpointId, due: Timestamp) {
-        self.state.lock().note_stored(endpoint, due);
+    /// Notes that the store has unclaimed deliveries of these endpoints, the first of each due then.
+    pub(crate) fn note_stored(&self, endpoints: impl IntoIterator<Item = EndpointId>, due: Timestamp) {
+        let mut endpoints = endpoints.into_iter().peekable();
+        if endpoints.peek().is_none() {
+            return;
+        }
+        let mut state = self.state.lock();
+        endpoints.for_each(|endpoint| state.note_stored(endpoint, due));
+        drop(state);
         self.refill.notify_one();
     }
 
     /// Does what the settlement of deliveries made possible.
     pub(crate) fn settled(&self, shared: &Arc<Shared>, afters: impl Iterator<Item = After>) {
-        let mut refill = false;
+        let (mut refill, now) = (false, shared.now());
         let mut state = self.state.lock();
         for after in afters {
             match after {
                 After::Nothing => {}
-                After::LetGo { endpoint, bytes } => refill |= state.let_go(endpoint, bytes),
+                After::LetGo { endpoint, bytes } => refill |= state.let_go(endpoint, bytes, now),
                 After::Stored { endpoint, bytes, due } => {
-                    state.let_go(endpoint, bytes);
+                    state.let_go(endpoint, bytes, now);
                     state.note_stored(endpoint, shared.due_or_at_once(endpoint, due));
                     refill = true;
                 }
                 After::Wait(job) => match job.delivery.progress.state.due_at() {
                     Some(due) => _ = state.timers.insert(shared.due_or_at_once(job.delivery.endpoint, due), Timer::Retry(job)),
-                    None => refill |= state.let_go(job.delivery.endpoint, job.cost()),
+                    None => refill |= state.let_go(job.delivery.endpoint, job.cost(), now),
                 },
             }
         }
@@ -164,10 +178,10 @@ impl Dispatcher {
         }
     }
 
-    /// An endpoint changed: what held its deliveries back may be gone.
-    pub(crate) fn endpoint_changed(&self, shared: &Arc<Shared>, endpoint: EndpointId) {
+    /// An endpoint changed. To be called in the order of the changes.
+    pub(crate) fn configure(&self, shared: &Arc<Shared>, endpoint: EndpointId, settings: Settings) {
         let mut state = self.state.lock();
-        state.unblock(endpoint);
+        state.configure(endpoint, settings);
         self.launch(shared, &mut state);
         drop(state);
         self.refill.notify_one();
@@ -176,11 +190,6 @@ impl Dispatcher {
     /// An endpoint is gone: what waits for it is due now, for it only has to be ended.
     pub(crate) fn expedite(&self, endpoint: EndpointId) {
         self.state.lock().expedite(endpoint);
-    }
-
-    /// An endpoint is paused or disabled: answers the deliveries that were ready for it, to be given back to the store.
-    pub(crate) fn park(&self, endpoint: EndpointId) -> Vec<Job> {
-        self.state.lock().park(endpoint)
     }
 
     /// Endpoints whose deliveries are parked in the store.
@@ -209,11 +218,6 @@ impl Dispatcher {
         }
     }
 
-    /// An endpoint's own limits, where it has some.
-    pub(crate) fn set_limits(&self, endpoint: EndpointId, rate: Option<RateLimit>, concurrency: Option<u32>) {
-        self.state.lock().set_limits(endpoint, rate, concurrency);
-    }
-
     /// Counts a delivery that came into memory without a reservation: taken over from a dead engine, or replayed.
     pub(crate) fn adopt(&self, job: &Job) {
         self.state.lock().add(job.delivery.endpoint, job.cost());
@@ -237,8 +241,8 @@ impl Dispatcher {
     }
 
     /// Drops lanes that nobody has used since `before`, and queues with nothing in them.
-    pub(crate) fn sweep(&self, before: Timestamp) {
-        let dropped = self.state.lock().sweep(before);
+    pub(crate) fn sweep(&self, before: Timestamp, now: Timestamp) {
+        let dropped = self.state.lock().sweep(before, now);
         // Closing sockets is not for under the lock.
         drop(dropped);
     }

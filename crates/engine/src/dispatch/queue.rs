@@ -19,6 +19,9 @@ const PACE_AFTER: u32 = 32;
 /// See [`PACE_AFTER`]: 100 attempts a second, about one percent of a core.
 const PACE: Duration = Duration::from_millis(10);
 
+/// What a queue has learned about its endpoint is forgotten when nothing was sent for so long: a new queue begins as carefully.
+const FORGET: Duration = Duration::from_secs(600);
+
 /// Deliveries kept in memory for an endpoint that fails; the rest waits in the store.
 pub(crate) const HELD_WHEN_FAILING: usize = 64;
 
@@ -82,6 +85,8 @@ pub(crate) struct Queue {
     failures: u32,
     hung: bool,
     limiter: Gcra,
+    /// When it last sent something, or heard how that went.
+    active_at: Timestamp,
 }
 
 impl Queue {
@@ -101,6 +106,7 @@ impl Queue {
             failures: 0,
             hung: false,
             limiter: Gcra::default(),
+            active_at: Timestamp::MIN,
         }
     }
 
@@ -113,15 +119,24 @@ impl Queue {
         self.failures >= FAILING_AFTER
     }
 
-    /// Whether nothing would be lost with it. Where there is a rate limit, the tokens that were taken would be.
-    pub(crate) fn is_forgettable(&self) -> bool {
-        self.held == 0
-            && self.running == 0
-            && self.idle.is_empty()
-            && self.stored_due.is_none()
-            && self.failures == 0
-            && self.blocked == Blocked::No
-            && self.rate.is_none()
+    /// Whether nothing would be lost with it: no delivery, nothing learned that still holds, no token of a rate limit.
+    pub(crate) fn is_forgettable(&self, now: Timestamp) -> bool {
+        let is_empty = self.held == 0 && self.running == 0 && self.idle.is_empty() && self.stored_due.is_none() && self.refilling.is_none();
+        let is_new = self.failures == 0 && self.blocked == Blocked::No;
+        // By then every token that was taken is back.
+        let full = self.rate.map_or(Duration::ZERO, |rate| rate.interval.saturating_mul(rate.burst.max(1)));
+        let quiet = if is_new { full } else { full.max(FORGET) };
+        is_empty && self.active_at.after(quiet) <= now
+    }
+
+    /// How many deliveries of it may be in memory, of `most` that a healthy endpoint may have.
+    pub(crate) fn room(&self, most: usize) -> usize {
+        if self.is_failing() { HELD_WHEN_FAILING } else { most }
+    }
+
+    /// Whether it has room for more from the store: only when half of it is free, so that a claim brings more than one.
+    pub(crate) fn is_low(&self, most: usize) -> bool {
+        self.held <= self.room(most) / 2
     }
 
     /// Whether a delivery may start now, were there room for it overall.
@@ -131,17 +146,22 @@ impl Queue {
 
     /// Takes the next delivery; `None` if the rate limit says to wait, which blocks the queue until then.
     pub(crate) fn take(&mut self, now: Timestamp) -> Option<Job> {
-        if let Some(rate) = self.rate
+        // What has expired is not sent: it only ends, and costs no token.
+        let is_sent = self.ready.front().is_some_and(|job| !job.delivery.progress.is_expired(now));
+        if is_sent
+            && let Some(rate) = self.rate
             && let Err(at) = self.limiter.take(rate, now)
         {
             self.blocked = Blocked::Until(at);
             return None;
         }
+        self.active_at = now;
         self.ready.pop_front()
     }
 
     /// Learns from an exchange: the window doubles with every full round of successes and halves with every failure.
     pub(crate) fn learn(&mut self, pulse: Pulse, now: Timestamp) {
+        self.active_at = now;
         match pulse {
             Pulse::Unknown => {}
             Pulse::Good => {
@@ -164,13 +184,44 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{self, BEGINNING};
+
+    fn job() -> Job {
+        testing::job(&testing::route(|endpoint| endpoint))
+    }
 
     /// Dropping the queue of a slow endpoint between two deliveries would give it a full burst of tokens again.
     #[test]
     fn a_queue_with_a_rate_limit_is_not_forgotten() {
         let mut queue = Queue::new(1);
-        assert!(queue.is_forgettable());
-        queue.rate = Some(RateLimit { interval: Duration::from_secs(600), burst: 1 });
-        assert!(!queue.is_forgettable());
+        assert!(queue.is_forgettable(BEGINNING));
+        queue.rate = Some(RateLimit { interval: Duration::from_secs(400), burst: 2 });
+        queue.ready.push_back(job());
+        assert!(queue.take(BEGINNING).is_some());
+        assert!(!queue.is_forgettable(BEGINNING.after(Duration::from_secs(799))));
+        assert!(queue.is_forgettable(BEGINNING.after(Duration::from_secs(800))));
+    }
+
+    #[test]
+    fn a_queue_of_a_dead_endpoint_is_forgotten_after_a_while() {
+        let mut queue = Queue::new(1);
+        (0..2 * PACE_AFTER).for_each(|_| queue.learn(Pulse::Bad, BEGINNING));
+        assert!(matches!(queue.blocked, Blocked::Until(_)));
+        assert!(!queue.is_forgettable(BEGINNING.after(FORGET / 2)));
+        assert!(queue.is_forgettable(BEGINNING.after(FORGET)));
+        queue.held = 1;
+        assert!(!queue.is_forgettable(BEGINNING.after(FORGET)));
+    }
+
+    #[test]
+    fn what_has_expired_costs_no_token() {
+        let mut queue = Queue::new(1);
+        queue.rate = Some(RateLimit { interval: Duration::from_secs(60), burst: 1 });
+        let mut old = job();
+        old.delivery.progress.expires_at = Some(BEGINNING);
+        queue.ready.extend([old.clone(), old, job(), job()]);
+        assert!(queue.take(BEGINNING).is_some() && queue.take(BEGINNING).is_some());
+        assert!(queue.take(BEGINNING).is_some_and(|job| job.delivery.progress.expires_at.is_none()), "the token is still there");
+        assert!(queue.take(BEGINNING).is_none());
     }
 }

@@ -14,20 +14,20 @@ const FAIR_SHARE: usize = 64;
 /// Endpoints asked for in one claim.
 const REFILL_BATCH: usize = 64;
 
-/// Deliveries claimed for one endpoint at a time.
+/// Deliveries claimed at a time, over all endpoints: some milliseconds of the store's writer.
 const REFILL_LIMIT: usize = 1_024;
 
 impl State {
-    pub(super) fn reserve(&mut self, endpoint: EndpointId, bytes: usize) -> bool {
+    pub(super) fn reserve(&mut self, endpoint: EndpointId, bytes: usize, now: Timestamp) -> bool {
         let limits = self.limits;
         let (held, held_bytes) = (self.held + self.coming, self.held_bytes + self.coming_bytes + bytes);
         let stopping = self.stopping;
         let queue = self.queue(endpoint);
-        let cap = if queue.is_failing() { HELD_WHEN_FAILING } else { limits.held_per_endpoint };
-        let in_order = queue.stored_due.is_none() && queue.refilling.is_none() && queue.blocked != Blocked::Parked;
+        // Only what is due already goes first: a retry in an hour holds nobody up.
+        let in_order = queue.stored_due.is_none_or(|due| due > now) && queue.refilling.is_none() && queue.blocked != Blocked::Parked;
         let fits = held < limits.held && held_bytes <= limits.held_bytes;
         let fair = queue.held < FAIR_SHARE || (held < limits.held / 2 && held_bytes <= limits.held_bytes / 2);
-        let yes = !stopping && in_order && fits && fair && queue.held < cap;
+        let yes = !stopping && in_order && fits && fair && queue.held < queue.room(limits.held_per_endpoint);
         if yes {
             self.add(endpoint, bytes);
         }
@@ -40,16 +40,19 @@ impl State {
         self.held_bytes += bytes;
     }
 
-    /// Answers whether the store has more for this endpoint and there is room for it now.
-    pub(super) fn let_go(&mut self, endpoint: EndpointId, bytes: usize) -> bool {
-        let low = self.limits.held_per_endpoint / 2;
+    /// Answers whether the store has something for which there is room now: for this endpoint, or for one that found none before.
+    pub(super) fn let_go(&mut self, endpoint: EndpointId, bytes: usize, now: Timestamp) -> bool {
+        let limits = self.limits;
         let queue = self.queue(endpoint);
         debug_assert!(queue.held > 0, "more was let go than was held");
         queue.held = queue.held.saturating_sub(1);
-        let wants = queue.stored_due.is_some() && queue.refilling.is_none() && queue.held < low;
+        let wants = queue.stored_due.is_some_and(|due| due <= now) && queue.refilling.is_none() && queue.is_low(limits.held_per_endpoint);
         self.held = self.held.saturating_sub(1);
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
-        wants
+        let (held, held_bytes) = (self.held + self.coming, self.held_bytes + self.coming_bytes);
+        let relieved = self.starved && held <= limits.held / 4 * 3 && held_bytes <= limits.held_bytes / 4 * 3;
+        self.starved &= !relieved;
+        wants || relieved
     }
 
     pub(super) fn keeps(&mut self, endpoint: EndpointId, due: Timestamp, now: Timestamp) -> bool {
@@ -65,60 +68,62 @@ impl State {
 
     pub(super) fn note_stored(&mut self, endpoint: EndpointId, due: Timestamp) {
         let queue = self.queue(endpoint);
-        queue.stored_due = Some(queue.stored_due.map_or(due, |d| d.min(due)));
-        self.overflowing.insert(endpoint);
+        let first = queue.stored_due.map_or(due, |d| d.min(due));
+        self.set_stored(endpoint, Some(first));
+    }
+
+    pub(super) fn set_stored(&mut self, endpoint: EndpointId, due: Option<Timestamp>) {
+        let queue = self.queue(endpoint);
+        queue.stored_due = due;
+        let asks = queue.refilling.is_none() && queue.blocked != Blocked::Parked;
+        self.backlog.put(endpoint, due.filter(|_| asks));
     }
 
     /// What is asked of the store moves out of `stored_due`; what is noted while the claim is under way gathers there anew.
+    ///
+    /// Room and the writer's time are shared among all who want something, and whoever got nothing this time is first the next time.
     pub(super) fn wanting(&mut self, now: Timestamp) -> Vec<Want> {
         let limits = self.limits;
         let mut wanting = Vec::new();
-        let mut later: Option<Timestamp> = None;
         if self.stopping {
             return wanting;
         }
         let mut room = limits.held.saturating_sub(self.held + self.coming);
         let mut bytes = limits.held_bytes.saturating_sub(self.held_bytes + self.coming_bytes);
-        for endpoint in &self.overflowing {
-            let Some(queue) = self.queues.get_mut(endpoint) else {
-                continue;
-            };
-            let Some(due) = queue.stored_due else {
-                continue;
-            };
-            if queue.refilling.is_some() || queue.blocked == Blocked::Parked || wanting.len() >= REFILL_BATCH {
-                continue;
-            }
-            if due > now {
-                later = Some(later.map_or(due, |l| l.min(due)));
-                continue;
-            }
-            let cap = if queue.is_failing() { HELD_WHEN_FAILING } else { limits.held_per_endpoint };
+        let mut low = self.backlog.due(now);
+        low.retain(|(endpoint, _)| self.queue(*endpoint).is_low(limits.held_per_endpoint));
+        let sharing = low.len().clamp(1, REFILL_BATCH);
+        let (most, most_bytes) = (REFILL_LIMIT / sharing, (bytes / sharing).min(limits.held_bytes / 8));
+        for (endpoint, due) in low.into_iter().take(REFILL_BATCH) {
+            let queue = self.queue(endpoint);
             // An endpoint with nothing in memory always gets one delivery: nobody waits for a neighbour's backlog.
             let least = usize::from(queue.held == 0);
             // What a delivery costs besides its payload comes off its endpoint's share of the bytes first.
-            let share = bytes.min(limits.held_bytes / 8);
+            let share = bytes.min(most_bytes.max(cost(0)));
             let fits = room.min(share / cost(0));
-            let count = cap.saturating_sub(queue.held).min(REFILL_LIMIT).min(fits).max(least);
-            if queue.held <= cap / 2 && count > 0 {
-                queue.refilling = Some(Room { count, bytes: share });
-                queue.stored_due = None;
-                self.coming += count;
-                self.coming_bytes += share;
-                wanting.push(Want { endpoint: *endpoint, count, bytes: share.saturating_sub(count * cost(0)), due });
-                room = room.saturating_sub(count);
-                bytes = bytes.saturating_sub(share);
+            let count = queue.room(limits.held_per_endpoint).saturating_sub(queue.held).min(most).min(fits).max(least);
+            if count == 0 {
+                self.starved = true;
+                continue;
             }
+            queue.refilling = Some(Room { count, bytes: share });
+            self.set_stored(endpoint, None);
+            self.backlog.served(endpoint);
+            self.coming += count;
+            self.coming_bytes += share;
+            wanting.push(Want { endpoint, count, bytes: share.saturating_sub(count * cost(0)), due });
+            room = room.saturating_sub(count);
+            bytes = bytes.saturating_sub(share);
         }
-        self.look_for_stored(later, now);
+        self.look_for_stored(now);
         wanting
     }
 
-    fn look_for_stored(&mut self, later: Option<Timestamp>, now: Timestamp) {
+    fn look_for_stored(&mut self, now: Timestamp) {
         if self.refill_timer.is_some_and(|at| at <= now) {
             self.refill_timer = None;
         }
-        if let Some(at) = later
+        if let Some(at) = self.backlog.next()
             && self.refill_timer.is_none_or(|set| at < set)
         {
             self.refill_timer = Some(at);
@@ -132,13 +137,8 @@ impl State {
             self.coming = self.coming.saturating_sub(kept.count);
             self.coming_bytes = self.coming_bytes.saturating_sub(kept.bytes);
         }
-        let queue = self.queue(endpoint);
-        queue.stored_due = match (next_due, queue.stored_due) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        if queue.stored_due.is_none() {
-            self.overflowing.remove(&endpoint);
-        }
+        let noted = self.queue(endpoint).stored_due;
+        let first = noted.into_iter().chain(next_due).min();
+        self.set_stored(endpoint, first);
     }
 }

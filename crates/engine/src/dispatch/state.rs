@@ -1,6 +1,7 @@
 //! What the dispatcher's mutex guards.
 
 use super::Load;
+use super::backlog::Backlog;
 use super::queue::{Blocked, HELD_WHEN_FAILING, IdleLane, Queue};
 use super::timers::{Timer, Timers};
 use super::worker::{Ended, InFlight, Slots, Turn};
@@ -11,15 +12,29 @@ use postrider_core::id::{AttemptId, EndpointId};
 use postrider_core::limit::RateLimit;
 use postrider_core::ports::{Lane, Target};
 use postrider_core::time::Timestamp;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
+
+#[cfg(test)]
+mod tests;
 
 /// Lanes kept idle over all endpoints; each is a socket and about 12 KiB.
 const IDLE_LANES: usize = 1_024;
 
 /// Hashed without a random key, so that a simulated run repeats itself.
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+
+/// What the configuration says about sending to an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// At most this often, if set.
+    pub(crate) rate: Option<RateLimit>,
+    /// Exchanges at the same time, where the endpoint has a number of its own.
+    pub(crate) concurrency: Option<u32>,
+    /// It is paused or disabled: its deliveries wait in the store.
+    pub(crate) parked: bool,
+}
 
 pub(super) struct State {
     pub(super) limits: Limits,
@@ -29,9 +44,9 @@ pub(super) struct State {
     /// Hanging endpoints that wait for one of the places that hanging endpoints may hold.
     sidelined: VecDeque<EndpointId>,
     /// Endpoints with deliveries that only the store has.
-    pub(super) overflowing: BTreeSet<EndpointId>,
-    /// Rate limits and concurrency of endpoints that have their own.
-    settings: BTreeMap<EndpointId, (Option<RateLimit>, Option<u32>)>,
+    pub(super) backlog: Backlog,
+    /// Of endpoints that differ from the usual.
+    settings: BTreeMap<EndpointId, Settings>,
     pub(super) timers: Timers,
     pub(super) slots: Slots,
     /// Deliveries that may not be sent now and go back to the store.
@@ -45,6 +60,8 @@ pub(super) struct State {
     /// Lanes that nobody uses at the moment.
     idle: usize,
     pub(super) refill_timer: Option<Timestamp>,
+    /// Somebody wants what the store has for them, and there was no room.
+    pub(super) starved: bool,
     /// When the timer task looks next, as far as slow exchanges are concerned.
     armed: Timestamp,
     pub(super) stopping: bool,
@@ -57,7 +74,7 @@ impl State {
             queues: Map::default(),
             ring: VecDeque::new(),
             sidelined: VecDeque::new(),
-            overflowing: BTreeSet::new(),
+            backlog: Backlog::default(),
             settings: BTreeMap::new(),
             timers: Timers::default(),
             slots: Slots::default(),
@@ -69,6 +86,7 @@ impl State {
             hung_running: 0,
             idle: 0,
             refill_timer: None,
+            starved: false,
             armed: Timestamp::MAX,
             stopping: false,
         }
@@ -77,23 +95,36 @@ impl State {
     pub(super) fn queue(&mut self, endpoint: EndpointId) -> &mut Queue {
         let (settings, default) = (&self.settings, self.limits.exchanges_per_endpoint);
         self.queues.entry(endpoint).or_insert_with(|| {
-            let (rate, cap) = settings.get(&endpoint).copied().unwrap_or_default();
-            let mut queue = Queue::new(cap.unwrap_or(default));
-            queue.rate = rate;
+            let settings = settings.get(&endpoint).copied().unwrap_or_default();
+            let mut queue = Queue::new(settings.concurrency.unwrap_or(default));
+            queue.rate = settings.rate;
+            if settings.parked {
+                queue.blocked = Blocked::Parked;
+            }
             queue
         })
     }
 
-    pub(super) fn set_limits(&mut self, endpoint: EndpointId, rate: Option<RateLimit>, cap: Option<u32>) {
-        if rate.is_none() && cap.is_none() {
+    /// An endpoint changed. Whether it is parked is decided here and nowhere else, in the order in which the configuration changed: a worker
+    /// that still looks at an older one must not park what is active again.
+    pub(super) fn configure(&mut self, endpoint: EndpointId, settings: Settings) {
+        if settings == Settings::default() {
             self.settings.remove(&endpoint);
         } else {
-            self.settings.insert(endpoint, (rate, cap));
+            self.settings.insert(endpoint, settings);
         }
         let default = self.limits.exchanges_per_endpoint;
-        if let Some(queue) = self.queues.get_mut(&endpoint) {
-            queue.rate = rate;
-            queue.cap = cap.unwrap_or(default);
+        let Some(queue) = self.queues.get_mut(&endpoint) else { return };
+        queue.rate = settings.rate;
+        queue.cap = settings.concurrency.unwrap_or(default);
+        if settings.parked {
+            queue.blocked = Blocked::Parked;
+            self.strays.extend(queue.ready.drain(..));
+            queue.ready.shrink_to(HELD_WHEN_FAILING);
+            self.backlog.remove(endpoint);
+        } else {
+            // What held its deliveries back may be gone.
+            self.unblock(endpoint);
         }
     }
 
@@ -128,8 +159,7 @@ impl State {
     pub(super) fn next(&mut self, now: Timestamp, attempt: impl FnOnce() -> AttemptId) -> Option<Turn> {
         while !self.stopping && self.slots.running() < self.limits.exchanges {
             let endpoint = self.ring.pop_front()?;
-            let hung_places = self.limits.exchanges / 2;
-            let no_place = self.hung_running >= hung_places;
+            let no_place = !self.has_hung_place();
             let Some(queue) = self.queues.get_mut(&endpoint) else {
                 continue;
             };
@@ -181,14 +211,16 @@ impl State {
         let Ended { endpoint, slot, lane, hung, pulse } = ended;
         self.slots.end(slot);
         self.hung_running -= usize::from(hung);
-        if hung && let Some(waiting) = self.sidelined.pop_front() {
-            self.ring.push_back(waiting);
-        }
-        let crowded = !self.ring.is_empty() && self.slots.running() + 1 >= self.limits.exchanges;
         let stopping = self.stopping;
         let queue = self.queue(endpoint);
         queue.running -= 1;
+        let was_hung = queue.is_hung();
         queue.learn(pulse, now);
+        let (recovered, stands) = (was_hung && !queue.is_hung(), usize::from(queue.in_ring));
+        self.call_sidelined(endpoint, recovered);
+        let others = self.ring.len().saturating_sub(stands);
+        let crowded = others > 0 && self.slots.running() + 1 >= self.limits.exchanges;
+        let queue = self.queue(endpoint);
         if let Blocked::Until(at) = queue.blocked
             && at > now
         {
@@ -198,7 +230,10 @@ impl State {
         let queue = self.queue(endpoint);
         let stays = open && !stopping && !crowded && queue.is_eligible() && !queue.is_hung();
         if stays && let Some(job) = self.take(endpoint, now) {
-            return Some(self.begin(job, lane, now, attempt()));
+            let turn = self.begin(job, lane, now, attempt());
+            // Its window may have grown: there may be place for another worker.
+            self.offer(endpoint);
+            return Some(turn);
         }
         if let Some((lane, target)) = lane
             && self.idle < IDLE_LANES
@@ -210,11 +245,27 @@ impl State {
         if open { self.next(now, attempt) } else { None }
     }
 
+    fn has_hung_place(&self) -> bool {
+        self.hung_running < self.limits.exchanges / 2
+    }
+
+    /// Puts those back into the ring for whom there is a place, or who do not need one any more. All of them: whoever gets no place is
+    /// sidelined again, while a place given to one who does not use it would be lost for the others.
+    fn call_sidelined(&mut self, endpoint: EndpointId, recovered: bool) {
+        if self.has_hung_place() {
+            self.ring.extend(self.sidelined.drain(..));
+        } else if recovered && let Some(at) = self.sidelined.iter().position(|id| *id == endpoint) {
+            self.sidelined.remove(at);
+            self.ring.push_back(endpoint);
+        }
+    }
+
     /// An endpoint that has begun to fail keeps only a few deliveries in memory.
     fn shed(&mut self, endpoint: EndpointId) {
         let queue = self.queue(endpoint);
         if queue.is_failing() && queue.ready.len() > 2 * HELD_WHEN_FAILING {
             let extra = queue.ready.split_off(HELD_WHEN_FAILING);
+            queue.ready.shrink_to(HELD_WHEN_FAILING);
             self.strays.extend(extra);
         }
     }
@@ -228,7 +279,12 @@ impl State {
     }
 
     pub(super) fn unblock(&mut self, endpoint: EndpointId) {
-        self.queue(endpoint).blocked = Blocked::No;
+        let queue = self.queue(endpoint);
+        let was_parked = std::mem::replace(&mut queue.blocked, Blocked::No) == Blocked::Parked;
+        let stored_due = queue.stored_due;
+        if was_parked {
+            self.set_stored(endpoint, stored_due);
+        }
         self.offer(endpoint);
     }
 
@@ -236,19 +292,16 @@ impl State {
         for job in self.timers.drain_jobs_of(endpoint) {
             self.enqueue(job);
         }
-        let queue = self.queue(endpoint);
-        queue.stored_due = queue.stored_due.map(|_| Timestamp::MIN);
-    }
-
-    pub(super) fn park(&mut self, endpoint: EndpointId) -> Vec<Job> {
-        let queue = self.queue(endpoint);
-        queue.blocked = Blocked::Parked;
-        queue.ready.drain(..).collect()
+        if self.queue(endpoint).stored_due.is_some() {
+            self.note_stored(endpoint, Timestamp::MIN);
+        }
     }
 
     pub(super) fn parked(&self) -> Vec<EndpointId> {
-        let parked = |id: &&EndpointId| self.queues.get(id).is_some_and(|q| q.blocked == Blocked::Parked);
-        self.overflowing.iter().filter(parked).copied().collect()
+        let parked = |queue: &Queue| queue.blocked == Blocked::Parked && queue.stored_due.is_some();
+        let mut parked: Vec<_> = self.queues.iter().filter(|(_, queue)| parked(queue)).map(|(id, _)| *id).collect();
+        parked.sort_unstable();
+        parked
     }
 
     // ---- slow exchanges, upkeep and the end ----------------------------------------------------------------------
@@ -264,13 +317,16 @@ impl State {
         }
     }
 
-    pub(super) fn sweep(&mut self, before: Timestamp) -> Vec<IdleLane> {
+    pub(super) fn sweep(&mut self, before: Timestamp, now: Timestamp) -> Vec<IdleLane> {
         let mut dropped: Vec<IdleLane> = Vec::new();
-        self.queues.retain(|endpoint, queue| {
+        self.queues.retain(|_, queue| {
             let (old, kept) = std::mem::take(&mut queue.idle).into_iter().partition(|idle| idle.since < before);
             queue.idle = kept;
             dropped.extend::<Vec<_>>(old);
-            queue.in_ring || self.overflowing.contains(endpoint) || !queue.is_forgettable()
+            if queue.ready.len() < HELD_WHEN_FAILING {
+                queue.ready.shrink_to(HELD_WHEN_FAILING);
+            }
+            queue.in_ring || !queue.is_forgettable(now)
         });
         self.idle -= dropped.len();
         dropped
@@ -285,6 +341,6 @@ impl State {
     }
 
     pub(super) fn load(&self) -> Load {
-        Load { held: self.held, held_bytes: self.held_bytes, running: self.slots.running(), overflowing: self.overflowing.len() }
+        Load { held: self.held, held_bytes: self.held_bytes, running: self.slots.running(), overflowing: self.backlog.len() }
     }
 }

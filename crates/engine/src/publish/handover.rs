@@ -33,16 +33,19 @@ pub(crate) fn prepare(shared: &Shared, publish: Publish) -> Result<(NewEvent, Ha
     let fan_out_after = (matched.routes.len() > slice).then(|| matched.routes[slice - 1].subscription.id);
     matched.routes.truncate(slice);
     let expires_at = publish.ttl.map(|ttl| now.after(ttl));
+    let mut ids = shared.ids();
+    // Made before its deliveries, so that ids sort in the order of events.
+    let id = EventId::new(ids.next(now));
     let deliveries = matched.routes.iter().map(|route| NewDelivery {
-        id: DeliveryId::new(shared.new_id()),
+        id: DeliveryId::new(ids.next(now)),
         subscription: route.subscription.id,
         endpoint: route.endpoint.id,
-        claimed: shared.dispatcher.reserve(route.endpoint.id, publish.payload.len()),
+        claimed: false,
         expires_at,
     });
-    // Made before its deliveries, so that ids sort in the order of events.
-    let id = EventId::new(shared.new_id());
-    let deliveries: Vec<_> = deliveries.collect();
+    let mut deliveries: Vec<_> = deliveries.collect();
+    drop(ids);
+    shared.dispatcher.reserve(&mut deliveries, publish.payload.len(), now);
     let event = Event {
         seq: EventSeq(0),
         id,
@@ -100,11 +103,8 @@ impl Handover {
 pub(crate) fn jobs(shared: &Shared, event: &Arc<Event>, deliveries: &[NewDelivery]) -> Vec<Job> {
     let due_at = event.created_at;
     let mut jobs = Vec::with_capacity(deliveries.len());
-    for new in deliveries {
-        if !new.claimed {
-            shared.dispatcher.note_stored(new.endpoint, due_at);
-            continue;
-        }
+    shared.dispatcher.note_stored(deliveries.iter().filter(|d| !d.claimed).map(|d| d.endpoint), due_at);
+    for new in deliveries.iter().filter(|d| d.claimed) {
         let delivery = Delivery {
             id: new.id,
             event: event.seq,
@@ -121,7 +121,6 @@ pub(crate) fn jobs(shared: &Shared, event: &Arc<Event>, deliveries: &[NewDeliver
 }
 
 pub(crate) fn give_back(shared: &Shared, event: &Event, deliveries: &[NewDelivery]) {
-    for new in deliveries.iter().filter(|d| d.claimed) {
-        shared.dispatcher.let_go(new.endpoint, crate::job::cost(event.payload.len()));
-    }
+    let claimed = deliveries.iter().filter(|d| d.claimed).map(|d| d.endpoint);
+    shared.dispatcher.let_go(claimed, crate::job::cost(event.payload.len()), shared.now());
 }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use postrider_core::event::Namespace;
 use postrider_core::id::{DeliveryId, EventId, EventSeq, SubscriptionId};
 use postrider_core::ports::{NewEvent, Published, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -94,7 +94,7 @@ struct Pending {
 
 #[derive(Default)]
 struct Gathering {
-    pending: Vec<Pending>,
+    pending: VecDeque<Pending>,
     /// Events and bytes that wait or are being stored.
     events: usize,
     bytes: usize,
@@ -113,6 +113,12 @@ impl Publisher {
         Publisher { gathering: Mutex::default(), wake: Notify::new(), idle: Notify::new(), limits }
     }
 
+    /// Whether there is no room for so many bytes at the moment.
+    fn is_full(&self, bytes: usize) -> bool {
+        let gathering = self.gathering.lock();
+        gathering.events >= self.limits.publishing || gathering.bytes + bytes > self.limits.publishing_bytes.max(bytes)
+    }
+
     /// Answers the event back if there is no room for it.
     fn push(&self, pending: Pending) -> Option<Pending> {
         let mut gathering = self.gathering.lock();
@@ -122,7 +128,7 @@ impl Publisher {
         }
         gathering.events += 1;
         gathering.bytes += bytes;
-        gathering.pending.push(pending);
+        gathering.pending.push_back(pending);
         let first = gathering.pending.len() == 1;
         drop(gathering);
         // Whoever takes the first one takes all: waking another for each would only make small groups.
@@ -132,14 +138,13 @@ impl Publisher {
         None
     }
 
-    async fn take(&self) -> Vec<Pending> {
+    async fn take(&self) -> VecDeque<Pending> {
         loop {
             {
                 let mut gathering = self.gathering.lock();
                 if gathering.pending.len() > GROUP {
-                    let rest = gathering.pending.split_off(GROUP);
                     self.wake.notify_one();
-                    return std::mem::replace(&mut gathering.pending, rest);
+                    return gathering.pending.drain(..GROUP).collect();
                 }
                 if !gathering.pending.is_empty() {
                     return std::mem::take(&mut gathering.pending);
@@ -174,6 +179,10 @@ impl Publisher {
 pub(crate) async fn publish(shared: &Arc<Shared>, publish: Publish) -> Result<Receipt, PublishError> {
     if shared.is_stopping() {
         return Err(PublishError::Stopping);
+    }
+    // Before anything is done for it: an overloaded server must not work for what it refuses.
+    if shared.publisher.is_full(publish.payload.len()) {
+        return Err(PublishError::Busy);
     }
     let (new, handover) = prepare(shared, publish)?;
     let (reply, answer) = oneshot::channel();

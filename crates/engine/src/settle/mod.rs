@@ -12,6 +12,7 @@ use crate::job::Job;
 use crate::shared::Shared;
 use parking_lot::Mutex;
 use postrider_core::ports::{Settled, Settlement};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -25,7 +26,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 
 /// The outcomes that wait to be stored.
 pub(crate) struct Settler {
-    waiting: Mutex<Vec<Entry>>,
+    waiting: Mutex<VecDeque<Entry>>,
     /// Waiting and being stored.
     unsettled: AtomicUsize,
     limit: usize,
@@ -88,15 +89,14 @@ impl Settler {
         }
     }
 
-    async fn take(&self) -> Vec<Entry> {
+    async fn take(&self) -> VecDeque<Entry> {
         loop {
             {
                 let mut waiting = self.waiting.lock();
                 if waiting.len() > GROUP {
-                    let rest = waiting.split_off(GROUP);
                     // What stays behind must not wait for a push that finds the queue empty.
                     self.wake.notify_one();
-                    return std::mem::replace(&mut *waiting, rest);
+                    return waiting.drain(..GROUP).collect();
                 }
                 if !waiting.is_empty() {
                     return std::mem::take(&mut *waiting);

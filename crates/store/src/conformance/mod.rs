@@ -11,7 +11,7 @@
 //! | [`claim`], [`rescue`] | who has a delivery in memory |
 //! | [`replay`], [`dead_letters`] | what people do with deliveries that ended |
 //! | [`schedule`] | scheduled webhooks |
-//! | [`prune`] | retention |
+//! | [`prune`], [`prune_slices`] | retention |
 //! | [`reads`] | order, limits and what is not there |
 //! | [`model`] | random sequences, compared with [`MemoryStore`](crate::memory::MemoryStore) |
 //! | [`fixtures`], [`world`] | builders, and the store under test with what a case needs around it |
@@ -23,6 +23,7 @@ pub mod fan_out;
 pub mod fixtures;
 pub mod model;
 pub mod prune;
+pub mod prune_slices;
 pub mod publish;
 pub mod reads;
 pub mod replay;
@@ -186,10 +187,14 @@ macro_rules! conformance_tests {
                 an_event_goes_with_its_last_delivery
                 an_event_without_deliveries_goes
                 an_unfinished_fan_out_keeps_its_event
-                slices_come_to_an_end
-                rows_that_stay_do_not_stop_it
                 keys_are_free_again
                 counters_follow
+            }
+            prune_slices {
+                slices_come_to_an_end
+                rows_that_stay_do_not_stop_it
+                more_deliveries_that_stay_than_a_slice_looks_at
+                more_attempts_that_stay_than_a_slice_looks_at
             }
             reads {
                 what_is_not_there
@@ -236,6 +241,7 @@ mod tests {
             ("dead_letters", include_str!("dead_letters.rs")),
             ("schedule", include_str!("schedule.rs")),
             ("prune", include_str!("prune.rs")),
+            ("prune_slices", include_str!("prune_slices.rs")),
             ("reads", include_str!("reads.rs")),
         ];
         let list = include_str!("mod.rs");

@@ -220,61 +220,6 @@ pub async fn an_unfinished_fan_out_keeps_its_event<H: Harness>(w: &mut World<H>)
     assert!(event_is_there(w, id).await);
 }
 
-/// A slice takes about as much as it may, says whether there may be more, and the last one says that there is not.
-pub async fn slices_come_to_an_end<H: Harness>(w: &mut World<H>) {
-    let route = w.make.route();
-    for _ in 0..40 {
-        succeeded(w, route).await;
-    }
-    for _ in 0..20 {
-        dismissed(w).await;
-        ended(w).await;
-    }
-    let cutoff = w.make.advance_secs(1_000);
-    let request = PruneRequest { limit: 10, ..before(cutoff) };
-    let mut slices = 0;
-    loop {
-        let slice = w.store().prune(request).await.expect("prune");
-        let removed = slice.attempts + slice.deliveries + slice.events + slice.closed;
-        assert!(removed <= 80, "{slice:?} is far more than {} rows", request.limit);
-        slices += 1;
-        assert!(slices < 1_000, "it should have come to an end");
-        if !slice.more {
-            break;
-        }
-    }
-    assert!(slices > 2, "about 220 rows do not go in {slices} slices of 10");
-    assert!(w.store().attempts(route.subscription, 10).await.expect("attempts").is_empty());
-    assert_eq!(w.counters(route.subscription).await.deliveries, [0; 7]);
-    assert!(w.store().scheduled(None, None, PageRequest::first(10)).await.expect("scheduled").items.is_empty());
-    let again = w.store().prune(request).await.expect("prune");
-    assert_eq!(again, Pruned::default(), "nothing is left, and that is said at once");
-}
-
-/// Old rows that must stay, many more than a slice, do not hide the ones behind them; when they may go, they do.
-pub async fn rows_that_stay_do_not_stop_it<H: Harness>(w: &mut World<H>) {
-    let (stays, goes) = (w.make.route(), w.make.route());
-    let mut letters = Vec::new();
-    for _ in 0..12 {
-        let id = w.claimed(stays).await;
-        letters.push(w.fail(id).await);
-        w.unclaimed(stays).await;
-    }
-    for _ in 0..12 {
-        succeeded(w, goes).await;
-    }
-    let cutoff = w.make.advance_secs(1_000);
-    let request = PruneRequest { limit: 5, ..before(cutoff) };
-    let pruned = w.prune(request).await;
-    assert_eq!((pruned.deliveries, pruned.events), (12, 12));
-    assert_eq!(w.counters(goes.subscription).await.deliveries, [0; 7]);
-    let counters = w.counters(stays.subscription).await;
-    assert_eq!((counters.deliveries[StateKind::Failed as usize], counters.deliveries[StateKind::Pending as usize]), (12, 12));
-    w.store().dismiss(letters, cutoff).await.expect("dismiss");
-    let pruned = w.prune(request).await;
-    assert_eq!((pruned.deliveries, pruned.events), (12, 12), "behind the place where the last round ended");
-}
-
 /// A key is taken as long as its event is there.
 pub async fn keys_are_free_again<H: Harness>(w: &mut World<H>) {
     let keyed = |event: NewEvent| NewEvent { idempotency_key: Some("k".to_owned()), ..event };
@@ -308,11 +253,11 @@ pub async fn counters_follow<H: Harness>(w: &mut World<H>) {
     assert!(is_there(w, fresh).await);
 }
 
-fn before(cutoff: Timestamp) -> PruneRequest {
+pub(super) fn before(cutoff: Timestamp) -> PruneRequest {
     PruneRequest { attempts_before: cutoff, events_before: cutoff, closed_before: cutoff, limit: LIMIT }
 }
 
-async fn succeeded<H: Harness>(w: &mut World<H>, route: Route) -> (DeliveryId, EventId) {
+pub(super) async fn succeeded<H: Harness>(w: &mut World<H>, route: Route) -> (DeliveryId, EventId) {
     let id = w.claimed(route).await;
     w.succeed(id).await;
     (id, w.view(id).await.event.id)
@@ -325,7 +270,7 @@ async fn without_deliveries<H: Harness>(w: &mut World<H>) -> EventId {
     id
 }
 
-async fn dismissed<H: Harness>(w: &mut World<H>) -> DeadLetterId {
+pub(super) async fn dismissed<H: Harness>(w: &mut World<H>) -> DeadLetterId {
     let route = w.make.route();
     let id = w.claimed(route).await;
     let letter = w.fail(id).await;
@@ -334,7 +279,7 @@ async fn dismissed<H: Harness>(w: &mut World<H>) -> DeadLetterId {
 }
 
 /// An occurrence that ended now.
-async fn ended<H: Harness>(w: &mut World<H>) -> ScheduledId {
+pub(super) async fn ended<H: Harness>(w: &mut World<H>) -> ScheduledId {
     let subscription = w.make.route().subscription;
     let now = w.make.now();
     let row = w.make.scheduled(subscription, now);
@@ -344,7 +289,7 @@ async fn ended<H: Harness>(w: &mut World<H>) -> ScheduledId {
     id
 }
 
-async fn attempts<H: Harness>(w: &World<H>, id: DeliveryId) -> usize {
+pub(super) async fn attempts<H: Harness>(w: &World<H>, id: DeliveryId) -> usize {
     w.view(id).await.attempts.len()
 }
 

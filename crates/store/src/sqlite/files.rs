@@ -4,6 +4,7 @@ use crate::error::OpenError;
 use crate::migrate;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -62,6 +63,16 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
         }
     }
     Err(OpenError::InUse { directory: directory.to_owned() })
+}
+
+/// Writes a page beside the database and takes it away again. SQLite says of a failed write or fsync only that it failed; this asks the
+/// disk for the reason.
+pub(super) fn try_to_write(file: &Path) -> std::io::Result<()> {
+    let mut lock = OpenOptions::new().write(true).open(file.with_file_name(LOCK))?;
+    let written = lock.write_all(&[0; PAGE_SIZE as usize]).and_then(|()| lock.sync_data());
+    // The file is there for its lock; nobody reads it.
+    lock.set_len(0)?;
+    written
 }
 
 /// Makes the database's file, so that nobody else can read it; SQLite gives the files beside it the same mode.

@@ -16,6 +16,10 @@ use std::time::Duration;
 /// How many rows a slice looks at per row that it may remove.
 const LOOKS_PER_ROW: i64 = 8;
 
+/// How many rows are read in one go.
+const MIN_PAGE: i64 = 64;
+const MAX_PAGE: i64 = 1_024;
+
 /// How many rows that stay may be passed over again by every slice.
 const MAX_REPEATED: i64 = 1_024;
 
@@ -102,9 +106,11 @@ fn bound(at: Timestamp) -> [u8; 16] {
 }
 
 impl Budget {
-    /// How many rows to look at in one go.
+    /// How many rows to read in one go: not much more than may go, for the rest would be read again by the next slice.
+    /// At least one as long as it is not spent: a walk takes a page that is not full for the last one.
     fn page(&self) -> i64 {
-        self.looks.min(1_024)
+        debug_assert!(!self.is_spent(), "an empty page would end no walk");
+        self.looks.min(self.rows.saturating_mul(2).clamp(MIN_PAGE, MAX_PAGE))
     }
 
     fn is_spent(&self) -> bool {
@@ -144,7 +150,7 @@ fn attempts(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned
     let sql = "SELECT delivery, number, started_at, finished_at IS NOT NULL FROM attempts \
                WHERE (delivery, number) > (?1, ?2) AND delivery < ?3 ORDER BY delivery, number LIMIT ?4";
     let below = bound(request.attempts_before);
-    loop {
+    while !budget.is_spent() {
         let sweep = &s.memory.sweep;
         let page = budget.page();
         let found = all(&s.conn, sql, &[&sweep.after, &sweep.after_number, &below, &page], |row| {
@@ -169,6 +175,7 @@ fn attempts(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned
             return Ok(true);
         }
     }
+    Ok(false)
 }
 
 /// Ended deliveries with all that belongs to them. An open dead letter keeps its delivery.
@@ -176,7 +183,7 @@ fn deliveries(s: &mut Session, request: &PruneRequest, budget: &mut Budget, prun
     let sql = "SELECT id, subscription, state, created_at, EXISTS (SELECT 1 FROM dead_letters l INDEXED BY dead_letters_delivery \
                WHERE l.delivery = d.id AND l.status = ?4) FROM deliveries d WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
     let below = bound(request.events_before);
-    loop {
+    while !budget.is_spent() {
         let page = budget.page();
         let found = all(&s.conn, sql, &[&s.memory.sweep.after, &below, &page, &OPEN], |row| {
             Ok((id(row, 0, DeliveryId::new)?, id(row, 1, SubscriptionId::new)?, state_kind(row, 2)?, time(row, 3)?, row.get::<_, bool>(4)?))
@@ -200,6 +207,7 @@ fn deliveries(s: &mut Session, request: &PruneRequest, budget: &mut Budget, prun
             return Ok(true);
         }
     }
+    Ok(false)
 }
 
 /// Closed dead letters go with their delivery, for without it there is nothing to show of them.
@@ -214,11 +222,21 @@ fn remove_delivery(s: &mut Session, id: DeliveryId, subscription: SubscriptionId
 
 /// Events without any delivery left. One whose fan-out is not complete stays: deliveries of it are still to come.
 fn events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
+    let before = pruned.events;
+    let done = bare_events(s, request, budget, pruned)?;
+    if pruned.events > before {
+        // The newest event may be among them; its number must not be given again after a restart.
+        let sql = "UPDATE meta SET value = ?1 WHERE key = 'next_event'";
+        s.conn.prepare_cached(sql)?.execute([s.memory.next_event])?;
+    }
+    Ok(done)
+}
+
+fn bare_events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
     let sql = "SELECT id, seq, created_at, fan_out_after IS NOT NULL OR EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_event WHERE event = seq) \
                FROM events INDEXED BY events_id WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
     let below = bound(request.events_before);
-    let before = pruned.events;
-    let done = loop {
+    while !budget.is_spent() {
         let page = budget.page();
         let found = all(&s.conn, sql, &[&s.memory.sweep.after, &below, &page], |row| {
             Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, time(row, 2)?, row.get::<_, bool>(3)?))
@@ -226,7 +244,7 @@ fn events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: 
         let is_last = (found.len() as i64) < page;
         for (id, seq, created_at, is_needed) in found {
             if budget.is_spent() {
-                break;
+                return Ok(false);
             }
             budget.looks -= 1;
             let sweep = &mut s.memory.sweep;
@@ -238,16 +256,11 @@ fn events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: 
             pruned.events += delete(&s.conn, "DELETE FROM events WHERE seq = ?1", params![seq])?;
             budget.rows -= 1;
         }
-        if is_last || budget.is_spent() {
-            break is_last && !budget.is_spent();
+        if is_last {
+            return Ok(true);
         }
-    };
-    if pruned.events > before {
-        // The newest event may be among them; its number must not be given again after a restart.
-        let sql = "UPDATE meta SET value = ?1 WHERE key = 'next_event'";
-        s.conn.prepare_cached(sql)?.execute([s.memory.next_event])?;
     }
-    Ok(done)
+    Ok(false)
 }
 
 /// Closed dead letters and occurrences that ended. Both have an index of just these, and all that is found goes.

@@ -4,8 +4,10 @@ use super::counters::Deltas;
 use super::files;
 use super::history;
 use super::prune::Sweep;
-use crate::error::{is_fault_of_one, needs_reopening};
+use crate::error::{is_fault_of_one, kind_of_io, may_have_committed, needs_reopening, store_error};
 use postrider_core::id::DeliveryId;
+use postrider_core::ports::{StoreError, StoreErrorKind};
+use rusqlite::ffi::ErrorCode;
 use rusqlite::{Connection, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +26,10 @@ pub(super) struct Session {
     max_pages: Option<u32>,
     /// Frames in the write-ahead log after the last commit.
     wal_frames: Arc<AtomicU32>,
+    /// The connection cannot be trusted any more.
     broken: bool,
+    /// The last COMMIT failed and may be in the log all the same.
+    in_doubt: bool,
 }
 
 /// What is known about the database without asking it. It follows the transactions: undone with them.
@@ -67,6 +72,7 @@ impl Session {
             max_pages,
             wal_frames,
             broken: false,
+            in_doubt: false,
         })
     }
 
@@ -81,13 +87,16 @@ impl Session {
         }
         self.before = self.memory.clone();
         self.deltas.clear();
+        self.in_doubt = false;
         self.execute("BEGIN IMMEDIATE")
     }
 
     /// Commits: when this returns, the group is on disk.
     pub(super) fn commit(&mut self) -> Result<()> {
         self.deltas.flush(&self.conn)?;
-        self.execute("COMMIT")
+        let result = self.execute("COMMIT");
+        self.in_doubt = result.as_ref().is_err_and(may_have_committed);
+        result
     }
 
     /// Undoes the transaction that failed with `error`, whatever is left of it.
@@ -99,6 +108,36 @@ impl Session {
             self.broken = true;
         }
         self.broken |= needs_reopening(error);
+    }
+
+    /// Makes sure that a group whose COMMIT failed is not stored. All of it may be in the log, with the mark of a commit, and the next
+    /// start would take it for committed. The commit of something else overwrites its beginning, which no checksum behind that survives.
+    /// An error means that nobody knows: the group is stored if the process ends before anything else is committed.
+    pub(super) fn clear_doubt(&mut self) -> Result<()> {
+        if !self.in_doubt {
+            return Ok(());
+        }
+        let result = self.begin().and_then(|()| self.touch()).and_then(|()| self.commit());
+        if let Err(error) = &result {
+            self.undo(error);
+        }
+        result
+    }
+
+    /// Changes a row that is there for nothing else.
+    pub(super) fn touch(&self) -> Result<()> {
+        self.execute("UPDATE meta SET value = value + 1 WHERE key = 'probe'")
+    }
+
+    /// The error to answer with. Where SQLite knows only that the disk failed, the disk is asked why.
+    pub(super) fn explain(&self, error: &rusqlite::Error) -> StoreError {
+        let answer = store_error(error);
+        let is_unclear = answer.kind == StoreErrorKind::Internal && error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+        let Some(reason) = is_unclear.then(|| files::try_to_write(&self.file).err()).flatten() else { return answer };
+        match kind_of_io(&reason) {
+            Some(kind) => StoreError { kind, cause: format!("{}: {reason}", answer.cause) },
+            None => answer,
+        }
     }
 
     /// Runs one piece of work so that its failure (the inner result) leaves nothing of it and everything of what came before.

@@ -116,11 +116,15 @@ impl Writer {
         }
     }
 
-    /// Nothing of the group is stored.
+    /// Nothing of the group is stored; the answer's cause says so where the disk does not even let that be made sure of.
     fn refuse(&mut self, group: Group, error: &Error) {
         self.session.undo(error);
-        let answered = store_error(error);
-        tracing::error!(%error, commands = group.len(), "a group could not be written");
+        let mut answered = self.session.explain(error);
+        if let Err(doubt) = self.session.clear_doubt() {
+            answered.cause =
+                format!("{}; it is stored all the same if the server ends before the disk works again: {doubt}", answered.cause);
+        }
+        tracing::error!(cause = answered.cause, commands = group.len(), "a group could not be written");
         answer(group, || Err(answered.clone()));
         if answered.kind == StoreErrorKind::Full {
             // What the log holds may fit into pages that the database file has already: then there is room to remove what is old.

@@ -2,7 +2,8 @@
 //!
 //! Every write verb takes a slice and answers item by item; when it answers, what it answers for is on disk.
 //! One item's refusal never undoes another's. An `Err` for the whole verb means that nothing of it was stored. A store that loses sight
-//! of a commit (a failed fsync, a lost connection) finds out what became of it before it answers; it never guesses.
+//! of a commit (a failed fsync, a lost connection) finds out what became of it, or makes sure that nothing did, before it answers.
+//! Where a failing disk does not let it, the cause says so: what was refused may come back with the next start then.
 //!
 //! A delivery that waits or is being sent is either *claimed* (one live engine has it in memory) or in the index of due deliveries.
 

@@ -36,8 +36,11 @@ impl Table {
         let _ = if self.live { self.frame(board) } else { self.lines(board) };
     }
 
-    /// Draws for the last time.
+    /// Draws for the last time, unless it has.
     pub(super) fn end(&mut self, board: &Board) {
+        if self.live && self.drawn == 0 {
+            return;
+        }
         self.draw(board);
         self.drawn = 0;
     }
