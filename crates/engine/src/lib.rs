@@ -118,6 +118,7 @@ impl Engine {
         tasks.spawn(maintain::configuration(Arc::clone(&shared)));
         tasks.spawn(maintain::disable(Arc::clone(&shared)));
         tasks.spawn(maintain::prune(Arc::clone(&shared)));
+        tasks.spawn(maintain::give_up(Arc::clone(&shared)));
         tasks.spawn(maintain::sweep(Arc::clone(&shared)));
         Ok(Engine { shared, tasks: Arc::new(Mutex::new(tasks)) })
     }
