@@ -126,13 +126,15 @@ pub(crate) async fn give_up(shared: Arc<Shared>) {
                 wait = wait.min(UPKEEP_RETRY);
             }
         }
-        tokio::time::sleep(wait).await;
+        if !shared.goes_on_after(wait).await {
+            return;
+        }
     }
 }
 
 /// Deliveries whose endpoint stayed disabled for too long become dead letters.
 async fn give_up_parked(shared: &Arc<Shared>, endpoint: EndpointId) -> Result<(), StoreError> {
-    while is_parked_too_long(shared, endpoint) {
+    while is_parked_too_long(shared, endpoint) && !shared.is_stopping() {
         let due_by = shared.now().before(shared.config.retention.parked);
         let request = ClaimRequest { endpoint, due_by, limit: GIVE_UP, max_bytes: 8 << 20 };
         let batches = shared.store.claim(vec![request]).await?;
