@@ -17,15 +17,16 @@ const RETRY: Duration = Duration::from_secs(1);
 /// been there before it. One delivery too many is better than one that is lost.
 const SKEW: Duration = Duration::from_secs(60);
 
-/// Carries fan-outs on for as long as the engine lives.
+/// Carries fan-outs on until the engine is stopped. A slice under way is seen to its end: what is claimed in it is this engine's.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    loop {
-        match round(&shared).await {
-            Ok(true) => {}
-            Ok(false) => shared.fan_out.notified().await,
+    let mut goes_on = true;
+    while goes_on {
+        goes_on = match round(&shared).await {
+            Ok(true) => !shared.is_stopping(),
+            Ok(false) => shared.goes_on_when(shared.fan_out.notified()).await,
             Err(error) => {
                 tracing::error!(%error, cause = error.cause, "a large fan-out cannot go on for the moment");
-                tokio::time::sleep(RETRY).await;
+                shared.goes_on_after(RETRY).await
             }
         }
     }

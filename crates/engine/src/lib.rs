@@ -59,7 +59,43 @@ use uuid::Uuid;
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
-    tasks: Arc<Mutex<JoinSet<()>>>,
+    tasks: Arc<Tasks>,
+}
+
+/// The engine's tasks.
+#[derive(Default)]
+struct Tasks {
+    /// They end when the publisher is closed.
+    publishers: Mutex<JoinSet<()>>,
+    /// What brings deliveries into memory, and fires and gives up: they end when the engine is stopped, each with its work in hand done.
+    claiming: Mutex<JoinSet<()>>,
+    /// The others run until they are ended.
+    upkeep: Mutex<JoinSet<()>>,
+}
+
+impl Tasks {
+    fn spawn(&self, shared: &Arc<Shared>) {
+        let mut claiming = self.claiming.lock();
+        claiming.spawn(refill::run(Arc::clone(shared)));
+        claiming.spawn(fan_out::run(Arc::clone(shared)));
+        claiming.spawn(schedule::run(Arc::clone(shared)));
+        claiming.spawn(maintain::give_up(Arc::clone(shared)));
+        let mut upkeep = self.upkeep.lock();
+        upkeep.spawn(maintain::timers(Arc::clone(shared)));
+        upkeep.spawn(maintain::configuration(Arc::clone(shared)));
+        upkeep.spawn(maintain::disable(Arc::clone(shared)));
+        upkeep.spawn(maintain::prune(Arc::clone(shared)));
+        upkeep.spawn(maintain::sweep(Arc::clone(shared)));
+    }
+}
+
+/// Waits until all of these have ended.
+async fn ended(tasks: &Mutex<JoinSet<()>>) {
+    std::future::poll_fn(|cx| {
+        while std::task::ready!(tasks.lock().poll_join_next(cx)).is_some() {}
+        std::task::Poll::Ready(())
+    })
+    .await;
 }
 
 /// What the engine has to do at the moment.
@@ -105,24 +141,19 @@ impl Engine {
         for endpoint in shared.routes.load().endpoints() {
             maintain::announce(&shared, endpoint.id);
         }
-        let mut tasks = JoinSet::new();
-        tasks.spawn(settle::run(Arc::clone(&shared)));
+        let tasks = Tasks::default();
+        tasks.upkeep.lock().spawn(settle::run(Arc::clone(&shared)));
         maintain::recover(&shared).await?;
         for _ in 0..publish::GROUPS {
-            tasks.spawn(publish::run(Arc::clone(&shared)));
+            tasks.publishers.lock().spawn(publish::run(Arc::clone(&shared)));
         }
-        tasks.spawn(maintain::timers(Arc::clone(&shared)));
-        tasks.spawn(refill::run(Arc::clone(&shared)));
-        tasks.spawn(fan_out::run(Arc::clone(&shared)));
-        tasks.spawn(schedule::run(Arc::clone(&shared)));
-        tasks.spawn(maintain::configuration(Arc::clone(&shared)));
-        tasks.spawn(maintain::disable(Arc::clone(&shared)));
-        tasks.spawn(maintain::prune(Arc::clone(&shared)));
-        tasks.spawn(maintain::sweep(Arc::clone(&shared)));
-        Ok(Engine { shared, tasks: Arc::new(Mutex::new(tasks)) })
+        tasks.spawn(&shared);
+        Ok(Engine { shared, tasks: Arc::new(tasks) })
     }
 
     /// Stops: nothing new is accepted or sent, exchanges under way have until `within` to end, everything else goes back to the store.
+    ///
+    /// Whoever still waits for an event to be stored is told what became of it, at the latest a few seconds after that.
     pub async fn shutdown(&self, within: Duration) -> ShutdownReport {
         let shared = &self.shared;
         let deadline = tokio::time::Instant::now() + within;
@@ -138,25 +169,50 @@ impl Engine {
         };
         // Either way what is left is given back below.
         _ = tokio::time::timeout_at(deadline, quiet).await;
+        publish::close(shared);
+        let mut report = ShutdownReport::default();
+        let grace = deadline.max(tokio::time::Instant::now()) + GRACE;
+        // What is in the store's hands comes back from there: events, claims, slices, and the outcomes before them.
+        let given_back = async {
+            self.cut_off(&mut report);
+            ended(&self.tasks.publishers).await;
+            ended(&self.tasks.claiming).await;
+            loop {
+                shared.settler.flushed().await;
+                if !self.cut_off(&mut report) {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout_at(grace, given_back).await.is_err() {
+            self.cut_off(&mut report);
+            tracing::warn!(
+                outcomes = shared.settler.unsettled(),
+                "outcomes could not be stored in time: their deliveries are made again at the next start"
+            );
+        }
+        for tasks in [&self.tasks.publishers, &self.tasks.claiming, &self.tasks.upkeep] {
+            let mut tasks = std::mem::take(&mut *tasks.lock());
+            tasks.shutdown().await;
+        }
+        report
+    }
+
+    /// Gives back every delivery in memory; answers whether there was one.
+    fn cut_off(&self, report: &mut ShutdownReport) -> bool {
+        let shared = &self.shared;
         let (jobs, flights) = shared.dispatcher.empty();
-        let report = ShutdownReport { cut_off: flights.len(), given_back: jobs.len() };
-        let routes = shared.routes.load_full();
+        let found = !jobs.is_empty() || !flights.is_empty();
+        report.cut_off += flights.len();
+        report.given_back += jobs.len();
+        let routes = shared.routes.load();
         shared.settler.extend(flights.into_iter().map(|flight| {
             let url = routes.route(flight.job.delivery.subscription).map_or_else(|| "".into(), |r| Arc::clone(&r.url));
             let attempt = flight.attempt(url);
             Entry::interrupted(flight.job, Some(attempt), flight.recorded, shared.now())
         }));
         shared.settler.push_back(jobs);
-        let grace = deadline.max(tokio::time::Instant::now() + GRACE);
-        if tokio::time::timeout_at(grace, shared.settler.flushed()).await.is_err() {
-            tracing::warn!(
-                outcomes = shared.settler.unsettled(),
-                "outcomes could not be stored in time: their deliveries are made again at the next start"
-            );
-        }
-        let mut tasks = std::mem::take(&mut *self.tasks.lock());
-        tasks.shutdown().await;
-        report
+        found
     }
 
     /// The store, for reading.

@@ -37,6 +37,9 @@ const HORIZON: Duration = Duration::from_secs(1);
 /// How long to wait when the store cannot be used.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long to wait with upkeep that the store refused, unless it comes more often anyway.
+const UPKEEP_RETRY: Duration = Duration::from_secs(30);
+
 /// Takes over everything that a dead engine had claimed, and learns what the store has waiting. Runs before anything is sent.
 pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), StoreError> {
     loop {
@@ -80,18 +83,21 @@ pub(crate) async fn timers(shared: Arc<Shared>) {
     }
 }
 
-/// Removes what is past its retention, at start and then regularly; gives up what was parked for too long; closes idle lanes.
+/// Removes what is past its retention, at start and then regularly.
 pub(crate) async fn prune(shared: Arc<Shared>) {
     loop {
-        if let Err(error) = prune_round(&shared).await {
-            tracing::error!(%error, cause = error.cause, "retention cannot be kept for the moment");
-        }
-        tokio::time::sleep(shared.config.retention.every).await;
+        let wait = match prune_round(&shared).await {
+            Ok(()) => shared.config.retention.every,
+            Err(error) => {
+                tracing::error!(%error, cause = error.cause, "retention cannot be kept for the moment");
+                UPKEEP_RETRY.min(shared.config.retention.every)
+            }
+        };
+        tokio::time::sleep(wait).await;
     }
 }
 
 async fn prune_round(shared: &Arc<Shared>) -> Result<(), StoreError> {
-    give_up_parked(shared).await?;
     let now = shared.now();
     let keep = shared.config.retention;
     let request = PruneRequest {
@@ -110,26 +116,52 @@ async fn prune_round(shared: &Arc<Shared>) -> Result<(), StoreError> {
     }
 }
 
-/// Deliveries whose endpoint stayed disabled for too long become dead letters.
-async fn give_up_parked(shared: &Arc<Shared>) -> Result<(), StoreError> {
-    for endpoint in shared.dispatcher.parked() {
-        let due_by = shared.now().before(shared.config.retention.parked);
-        loop {
-            let request = ClaimRequest { endpoint, due_by, limit: GIVE_UP, max_bytes: 8 << 20 };
-            let batches = shared.store.claim(vec![request]).await?;
-            let jobs: Vec<Job> = batches.into_iter().flat_map(|b| b.deliveries).map(Job::from).collect();
-            if jobs.is_empty() {
-                break;
+/// Gives up what was parked for too long. Apart from [`prune`], which must go on when this cannot: it is what makes room on a full disk.
+pub(crate) async fn give_up(shared: Arc<Shared>) {
+    loop {
+        let mut wait = shared.config.retention.every;
+        for endpoint in shared.dispatcher.parked() {
+            if let Err(error) = give_up_parked(&shared, endpoint).await {
+                tracing::error!(%error, cause = error.cause, "deliveries to disabled endpoints cannot be given up for the moment");
+                wait = wait.min(UPKEEP_RETRY);
             }
-            for job in jobs {
-                shared.dispatcher.adopt(&job);
-                let entry = Entry::given_up(shared, job, ErrorCode::DestinationDisabled, "its endpoint stayed disabled for too long");
-                shared.settler.push(entry);
-            }
-            shared.settler.flushed().await;
+        }
+        if !shared.goes_on_after(wait).await {
+            return;
         }
     }
+}
+
+/// Deliveries whose endpoint stayed disabled for too long become dead letters.
+async fn give_up_parked(shared: &Arc<Shared>, endpoint: EndpointId) -> Result<(), StoreError> {
+    while is_parked_too_long(shared, endpoint) && !shared.is_stopping() {
+        let due_by = shared.now().before(shared.config.retention.parked);
+        let request = ClaimRequest { endpoint, due_by, limit: GIVE_UP, max_bytes: 8 << 20 };
+        let batches = shared.store.claim(vec![request]).await?;
+        let jobs: Vec<Job> = batches.into_iter().flat_map(|b| b.deliveries).map(Job::from).collect();
+        if jobs.is_empty() {
+            break;
+        }
+        jobs.iter().for_each(|job| shared.dispatcher.adopt(job));
+        if !is_parked_too_long(shared, endpoint) {
+            // Somebody enabled it meanwhile.
+            shared.settler.push_back(jobs);
+            break;
+        }
+        shared.settler.extend(jobs.into_iter().map(|job| Entry::given_up(shared, job)));
+        // One piece at a time is in memory.
+        shared.settler.passed(shared.settler.mark()).await;
+    }
     Ok(())
+}
+
+/// By how long it takes nothing, not by the age of its deliveries: they may be old for other reasons.
+fn is_parked_too_long(shared: &Shared, endpoint: EndpointId) -> bool {
+    let since = shared.routes.load().endpoint(endpoint).and_then(|e| match e.status {
+        EndpointStatus::Active => None,
+        EndpointStatus::Paused { at } | EndpointStatus::Disabled { at, .. } => Some(at),
+    });
+    since.is_some_and(|at| at.after(shared.config.retention.parked) <= shared.now())
 }
 
 /// Closes lanes that nobody uses.

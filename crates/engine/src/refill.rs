@@ -10,13 +10,15 @@ use std::time::Duration;
 /// How long to wait when the store cannot be written.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Claims for as long as the engine lives.
+/// Claims until the engine is stopped. A claim under way is seen to its end: what it brings is this engine's.
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         let now = shared.now();
         let wants = shared.dispatcher.wanting(now);
         if wants.is_empty() {
-            shared.dispatcher.refill.notified().await;
+            if !shared.goes_on_when(shared.dispatcher.refill.notified()).await {
+                return;
+            }
             continue;
         }
         let routes = shared.routes.load_full();
@@ -40,7 +42,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
             Err(error) => {
                 tracing::error!(%error, cause = error.cause, "waiting deliveries cannot be claimed for the moment");
-                tokio::time::sleep(RETRY).await;
+                _ = shared.goes_on_after(RETRY).await;
                 for want in wants {
                     shared.dispatcher.refilled(&shared, want.endpoint, Vec::new(), Some(want.due));
                 }

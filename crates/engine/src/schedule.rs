@@ -20,9 +20,9 @@ const LOOK: Duration = Duration::from_secs(30);
 /// How long to wait when the store cannot be written.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Fires what is due for as long as the engine lives.
+/// Fires what is due until the engine is stopped. A piece under way is seen to its end: what is claimed in it is this engine's.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    loop {
+    while !shared.is_stopping() {
         let wait = match round(&shared).await {
             Ok(Some(next)) => next.since(shared.now()).min(LOOK),
             Ok(None) => LOOK,
@@ -33,6 +33,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         };
         tokio::select! {
             biased;
+            () = shared.stopped() => {}
             () = shared.scheduled.notified() => {}
             () = tokio::time::sleep(wait) => {}
         }
@@ -44,7 +45,7 @@ async fn round(shared: &Arc<Shared>) -> Result<Option<Timestamp>, StoreError> {
     loop {
         let now = shared.now();
         let found = shared.store.due_scheduled(now, GROUP).await?;
-        if found.due.is_empty() {
+        if found.due.is_empty() || shared.is_stopping() {
             return Ok(found.next_due);
         }
         let mut firings = Vec::with_capacity(found.due.len());

@@ -62,6 +62,9 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
         Some((lane, target)) if Arc::ptr_eq(&target, &route.target) || target == route.target => (lane, target),
         _ => (shared.transport.lane(&route.target), Arc::clone(&route.target)),
     };
+    if !turn.begins(shared.now()) {
+        return (Sent::Parked, None);
+    }
     let exchange = lane.exchange(outgoing).await;
     (judged(shared, &route, turn, exchange), Some((lane, target)))
 }

@@ -14,6 +14,7 @@ use postrider_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) disabling: Mutex<BTreeMap<EndpointId, ErrorCode>>,
     pub(crate) disable: Notify,
     stopping: AtomicBool,
+    stopped: Notify,
     ids: Mutex<IdGen>,
 }
 
@@ -58,6 +60,7 @@ impl Shared {
             disabling: Mutex::default(),
             disable: Notify::new(),
             stopping: AtomicBool::new(false),
+            stopped: Notify::new(),
             ids: Mutex::new(IdGen::new(config.seed)),
             config,
             store,
@@ -91,6 +94,32 @@ impl Shared {
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.dispatcher.stop();
+        self.stopped.notify_waiters();
+    }
+
+    /// Waits for the engine to be stopped.
+    pub(crate) async fn stopped(&self) {
+        loop {
+            let stopped = self.stopped.notified();
+            if self.is_stopping() {
+                return;
+            }
+            stopped.await;
+        }
+    }
+
+    /// Waits, for so long or until the engine is stopped; answers whether it goes on.
+    pub(crate) async fn goes_on_after(&self, wait: Duration) -> bool {
+        self.goes_on_when(tokio::time::sleep(wait)).await
+    }
+
+    /// Waits for something, or until the engine is stopped; answers whether it goes on.
+    pub(crate) async fn goes_on_when(&self, something: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stopped() => false,
+            () = something => true,
+        }
     }
 
     /// When a waiting delivery is to be looked at: at once if its endpoint is gone, for then it only has to be ended.

@@ -247,8 +247,8 @@ impl World {
         state.note(format_args!("publish {fact} answered: {answer:?}"));
         state.facts[fact].calls[call].outcome = match answer {
             Ok(receipt) => CallOutcome::Acknowledged(*receipt),
-            // A shutdown may overtake an event on its way into the store.
-            Err(PublishError::Stopping) => CallOutcome::Unknown,
+            // A shutdown overtook it on its way into the store.
+            Err(PublishError::Unknown) => CallOutcome::Unknown,
             Err(_) => CallOutcome::Refused,
         };
     }

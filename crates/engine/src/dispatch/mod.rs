@@ -158,9 +158,13 @@ impl Dispatcher {
         let (now, open) = (shared.now(), shared.settler.has_room());
         let mut state = self.state.lock();
         // Under the same lock under which slow exchanges are recorded: the record always reaches the settler first.
-        entry.landed(state.slots.land(ended.slot));
-        shared.settler.push(entry);
-        let next = state.finish(ended, now, open, || shared.attempt_id(now));
+        let landed = state.slots.land(ended.slot);
+        // One that a shutdown cut off has been settled as such.
+        if let Some(recorded) = landed {
+            entry.landed(recorded);
+            shared.settler.push(entry);
+        }
+        let next = state.finish(ended, now, open && landed.is_some(), || shared.attempt_id(now));
         self.tidy(shared, &mut state);
         if next.is_none() && state.slots.running() == 0 {
             self.quiet.notify_waiters();

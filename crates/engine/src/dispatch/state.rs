@@ -202,8 +202,8 @@ impl State {
             self.armed = look;
             self.timers.insert(look, Timer::Look);
         }
-        let slot = self.slots.begin(InFlight { job: job.clone(), attempt, started_at: now, recorded: false });
-        Turn { slot, job, attempt, started_at: now, lane, hung }
+        let (slot, exchange) = self.slots.begin(InFlight { job: job.clone(), attempt, started_at: now, recorded: false });
+        Turn { slot, job, attempt, started_at: now, lane, hung, exchange }
     }
 
     /// Ends a turn, and answers the next one that the same worker takes, if any.
@@ -308,9 +308,8 @@ impl State {
 
     /// Has exchanges recorded that have been under way for a while; answers when to look again.
     pub(super) fn record_slow(&mut self, shared: &Arc<Shared>, now: Timestamp) {
-        let threshold = now.before(self.limits.record_after);
         self.armed = Timestamp::MAX;
-        let oldest = self.slots.record(threshold, |flight| shared.settler.push_started(shared, flight));
+        let oldest = self.slots.record(now, self.limits.record_after, |flight| shared.settler.push_started(shared, flight));
         if let Some(started_at) = oldest {
             self.armed = started_at.after(self.limits.record_after);
             self.timers.insert(self.armed, Timer::Look);
@@ -333,8 +332,8 @@ impl State {
     }
 
     pub(super) fn empty(&mut self) -> (Vec<Job>, Vec<InFlight>) {
-        let flights = self.slots.abort_all();
-        let mut jobs = self.timers.drain_jobs();
+        let (mut jobs, flights) = self.slots.abort_all();
+        jobs.append(&mut self.timers.drain_jobs());
         jobs.append(&mut self.strays);
         jobs.extend(self.queues.values_mut().flat_map(|queue| queue.ready.drain(..)));
         (jobs, flights)

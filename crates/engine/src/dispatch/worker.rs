@@ -11,6 +11,8 @@ use postrider_core::id::{AttemptId, EndpointId};
 use postrider_core::ports::{Lane, Target};
 use postrider_core::time::Timestamp;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 use tokio::task::AbortHandle;
 
 /// A worker's turn: one delivery to send.
@@ -22,6 +24,39 @@ pub(crate) struct Turn {
     pub(crate) lane: Option<(Box<dyn Lane>, Arc<Target>)>,
     /// Whether it holds one of the places for hanging endpoints.
     pub(super) hung: bool,
+    pub(super) exchange: Arc<Began>,
+}
+
+impl Turn {
+    /// The exchange begins now. `false`: the turn was ended meanwhile, nothing may be sent.
+    pub(crate) fn begins(&self, now: Timestamp) -> bool {
+        self.exchange.0.compare_exchange(Began::NOT_YET, now.as_micros(), Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// When the exchange of a turn began. A turn may wait for the processor before that, or end without one.
+#[derive(Debug)]
+pub(super) struct Began(AtomicI64);
+
+impl Began {
+    const NOT_YET: i64 = i64::MIN;
+    const NEVER: i64 = i64::MIN + 1;
+
+    fn get(&self) -> Option<Timestamp> {
+        let micros = self.0.load(Ordering::Acquire);
+        (micros > Began::NEVER).then(|| Timestamp::from_micros(micros))
+    }
+
+    /// Nothing is sent any more, unless that has begun. Answers whether it has.
+    fn end(&self) -> bool {
+        self.0.compare_exchange(Began::NOT_YET, Began::NEVER, Ordering::AcqRel, Ordering::Acquire).is_err()
+    }
+}
+
+impl Default for Began {
+    fn default() -> Self {
+        Began(AtomicI64::new(Began::NOT_YET))
+    }
 }
 
 /// What a turn leaves behind once its delivery has gone its way.
@@ -72,6 +107,8 @@ pub(super) struct Slots {
 struct Slot {
     flight: Option<InFlight>,
     worker: Option<AbortHandle>,
+    /// Shared with the turn that has this place.
+    exchange: Arc<Began>,
 }
 
 impl Slots {
@@ -79,18 +116,20 @@ impl Slots {
         self.slots.len() - self.free.len()
     }
 
-    pub(super) fn begin(&mut self, flight: InFlight) -> usize {
+    pub(super) fn begin(&mut self, flight: InFlight) -> (usize, Arc<Began>) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.slots.len() - 1
         });
-        self.slots[slot].flight = Some(flight);
-        slot
+        let place = &mut self.slots[slot];
+        place.flight = Some(flight);
+        place.exchange.0.store(Began::NOT_YET, Ordering::Release);
+        (slot, Arc::clone(&place.exchange))
     }
 
-    /// Ends the exchange: from here on it is not recorded as under way any more. Answers whether it was.
-    pub(super) fn land(&mut self, slot: usize) -> bool {
-        self.slots[slot].flight.take().is_some_and(|flight| flight.recorded)
+    /// Ends the exchange: from here on it is not recorded as under way any more. Answers whether it was; `None` if it was cut off.
+    pub(super) fn land(&mut self, slot: usize) -> Option<bool> {
+        self.slots[slot].flight.take().map(|flight| flight.recorded)
     }
 
     /// Frees the place. Its worker's handle stays: the same worker most often begins its next turn right there.
@@ -98,14 +137,17 @@ impl Slots {
         self.free.push(slot);
     }
 
-    /// Calls `record` for every exchange that began before `threshold` and was not recorded; answers when the oldest of the others began.
-    pub(super) fn record(&mut self, threshold: Timestamp, mut record: impl FnMut(&InFlight) -> bool) -> Option<Timestamp> {
+    /// Calls `record` for every exchange that has been under way for `span` and was not recorded; answers when the oldest of the others
+    /// began, or will have begun at the earliest.
+    pub(super) fn record(&mut self, now: Timestamp, span: Duration, mut record: impl FnMut(&InFlight) -> bool) -> Option<Timestamp> {
         let mut oldest: Option<Timestamp> = None;
-        for flight in self.slots.iter_mut().filter_map(|slot| slot.flight.as_mut()).filter(|f| !f.recorded) {
-            if flight.started_at <= threshold {
+        for slot in &mut self.slots {
+            let Some(flight) = slot.flight.as_mut().filter(|f| !f.recorded) else { continue };
+            let began = slot.exchange.get().unwrap_or(now);
+            if began <= now.before(span) {
                 flight.recorded = record(flight);
             } else {
-                oldest = Some(oldest.map_or(flight.started_at, |o| o.min(flight.started_at)));
+                oldest = Some(oldest.map_or(began, |o| o.min(began)));
             }
         }
         oldest
@@ -115,18 +157,20 @@ impl Slots {
         self.slots[slot].worker = Some(worker);
     }
 
-    /// Ends every worker; answers what they had under way.
-    pub(super) fn abort_all(&mut self) -> Vec<InFlight> {
-        let mut flights = Vec::new();
+    /// Ends every worker; answers the deliveries that were not sent yet, and what was under way.
+    pub(super) fn abort_all(&mut self) -> (Vec<Job>, Vec<InFlight>) {
+        let (mut unsent, mut flights) = (Vec::new(), Vec::new());
         for slot in &mut self.slots {
-            if let Some(flight) = slot.flight.take() {
-                flights.push(flight);
+            match slot.flight.take() {
+                Some(flight) if slot.exchange.end() => flights.push(flight),
+                Some(flight) => unsent.push(flight.job),
+                None => {}
             }
             if let Some(worker) = slot.worker.take() {
                 worker.abort();
             }
         }
-        flights
+        (unsent, flights)
     }
 }
 

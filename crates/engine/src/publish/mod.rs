@@ -23,8 +23,12 @@ use tokio::sync::{Notify, oneshot};
 /// Groups under way at the same time: while the store writes one, the next waits at its door.
 pub(crate) const GROUPS: usize = 4;
 
-/// Events in one group.
-const GROUP: usize = 1_024;
+/// Events and deliveries in one group: what the store writes in one piece while everybody else waits.
+const GROUP: usize = 4_096;
+
+/// What an event costs in memory besides its bytes, and each of its deliveries: they are in memory twice while they are stored.
+const EVENT_OVERHEAD: usize = 512;
+const DELIVERY_OVERHEAD: usize = 160;
 
 /// An event to be published.
 #[derive(Clone, Debug)]
@@ -69,7 +73,7 @@ pub struct Receipt {
     pub first_delivery: Option<DeliveryId>,
 }
 
-/// Why an event was not published. Nothing of it is stored.
+/// Why an event was not published. Unless it says otherwise, nothing of it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// The store could not take it.
@@ -78,6 +82,9 @@ pub enum PublishError {
     /// The server is going down.
     #[error("the server is shutting down: send it again to another one or in a moment")]
     Stopping,
+    /// The server went down while the event was being stored, and nobody saw what came of that.
+    #[error("the server shut down before it knew whether the event is stored: send it again, with the same idempotency key if it has one")]
+    Unknown,
     /// The subscription does not exist (any more).
     #[error("subscription not found")]
     UnknownSubscription,
@@ -98,6 +105,40 @@ struct Gathering {
     /// Events and bytes that wait or are being stored.
     events: usize,
     bytes: usize,
+    /// Nothing is taken any more.
+    closed: bool,
+}
+
+impl Pending {
+    /// What it counts against the bound of bytes.
+    fn cost(&self) -> usize {
+        let text = |map: &BTreeMap<String, String>| map.iter().map(|(name, value)| name.len() + value.len() + 128).sum::<usize>();
+        let texts = text(&self.new.labels) + text(&self.new.metadata);
+        self.new.payload.len() + 2 * texts + EVENT_OVERHEAD + DELIVERY_OVERHEAD * self.new.deliveries.len()
+    }
+
+    /// What it counts against the size of a group.
+    fn weight(&self) -> usize {
+        1 + self.new.deliveries.len()
+    }
+}
+
+impl Gathering {
+    fn is_full(&self, bytes: usize, limits: &Limits) -> bool {
+        // One event goes always, however large it is.
+        self.events >= limits.publishing || (self.events > 0 && self.bytes + bytes > limits.publishing_bytes)
+    }
+
+    /// Takes as much as the store should write in one piece, at least one event.
+    fn group(&mut self) -> Vec<Pending> {
+        let mut weight = 0;
+        let fits = self.pending.iter().take_while(|pending| {
+            weight += pending.weight();
+            weight <= GROUP
+        });
+        let count = fits.count().max(1).min(self.pending.len());
+        self.pending.drain(..count).collect()
+    }
 }
 
 /// The events that wait to be stored.
@@ -115,16 +156,18 @@ impl Publisher {
 
     /// Whether there is no room for so many bytes at the moment.
     fn is_full(&self, bytes: usize) -> bool {
-        let gathering = self.gathering.lock();
-        gathering.events >= self.limits.publishing || gathering.bytes + bytes > self.limits.publishing_bytes.max(bytes)
+        self.gathering.lock().is_full(bytes, &self.limits)
     }
 
-    /// Answers the event back if there is no room for it.
-    fn push(&self, pending: Pending) -> Option<Pending> {
+    /// Answers the event back if it is not taken, and why.
+    fn push(&self, pending: Pending) -> Result<(), (Box<Pending>, PublishError)> {
+        let bytes = pending.cost();
         let mut gathering = self.gathering.lock();
-        let bytes = pending.new.payload.len();
-        if gathering.events >= self.limits.publishing || gathering.bytes + bytes > self.limits.publishing_bytes.max(bytes) {
-            return Some(pending);
+        if gathering.closed {
+            return Err((Box::new(pending), PublishError::Stopping));
+        }
+        if gathering.is_full(bytes, &self.limits) {
+            return Err((Box::new(pending), PublishError::Busy));
         }
         gathering.events += 1;
         gathering.bytes += bytes;
@@ -135,22 +178,28 @@ impl Publisher {
         if first {
             self.wake.notify_one();
         }
-        None
+        Ok(())
     }
 
-    async fn take(&self) -> VecDeque<Pending> {
+    /// `None` once it is closed and there is nothing left.
+    async fn take(&self) -> Option<Vec<Pending>> {
         loop {
+            // Before it is looked: so that closing is not overlooked.
+            let woken = self.wake.notified();
             {
                 let mut gathering = self.gathering.lock();
-                if gathering.pending.len() > GROUP {
-                    self.wake.notify_one();
-                    return gathering.pending.drain(..GROUP).collect();
-                }
                 if !gathering.pending.is_empty() {
-                    return std::mem::take(&mut gathering.pending);
+                    let group = gathering.group();
+                    if !gathering.pending.is_empty() {
+                        self.wake.notify_one();
+                    }
+                    return Some(group);
+                }
+                if gathering.closed {
+                    return None;
                 }
             }
-            self.wake.notified().await;
+            woken.await;
         }
     }
 
@@ -175,6 +224,22 @@ impl Publisher {
     }
 }
 
+/// Takes nothing more, and tells those whose events no group has taken yet that nothing of them is stored. Groups under way go on.
+pub(crate) fn close(shared: &Shared) {
+    let publisher = &shared.publisher;
+    let left = {
+        let mut gathering = publisher.gathering.lock();
+        gathering.closed = true;
+        std::mem::take(&mut gathering.pending)
+    };
+    publisher.wake.notify_waiters();
+    publisher.done(left.len(), left.iter().map(Pending::cost).sum());
+    for Pending { handover, reply, .. } in left {
+        handover.dropped(shared);
+        _ = reply.send(Err(PublishError::Stopping));
+    }
+}
+
 /// Publishes one event; answers when it is on disk.
 pub(crate) async fn publish(shared: &Arc<Shared>, publish: Publish) -> Result<Receipt, PublishError> {
     if shared.is_stopping() {
@@ -186,11 +251,12 @@ pub(crate) async fn publish(shared: &Arc<Shared>, publish: Publish) -> Result<Re
     }
     let (new, handover) = prepare(shared, publish)?;
     let (reply, answer) = oneshot::channel();
-    if let Some(refused) = shared.publisher.push(Pending { new, handover, reply }) {
+    if let Err((refused, why)) = shared.publisher.push(Pending { new, handover, reply }) {
         refused.handover.dropped(shared);
-        return Err(PublishError::Busy);
+        return Err(why);
     }
-    let mut receipt = answer.await.unwrap_or(Err(PublishError::Stopping))?;
+    // Its group was cut off in the store's hands.
+    let mut receipt = answer.await.unwrap_or(Err(PublishError::Unknown))?;
     if receipt.duplicate {
         let first = shared.store.event(receipt.id).await?;
         receipt.first_delivery = first.and_then(|view| view.deliveries.first().map(|d| d.id));
@@ -198,11 +264,10 @@ pub(crate) async fn publish(shared: &Arc<Shared>, publish: Publish) -> Result<Re
     Ok(receipt)
 }
 
-/// Stores events for as long as the engine lives; several of these run side by side.
+/// Stores events until the publisher is closed; several of these run side by side.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    loop {
-        let group = shared.publisher.take().await;
-        let (count, bytes) = (group.len(), group.iter().map(|p| p.new.payload.len()).sum());
+    while let Some(group) = shared.publisher.take().await {
+        let (count, bytes) = (group.len(), group.iter().map(Pending::cost).sum());
         let mut events = Vec::with_capacity(count);
         let mut waiting = Vec::with_capacity(count);
         for Pending { new, handover, reply } in group {

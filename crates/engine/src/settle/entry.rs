@@ -13,6 +13,9 @@ use postrider_core::retry::jitter_seed;
 use postrider_core::time::Timestamp;
 use std::sync::Arc;
 
+/// Why a delivery expired, for people.
+const EXPIRED: &str = "its time to live ran out before it could be delivered";
+
 /// What follows once an outcome is stored.
 pub(crate) enum After {
     Nothing,
@@ -54,7 +57,7 @@ impl Entry {
     pub(crate) fn sent(shared: &Shared, job: Job, sent: Sent) -> Self {
         match sent {
             Sent::Attempted { attempt, verdict, .. } => attempted(shared, job, attempt, &verdict),
-            Sent::Expired => ended(shared, job, Step::Expire, "its time to live ran out before it could be delivered"),
+            Sent::Expired => ended(shared, job, Step::Expire, EXPIRED),
             Sent::Cancelled(code) => ended(shared, job, Step::Cancel(code), ""),
             Sent::Parked => Entry::back(job),
         }
@@ -68,9 +71,12 @@ impl Entry {
         Entry { settlement: settlement(&job, progress, None), after }
     }
 
-    /// A delivery that waited too long for its endpoint.
-    pub(crate) fn given_up(shared: &Shared, job: Job, code: ErrorCode, message: &str) -> Self {
-        ended(shared, job, Step::GiveUp(code), message)
+    /// A delivery that waited too long for its endpoint, or for longer than it was worth making.
+    pub(crate) fn given_up(shared: &Shared, job: Job) -> Self {
+        if job.delivery.progress.is_expired(shared.now()) {
+            return ended(shared, job, Step::Expire, EXPIRED);
+        }
+        ended(shared, job, Step::GiveUp(ErrorCode::DestinationDisabled), "its endpoint stayed disabled for too long")
     }
 
     /// An attempt that nobody saw the end of: the delivery goes on at once, by way of the store.

@@ -1,6 +1,7 @@
 //! Outcomes on their way into the store.
 //!
-//! One task stores them in the order in which they came, everything that waits in one piece. What follows from an outcome (a retry, room
+//! One task stores them in the order in which they came, everything that waits in one piece; deliveries that only go back to the store
+//! ride along behind them. What follows from an outcome (a retry, room
 //! for another delivery) follows only after it has been stored.
 
 mod entry;
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 use postrider_core::ports::{Settled, Settlement};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -24,29 +25,62 @@ const GROUP: usize = 1_024;
 /// How long to wait before storing again what could not be stored: doubled each time, from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
+/// How much of a group goes to deliveries that are given back, where outcomes would fill all of it.
+const GIVEN_BACK: usize = GROUP / 8;
+
 /// The outcomes that wait to be stored.
 pub(crate) struct Settler {
-    waiting: Mutex<VecDeque<Entry>>,
-    /// Waiting and being stored.
-    unsettled: AtomicUsize,
+    waiting: Mutex<Waiting>,
+    /// Outcomes that wait or are being stored.
+    outcomes: AtomicUsize,
+    /// Deliveries on their way back to the store. They count as held in memory until then, and hold up no exchange.
+    returns: AtomicUsize,
+    /// Outcomes stored so far.
+    stored: AtomicU64,
+    /// The store did not take the last ones.
+    failing: AtomicBool,
     limit: usize,
     wake: Notify,
-    drained: Notify,
+    progress: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    outcomes: VecDeque<Entry>,
+    returns: VecDeque<Entry>,
+    /// Outcomes handed in so far.
+    handed_in: u64,
+}
+
+/// What is stored in one piece.
+#[derive(Default)]
+struct Group {
+    entries: Vec<Entry>,
+    outcomes: usize,
 }
 
 impl Settler {
     pub(crate) fn new(limit: usize) -> Self {
-        Settler { waiting: Mutex::default(), unsettled: AtomicUsize::new(0), limit, wake: Notify::new(), drained: Notify::new() }
+        Settler {
+            waiting: Mutex::default(),
+            outcomes: AtomicUsize::new(0),
+            returns: AtomicUsize::new(0),
+            stored: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+            limit,
+            wake: Notify::new(),
+            progress: Notify::new(),
+        }
     }
 
-    /// Whether another exchange may begin: its outcome must find room.
+    /// Whether another exchange may begin: its outcome must find room, and a store that takes it.
     pub(crate) fn has_room(&self) -> bool {
-        self.unsettled.load(Ordering::Relaxed) < self.limit
+        !self.failing.load(Ordering::Relaxed) && self.outcomes.load(Ordering::Relaxed) < self.limit
     }
 
-    /// Outcomes that are not stored yet.
+    /// Outcomes, and deliveries given back, that are not stored yet.
     pub(crate) fn unsettled(&self) -> usize {
-        self.unsettled.load(Ordering::Relaxed)
+        self.outcomes.load(Ordering::Relaxed) + self.returns.load(Ordering::Relaxed)
     }
 
     pub(crate) fn push(&self, entry: Entry) {
@@ -55,7 +89,14 @@ impl Settler {
 
     /// Deliveries go back to the store as they are.
     pub(crate) fn push_back(&self, jobs: Vec<Job>) {
-        self.extend(jobs.into_iter().map(Entry::back));
+        let mut waiting = self.waiting.lock();
+        let first = waiting.is_empty() && !jobs.is_empty();
+        self.returns.fetch_add(jobs.len(), Ordering::Relaxed);
+        waiting.returns.extend(jobs.into_iter().map(Entry::back));
+        drop(waiting);
+        if first {
+            self.wake.notify_one();
+        }
     }
 
     /// An exchange takes its time: it is recorded as under way. Answers whether it was.
@@ -68,72 +109,108 @@ impl Settler {
 
     pub(crate) fn extend(&self, entries: impl Iterator<Item = Entry>) {
         let mut waiting = self.waiting.lock();
-        let before = waiting.len();
-        waiting.extend(entries);
-        let added = waiting.len() - before;
-        self.unsettled.fetch_add(added, Ordering::Relaxed);
+        let (first, before) = (waiting.is_empty(), waiting.outcomes.len());
+        waiting.outcomes.extend(entries);
+        let added = waiting.outcomes.len() - before;
+        waiting.handed_in += added as u64;
+        self.outcomes.fetch_add(added, Ordering::Relaxed);
         drop(waiting);
-        if before == 0 && added > 0 {
+        if first && added > 0 {
             self.wake.notify_one();
         }
     }
 
+    /// How many outcomes were handed in so far; see [`Settler::passed`].
+    pub(crate) fn mark(&self) -> u64 {
+        self.waiting.lock().handed_in
+    }
+
+    /// Waits until as many outcomes are stored as had been handed in at a [`Settler::mark`].
+    pub(crate) async fn passed(&self, mark: u64) {
+        self.until(|| self.stored.load(Ordering::Relaxed) >= mark).await;
+    }
+
     /// Waits until everything that was handed in is stored.
     pub(crate) async fn flushed(&self) {
+        self.until(|| self.unsettled() == 0).await;
+    }
+
+    async fn until(&self, is_so: impl Fn() -> bool) {
         loop {
-            let drained = self.drained.notified();
-            if self.unsettled() == 0 {
+            let progress = self.progress.notified();
+            if is_so() {
                 return;
             }
-            drained.await;
+            progress.await;
         }
     }
 
-    async fn take(&self) -> VecDeque<Entry> {
+    async fn take(&self) -> Group {
         loop {
             {
                 let mut waiting = self.waiting.lock();
-                if waiting.len() > GROUP {
-                    // What stays behind must not wait for a push that finds the queue empty.
-                    self.wake.notify_one();
-                    return waiting.drain(..GROUP).collect();
-                }
                 if !waiting.is_empty() {
-                    return std::mem::take(&mut *waiting);
+                    let group = waiting.group();
+                    if !waiting.is_empty() {
+                        // What stays behind must not wait for a push that finds the queue empty.
+                        self.wake.notify_one();
+                    }
+                    return group;
                 }
             }
             self.wake.notified().await;
         }
     }
 
-    fn done(&self, stored: usize) {
-        if self.unsettled.fetch_sub(stored, Ordering::Relaxed) == stored {
-            self.drained.notify_waiters();
-        }
+    fn done(&self, outcomes: usize, returns: usize) {
+        self.outcomes.fetch_sub(outcomes, Ordering::Relaxed);
+        self.returns.fetch_sub(returns, Ordering::Relaxed);
+        self.stored.fetch_add(outcomes as u64, Ordering::Relaxed);
+        self.progress.notify_waiters();
+    }
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.outcomes.is_empty() && self.returns.is_empty()
+    }
+
+    /// Outcomes first, for others wait for them; but what is given back goes too, for it takes up memory.
+    fn group(&mut self) -> Group {
+        let outcomes = self.outcomes.len().min(GROUP - self.returns.len().min(GIVEN_BACK));
+        let returns = self.returns.len().min(GROUP - outcomes);
+        let entries = self.outcomes.drain(..outcomes).chain(self.returns.drain(..returns)).collect();
+        Group { entries, outcomes }
     }
 }
 
 /// Stores outcomes for as long as the engine lives.
+///
+/// They are never dropped: while the store cannot take them, no new exchange begins, and it is tried again.
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
-        let entries = shared.settler.take().await;
-        let stored = entries.len();
+        let Group { entries, outcomes } = shared.settler.take().await;
+        let returns = entries.len() - outcomes;
         let (settlements, afters): (Vec<_>, Vec<_>) = entries.into_iter().map(|e| (e.settlement, e.after)).unzip();
         let results = store(&shared, settlements.into()).await;
         let afters = afters.into_iter().zip(results).map(|(after, settled)| after.given(settled));
         // Room first: what goes off next may look at it.
-        shared.settler.done(stored);
+        shared.settler.done(outcomes, returns);
         shared.dispatcher.settled(&shared, afters);
     }
 }
 
-/// Stores until it is stored. Outcomes are never dropped: while the store cannot take them, no new exchange begins.
+/// Stores until it is stored.
 async fn store(shared: &Shared, settlements: Arc<[Settlement]>) -> Vec<Settled> {
     let mut wait = BACKOFF.0;
     loop {
         match shared.store.settle(Arc::clone(&settlements)).await {
-            Ok(results) => return results,
+            Ok(results) => {
+                shared.settler.failing.store(false, Ordering::Relaxed);
+                return results;
+            }
             Err(error) => {
+                shared.settler.failing.store(true, Ordering::Relaxed);
                 tracing::error!(%error, cause = error.cause, outcomes = settlements.len(), "outcomes could not be stored: trying again");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(BACKOFF.1);

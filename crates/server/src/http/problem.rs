@@ -128,6 +128,9 @@ impl From<PublishError> for Problem {
         match error {
             PublishError::Store(error) => error.into(),
             PublishError::Stopping => Problem::unavailable("the server is stopping: try again in a moment"),
+            PublishError::Unknown => Problem::unavailable(
+                "the server stopped before it knew whether the event is stored: send it again, with the same Idempotency-Key if it has one",
+            ),
             PublishError::Busy => Problem::unavailable("the server has more to store than it can hold: try again in a moment"),
             PublishError::UnknownSubscription => Problem::not_found("subscription not found"),
         }
