@@ -9,9 +9,11 @@
 //! | `sink` | the receiver, on a thread of its own |
 //! | `own`, `setup` | the server under load and its subscriptions |
 //! | `run` | the phases |
+//! | `disk` | what of a latency is the disk's |
 //! | `measure`, `report`, `progress` | what is found out and shown |
 
 mod args;
+mod disk;
 mod ledger;
 mod measure;
 mod own;

@@ -108,6 +108,8 @@ pub struct Through {
     pub accept_latency_us: Option<Latency>,
     /// From the intended sending to the arrival, in microseconds, endpoints that answer only.
     pub arrival_latency_us: Option<Latency>,
+    /// One small durable write on the disk of an own server, at the pace of the run and before it, in microseconds.
+    pub disk_write_us: Option<Latency>,
     /// Expected deliveries that did not arrive, warm-up included.
     pub lost: u64,
     /// Arrivals beyond the first of a delivery, warm-up included.
@@ -229,6 +231,7 @@ impl fmt::Display for Through {
         }
         latency(f, "POST to 202", self.accept_latency_us)?;
         latency(f, "POST to arrival", self.arrival_latency_us)?;
+        latency(f, "a disk write by itself", self.disk_write_us)?;
         seconds(f, "server CPU per 1,000", self.usage.server_cpu_s_per_1000)?;
         seconds(f, "bench CPU per 1,000", self.usage.bench_cpu_s_per_1000)?;
         mebibytes(f, "server memory, idle", self.usage.server_idle_rss_bytes)?;

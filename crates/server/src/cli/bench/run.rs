@@ -118,6 +118,7 @@ impl Bench<'_> {
             backlog_seconds = Some(ledger.accept_span().as_secs_f64());
             usage.server_backlog_rss_bytes = server.memory().map(|m| m.resident);
         }
+        let disk_write_us = self.disk(&server).await;
         if !self.args.warmup.0.is_zero() {
             self.warm_up(&mut server).await?;
         }
@@ -137,9 +138,17 @@ impl Bench<'_> {
         usage.server_peak_rss_bytes = server.memory().map(|m| m.peak);
         usage.server_end_rss_bytes = server.memory().map(|m| m.resident);
         let trouble = server.trouble.lock().clone();
-        let through = self.count(&ledger, trouble, Through { gave_up: !complete, backlog_seconds, usage, ..Through::default() });
+        let through =
+            self.count(&ledger, trouble, Through { gave_up: !complete, backlog_seconds, disk_write_us, usage, ..Through::default() });
         server.stop(self.args.keep).await?;
         Ok(through)
+    }
+
+    /// What the disk of an own server takes for itself at the pace of this run, if it has one.
+    async fn disk(&mut self, server: &Server) -> Option<Latency> {
+        let (Some(own), Rate::PerSecond(rate)) = (&server.own, self.args.rate) else { return None };
+        self.progress.begin("the disk");
+        super::disk::probe(own.directory(), rate).await
     }
 
     async fn warm_up(&mut self, server: &mut Server) -> Result<(), CommandError> {
