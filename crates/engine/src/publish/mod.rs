@@ -13,8 +13,8 @@ use crate::shared::Shared;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use postrider_core::event::Namespace;
-use postrider_core::id::{DeliveryId, EventId, EventSeq, SubscriptionId};
-use postrider_core::ports::{NewEvent, Published, StoreError};
+use postrider_core::id::{EventId, EventSeq, SubscriptionId};
+use postrider_core::ports::{FirstDelivery, NewEvent, Published, StoreError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,8 +65,8 @@ pub struct Receipt {
     pub seq: EventSeq,
     /// Whether nothing was stored because the key was there already.
     pub duplicate: bool,
-    /// Its first delivery, if it has one.
-    pub first_delivery: Option<DeliveryId>,
+    /// Its first delivery, if it has one; of a duplicate as it stands now.
+    pub first_delivery: Option<FirstDelivery>,
 }
 
 /// Why an event was not published. Nothing of it is stored.
@@ -181,12 +181,7 @@ pub(crate) async fn publish(shared: &Arc<Shared>, publish: Publish) -> Result<Re
         refused.handover.dropped(shared);
         return Err(PublishError::Busy);
     }
-    let mut receipt = answer.await.unwrap_or(Err(PublishError::Stopping))?;
-    if receipt.duplicate {
-        let first = shared.store.event(receipt.id).await?;
-        receipt.first_delivery = first.and_then(|view| view.deliveries.first().map(|d| d.id));
-    }
-    Ok(receipt)
+    answer.await.unwrap_or(Err(PublishError::Stopping))
 }
 
 /// Stores events for as long as the engine lives; several of these run side by side.
@@ -221,9 +216,9 @@ fn complete(shared: &Arc<Shared>, waiting: Waiting, results: Vec<Published>) {
                 jobs.append(&mut handover.stored(shared, seq));
                 receipt
             }
-            Published::Duplicate { id, seq } => {
+            Published::Duplicate { id, seq, first } => {
                 handover.dropped(shared);
-                Receipt { id, seq, duplicate: true, first_delivery: None }
+                Receipt { id, seq, duplicate: true, first_delivery: first }
             }
         };
         replies.push((reply, receipt));

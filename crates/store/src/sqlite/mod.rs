@@ -193,8 +193,8 @@ impl Store for SqliteStore {
         Box::pin(self.write(weight, Urgency::Now, move |s| publish::fan_out(s, &slices)))
     }
 
-    fn unfinished_fan_outs(&self, limit: u32) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| reads::unfinished_fan_outs(conn, limit)))
+    fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| reads::unfinished_fan_outs(conn, limit, max_bytes)))
     }
 
     fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
@@ -231,8 +231,8 @@ impl Store for SqliteStore {
         Box::pin(self.write(1, Urgency::Now, move |s| schedule::unschedule(s, id)))
     }
 
-    fn due_scheduled(&self, now: Timestamp, limit: u32) -> BoxFuture<'_, Result<DueScheduled, StoreError>> {
-        Box::pin(self.readers.read(move |conn| schedule::due(conn, now, limit)))
+    fn due_scheduled(&self, now: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<DueScheduled, StoreError>> {
+        Box::pin(self.readers.read(move |conn| schedule::due(conn, now, limit, max_bytes)))
     }
 
     fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {

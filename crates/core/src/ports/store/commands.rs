@@ -94,7 +94,20 @@ pub enum Published {
         id: EventId,
         /// Its number.
         seq: EventSeq,
+        /// Its oldest delivery; `None` where it has none, or none any more.
+        first: Option<FirstDelivery>,
     },
+}
+
+/// The oldest delivery of an event, as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstDelivery {
+    /// The delivery.
+    pub id: DeliveryId,
+    /// Why it exists.
+    pub subscription: SubscriptionId,
+    /// How it stands.
+    pub state: StateKind,
 }
 
 /// The next slice of a large fan-out.
