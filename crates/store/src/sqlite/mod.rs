@@ -163,7 +163,7 @@ fn event_weight(event: &NewEvent) -> usize {
 }
 
 /// Changing or removing a row costs less than storing one, and there may be fewer than the limit.
-fn light(limit: u32) -> usize {
+fn weight_of_up_to(limit: u32) -> usize {
     limit as usize / 4
 }
 
@@ -202,12 +202,12 @@ impl Store for SqliteStore {
     }
 
     fn claim(&self, requests: Vec<ClaimRequest>) -> BoxFuture<'_, Result<Vec<ClaimBatch>, StoreError>> {
-        let weight = requests.iter().map(|request| 1 + light(request.limit)).sum();
+        let weight = requests.iter().map(|request| 1 + weight_of_up_to(request.limit)).sum();
         Box::pin(self.write(weight, Urgency::Now, move |s| claim::claim(s, &requests)))
     }
 
     fn rescue(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>> {
-        Box::pin(self.write(light(limit), Urgency::Now, move |s| claim::rescue(s, limit)))
+        Box::pin(self.write(weight_of_up_to(limit), Urgency::Now, move |s| claim::rescue(s, limit)))
     }
 
     fn backlog(&self) -> BoxFuture<'_, Result<Vec<Backlog>, StoreError>> {
@@ -241,7 +241,7 @@ impl Store for SqliteStore {
     }
 
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>> {
-        Box::pin(self.write(light(request.limit), Urgency::Patient, move |s| prune::prune(s, &request)))
+        Box::pin(self.write(weight_of_up_to(request.limit), Urgency::Patient, move |s| prune::prune(s, &request)))
     }
 
     /// Commits a row and reads: what a caller with real work would meet.

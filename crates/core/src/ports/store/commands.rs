@@ -162,11 +162,11 @@ pub struct Settlement {
 pub struct NewDeadLetter {
     /// Its id.
     pub id: DeadLetterId,
-    /// See [`DeadLetter::code`].
+    /// See [`DeadLetter::code`](crate::deadletter::DeadLetter::code).
     pub code: ErrorCode,
-    /// See [`DeadLetter::message`].
+    /// See [`DeadLetter::message`](crate::deadletter::DeadLetter::message).
     pub message: String,
-    /// See [`DeadLetter::failed_at`].
+    /// See [`DeadLetter::failed_at`](crate::deadletter::DeadLetter::failed_at).
     pub at: Timestamp,
 }
 
