@@ -1,6 +1,6 @@
 //! Attempts: one HTTP exchange each, and what its outcome means.
 
-use crate::error::ErrorCode;
+use crate::error::{Category, ErrorCode};
 use crate::id::{AttemptId, DeliveryId, EndpointId, SubscriptionId};
 use crate::ports::{Exchange, Fault, FaultKind};
 use crate::subscription::Origin;
@@ -54,6 +54,13 @@ pub struct Outcome {
     pub response_body: Bytes,
     /// Whether the response went on after that.
     pub response_truncated: bool,
+}
+
+impl Outcome {
+    /// Its class.
+    pub fn category(&self) -> Category {
+        self.error.as_ref().map_or(Category::Success, |error| error.code.category())
+    }
 }
 
 /// What went wrong with an attempt.

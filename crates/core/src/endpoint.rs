@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Longest URL accepted, in bytes; receivers and proxies commonly refuse more than 8 KiB of request line.
 pub const MAX_URL_BYTES: usize = 2_048;
 
-/// Where to send. The field `version` rises with every change and tells nodes which of two copies is newer.
+/// Where to send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Its id.

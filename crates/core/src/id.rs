@@ -115,6 +115,9 @@ pub struct IdGen {
 
 const TAIL_BITS: u32 = 74;
 
+/// The latest time that an id has room for, in milliseconds since the epoch.
+const MAX_MILLIS: u64 = (1 << 48) - 1;
+
 impl IdGen {
     /// A generator whose random bits follow from `seed`; pass a seed from the operating system in production.
     pub fn new(seed: u64) -> Self {
@@ -124,7 +127,7 @@ impl IdGen {
     /// The next UUID, greater than every one before it.
     pub fn next(&mut self, now: Timestamp) -> Uuid {
         let micros = u64::try_from(now.as_micros()).unwrap_or(0);
-        let (millis, within) = (micros / 1_000, micros % 1_000);
+        let (millis, within) = ((micros / 1_000).min(MAX_MILLIS), micros % 1_000);
         let fraction = u128::from(within * 4_096 / 1_000);
         let fresh = u128::from(millis) << TAIL_BITS | fraction << 62 | u128::from(self.rng.u64(..) >> 2);
         // A step of random size keeps neighbours of one instant from being guessed.
@@ -134,9 +137,10 @@ impl IdGen {
     }
 }
 
-/// The least UUIDv7 made at `at` or later: a bound for walks over ids in order of time.
+/// The least UUIDv7 made at `at` or later: a bound for walks over ids in order of time. Ids know times from 1970 until the year 10889,
+/// and a time outside of that counts as the first or the last of them.
 pub fn floor_at(at: Timestamp) -> Uuid {
-    let millis = u128::try_from(at.as_millis()).unwrap_or(0) & ((1 << 48) - 1);
+    let millis = u128::try_from(at.as_millis()).unwrap_or(0).min(MAX_MILLIS.into());
     Uuid::from_u128(millis << 80 | 0x7 << 76 | 0b10 << 62)
 }
 
@@ -157,6 +161,17 @@ mod tests {
         assert!(DeliveryId::parse("0b8f6c1e2f4a4d7b9c335a1de0c7f001").is_none());
         assert!(DeliveryId::parse("{0b8f6c1e-2f4a-4d7b-9c33-5a1de0c7f001}").is_none());
         assert!(DeliveryId::parse("d-550e8400-e29b-41d4-a716-446655440000").is_none());
+    }
+
+    /// As a bound the latest instant lies behind everything, and the earliest before it.
+    #[test]
+    fn bounds_follow_time_to_its_ends() {
+        let year_9999 = Timestamp::from_secs(253_402_300_799);
+        let year_12000 = Timestamp::from_secs(316_516_000_000);
+        assert!(floor_at(year_9999) > floor_at(Timestamp::from_secs(1_700_000_000)));
+        assert!(floor_at(year_12000) > floor_at(year_9999) && floor_at(Timestamp::MAX) >= floor_at(year_12000));
+        assert_eq!(floor_at(Timestamp::MIN), floor_at(Timestamp::from_secs(0)));
+        assert!(IdGen::new(1).next(year_12000) >= floor_at(year_12000));
     }
 
     proptest! {

@@ -13,7 +13,7 @@
 //! | [`recurrence`] | when a scheduled webhook is due next |
 //! | [`sign`], [`seal`] | signatures on the wire, secrets at rest |
 //! | [`guard`] | which addresses may be dialled |
-//! | [`error`] | stable error codes and the classification of outcomes |
+//! | [`error`] | stable error codes and the categories of outcomes |
 
 pub mod attempt;
 pub mod deadletter;

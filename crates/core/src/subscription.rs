@@ -35,7 +35,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Whether an event of this type with these labels is wanted. A type pattern never matches an event without a type.
+    /// Whether an event of this type with these labels is wanted. Of the type patterns only `*` matches an event without a type.
     pub fn wants(&self, event_type: &str, labels: &std::collections::BTreeMap<String, String>) -> bool {
         (self.patterns.is_empty() || self.patterns.iter().any(|p| p.matches(event_type))) && self.labels.matches(labels)
     }

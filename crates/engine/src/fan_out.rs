@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Events whose fan-out is carried on at the same time, slice by slice in turn.
 const EVENTS: u32 = 16;
 
+/// Their payloads, in bytes.
+const EVENTS_BYTES: u64 = 8 << 20;
+
 /// How long to wait when the store cannot be written.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -34,7 +37,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 /// Writes one slice of each unfinished fan-out; answers whether there was one.
 async fn round(shared: &Arc<Shared>) -> Result<bool, StoreError> {
-    let unfinished = shared.store.unfinished_fan_outs(EVENTS).await?;
+    let unfinished = shared.store.unfinished_fan_outs(EVENTS, EVENTS_BYTES).await?;
     for pending in &unfinished {
         let slice = slice(shared, pending);
         let deliveries = slice.deliveries.clone();

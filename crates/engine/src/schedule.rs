@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Occurrences fired in one piece.
 const GROUP: u32 = 256;
 
+/// Their payloads, in bytes: after a downtime many may be due at once.
+const GROUP_BYTES: u64 = 8 << 20;
+
 /// Without a known due time the store is looked at this often: another node may have stored one.
 const LOOK: Duration = Duration::from_secs(30);
 
@@ -44,7 +47,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn round(shared: &Arc<Shared>) -> Result<Option<Timestamp>, StoreError> {
     loop {
         let now = shared.now();
-        let found = shared.store.due_scheduled(now, GROUP).await?;
+        let found = shared.store.due_scheduled(now, GROUP, GROUP_BYTES).await?;
         if found.due.is_empty() || shared.is_stopping() {
             return Ok(found.next_due);
         }

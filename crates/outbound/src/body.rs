@@ -121,6 +121,10 @@ struct Kept {
     sink: Sink,
     /// Whether there is nothing more to gain from reading.
     stopped: bool,
+    /// How many bytes may still come: a compressed stream can go on for ever without anything coming out of it.
+    wire_left: u64,
+    /// Whether more came than that.
+    cut: bool,
 }
 
 enum Decoder {
@@ -141,7 +145,8 @@ impl Kept {
             (Some(only), None) => only.to_str().unwrap_or_default().trim(),
             _ => "",
         };
-        let mut kept = Kept { decoder: Decoder::Plain, sink, stopped: false };
+        let mut kept =
+            Kept { decoder: Decoder::Plain, sink, stopped: false, wire_left: (cap as u64).saturating_add(MAX_DRAIN_BYTES), cut: false };
         if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") {
             kept.decoder = Decoder::Gzip(Box::new(MultiGzDecoder::new(kept.lend())));
         } else if coding.eq_ignore_ascii_case("deflate") {
@@ -151,6 +156,14 @@ impl Kept {
     }
 
     fn push(&mut self, data: &[u8]) {
+        self.decode(data);
+        match self.wire_left.checked_sub(data.len() as u64) {
+            Some(left) => self.wire_left = left,
+            None => (self.stopped, self.cut) = (true, true),
+        }
+    }
+
+    fn decode(&mut self, data: &[u8]) {
         let result = match &mut self.decoder {
             Decoder::Plain => self.sink.write_all(data),
             Decoder::Gzip(decoder) => decoder.write_all(data),
@@ -176,7 +189,7 @@ impl Kept {
         let sink = self.lend();
         self.decoder =
             if zlib { Decoder::Zlib(Box::new(ZlibDecoder::new(sink))) } else { Decoder::Deflate(Box::new(DeflateDecoder::new(sink))) };
-        self.push(&start);
+        self.decode(&start);
     }
 
     /// The sink, for a decoder to own.
@@ -212,7 +225,7 @@ impl Kept {
 
     fn finish(mut self) -> (Bytes, bool) {
         self.reclaim();
-        (Bytes::from(mem::take(&mut self.sink.bytes)), self.sink.truncated)
+        (Bytes::from(mem::take(&mut self.sink.bytes)), self.sink.truncated || self.cut)
     }
 }
 

@@ -97,9 +97,9 @@ macro_rules! writes {
 impl Store for FaultyStore {
     reads! {
         configuration_version() -> i64;
-        unfinished_fan_outs(limit: u32) -> Vec<UnfinishedFanOut>;
+        unfinished_fan_outs(limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut>;
         backlog() -> Vec<Backlog>;
-        due_scheduled(now: Timestamp, limit: u32) -> DueScheduled;
+        due_scheduled(now: Timestamp, limit: u32, max_bytes: u64) -> DueScheduled;
         health() -> ();
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;

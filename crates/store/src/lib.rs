@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`sqlite`] | the embedded database: one writer thread, group commit, readers of their own (feature `sqlite`) |
 //! | [`memory`] | the model: the simplest implementation that is obviously right; also what the simulator runs on |
-//! | [`conformance`] | the suite that every store must pass (tests, or feature `conformance`) |
+//! | `conformance` | the suite that every store must pass (tests, or feature `conformance`) |
 //! | `batch` | the queue in which concurrent callers gather into groups |
 //! | `migrate` | the numbered steps of the schema |
 //! | [`OpenError`] | why a store could not be opened, and how to mend it |

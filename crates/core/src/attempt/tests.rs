@@ -103,6 +103,22 @@ fn retry_after_is_capped_at_a_day_and_may_be_missing() {
 }
 
 #[test]
+fn an_outcomes_category_follows_from_its_code() {
+    let error = |code| AttemptError { code, message: String::new() };
+    let outcome = Outcome {
+        finished_at: Timestamp::from_secs(0),
+        http_status: None,
+        error: None,
+        phases: Phases::default(),
+        response_body: Bytes::new(),
+        response_truncated: false,
+    };
+    assert_eq!(outcome.category(), Category::Success);
+    let failed = Outcome { error: Some(error(ErrorCode::DeliveryTimeout)), ..outcome };
+    assert_eq!(failed.category(), Category::Timeout);
+}
+
+#[test]
 fn a_success_has_no_code() {
     assert_eq!(Verdict::Success.code(), None);
 }

@@ -35,3 +35,43 @@ fn no_text_ever_changes() {
         assert!(actual.contains(&text), "{text} is gone");
     }
 }
+
+/// The nine words of the RPC contract, in its order.
+#[test]
+fn categories_are_those_of_the_contract() {
+    let words =
+        ["success", "client_error", "server_error", "timeout", "connection_refused", "network_error", "dns_error", "tls_error", "unknown"];
+    assert_eq!(Category::ALL.iter().map(|c| c.to_string()).collect::<Vec<_>>(), words);
+    for category in Category::ALL.iter().copied() {
+        assert_eq!(Category::parse(category.as_str()), Some(category));
+    }
+    for other in ["", "Timeout", "timeout ", "rate_limited"] {
+        assert_eq!(Category::parse(other), None, "{other:?}");
+    }
+}
+
+#[test]
+fn every_code_has_its_category() {
+    let table = [
+        ("client_error", "connector_4xx rate_limited auth_failed endpoint_gone"),
+        ("server_error", "connector_5xx"),
+        ("timeout", "delivery_timeout"),
+        ("connection_refused", "connection_refused"),
+        ("network_error", "connection_error"),
+        ("dns_error", "dns_error"),
+        ("tls_error", "tls_error"),
+        (
+            "unknown",
+            "redirect_blocked unexpected_status ssrf_blocked protocol_error interrupted expired subscription_deleted endpoint_deleted \
+             destination_disabled secret_unreadable",
+        ),
+    ];
+    let mut seen = 0;
+    for (category, codes) in table {
+        for code in codes.split_whitespace() {
+            assert_eq!(ErrorCode::parse(code).expect("a code").category().as_str(), category, "{code}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, ErrorCode::ALL.len(), "a code is missing here");
+}

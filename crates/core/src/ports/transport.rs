@@ -15,7 +15,8 @@ pub trait Transport: Send + Sync + 'static {
 }
 
 /// One exchange at a time with one target, over a connection that it keeps between exchanges while the receiver does.
-/// Lanes of one target share what can be shared (an HTTP/2 connection, TLS sessions), lanes of different targets share nothing.
+/// Lanes of one target share what can be shared (an HTTP/2 connection, TLS sessions), lanes of different targets
+/// share no connection; TLS sessions with one server name are shared by all targets of one policy for certificates.
 pub trait Lane: Send {
     /// Sends a request and reads the response up to the target's cap, all within the target's timeout.
     /// Dropping the future abandons the exchange and its connection.

@@ -7,7 +7,7 @@ use crate::shared::Shared;
 use postrider_core::delivery::{Delivery, Progress, StateKind};
 use postrider_core::event::Event;
 use postrider_core::id::{DeliveryId, EventId, EventSeq};
-use postrider_core::ports::{NewDelivery, NewEvent};
+use postrider_core::ports::{FirstDelivery, NewDelivery, NewEvent};
 use std::sync::Arc;
 
 /// What is needed to hand an event over once it is stored.
@@ -94,8 +94,10 @@ impl Handover {
         self.event.id
     }
 
-    pub(super) fn first_delivery(&self) -> Option<DeliveryId> {
-        self.deliveries.first().map(|d| d.id)
+    /// As it is when it has just been stored.
+    pub(super) fn first_delivery(&self) -> Option<FirstDelivery> {
+        let first = self.deliveries.first()?;
+        Some(FirstDelivery { id: first.id, subscription: first.subscription, state: StateKind::Pending })
     }
 }
 

@@ -13,8 +13,8 @@ use crate::shared::Shared;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use postrider_core::event::Namespace;
-use postrider_core::id::{DeliveryId, EventId, EventSeq, SubscriptionId};
-use postrider_core::ports::{NewEvent, Published, StoreError};
+use postrider_core::id::{EventId, EventSeq, SubscriptionId};
+use postrider_core::ports::{FirstDelivery, NewEvent, Published, StoreError};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,8 +69,8 @@ pub struct Receipt {
     pub seq: EventSeq,
     /// Whether nothing was stored because the key was there already.
     pub duplicate: bool,
-    /// Its first delivery, if it has one.
-    pub first_delivery: Option<DeliveryId>,
+    /// Its first delivery, if it has one; of a duplicate as it stands now.
+    pub first_delivery: Option<FirstDelivery>,
 }
 
 /// Why an event was not published. Unless it says otherwise, nothing of it is stored.
@@ -256,12 +256,7 @@ pub(crate) async fn publish(shared: &Arc<Shared>, publish: Publish) -> Result<Re
         return Err(why);
     }
     // Its group was cut off in the store's hands.
-    let mut receipt = answer.await.unwrap_or(Err(PublishError::Unknown))?;
-    if receipt.duplicate {
-        let first = shared.store.event(receipt.id).await?;
-        receipt.first_delivery = first.and_then(|view| view.deliveries.first().map(|d| d.id));
-    }
-    Ok(receipt)
+    answer.await.unwrap_or(Err(PublishError::Unknown))
 }
 
 /// Stores events until the publisher is closed; several of these run side by side.
@@ -295,9 +290,9 @@ fn complete(shared: &Arc<Shared>, waiting: Waiting, results: Vec<Published>) {
                 jobs.append(&mut handover.stored(shared, seq));
                 receipt
             }
-            Published::Duplicate { id, seq } => {
+            Published::Duplicate { id, seq, first } => {
                 handover.dropped(shared);
-                Receipt { id, seq, duplicate: true, first_delivery: None }
+                Receipt { id, seq, duplicate: true, first_delivery: first }
             }
         };
         replies.push((reply, receipt));

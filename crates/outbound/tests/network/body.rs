@@ -201,6 +201,32 @@ async fn a_decompression_bomb_is_harmless() {
     assert_eq!((response.body.len(), response.truncated), (CAP, true));
 }
 
+/// Compressed streams may hold any number of empty pieces: there is no end to wait for, and no byte to keep.
+#[tokio::test]
+async fn compression_that_never_yields_anything_is_cut() {
+    let empty_member = gzip(b"");
+    // A zlib head, then stored blocks of no bytes.
+    let empty_blocks = b"\x00\x00\x00\xff\xff".repeat(8);
+    for (coding, head, piece) in [("gzip", &b""[..], empty_member), ("deflate", &b"\x78\x01"[..], empty_blocks)] {
+        let server = Server::start(move |_, stream| {
+            let piece = piece.repeat(20);
+            async move {
+                let mut connection = Conn::new(stream);
+                connection.request().await.unwrap();
+                connection.send(format!("HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\n\r\n")).await;
+                connection.send(head).await;
+                // Until the other side has enough of it.
+                while connection.stream.write_all(&piece).await.is_ok() {}
+            }
+        })
+        .await;
+        let exchange = once(&server).await;
+        assert!(exchange.phases.total < 5_000_000, "{coding}: {:?}", exchange.phases);
+        let response = answer(exchange);
+        assert_eq!((response.status, response.body.len(), response.truncated), (200, 0, true), "{coding}");
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_breaks_off_is_a_failure() {
     for hard in [false, true] {

@@ -79,12 +79,7 @@ where
         to: To::Subscription(route.subscription.id),
     };
     let receipt = app.engine.publish(publish).await?;
-    match receipt {
-        Receipt { duplicate: false, first_delivery: Some(delivery), id, .. } => {
-            Ok(accepted(delivery, route.subscription.id, "pending", id))
-        }
-        _ => answer_again(app, &route, receipt.id).await,
-    }
+    Ok(answer(&receipt, route.subscription.id))
 }
 
 type Caller = Result<Option<Access>, Denied>;
@@ -191,16 +186,14 @@ fn accepted(delivery: DeliveryId, subscription: SubscriptionId, status: &str, ev
 }
 
 /// A repeated request gets the first one's ids and the status as it is now.
-async fn answer_again(app: &App, route: &Route, event: EventId) -> Result<Response, Problem> {
-    let subscription = route.subscription.id;
-    let view = app.engine.store().event(event).await?;
-    let delivery = view.as_ref().and_then(|view| view.deliveries.iter().find(|d| d.subscription == subscription));
-    match delivery {
-        Some(delivery) => Ok(accepted(delivery.id, subscription, super::wire::status(delivery.progress.state.kind()), event)),
+fn answer(receipt: &Receipt, subscription: SubscriptionId) -> Response {
+    match receipt.first_delivery.filter(|first| first.subscription == subscription) {
+        Some(first) => accepted(first.id, subscription, super::wire::status(first.state), receipt.id),
         None => {
             // Its delivery was removed at the end of its retention, which only ended ones are.
-            let body = serde_json::json!({"delivery_task_id": null, "subscription_id": subscription, "status": null, "event_id": event});
-            Ok(with_location(crate::http::json(StatusCode::ACCEPTED, &body), &format!("/subscriptions/{subscription}/deliveries")))
+            let body =
+                serde_json::json!({"delivery_task_id": null, "subscription_id": subscription, "status": null, "event_id": receipt.id});
+            with_location(crate::http::json(StatusCode::ACCEPTED, &body), &format!("/subscriptions/{subscription}/deliveries"))
         }
     }
 }

@@ -46,7 +46,7 @@ fn fact_is_kept(world: &World, whole: &Whole, number: usize, fact: &Fact) {
         if event.payload != fact.payload {
             return world.violated(BytesAreExact, format!("fact {number} was stored with other bytes"));
         }
-        let first = receipt.first_delivery;
+        let first = receipt.first_delivery.map(|first| first.id);
         if first.is_some_and(|id| whole.deliveries.get(&id).is_none_or(|d| d.event != event.seq)) {
             return violated(format!("its first delivery {first:?} is not one of its deliveries"));
         }

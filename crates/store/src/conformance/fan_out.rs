@@ -50,6 +50,21 @@ pub async fn unfinished_ones_come_oldest_first<H: Harness>(w: &mut World<H>) {
     assert_eq!(unfinished(w, 2).await, expected[..2]);
 }
 
+/// Large payloads come a few at a time; the rest comes when these are through.
+pub async fn unfinished_ones_stop_at_the_bytes_but_one_comes<H: Harness>(w: &mut World<H>) {
+    let after = w.make.route().subscription;
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let payload = bytes::Bytes::from(vec![b'x'; 1_000]);
+        let event = NewEvent { fan_out_after: Some(after), payload, ..w.make.event(0) };
+        all.push(w.publish_one(event).await);
+    }
+    for (max_bytes, count) in [(0, 1), (1_000, 1), (1_001, 2), (u64::MAX, 3)] {
+        let found = w.store().unfinished_fan_outs(10, max_bytes).await.expect("unfinished_fan_outs");
+        assert_eq!(found.iter().map(|found| found.event.seq).collect::<Vec<_>>(), all[..count], "{max_bytes} bytes");
+    }
+}
+
 /// The cursor is as durable as the event, and it comes with who was skipped.
 pub async fn outlives_a_restart<H: Harness>(w: &mut World<H>) {
     let (first, second) = (w.make.route().subscription, w.make.route().subscription);
@@ -62,7 +77,7 @@ pub async fn outlives_a_restart<H: Harness>(w: &mut World<H>) {
     w.fan_out(vec![next]).await;
     w.reopen().await;
     assert_eq!(unfinished(w, 10).await, [(seq, second)]);
-    let found = w.store().unfinished_fan_outs(1).await.expect("unfinished_fan_outs");
+    let found = w.store().unfinished_fan_outs(1, u64::MAX).await.expect("unfinished_fan_outs");
     assert_eq!((found[0].event.id, &found[0].event.payload, &found[0].skipped), (new.id, &new.payload, &new.skipped));
     assert_eq!(view(w, new.id).await.deliveries.len(), 2);
 }
@@ -94,7 +109,7 @@ fn slice<H: Harness>(w: &mut World<H>, event: EventSeq, deliveries: usize, fan_o
 }
 
 async fn unfinished<H: Harness>(w: &World<H>, limit: u32) -> Vec<(EventSeq, SubscriptionId)> {
-    let found = w.store().unfinished_fan_outs(limit).await.expect("unfinished_fan_outs");
+    let found = w.store().unfinished_fan_outs(limit, u64::MAX).await.expect("unfinished_fan_outs");
     found.into_iter().map(|fan_out| (fan_out.event.seq, fan_out.after)).collect()
 }
 

@@ -89,6 +89,7 @@ macro_rules! conformance_tests {
                 keeps_payload_bytes_exactly
                 refuses_a_key_twice_in_a_batch
                 refuses_a_key_twice_across_batches
+                a_duplicate_is_answered_with_the_oldest_delivery
                 keys_are_apart_by_namespace
                 an_empty_batch_is_nothing
                 shows_what_was_skipped
@@ -100,6 +101,7 @@ macro_rules! conformance_tests {
             fan_out {
                 slices_resume_where_the_last_one_ended
                 unfinished_ones_come_oldest_first
+                unfinished_ones_stop_at_the_bytes_but_one_comes
                 outlives_a_restart
                 a_batch_of_slices
             }
@@ -168,6 +170,7 @@ macro_rules! conformance_tests {
                 lists_what_is_to_come_first
                 pages_end_at_the_bytes
                 finds_what_is_due
+                stops_at_the_bytes_but_finds_one
                 unschedules
                 fires_once
                 fires_in_a_batch

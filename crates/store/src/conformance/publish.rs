@@ -2,7 +2,7 @@
 
 use super::{Harness, World};
 use bytes::Bytes;
-use postrider_core::delivery::{Delivery, Progress, State};
+use postrider_core::delivery::{Delivery, Progress, State, StateKind};
 use postrider_core::event::{Event, Namespace, SkipReason, Skipped};
 use postrider_core::id::*;
 use postrider_core::ports::*;
@@ -101,7 +101,7 @@ pub async fn refuses_a_key_twice_in_a_batch<H: Harness>(w: &mut World<H>) {
     let (ids, deliveries) = ([first.id, second.id, third.id], [&first, &second, &third].map(|event| event.deliveries[0].id));
     let answers = w.publish(vec![first, second, third]).await;
     let [Published::Stored(seq), duplicate, Published::Stored(third)] = answers[..] else { panic!("{answers:?}") };
-    assert_eq!(duplicate, Published::Duplicate { id: ids[0], seq });
+    assert_eq!(duplicate, Published::Duplicate { id: ids[0], seq, first: first_delivery(w, deliveries[0]).await });
     assert!(third > seq);
     assert_nothing_of(w, ids[1], deliveries[1]).await;
     w.view(deliveries[0]).await;
@@ -112,14 +112,32 @@ pub async fn refuses_a_key_twice_in_a_batch<H: Harness>(w: &mut World<H>) {
 pub async fn refuses_a_key_twice_across_batches<H: Harness>(w: &mut World<H>) {
     let keyed = |event: NewEvent| NewEvent { idempotency_key: Some("k".to_owned()), ..event };
     let first = keyed(w.make.event(1));
-    let id = first.id;
+    let (id, oldest) = (first.id, first.deliveries[0].id);
     let seq = w.publish_one(first).await;
     for _ in 0..2 {
         let again = keyed(w.make.event(1));
         let (new, delivery) = (again.id, again.deliveries[0].id);
-        assert_eq!(w.publish(vec![again]).await, [Published::Duplicate { id, seq }]);
+        let first = first_delivery(w, oldest).await;
+        assert_eq!(w.publish(vec![again]).await, [Published::Duplicate { id, seq, first }]);
         assert_nothing_of(w, new, delivery).await;
         w.reopen().await;
+    }
+}
+
+/// A duplicate is answered with the oldest of the first one's deliveries, however many there are, as it stands by then.
+pub async fn a_duplicate_is_answered_with_the_oldest_delivery<H: Harness>(w: &mut World<H>) {
+    let keyed = |event: NewEvent| NewEvent { idempotency_key: Some("k".to_owned()), ..event };
+    let routes = [w.make.route(), w.make.route(), w.make.route()];
+    let event = keyed(w.make.claimed_event_for(&routes));
+    let (id, oldest) = (event.id, event.deliveries[0].id);
+    let seq = w.publish_one(event).await;
+    for state in [StateKind::Pending, StateKind::Succeeded] {
+        let again = keyed(w.make.event(2));
+        let first = Some(FirstDelivery { id: oldest, subscription: routes[0].subscription, state });
+        assert_eq!(w.publish(vec![again]).await, [Published::Duplicate { id, seq, first }]);
+        if state == StateKind::Pending {
+            w.succeed(oldest).await;
+        }
     }
 }
 
@@ -139,7 +157,7 @@ pub async fn keys_are_apart_by_namespace<H: Harness>(w: &mut World<H>) {
         let namespace = Namespace::new(namespace).expect("a namespace");
         let again = NewEvent { namespace, idempotency_key: Some("k".to_owned()), ..w.make.event(0) };
         let Published::Stored(seq) = answers[first] else { panic!("{answers:?}") };
-        assert_eq!(w.publish(vec![again]).await, [Published::Duplicate { id: ids[first], seq }]);
+        assert_eq!(w.publish(vec![again]).await, [Published::Duplicate { id: ids[first], seq, first: None }]);
     }
 }
 
@@ -239,6 +257,11 @@ pub async fn concurrent_publishers_all_get_their_own_answer<H: Harness>(w: &mut 
 
 async fn event<H: Harness>(w: &World<H>, id: EventId) -> EventView {
     w.store().event(id).await.expect("event").expect("the event is there")
+}
+
+async fn first_delivery<H: Harness>(w: &World<H>, id: DeliveryId) -> Option<FirstDelivery> {
+    let delivery = w.view(id).await.delivery;
+    Some(FirstDelivery { id, subscription: delivery.subscription, state: delivery.progress.state.kind() })
 }
 
 async fn assert_nothing_of<H: Harness>(w: &World<H>, event: EventId, delivery: DeliveryId) {

@@ -103,8 +103,22 @@ pub async fn finds_what_is_due<H: Harness>(w: &mut World<H>) {
     assert_eq!(due(w, at(40), 4).await, (rows.iter().map(|row| row.id).collect(), None));
     w.fire(vec![Firing { id: rows[1].id, event: None, next: None, at: at(20) }]).await;
     assert_eq!(due(w, at(20), 10).await, (vec![rows[0].id], Some(at(30))), "what ended is not due");
-    let found = w.store().due_scheduled(at(10), 1).await.expect("due_scheduled");
+    let found = w.store().due_scheduled(at(10), 1, u64::MAX).await.expect("due_scheduled");
     assert_eq!(found.due, rows[..1], "whole rows");
+}
+
+/// Large payloads come a few at a time, so that a backlog of them does not fill the memory; the rest is due still.
+pub async fn stops_at_the_bytes_but_finds_one<H: Harness>(w: &mut World<H>) {
+    let subscription = w.make.route().subscription;
+    let now = w.make.now();
+    let sized = |row: Scheduled| Scheduled { payload: bytes::Bytes::from(vec![b'x'; 1_000]), ..row };
+    let rows: Vec<Scheduled> = (0..4).map(|_| sized(w.make.scheduled(subscription, now))).collect();
+    schedule(w, rows.clone()).await;
+    for (max_bytes, count) in [(0, 1), (999, 1), (1_000, 1), (1_001, 2), (2_500, 3), (u64::MAX, 4)] {
+        let found = w.store().due_scheduled(now, 10, max_bytes).await.expect("due_scheduled");
+        assert_eq!(found.due, rows[..count], "{max_bytes} bytes");
+        assert_eq!(found.next_due, (count < 4).then_some(now));
+    }
 }
 
 /// An occurrence is removed once, whatever its status, and never comes back.
@@ -257,6 +271,6 @@ async fn list<H: Harness>(w: &World<H>, namespace: Option<&Namespace>, of: Optio
 }
 
 async fn due<H: Harness>(w: &World<H>, now: Timestamp, limit: u32) -> (Vec<ScheduledId>, Option<Timestamp>) {
-    let found = w.store().due_scheduled(now, limit).await.expect("due_scheduled");
+    let found = w.store().due_scheduled(now, limit, u64::MAX).await.expect("due_scheduled");
     (found.due.into_iter().map(|row| row.id).collect(), found.next_due)
 }

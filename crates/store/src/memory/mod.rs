@@ -125,8 +125,8 @@ impl Store for MemoryStore {
         self.answer(|data, me| slices.into_iter().for_each(|slice| data.fan_out(slice, me)))
     }
 
-    fn unfinished_fan_outs(&self, limit: u32) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
-        self.answer(move |data, _| data.unfinished_fan_outs(limit))
+    fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
+        self.answer(move |data, _| data.unfinished_fan_outs(limit, max_bytes))
     }
 
     fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
@@ -161,8 +161,8 @@ impl Store for MemoryStore {
         self.answer(move |data, _| data.unschedule(id))
     }
 
-    fn due_scheduled(&self, now: Timestamp, limit: u32) -> BoxFuture<'_, Result<DueScheduled, StoreError>> {
-        self.answer(move |data, _| data.due_scheduled(now, limit))
+    fn due_scheduled(&self, now: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<DueScheduled, StoreError>> {
+        self.answer(move |data, _| data.due_scheduled(now, limit, max_bytes))
     }
 
     fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {

@@ -35,11 +35,11 @@ impl Data {
         self.event_deliveries.range(from..=to).map(|(_, id)| *id)
     }
 
-    pub fn unfinished_fan_outs(&self, limit: u32) -> Vec<UnfinishedFanOut> {
+    pub fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut> {
         let unfinished = self.events.values().filter_map(|row| {
             Some(UnfinishedFanOut { event: Arc::clone(&row.event), after: row.fan_out_after?, skipped: row.skipped.clone() })
         });
-        unfinished.take(limit as usize).collect()
+        within(unfinished.take(limit as usize), max_bytes, |row| row.event.payload.len()).collect()
     }
 
     pub fn attempt_views(&self, of: SubscriptionId, limit: u32) -> Vec<AttemptView> {
@@ -75,9 +75,10 @@ impl Data {
         page(views.map(|view| (place(&view), view.event.payload.len(), view)).collect(), request)
     }
 
-    pub fn due_scheduled(&self, now: Timestamp, limit: u32) -> DueScheduled {
+    pub fn due_scheduled(&self, now: Timestamp, limit: u32, max_bytes: u64) -> DueScheduled {
         let mut pending = self.scheduled_by_time(|row| row.status == ScheduledStatus::Pending);
-        let due = pending.iter().take_while(|row| row.due_at <= now).take(limit as usize).count();
+        let due = pending.iter().take_while(|row| row.due_at <= now).take(limit as usize);
+        let due = within(due, max_bytes, |row| row.payload.len()).count();
         let rest = pending.split_off(due);
         DueScheduled { due: pending, next_due: rest.first().map(|row| row.due_at) }
     }
@@ -115,4 +116,16 @@ fn page<T, P: Ord + Copy>(mut list: Vec<(P, usize, T)>, request: PageRequest<P>)
         last = Some(place);
     }
     Page { items, next: None }
+}
+
+/// Items until their sizes sum up to that much; at least one.
+fn within<T>(items: impl Iterator<Item = T>, max_bytes: u64, size: impl Fn(&T) -> usize) -> impl Iterator<Item = T> {
+    let mut bytes = 0;
+    let mut is_full = false;
+    items.take_while(move |item| {
+        let was_full = is_full;
+        bytes += size(item) as u64;
+        is_full = bytes >= max_bytes;
+        !was_full
+    })
 }

@@ -15,7 +15,7 @@ impl Data {
         let key = new.idempotency_key.clone().map(|key| (new.namespace.clone(), key));
         if let Some(&seq) = key.and_then(|key| self.idempotency_keys.get(&key)) {
             let id = self.events.get(&seq).expect("a key goes with its event").event.id;
-            return Published::Duplicate { id, seq };
+            return Published::Duplicate { id, seq, first: self.first_delivery(seq) };
         }
         let seq = self.next_seq();
         self.add_deliveries(seq, &new.namespace, new.created_at, &new.deliveries, me);
@@ -33,6 +33,11 @@ impl Data {
         });
         self.put_event(EventRow { event, skipped: new.skipped, fan_out_after: new.fan_out_after });
         Published::Stored(seq)
+    }
+
+    fn first_delivery(&self, of: EventSeq) -> Option<FirstDelivery> {
+        let delivery = &self.deliveries.get(&self.deliveries_of(of).next()?)?.delivery;
+        Some(FirstDelivery { id: delivery.id, subscription: delivery.subscription, state: delivery.progress.state.kind() })
     }
 
     /// A slice of an event that is gone is dropped: there is nothing left to deliver.

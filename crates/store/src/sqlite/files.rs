@@ -44,11 +44,21 @@ pub(super) fn ensure_directory(directory: &Path) -> Result<(), OpenError> {
     match std::fs::metadata(directory) {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(OpenError::NotADirectory { path: directory.to_owned() }),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|e| OpenError::from_io(directory, &e))
-        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => make_directory(directory).map_err(|e| OpenError::from_io(directory, &e)),
         Err(e) => Err(OpenError::from_io(directory, &e)),
     }
+}
+
+/// Makes the directory and what is missing above it. Their names must outlive a power cut as well as what is in them, so each is synced
+/// into the one that holds it, from the top.
+fn make_directory(directory: &Path) -> std::io::Result<()> {
+    let missing: Vec<&Path> = directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    for made in missing.into_iter().rev() {
+        let holder = made.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(holder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Becomes the owner of the directory, for as long as the file is kept. The operating system releases it when the process ends, however it ends.
@@ -144,7 +154,8 @@ pub(super) fn check_version(file: &Path, conn: &Connection) -> Result<i64, OpenE
     Ok(found)
 }
 
-/// Touches the first page of every table and index: damage that would stop everything shows now and not under load.
+/// Touches the first page of every table: damage that would stop everything shows now and not under load. That of an index shows when
+/// it is used.
 /// The whole file is not read, for that takes minutes where it is large, and a crash alone does not damage it.
 fn probe(conn: &Connection) -> rusqlite::Result<()> {
     let mut select = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?;

@@ -163,7 +163,7 @@ fn event_weight(event: &NewEvent) -> usize {
 }
 
 /// Changing or removing a row costs less than storing one, and there may be fewer than the limit.
-fn light(limit: u32) -> usize {
+fn weight_of_up_to(limit: u32) -> usize {
     limit as usize / 4
 }
 
@@ -193,8 +193,8 @@ impl Store for SqliteStore {
         Box::pin(self.write(weight, Urgency::Now, move |s| publish::fan_out(s, &slices)))
     }
 
-    fn unfinished_fan_outs(&self, limit: u32) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| reads::unfinished_fan_outs(conn, limit)))
+    fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| reads::unfinished_fan_outs(conn, limit, max_bytes)))
     }
 
     fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
@@ -202,12 +202,12 @@ impl Store for SqliteStore {
     }
 
     fn claim(&self, requests: Vec<ClaimRequest>) -> BoxFuture<'_, Result<Vec<ClaimBatch>, StoreError>> {
-        let weight = requests.iter().map(|request| 1 + light(request.limit)).sum();
+        let weight = requests.iter().map(|request| 1 + weight_of_up_to(request.limit)).sum();
         Box::pin(self.write(weight, Urgency::Now, move |s| claim::claim(s, &requests)))
     }
 
     fn rescue(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>> {
-        Box::pin(self.write(light(limit), Urgency::Now, move |s| claim::rescue(s, limit)))
+        Box::pin(self.write(weight_of_up_to(limit), Urgency::Now, move |s| claim::rescue(s, limit)))
     }
 
     fn backlog(&self) -> BoxFuture<'_, Result<Vec<Backlog>, StoreError>> {
@@ -231,8 +231,8 @@ impl Store for SqliteStore {
         Box::pin(self.write(1, Urgency::Now, move |s| schedule::unschedule(s, id)))
     }
 
-    fn due_scheduled(&self, now: Timestamp, limit: u32) -> BoxFuture<'_, Result<DueScheduled, StoreError>> {
-        Box::pin(self.readers.read(move |conn| schedule::due(conn, now, limit)))
+    fn due_scheduled(&self, now: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<DueScheduled, StoreError>> {
+        Box::pin(self.readers.read(move |conn| schedule::due(conn, now, limit, max_bytes)))
     }
 
     fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
@@ -241,7 +241,7 @@ impl Store for SqliteStore {
     }
 
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>> {
-        Box::pin(self.write(light(request.limit), Urgency::Patient, move |s| prune::prune(s, &request)))
+        Box::pin(self.write(weight_of_up_to(request.limit), Urgency::Patient, move |s| prune::prune(s, &request)))
     }
 
     /// Commits a row and reads: what a caller with real work would meet.

@@ -102,7 +102,7 @@ fn total(pruned: &Pruned) -> i64 {
 
 /// The id below which everything made before `at` lies.
 fn bound(at: Timestamp) -> [u8; 16] {
-    if at >= Timestamp::MAX.before(ID_SLACK) { [0xff; 16] } else { *floor_at(at.after(ID_SLACK)).as_bytes() }
+    *floor_at(at.after(ID_SLACK)).as_bytes()
 }
 
 impl Budget {

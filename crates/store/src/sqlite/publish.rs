@@ -1,14 +1,13 @@
 //! Events come in with their deliveries.
 
 use super::counters::Deltas;
-use super::rows::{map_json, micros, one, to_json};
+use super::rows::{id, map_json, micros, one, state_kind, to_json};
 use super::session::{Memory, Session};
 use postrider_core::delivery::StateKind;
-use postrider_core::id::{EventId, EventSeq};
-use postrider_core::ports::{FanOutSlice, NewDelivery, NewEvent, Published};
+use postrider_core::id::{DeliveryId, EventId, EventSeq, SubscriptionId};
+use postrider_core::ports::{FanOutSlice, FirstDelivery, NewDelivery, NewEvent, Published};
 use postrider_core::time::Timestamp;
 use rusqlite::{CachedStatement, Connection, Result, params};
-use uuid::Uuid;
 
 /// Stores events with their deliveries.
 pub(super) fn publish(s: &mut Session, events: &[NewEvent]) -> Result<Vec<Published>> {
@@ -98,8 +97,16 @@ impl<'s> Publisher<'s> {
 
 fn by_key(conn: &Connection, namespace: &str, key: &str) -> Result<Option<Published>> {
     let sql = "SELECT seq, id FROM events INDEXED BY events_key WHERE namespace = ?1 AND idempotency_key = ?2";
-    one(conn, sql, &[&namespace, &key], |row| {
-        Ok(Published::Duplicate { seq: EventSeq(row.get(0)?), id: EventId::new(Uuid::from_bytes(row.get(1)?)) })
+    let found = one(conn, sql, &[&namespace, &key], |row| Ok((EventSeq(row.get(0)?), id(row, 1, EventId::new)?)))?;
+    let Some((seq, id)) = found else { return Ok(None) };
+    Ok(Some(Published::Duplicate { id, seq, first: first_delivery(conn, seq)? }))
+}
+
+/// The oldest delivery of an event.
+pub(super) fn first_delivery(conn: &Connection, of: EventSeq) -> Result<Option<FirstDelivery>> {
+    let sql = "SELECT id, subscription, state FROM deliveries INDEXED BY deliveries_event WHERE event = ?1 ORDER BY id LIMIT 1";
+    one(conn, sql, &[&of.0], |row| {
+        Ok(FirstDelivery { id: id(row, 0, DeliveryId::new)?, subscription: id(row, 1, SubscriptionId::new)?, state: state_kind(row, 2)? })
     })
 }
 

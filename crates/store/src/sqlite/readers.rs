@@ -29,13 +29,17 @@ impl Readers {
         T: Send + 'static,
     {
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| unavailable("the store is closed"))?;
-        let (file, idle) = (self.file.clone(), Arc::clone(&self.idle));
+        let (file, idle, turns) = (self.file.clone(), Arc::clone(&self.idle), Arc::clone(&self.turns));
         let task = tokio::task::spawn_blocking(move || {
             let waiting = idle.lock().pop();
             let conn = waiting.map_or_else(|| files::connect_reader(&file), Ok).map_err(|e| store_error(&e))?;
             let result = snapshot(&conn, work);
             if !result.as_ref().is_err_and(needs_reopening) && conn.is_autocommit() {
-                idle.lock().push(conn);
+                let mut idle = idle.lock();
+                // Closing takes the lock after it has closed the turns: a connection is either seen by it or not kept.
+                if !turns.is_closed() {
+                    idle.push(conn);
+                }
             }
             drop(turn);
             result.map_err(|e| store_error(&e))

@@ -1,7 +1,7 @@
 //! The reads. Each is given a connection with an open read transaction, so that all it answers is of one moment.
 
 use super::columns::DEAD_LETTER_COLUMNS;
-use super::rows::{DeliveryRow, Events, all, attempt_row, dead_letter_row, event_row, id, id_opt, json, one, scheduled_row, time};
+use super::rows::{DeliveryRow, Events, all, attempt_row, dead_letter_row, event_row, id, id_opt, json, one, scheduled_row, some, time};
 use postrider_core::event::Namespace;
 use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId, EventId, ScheduledId, SubscriptionId};
 use postrider_core::ports::{
@@ -32,14 +32,16 @@ pub(super) fn event(conn: &Connection, of: EventId) -> Result<Option<EventView>>
 }
 
 /// Events whose fan-out is not complete, oldest first.
-pub(super) fn unfinished_fan_outs(conn: &Connection, limit: u32) -> Result<Vec<UnfinishedFanOut>> {
+pub(super) fn unfinished_fan_outs(conn: &Connection, limit: u32, max_bytes: u64) -> Result<Vec<UnfinishedFanOut>> {
     let sql = concat!(
         "SELECT ",
         event_columns!(),
         ", fan_out_after, skipped FROM events INDEXED BY events_fan_out WHERE fan_out_after IS NOT NULL ORDER BY seq LIMIT ?1"
     );
-    all(conn, sql, &[&limit], |row| {
-        Ok(UnfinishedFanOut { event: Arc::new(event_row(row)?), after: id(row, 10, SubscriptionId::new)?, skipped: json(row, 11)? })
+    some(conn, sql, &[&limit], max_bytes, |row| {
+        let event = Arc::new(event_row(row)?);
+        let size = event.payload.len();
+        Ok((UnfinishedFanOut { event, after: id(row, 10, SubscriptionId::new)?, skipped: json(row, 11)? }, size))
     })
 }
 

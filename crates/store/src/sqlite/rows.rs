@@ -269,6 +269,28 @@ pub(super) fn all<T>(conn: &Connection, sql: &str, params: &[&dyn ToSql], read: 
     conn.prepare_cached(sql)?.query_map(params, read)?.collect()
 }
 
+/// Reads rows of a cached statement until their sizes sum up to `max_bytes`; at least one, if there is any.
+pub(super) fn some<T>(
+    conn: &Connection,
+    sql: &str,
+    params: &[&dyn ToSql],
+    max_bytes: u64,
+    mut read: impl FnMut(&Row<'_>) -> Result<(T, usize)>,
+) -> Result<Vec<T>> {
+    let mut select = conn.prepare_cached(sql)?;
+    let mut rows = select.query(params)?;
+    let (mut found, mut bytes) = (Vec::new(), 0u64);
+    while let Some(row) = rows.next()? {
+        let (item, size) = read(row)?;
+        found.push(item);
+        bytes += size as u64;
+        if bytes >= max_bytes {
+            break;
+        }
+    }
+    Ok(found)
+}
+
 /// Reads the row of a cached statement, if there is one.
 pub(super) fn one<T>(conn: &Connection, sql: &str, params: &[&dyn ToSql], read: impl FnOnce(&Row<'_>) -> Result<T>) -> Result<Option<T>> {
     conn.prepare_cached(sql)?.query_row(params, read).optional()

@@ -1,9 +1,9 @@
 //! Scheduled webhooks.
 
-use super::publish::Publisher;
-use super::rows::{all, id, one, scheduled_row, scheduled_status, time};
+use super::publish::{Publisher, first_delivery};
+use super::rows::{one, scheduled_row, scheduled_status, some, time};
 use super::session::Session;
-use postrider_core::id::{DeliveryId, EventSeq, ScheduledId};
+use postrider_core::id::ScheduledId;
 use postrider_core::ports::{DueScheduled, Fired, Firing, Published};
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
 use postrider_core::time::Timestamp;
@@ -41,13 +41,17 @@ pub(super) fn unschedule(s: &mut Session, id: ScheduledId) -> Result<bool> {
 }
 
 /// Pending occurrences due by `now`, and when the first one after them is due.
-pub(super) fn due(conn: &Connection, now: Timestamp, limit: u32) -> Result<DueScheduled> {
+pub(super) fn due(conn: &Connection, now: Timestamp, limit: u32, max_bytes: u64) -> Result<DueScheduled> {
     let sql = concat!(
         "SELECT ",
         scheduled_columns!(),
         " FROM scheduled INDEXED BY scheduled_pending WHERE status = 0 AND due_at <= ?1 ORDER BY due_at, id LIMIT ?2"
     );
-    let due = all(conn, sql, &[&now.as_micros(), &limit], scheduled_row)?;
+    let due = some(conn, sql, &[&now.as_micros(), &limit], max_bytes, |row| {
+        let row = scheduled_row(row)?;
+        let size = row.payload.len();
+        Ok((row, size))
+    })?;
     let sql = "SELECT due_at FROM scheduled INDEXED BY scheduled_pending WHERE status = 0 ORDER BY due_at, id LIMIT 1 OFFSET ?1";
     let next_due = one(conn, sql, &[&(due.len() as i64)], |row| time(row, 0))?;
     Ok(DueScheduled { due, next_due })
@@ -71,7 +75,7 @@ fn fire_one(s: &mut Session, firing: &Firing) -> Result<Fired> {
     };
     // An event without any delivery leaves nothing that the occurrence could name.
     let status = match seq.map(|seq| first_delivery(&s.conn, seq)).transpose()?.flatten() {
-        Some(delivery) => ScheduledStatus::Completed(delivery),
+        Some(delivery) => ScheduledStatus::Completed(delivery.id),
         None => ScheduledStatus::Failed,
     };
     let (status, delivery) = scheduled_status(&status);
@@ -82,9 +86,4 @@ fn fire_one(s: &mut Session, firing: &Firing) -> Result<Fired> {
         schedule(s, std::slice::from_ref(next))?;
     }
     Ok(seq.map_or(Fired::Failed, Fired::Stored))
-}
-
-fn first_delivery(conn: &Connection, of: EventSeq) -> Result<Option<DeliveryId>> {
-    let sql = "SELECT id FROM deliveries INDEXED BY deliveries_event WHERE event = ?1 ORDER BY id LIMIT 1";
-    one(conn, sql, &[&of.0], |row| id(row, 0, DeliveryId::new))
 }

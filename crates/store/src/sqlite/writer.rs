@@ -33,6 +33,8 @@ pub(super) fn start(
     })
 }
 
+/// A release build ends with the first panic, for what is in memory cannot be trusted then and a restart recovers all. Where panics
+/// unwind, which is in tests, those who wait are told.
 struct Abandon(Arc<WriteQueue>);
 
 impl Drop for Abandon {

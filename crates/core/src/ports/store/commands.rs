@@ -94,7 +94,20 @@ pub enum Published {
         id: EventId,
         /// Its number.
         seq: EventSeq,
+        /// Its oldest delivery; `None` where it has none, or none any more.
+        first: Option<FirstDelivery>,
     },
+}
+
+/// The oldest delivery of an event, as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstDelivery {
+    /// The delivery.
+    pub id: DeliveryId,
+    /// Why it exists.
+    pub subscription: SubscriptionId,
+    /// How it stands.
+    pub state: StateKind,
 }
 
 /// The next slice of a large fan-out.
@@ -149,11 +162,11 @@ pub struct Settlement {
 pub struct NewDeadLetter {
     /// Its id.
     pub id: DeadLetterId,
-    /// See [`DeadLetter::code`].
+    /// See [`DeadLetter::code`](crate::deadletter::DeadLetter::code).
     pub code: ErrorCode,
-    /// See [`DeadLetter::message`].
+    /// See [`DeadLetter::message`](crate::deadletter::DeadLetter::message).
     pub message: String,
-    /// See [`DeadLetter::failed_at`].
+    /// See [`DeadLetter::failed_at`](crate::deadletter::DeadLetter::failed_at).
     pub at: Timestamp,
 }
 

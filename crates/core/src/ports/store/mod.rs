@@ -43,8 +43,8 @@ pub trait Store: Send + Sync + 'static {
     /// Stores the next slices of large fan-outs.
     fn fan_out(&self, slices: Vec<FanOutSlice>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Events whose fan-out is not complete, oldest first.
-    fn unfinished_fan_outs(&self, limit: u32) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>>;
+    /// Events whose fan-out is not complete, oldest first: up to `limit`, and no more once their payloads sum up to `max_bytes`.
+    fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>>;
 
     /// Records what became of claimed deliveries. It may wait a moment for company: nobody's answer depends on it.
     /// They are shared, so that whoever tries again until they are stored keeps them without a copy.
@@ -73,8 +73,9 @@ pub trait Store: Send + Sync + 'static {
     /// Removes an occurrence; answers whether it was there. A series ends with its pending occurrence.
     fn unschedule(&self, id: ScheduledId) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Pending occurrences due by `now`, oldest first, and when the first one after them is due.
-    fn due_scheduled(&self, now: Timestamp, limit: u32) -> BoxFuture<'_, Result<DueScheduled, StoreError>>;
+    /// Pending occurrences due by `now`, oldest first, and when the first one after them is due: up to `limit`, and no more once their
+    /// payloads sum up to `max_bytes`.
+    fn due_scheduled(&self, now: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<DueScheduled, StoreError>>;
 
     /// Turns due occurrences into events, each with its successor in one piece.
     fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>>;

@@ -171,9 +171,10 @@ impl<S: Store> Pair<S> {
                 self.same_scheduled(namespace, None, limit).await?;
             }
         }
-        both!(self, unfinished_fan_outs(limit));
+        let max_bytes = if limit == u32::MAX { u64::MAX } else { u64::from(limit) * 64 };
+        both!(self, unfinished_fan_outs(limit, max_bytes));
         let now = self.builder.now();
-        both!(self, due_scheduled(now, limit));
+        both!(self, due_scheduled(now, limit, max_bytes));
         same("backlog", &backlog(&self.model).await?, &backlog(&self.store).await?)
     }
 
