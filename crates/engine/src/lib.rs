@@ -52,7 +52,7 @@ use settle::Entry;
 use shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
 /// The engine. Cheap to clone; its tasks end with [`Engine::shutdown`].
@@ -287,7 +287,7 @@ impl Engine {
             }
             Ok(replayed)
         });
-        replaying.await.unwrap_or_else(|ended| Err(StoreError { kind: StoreErrorKind::Unavailable, cause: ended.to_string() }))
+        replaying.await.unwrap_or_else(|ended| Err(cut_off(&ended)))
     }
 
     /// Dismisses a dead letter; answers whether it was open.
@@ -295,11 +295,15 @@ impl Engine {
         Ok(self.shared.store.dismiss(vec![id], self.now()).await?.into_iter().any(|was_open| was_open))
     }
 
-    /// Stores a scheduled webhook.
+    /// Stores a scheduled webhook. It goes on when the caller goes away: what is stored must be looked at in time.
     pub async fn schedule(&self, row: Scheduled) -> Result<(), StoreError> {
-        self.shared.store.schedule(vec![row]).await?;
-        self.shared.scheduled.notify_one();
-        Ok(())
+        let shared = Arc::clone(&self.shared);
+        let scheduling = tokio::spawn(async move {
+            shared.store.schedule(vec![row]).await?;
+            shared.scheduled.notify_one();
+            Ok(())
+        });
+        scheduling.await.unwrap_or_else(|ended| Err(cut_off(&ended)))
     }
 
     /// Removes a scheduled webhook; answers whether it was there.
@@ -316,23 +320,33 @@ impl Engine {
 /// How long outcomes may take to be stored at the end of a shutdown, beyond its deadline.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// The process goes down while a command is under way.
+fn cut_off(ended: &JoinError) -> StoreError {
+    StoreError { kind: StoreErrorKind::Unavailable, cause: ended.to_string() }
+}
+
 async fn edit<T, E: From<StoreError>>(shared: &Arc<Shared>, f: impl FnOnce(&Routes) -> Result<(Vec<ConfigChange>, T), E>) -> Result<T, E> {
-    let editing = shared.editing.lock().await;
-    let old = shared.routes.load_full();
-    let (changes, answer) = f(&old)?;
-    if changes.is_empty() {
-        return Ok(answer);
+    let editing = Arc::clone(&shared.editing).lock_owned().await;
+    let (changes, answer) = f(&shared.routes.load_full())?;
+    if !changes.is_empty() {
+        let shared = Arc::clone(shared);
+        // It goes on when the caller goes away: what is stored must come into force before the next change looks at it.
+        let putting = tokio::spawn(async move {
+            let _editing = editing;
+            put(&shared, changes).await
+        });
+        putting.await.unwrap_or_else(|ended| Err(cut_off(&ended)))?;
     }
+    Ok(answer)
+}
+
+/// Stores changes and puts them in force. To be called under `editing`.
+async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<(), StoreError> {
     shared.store.configure(changes.clone()).await?;
-    let version = shared.store.configuration_version().await?;
-    if version != old.version + 1 {
-        // Somebody else changed something in between: everything is read anew.
-        drop(editing);
-        maintain::reload(shared).await?;
-        return Ok(answer);
-    }
+    let old = shared.routes.load_full();
     let mut new = Routes::clone(&old);
-    new.version = version;
+    // If somebody else changed something in between, the store's version is a later one, and everything is read anew within a second.
+    new.version = old.version + 1;
     let mut endpoints = Vec::new();
     for change in changes {
         match &change {
@@ -346,7 +360,7 @@ async fn edit<T, E: From<StoreError>>(shared: &Arc<Shared>, f: impl FnOnce(&Rout
     for endpoint in endpoints {
         maintain::announce(shared, endpoint);
     }
-    Ok(answer)
+    Ok(())
 }
 
 impl std::fmt::Debug for Engine {

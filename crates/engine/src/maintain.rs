@@ -177,19 +177,18 @@ pub(crate) async fn sweep(shared: Arc<Shared>) {
 pub(crate) async fn configuration(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(CONFIGURATION).await;
-        let result = match shared.store.configuration_version().await {
-            Ok(version) if version == shared.routes.load().version => Ok(()),
-            Ok(_) => reload(&shared).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = result {
+        if let Err(error) = reload_if_changed(&shared).await {
             tracing::warn!(%error, cause = error.cause, "the configuration cannot be read for the moment");
         }
     }
 }
 
-pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), StoreError> {
+async fn reload_if_changed(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    // A change of this engine's own is in force before anybody can ask for its version.
     let _one_at_a_time = shared.editing.lock().await;
+    if shared.store.configuration_version().await? == shared.routes.load().version {
+        return Ok(());
+    }
     let configuration = shared.store.configuration().await?;
     let old = shared.routes.load_full();
     let new = Arc::new(Routes::new(configuration, &shared.config.keys, &shared.config.user_agent));

@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) settler: Settler,
     pub(crate) publisher: Publisher,
     /// One change of the configuration at a time.
-    pub(crate) editing: tokio::sync::Mutex<()>,
+    pub(crate) editing: Arc<tokio::sync::Mutex<()>>,
     /// A scheduled webhook may be due earlier than thought.
     pub(crate) scheduled: Notify,
     /// An event has a fan-out to go on with.
@@ -54,7 +54,7 @@ impl Shared {
             settler: Settler::new(config.limits.unsettled),
             publisher: Publisher::new(config.limits),
             routes: ArcSwap::from_pointee(routes),
-            editing: tokio::sync::Mutex::new(()),
+            editing: Arc::default(),
             scheduled: Notify::new(),
             fan_out: Notify::new(),
             disabling: Mutex::default(),

@@ -12,12 +12,13 @@
 //! | `people` | publishers, editors, repairers, schedulers |
 //! | `store`, `network`, `clock` | the ports, with faults |
 //! | `checkers` | what must be true, one checker for each promise |
-//! | `records`, `trace` | what is remembered, what happened |
+//! | `records`, `trace`, `panics` | what is remembered, what happened |
 
 mod checkers;
 mod clock;
 mod life;
 mod network;
+mod panics;
 mod people;
 mod records;
 mod rest;
@@ -57,6 +58,8 @@ pub enum Checker {
     MemoryBounded,
     /// Skips, dead letters, counters and histories are complete and right.
     NothingSilent,
+    /// Nothing in the process panics.
+    NoPanic,
     /// Rate limits, concurrency, the gaps of retry policies and `Retry-After` are honoured.
     LimitsAreKept,
 }
@@ -96,6 +99,12 @@ pub enum Sabotage {
     ForgetsLimits,
     /// The network does not pass `Retry-After` on.
     HidesRetryAfter,
+    /// The store panics in some settlements.
+    Panics,
+    /// The store shortens the lives of deliveries.
+    ExpiresEarly,
+    /// The store loses retry policies: the first failure is the last.
+    ForgetsRetries,
 }
 
 /// A promise that was broken.
@@ -128,11 +137,15 @@ pub struct Report {
 
 /// Runs the world of a seed from its beginning to its end, and judges it.
 pub fn run(seed: u64, options: Options) -> Report {
+    panics::watch();
+    // What an earlier run on this thread left.
+    _ = panics::taken();
     let world = Arc::new(World::new(Plan::of(seed), options));
     life::install(&world);
     for life in &world.plan.lives {
         life::live(&world, life);
     }
+    world.panics();
     checkers::check(&world);
     let events = world.store.dump().events.len();
     let state = world.state();

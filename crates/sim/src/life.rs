@@ -5,7 +5,7 @@ use crate::people;
 use crate::rest;
 use crate::scenario::{End, Life};
 use crate::store::FaultyStore;
-use crate::world::World;
+use crate::world::{UNREST, World};
 use postrider_core::ports::{ConfigChange, Store};
 use postrider_core::seal::KeyRing;
 use postrider_engine::{Engine, EngineConfig};
@@ -54,6 +54,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// Answers whether the engine could put everything in order before its end.
 async fn lived(world: &Arc<World>, life: &Life, clock: crate::clock::FakeClock) -> bool {
+    let began = tokio::time::Instant::now();
     let store = Arc::new(FaultyStore::new(world));
     let transport = Arc::new(FakeTransport::new(world));
     let started = Engine::start(config(world), store, transport, Arc::new(clock)).await;
@@ -79,6 +80,7 @@ async fn lived(world: &Arc<World>, life: &Life, clock: crate::clock::FakeClock) 
         }
         End::Rest => {
             while everybody.join_next().await.is_some() {}
+            tokio::time::sleep_until(began + UNREST).await;
             people::revive(world, &engine).await;
             let rested = tokio::time::timeout(PATIENCE, rest::rested(world, &engine)).await;
             if rested.is_err() {

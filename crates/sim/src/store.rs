@@ -123,11 +123,15 @@ impl Store for FaultyStore {
     fn configuration(&self) -> BoxFuture<'_, Answer<Configuration>> {
         let inner = self.inner.clone();
         let forgets = self.sabotaged(Sabotage::ForgetsLimits);
+        let resigns = self.sabotaged(Sabotage::ForgetsRetries);
         self.run("configuration", false, async move {
             let mut configuration = inner.configuration().await?;
             if forgets {
                 let forget = |e: &mut Endpoint| (e.rate_limit, e.concurrency) = (None, None);
                 configuration.endpoints.iter_mut().for_each(forget);
+            }
+            if resigns {
+                configuration.subscriptions.iter_mut().for_each(|s| s.retry.max_attempts = 1);
             }
             Ok(configuration)
         })
@@ -138,6 +142,10 @@ impl Store for FaultyStore {
         let world = Arc::clone(&self.world);
         if self.sabotaged(Sabotage::StoresEventsAlone) {
             events.iter_mut().for_each(|e| e.deliveries.clear());
+        }
+        if self.sabotaged(Sabotage::ExpiresEarly) {
+            let shorten = |at: Timestamp| at.before(Duration::from_secs(3_600));
+            events.iter_mut().flat_map(|e| &mut e.deliveries).for_each(|d| d.expires_at = d.expires_at.map(shorten));
         }
         let lies = self.sabotaged(Sabotage::AcknowledgesWithoutStoring);
         self.run("publish", true, async move {
@@ -156,12 +164,14 @@ impl Store for FaultyStore {
         } else {
             settlements
         };
-        let lies = self.sabotaged(Sabotage::SettlesWithoutStoring);
+        let (lies, panics) = (self.sabotaged(Sabotage::SettlesWithoutStoring), self.sabotaged(Sabotage::Panics));
         let world = Arc::clone(&self.world);
         self.run("settle", true, async move {
             if lies && world.state().rng.u8(..4) == 0 {
                 return Ok(vec![Settled::Stored; settlements.len()]);
             }
+            let unlucky = panics && world.state().rng.u8(..20) == 0;
+            assert!(!unlucky, "sabotaged");
             inner.settle(settlements).await
         })
     }

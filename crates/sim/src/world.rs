@@ -21,6 +21,9 @@ use tokio::sync::Notify;
 /// When every world begins.
 pub(crate) const BEGINNING: Timestamp = Timestamp::from_secs(1_767_225_600);
 
+/// How long faults go on in the last life. What they leave stuck in memory must come to rest without the help of a restart.
+pub(crate) const UNREST: Duration = Duration::from_secs(60);
+
 /// Violations that are kept; the first one is what matters.
 const VIOLATIONS: usize = 20;
 
@@ -214,12 +217,20 @@ impl World {
         let Some(plan) = self.plan.receivers.get(receiver) else {
             return (Manner::Unreachable(FaultKind::Dns), Duration::ZERO);
         };
-        let is_calm = self.plan.healthy.is_none() && self.is_last(state.life);
+        let lived = state.now().since(state.base);
+        let is_calm = self.plan.healthy.is_none() && self.is_last(state.life) && lived >= UNREST;
         let latency = plan.latency.draw(&mut state.rng);
         let dice = state.rng.u8(..100);
         let mood = plan.moods.iter().find(|m| !is_calm && m.from <= since && since < m.to && dice < m.percent);
         let manner = plan.broken.or(mood.map(|m| m.manner));
         (manner.unwrap_or(Manner::Well), latency)
+    }
+
+    /// Notes that something in the process panicked. Must be called on the thread of the run.
+    pub(crate) fn panics(&self) {
+        for what in crate::panics::taken() {
+            self.violated(Checker::NoPanic, what);
+        }
     }
 
     /// Whether this life is the one in which everything comes to rest.

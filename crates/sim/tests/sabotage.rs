@@ -33,5 +33,8 @@ sabotages! {
     a_store_that_hands_out_too_much: ClaimsWithoutLimit is caught by MemoryBounded;
     a_store_that_forgets_the_limits_of_endpoints: ForgetsLimits is caught by LimitsAreKept;
     a_network_that_hides_retry_after: HidesRetryAfter is caught by LimitsAreKept;
+    a_store_that_panics: Panics is caught by NoPanic;
+    a_store_that_shortens_lives: ExpiresEarly is caught by AcknowledgedIsDurable;
+    a_store_that_loses_retry_policies: ForgetsRetries is caught by AcknowledgedIsDurable;
     a_store_that_loses_dead_letters: DropsDeadLetters is caught by NothingSilent;
 }

@@ -4,26 +4,24 @@
 //! ride along behind them. What follows from an outcome (a retry, room
 //! for another delivery) follows only after it has been stored.
 
+mod apart;
 mod entry;
+mod store;
 
 pub(crate) use entry::{After, Entry};
 
 use crate::dispatch::InFlight;
 use crate::job::Job;
 use crate::shared::Shared;
+use apart::Apart;
 use parking_lot::Mutex;
-use postrider_core::ports::{Settled, Settlement};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Settlements stored in one piece.
 const GROUP: usize = 1_024;
-
-/// How long to wait before storing again what could not be stored: doubled each time, from the first to the second.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// How much of a group goes to deliveries that are given back, where outcomes would fill all of it.
 const GIVEN_BACK: usize = GROUP / 8;
@@ -188,33 +186,30 @@ impl Waiting {
 ///
 /// They are never dropped: while the store cannot take them, no new exchange begins, and it is tried again.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut apart = Apart::default();
     loop {
-        let Group { entries, outcomes } = shared.settler.take().await;
-        let returns = entries.len() - outcomes;
-        let (settlements, afters): (Vec<_>, Vec<_>) = entries.into_iter().map(|e| (e.settlement, e.after)).unzip();
-        let results = store(&shared, settlements.into()).await;
-        let afters = afters.into_iter().zip(results).map(|(after, settled)| after.given(settled));
-        // Room first: what goes off next may look at it.
-        shared.settler.done(outcomes, returns);
-        shared.dispatcher.settled(&shared, afters);
-    }
-}
-
-/// Stores until it is stored.
-async fn store(shared: &Shared, settlements: Arc<[Settlement]>) -> Vec<Settled> {
-    let mut wait = BACKOFF.0;
-    loop {
-        match shared.store.settle(Arc::clone(&settlements)).await {
-            Ok(results) => {
-                shared.settler.failing.store(false, Ordering::Relaxed);
-                return results;
-            }
-            Err(error) => {
-                shared.settler.failing.store(true, Ordering::Relaxed);
-                tracing::error!(%error, cause = error.cause, outcomes = settlements.len(), "outcomes could not be stored: trying again");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(BACKOFF.1);
+        let group = tokio::select! {
+            biased;
+            group = shared.settler.take() => group,
+            () = apart.next_try() => Group::default(),
+        };
+        let group = apart.hold_back(&shared, group);
+        let (outcomes, returns) = (group.outcomes, group.entries.len() - group.outcomes);
+        let (settlements, afters): (Vec<_>, Vec<_>) = group.entries.into_iter().map(|e| (e.settlement, e.after)).unzip();
+        let settlements: Arc<[_]> = settlements.into();
+        let results = store::until_stored(&shared, &settlements).await;
+        debug_assert_eq!(results.len(), afters.len(), "one answer for each settlement");
+        let mut settled = Vec::with_capacity(afters.len());
+        for (n, (after, result)) in afters.into_iter().zip(results).enumerate() {
+            match result {
+                Some(result) => settled.push(after.given(result)),
+                None => apart.put(Entry { settlement: settlements[n].clone(), after }, n < outcomes),
             }
         }
+        let kept = apart.just_put();
+        // Room first: what goes off next may look at it.
+        shared.settler.done(outcomes - kept.0, returns - kept.1);
+        settled.extend(apart.try_again(&shared).await);
+        shared.dispatcher.settled(&shared, settled.into_iter());
     }
 }

@@ -4,6 +4,7 @@ use super::Whole;
 use crate::Checker::{AcknowledgedIsDurable, BytesAreExact};
 use crate::records::{Call, CallOutcome, Fact};
 use crate::world::World;
+use postrider_core::attempt::Verdict;
 use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::{Delivery, State};
 use postrider_core::error::ErrorCode;
@@ -135,14 +136,32 @@ fn ended_for_a_reason(whole: &Whole, delivery: &Delivery) -> Result<(), String> 
             let Some((_, verdict)) = exchange.verdict(origin) else {
                 return Err(format!("failed with {code}, but the last exchange never ended"));
             };
-            if verdict.code() == Some(code) {
+            if verdict.code() != Some(code) {
+                return Err(format!("failed with {code}, but the receiver's answer means {verdict:?}"));
+            }
+            let policy = whole.subscriptions.get(&delivery.subscription).map_or(0, |s| s.retry.max_attempts);
+            if matches!(verdict, Verdict::Permanent { .. }) || progress.spent >= policy {
                 Ok(())
             } else {
-                Err(format!("failed with {code}, but the receiver's answer means {verdict:?}"))
+                Err(format!("failed with {code} after {} of {policy} attempts", progress.spent))
             }
         }
-        State::Expired if progress.expires_at.is_none() => Err("expired, but it had no time to live".to_owned()),
+        State::Expired => expired_in_time(whole, delivery),
         State::Cancelled(code) if !whole.is_gone(delivery.subscription) => Err(format!("cancelled with {code}, but nothing was deleted")),
+        _ => Ok(()),
+    }
+}
+
+/// It had a time to live, and that was over.
+fn expired_in_time(whole: &Whole, delivery: &Delivery) -> Result<(), String> {
+    let event = whole.events.get(&delivery.event);
+    let Some((event, ttl)) = event.and_then(|e| Some((e, e.ttl?))) else {
+        return Err("expired, but it had no time to live".to_owned());
+    };
+    let until = event.created_at.after(ttl);
+    let letters = whole.dead_letters.get(&delivery.id).into_iter().flatten();
+    match letters.filter(|l| l.code == ErrorCode::Expired).map(|l| l.failed_at).min() {
+        Some(at) if at < until => Err(format!("expired at {at:?}, but was to live until {until:?}")),
         _ => Ok(()),
     }
 }

@@ -1,8 +1,8 @@
 //! A plan out of a seed.
 
 use super::parts::{self, draw, percent, seconds};
-use super::{End, Latency, Life, Manner, Mood, Plan, Traffic};
-use crate::world::BEGINNING;
+use super::{End, Latency, Life, Manner, Mood, Plan, Traffic, Trouble};
+use crate::world::{BEGINNING, UNREST};
 use postrider_core::event::Namespace;
 use postrider_core::id::{IdGen, SubscriptionId};
 use postrider_engine::{Limits, Retention};
@@ -155,8 +155,14 @@ fn traffic(rng: &mut fastrand::Rng, flavour: Flavour, endpoints: usize) -> Traff
 fn lives(rng: &mut fastrand::Rng, flavour: Flavour) -> Vec<Life> {
     let before = if flavour.isolation { 0 } else { rng.usize(1..=4) };
     let mut lives: Vec<Life> = (0..before).map(|_| life(rng, flavour)).collect();
-    // A restart that finds the store in order.
-    lives.push(Life { end: End::Rest, downtime: Duration::ZERO, set_back: Duration::ZERO, troubles: Vec::new() });
+    // In the last one all faults are over after a while, and what they left must come to rest.
+    let troubles = if flavour.store { rng.usize(0..4) } else { 0 };
+    let start = Duration::from_secs(10);
+    let trouble = |_| parts::trouble(rng, UNREST - start - parts::LONGEST_TROUBLE);
+    // Not at once: an engine that cannot start is another story, told by the lives before.
+    let late = |t: Trouble| Trouble { from: t.from + start, to: t.to + start, ..t };
+    let troubles = (0..troubles).map(trouble).map(late).collect();
+    lives.push(Life { end: End::Rest, downtime: Duration::ZERO, set_back: Duration::ZERO, troubles });
     lives
 }
 

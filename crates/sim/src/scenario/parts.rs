@@ -127,16 +127,19 @@ fn manner(rng: &mut fastrand::Rng) -> Manner {
     }
 }
 
+/// How long a trouble of the store may last.
+pub(super) const LONGEST_TROUBLE: Duration = Duration::from_secs(15);
+
 /// The store has trouble at some time of a life.
 pub(super) fn trouble(rng: &mut fastrand::Rng, within: Duration) -> Trouble {
     let from = within.mul_f64(rng.f64());
     let slow = rng.u64(0..300);
     Trouble {
         from,
-        to: from + seconds(rng, 0, 15),
+        to: from + Duration::from_millis(rng.u64(0..=LONGEST_TROUBLE.as_millis() as u64)),
         writes: draw(rng, &[100, 100, 50, 10, 0]),
         reads: draw(rng, &[100, 30, 0, 0]),
         latency: Latency { from: slow, to: slow + rng.u64(0..1_500) },
-        kind: draw(rng, &[StoreErrorKind::Full, StoreErrorKind::Unavailable, StoreErrorKind::ReadOnly]),
+        kind: draw(rng, &[StoreErrorKind::Full, StoreErrorKind::Unavailable, StoreErrorKind::ReadOnly, StoreErrorKind::Internal]),
     }
 }

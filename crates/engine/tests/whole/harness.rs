@@ -1,0 +1,268 @@
+//! An engine over ports that a test holds in its hand.
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use postrider_core::attempt::Phases;
+use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
+use postrider_core::event::Namespace;
+use postrider_core::filter::LabelFilter;
+use postrider_core::id::*;
+use postrider_core::ports::*;
+use postrider_core::retry::RetryPolicy;
+use postrider_core::schedule::Scheduled;
+use postrider_core::seal::KeyRing;
+use postrider_core::subscription::{BodyForm, Origin, Subscription};
+use postrider_core::time::Timestamp;
+use postrider_engine::{Engine, EngineConfig, Limits, Publish, Retention, To};
+use postrider_store::memory::MemoryStore;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// When every test begins.
+pub const BEGINNING: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+/// Runs a test in paused time.
+pub fn run(test: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().expect("a runtime").block_on(test);
+}
+
+/// Lets everything happen that can happen now, and time pass.
+pub async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// What a test does to the store and sees of the receivers.
+pub struct Hand {
+    pub store: MemoryStore,
+    /// Verbs of this name wait while it is there, before they do anything.
+    held: watch::Sender<Option<&'static str>>,
+    /// Verbs of this name fail.
+    failing: Mutex<Option<(&'static str, StoreErrorKind)>>,
+    /// Whatever would settle this delivery fails.
+    poisoned: Mutex<Option<DeliveryId>>,
+    /// The status that receivers answer.
+    pub status: Mutex<u16>,
+    /// How long they take.
+    pub takes: Mutex<Duration>,
+    /// The idempotency keys of the requests that came.
+    pub requests: Mutex<Vec<String>>,
+    began: Instant,
+}
+
+impl Hand {
+    pub fn new() -> Arc<Hand> {
+        Arc::new(Hand {
+            store: MemoryStore::new(),
+            held: watch::channel(None).0,
+            failing: Mutex::default(),
+            poisoned: Mutex::default(),
+            status: Mutex::new(200),
+            takes: Mutex::new(Duration::from_millis(1)),
+            requests: Mutex::default(),
+            began: Instant::now(),
+        })
+    }
+
+    /// The store holds a verb up, or none.
+    pub fn hold(&self, verb: Option<&'static str>) {
+        self.held.send_replace(verb);
+    }
+
+    /// The store refuses a verb, or none.
+    pub fn fail(&self, verb: Option<(&'static str, StoreErrorKind)>) {
+        *self.failing.lock() = verb;
+    }
+
+    /// The store cannot settle this delivery, whatever comes with it.
+    pub fn poison(&self, delivery: Option<DeliveryId>) {
+        *self.poisoned.lock() = delivery;
+    }
+
+    pub fn requests(&self) -> usize {
+        self.requests.lock().len()
+    }
+
+    /// An engine over a new handle of the store.
+    pub async fn start(self: &Arc<Self>, limits: Limits, retention: Retention) -> Engine {
+        let config = EngineConfig {
+            seed: 1,
+            keys: Arc::new(KeyRing::parse(&"5e".repeat(32)).expect("a right key")),
+            limits,
+            retention,
+            user_agent: "tests".to_owned(),
+        };
+        let store = Handle { inner: self.store.new_incarnation(), hand: Arc::clone(self) };
+        let (transport, clock) = (Receivers(Arc::clone(self)), Time(Arc::clone(self)));
+        Engine::start(config, Arc::new(store), Arc::new(transport), Arc::new(clock)).await.expect("it starts")
+    }
+
+    /// Puts an endpoint and a subscription to it straight into the store.
+    pub async fn subscribe(&self, status: EndpointStatus) -> (Endpoint, Subscription) {
+        let (endpoint, subscription) = (endpoint(status), subscription());
+        let changes = vec![ConfigChange::Endpoint(endpoint.clone()), ConfigChange::Subscription(subscription.clone())];
+        self.store.configure(changes).await.expect("the model never fails");
+        (endpoint, subscription)
+    }
+}
+
+pub fn endpoint(status: EndpointStatus) -> Endpoint {
+    Endpoint {
+        id: EndpointId::new(Uuid::from_u128(1)),
+        namespace: Namespace::default_namespace(),
+        url: "https://receiver.test/hook".to_owned(),
+        headers: Vec::new(),
+        secrets: Vec::new(),
+        schemes: Vec::new(),
+        http: HttpOptions::tasks(),
+        rate_limit: None,
+        concurrency: None,
+        status,
+        created_at: BEGINNING,
+        updated_at: BEGINNING,
+        deleted_at: None,
+    }
+}
+
+fn subscription() -> Subscription {
+    Subscription {
+        id: SubscriptionId::new(Uuid::from_u128(2)),
+        namespace: Namespace::default_namespace(),
+        endpoint: EndpointId::new(Uuid::from_u128(1)),
+        origin: Origin::Tasks,
+        patterns: Vec::new(),
+        labels: LabelFilter(Default::default()),
+        body: BodyForm::Raw,
+        retry: RetryPolicy::tasks(),
+        created_at: BEGINNING,
+        updated_at: BEGINNING,
+        deleted_at: None,
+    }
+}
+
+/// An event for everybody.
+pub fn event(n: usize) -> Publish {
+    Publish {
+        namespace: Namespace::default_namespace(),
+        event_type: "test".into(),
+        payload: Bytes::from(format!("{{\"n\":{n}}}")),
+        labels: Default::default(),
+        metadata: Default::default(),
+        idempotency_key: None,
+        ttl: None,
+        to: To::Matching,
+    }
+}
+
+struct Time(Arc<Hand>);
+
+impl Clock for Time {
+    fn now(&self) -> Timestamp {
+        BEGINNING.after(self.0.began.elapsed())
+    }
+}
+
+struct Receivers(Arc<Hand>);
+
+impl Transport for Receivers {
+    fn lane(&self, _: &Arc<Target>) -> Box<dyn Lane> {
+        Box::new(Receivers(Arc::clone(&self.0)))
+    }
+}
+
+impl Lane for Receivers {
+    fn exchange(&mut self, request: Outgoing) -> BoxFuture<'_, Exchange> {
+        Box::pin(async move {
+            let key = request.headers["idempotency-key"].to_str().expect("a key").to_owned();
+            self.0.requests.lock().push(key);
+            let (status, takes) = (*self.0.status.lock(), *self.0.takes.lock());
+            pass(takes).await;
+            let response = Response { status, retry_after: None, body: Bytes::new(), truncated: false };
+            let total = u32::try_from(takes.as_micros()).expect("a short time");
+            Exchange { result: Ok(response), phases: Phases { total, ..Phases::default() } }
+        })
+    }
+}
+
+/// One engine's handle: the model, behind the test's hand.
+struct Handle {
+    inner: MemoryStore,
+    hand: Arc<Hand>,
+}
+
+type Answer<T> = Result<T, StoreError>;
+
+impl Handle {
+    /// Once it has begun, a verb goes on whoever goes away, as on a real store's writer.
+    fn run<T: Send + 'static>(
+        &self,
+        verb: &'static str,
+        act: impl Future<Output = Answer<T>> + Send + 'static,
+    ) -> BoxFuture<'_, Answer<T>> {
+        let hand = Arc::clone(&self.hand);
+        let running = tokio::spawn(async move {
+            let mut held = hand.held.subscribe();
+            _ = held.wait_for(|held| *held != Some(verb)).await;
+            let failing = *hand.failing.lock();
+            if let Some((_, kind)) = failing.filter(|(name, _)| *name == verb) {
+                return Err(StoreError { kind, cause: "as the test wants it".to_owned() });
+            }
+            act.await
+        });
+        Box::pin(async move { running.await.expect("no verb panics") })
+    }
+}
+
+macro_rules! verbs {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+        fn $name(&self $(, $arg: $type)*) -> BoxFuture<'_, Answer<$answer>> {
+            let inner = self.inner.clone();
+            self.run(stringify!($name), async move { inner.$name($($arg),*).await })
+        }
+    )*};
+}
+
+impl Store for Handle {
+    verbs! {
+        configuration() -> Configuration;
+        configuration_version() -> i64;
+        configure(changes: Vec<ConfigChange>) -> ();
+        publish(events: Vec<NewEvent>) -> Vec<Published>;
+        fan_out(slices: Vec<FanOutSlice>) -> ();
+        unfinished_fan_outs(limit: u32) -> Vec<UnfinishedFanOut>;
+        claim(requests: Vec<ClaimRequest>) -> Vec<ClaimBatch>;
+        rescue(limit: u32) -> Vec<Claimed>;
+        backlog() -> Vec<Backlog>;
+        replay(replays: Vec<Replay>) -> Vec<Replayed>;
+        dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
+        schedule(rows: Vec<Scheduled>) -> ();
+        unschedule(id: ScheduledId) -> bool;
+        due_scheduled(now: Timestamp, limit: u32) -> DueScheduled;
+        fire(firings: Vec<Firing>) -> Vec<Fired>;
+        prune(request: PruneRequest) -> Pruned;
+        health() -> ();
+        delivery(id: DeliveryId) -> Option<DeliveryView>;
+        event(id: EventId) -> Option<EventView>;
+        attempts(of: SubscriptionId, limit: u32) -> Vec<AttemptView>;
+        dead_letters(of: SubscriptionId, limit: u32) -> Vec<DeadLetterView>;
+        dead_letter(id: DeadLetterId) -> Option<DeadLetterView>;
+        scheduled(namespace: Option<Namespace>, of: Option<SubscriptionId>, limit: u32) -> Vec<Scheduled>;
+        scheduled_one(id: ScheduledId) -> Option<Scheduled>;
+        counters(of: Vec<SubscriptionId>) -> Vec<Counters>;
+    }
+
+    fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Answer<Vec<Settled>>> {
+        let (inner, hand) = (self.inner.clone(), Arc::clone(&self.hand));
+        self.run("settle", async move {
+            let poisoned = *hand.poisoned.lock();
+            if settlements.iter().any(|s| Some(s.delivery) == poisoned) {
+                return Err(StoreError { kind: StoreErrorKind::Internal, cause: "a bad row".to_owned() });
+            }
+            inner.settle(settlements).await
+        })
+    }
+}

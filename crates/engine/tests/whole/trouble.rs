@@ -1,0 +1,136 @@
+//! The store refuses things, callers go away.
+
+use crate::harness::{BEGINNING, Hand, endpoint, event, pass, run};
+use bytes::Bytes;
+use postrider_core::delivery::StateKind;
+use postrider_core::endpoint::{Endpoint, EndpointStatus};
+use postrider_core::event::Namespace;
+use postrider_core::id::ScheduledId;
+use postrider_core::ports::{ConfigChange, StoreError, StoreErrorKind};
+use postrider_core::recurrence::Recurrence;
+use postrider_core::schedule::{Scheduled, ScheduledStatus};
+use postrider_engine::{Limits, Retention};
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::time::Duration;
+use uuid::Uuid;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// docs/operating.md: while the disk is full, no new delivery is started whose outcome could not be stored.
+#[test]
+fn nothing_new_is_sent_while_outcomes_cannot_be_stored() {
+    run(async {
+        let hand = Hand::new();
+        hand.subscribe(EndpointStatus::Active).await;
+        let engine = hand.start(Limits::default(), Retention::default()).await;
+        hand.fail(Some(("settle", StoreErrorKind::Full)));
+        for n in 0..100 {
+            engine.publish(event(n)).await.expect("stored");
+        }
+        pass(10 * SECOND).await;
+        let sent = hand.requests();
+        assert!(sent <= 40, "{sent} exchanges whose outcome a crash would lose: only those under way at the first refusal are");
+        hand.fail(None);
+        pass(10 * SECOND).await;
+        let keys: BTreeSet<_> = hand.requests.lock().iter().cloned().collect();
+        assert_eq!((hand.requests(), keys.len()), (100, 100), "then everything goes, once");
+        assert!(hand.store.dump().deliveries.iter().all(|d| d.progress.state.kind() == StateKind::Succeeded));
+    });
+}
+
+#[test]
+fn one_outcome_that_cannot_be_stored_stops_nobody_else() {
+    run(async {
+        let hand = Hand::new();
+        hand.subscribe(EndpointStatus::Active).await;
+        let engine = hand.start(Limits::default(), Retention::default()).await;
+        hand.hold(Some("settle"));
+        for n in 0..50 {
+            engine.publish(event(n)).await.expect("stored");
+        }
+        pass(SECOND).await;
+        let bad = hand.store.dump().deliveries[3].id;
+        hand.poison(Some(bad));
+        hand.hold(None);
+        let succeeded = || hand.store.dump().deliveries.iter().filter(|d| d.progress.state.kind() == StateKind::Succeeded).count();
+        pass(30 * SECOND).await;
+        assert_eq!(succeeded(), 49);
+        for n in 50..60 {
+            engine.publish(event(n)).await.expect("stored");
+        }
+        pass(10 * SECOND).await;
+        assert_eq!(succeeded(), 59);
+        hand.poison(None);
+        pass(10 * SECOND).await;
+        assert_eq!((succeeded(), hand.requests()), (60, 60), "its outcome was kept: it is not sent again");
+        assert_eq!(engine.stats().unsettled, 0);
+    });
+}
+
+#[test]
+fn a_change_that_is_stored_is_answered_so_and_in_force() {
+    run(async {
+        let hand = Hand::new();
+        hand.subscribe(EndpointStatus::Active).await;
+        let engine = hand.start(Limits::default(), Retention::default()).await;
+        hand.fail(Some(("configuration_version", StoreErrorKind::Unavailable)));
+        let url = "https://other.test/".to_owned();
+        let changed = ConfigChange::Endpoint(Endpoint { url: url.clone(), ..endpoint(EndpointStatus::Active) });
+        let answer = engine.edit(|_| Ok::<_, StoreError>((vec![changed], ()))).await;
+        assert_eq!(answer, Ok(()));
+        assert!(engine.routes().endpoints().any(|e| e.url == url));
+    });
+}
+
+/// Polls once, which hands the verb to the store, and goes away.
+async fn hangs_up(future: impl Future) {
+    let mut future = Box::pin(future);
+    let pending = std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await;
+    assert!(pending, "the store has not answered yet");
+}
+
+#[test]
+fn a_change_comes_into_force_although_its_caller_went_away() {
+    run(async {
+        let hand = Hand::new();
+        hand.subscribe(EndpointStatus::Active).await;
+        let engine = hand.start(Limits::default(), Retention::default()).await;
+        hand.hold(Some("configure"));
+        let changed = |url: &str| ConfigChange::Endpoint(Endpoint { url: url.to_owned(), ..endpoint(EndpointStatus::Active) });
+        hangs_up(engine.edit(|_| Ok::<_, StoreError>((vec![changed("https://first.test/")], ())))).await;
+        hand.hold(None);
+        let seen = engine.edit(|routes| {
+            let urls: Vec<_> = routes.endpoints().map(|e| e.url.clone()).collect();
+            Ok::<_, StoreError>((Vec::new(), urls))
+        });
+        assert_eq!(seen.await, Ok(vec!["https://first.test/".to_owned()]));
+    });
+}
+
+#[test]
+fn a_scheduled_webhook_is_fired_in_time_although_its_caller_went_away() {
+    run(async {
+        let hand = Hand::new();
+        let (_, subscription) = hand.subscribe(EndpointStatus::Active).await;
+        let engine = hand.start(Limits::default(), Retention::default()).await;
+        pass(SECOND).await;
+        let row = Scheduled {
+            id: ScheduledId::new(Uuid::from_u128(3)),
+            namespace: Namespace::default_namespace(),
+            subscription: subscription.id,
+            payload: Bytes::from_static(b"{}"),
+            due_at: BEGINNING.after(3 * SECOND),
+            recurrence: Recurrence::None,
+            anchor: BEGINNING,
+            status: ScheduledStatus::Pending,
+            created_at: BEGINNING,
+            updated_at: BEGINNING,
+        };
+        hand.hold(Some("schedule"));
+        hangs_up(engine.schedule(row)).await;
+        hand.hold(None);
+        pass(3 * SECOND).await;
+        assert_eq!(hand.requests(), 1);
+    });
+}
