@@ -233,7 +233,7 @@ impl Store for Handle {
         configure(changes: Vec<ConfigChange>) -> ();
         publish(events: Vec<NewEvent>) -> Vec<Published>;
         fan_out(slices: Vec<FanOutSlice>) -> ();
-        unfinished_fan_outs(limit: u32) -> Vec<UnfinishedFanOut>;
+        unfinished_fan_outs(limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut>;
         claim(requests: Vec<ClaimRequest>) -> Vec<ClaimBatch>;
         rescue(limit: u32) -> Vec<Claimed>;
         backlog() -> Vec<Backlog>;
@@ -241,16 +241,16 @@ impl Store for Handle {
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
         unschedule(id: ScheduledId) -> bool;
-        due_scheduled(now: Timestamp, limit: u32) -> DueScheduled;
+        due_scheduled(now: Timestamp, limit: u32, max_bytes: u64) -> DueScheduled;
         fire(firings: Vec<Firing>) -> Vec<Fired>;
         prune(request: PruneRequest) -> Pruned;
         health() -> ();
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;
         attempts(of: SubscriptionId, limit: u32) -> Vec<AttemptView>;
-        dead_letters(of: SubscriptionId, limit: u32) -> Vec<DeadLetterView>;
+        dead_letters(of: SubscriptionId, open_only: bool, request: PageRequest<DeadLetterPlace>) -> Page<DeadLetterView, DeadLetterPlace>;
         dead_letter(id: DeadLetterId) -> Option<DeadLetterView>;
-        scheduled(namespace: Option<Namespace>, of: Option<SubscriptionId>, limit: u32) -> Vec<Scheduled>;
+        scheduled(namespace: Option<Namespace>, of: Option<SubscriptionId>, request: PageRequest<ScheduledPlace>) -> Page<Scheduled, ScheduledPlace>;
         scheduled_one(id: ScheduledId) -> Option<Scheduled>;
         counters(of: Vec<SubscriptionId>) -> Vec<Counters>;
     }
