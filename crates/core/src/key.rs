@@ -22,8 +22,18 @@ pub struct ApiKey {
     pub scopes: Scopes,
     /// When it was made.
     pub created_at: Timestamp,
+    /// From when on it opens nothing any more; `None` is never.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+}
+
+impl ApiKey {
+    /// Whether it opens anything at `now`.
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|at| now < at)
+    }
 }
 
 /// What a key may do.

@@ -62,6 +62,27 @@ impl Gcra {
     }
 }
 
+/// What is left of a limit.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Tokens that could be taken at once.
+    pub left: u32,
+    /// When all of them are back if none is taken.
+    pub full_at: Timestamp,
+}
+
+impl Gcra {
+    /// What is left at `now`.
+    pub fn budget(&self, limit: RateLimit, now: Timestamp) -> Budget {
+        let at = i128::from(now.as_micros()) * 1_000;
+        let interval = i128::try_from(limit.interval.as_nanos()).unwrap_or(i128::MAX / 4).max(1);
+        let capacity = interval.saturating_mul(i128::from(limit.burst.max(1)));
+        let full_at = self.full_at.map_or(at, |full| full.clamp(at, at.saturating_add(capacity)));
+        let left = at.saturating_add(capacity).saturating_sub(full_at) / interval;
+        Budget { left: u32::try_from(left).unwrap_or(u32::MAX), full_at: ceil_micros(full_at) }
+    }
+}
+
 fn ceil_micros(nanos: i128) -> Timestamp {
     let micros = nanos.div_euclid(1_000) + i128::from(nanos.rem_euclid(1_000) != 0);
     Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))

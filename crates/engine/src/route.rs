@@ -192,11 +192,11 @@ impl Routes {
         if let Some(old) = self.keys.remove(&key.id) {
             self.keys_by_hash.remove(&old.hash);
         }
+        let key = Arc::new(key);
         if key.revoked_at.is_none() {
-            let key = Arc::new(key);
             self.keys_by_hash.insert(key.hash.clone(), Arc::clone(&key));
-            self.keys.insert(key.id, key);
         }
+        self.keys.insert(key.id, key);
     }
 
     /// Everything that matches an event.
@@ -250,14 +250,14 @@ impl Routes {
         self.keys_by_hash.get(hash)
     }
 
-    /// Every key that was not revoked, in the order of creation.
-    pub fn keys(&self) -> impl Iterator<Item = &Arc<ApiKey>> {
-        self.keys.values()
+    /// A key by its id, revoked ones too.
+    pub fn key(&self, id: KeyId) -> Option<&Arc<ApiKey>> {
+        self.keys.get(&id)
     }
 
-    /// Whether there is a key at all.
-    pub fn has_keys(&self) -> bool {
-        !self.keys.is_empty()
+    /// Every key, revoked ones too, in the order of creation.
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &Arc<ApiKey>> {
+        self.keys.values()
     }
 }
 

@@ -23,6 +23,9 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// How many characters of a key are kept to recognise it by; never more than a quarter of it.
 const SHOWN_CHARACTERS: usize = 11;
 
+/// Longest name of a key, in bytes.
+pub const MAX_KEY_NAME_BYTES: usize = 100;
+
 /// The name of keys that the development mode makes.
 pub const DEV_KEY_NAME: &str = "dev";
 
@@ -32,6 +35,8 @@ pub const BOOTSTRAP_KEY_NAME: &str = "bootstrap";
 /// What a caller may do, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
+    /// The key that it showed; `None` for whom the development mode lets in without one.
+    pub key: Option<KeyId>,
     /// The one namespace that it sees; without one it sees all of them (master view).
     pub namespace: Option<Namespace>,
     /// What it may do there.
@@ -55,7 +60,7 @@ impl Access {
 pub enum Denied {
     /// It showed no key where one is needed.
     Missing,
-    /// The key it showed is unknown or revoked.
+    /// The key it showed is unknown, revoked or expired.
     Invalid,
     /// Its key lacks this scope.
     Scope(Scope),
@@ -74,24 +79,24 @@ impl Auth {
     /// With `dev`, callers without a key may read and write in namespace `default`.
     pub fn new(dev: bool) -> Self {
         let scopes = Scopes { read: true, write: true, admin: false };
-        Auth { open: dev.then(|| Access { namespace: Some(Namespace::default_namespace()), scopes }) }
+        Auth { open: dev.then(|| Access { key: None, namespace: Some(Namespace::default_namespace()), scopes }) }
     }
 
     /// The caller by the key that it shows; `None` if it shows none. A wrong key is an error even where none is needed.
-    pub fn caller(&self, headers: &HeaderMap, routes: &Routes) -> Result<Option<Access>, Denied> {
+    pub fn caller(&self, headers: &HeaderMap, routes: &Routes, now: Timestamp) -> Result<Option<Access>, Denied> {
         let Some(shown) = shown_key(headers) else { return Ok(None) };
         let hash = hash(shown.ok_or(Denied::Invalid)?);
         let key = routes.key_by_hash(&hash).ok_or(Denied::Invalid)?;
         // The look-up compares hashes, which tell nothing about keys; this comparison takes the same time all the same.
-        if !bool::from(key.hash.as_bytes().ct_eq(hash.as_bytes())) || key.revoked_at.is_some() {
+        if !bool::from(key.hash.as_bytes().ct_eq(hash.as_bytes())) || !key.is_valid(now) {
             return Err(Denied::Invalid);
         }
-        Ok(Some(Access { namespace: key.namespace.clone(), scopes: key.scopes }))
+        Ok(Some(Access { key: Some(key.id), namespace: key.namespace.clone(), scopes: key.scopes }))
     }
 
     /// The caller, with a scope that it needs: by its key, or open to everybody in development mode.
-    pub fn require(&self, headers: &HeaderMap, routes: &Routes, scope: Scope) -> Result<Access, Denied> {
-        let access = match self.caller(headers, routes)? {
+    pub fn require(&self, headers: &HeaderMap, routes: &Routes, now: Timestamp, scope: Scope) -> Result<Access, Denied> {
+        let access = match self.caller(headers, routes, now)? {
             Some(access) => access,
             None => self.without_key(headers)?.clone(),
         };
@@ -165,6 +170,7 @@ pub fn new_key(id: KeyId, secret: &str, name: &str, namespace: Option<Namespace>
         namespace,
         scopes,
         created_at: now,
+        expires_at: None,
         revoked_at: None,
     }
 }
@@ -173,6 +179,8 @@ pub fn new_key(id: KeyId, secret: &str, name: &str, namespace: Option<Namespace>
 mod tests {
     use super::*;
     use http::HeaderValue;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
     #[test]
     fn keys_are_long_and_differ() {
@@ -231,11 +239,11 @@ mod tests {
         let auth = Auth::new(true);
         let mut headers = HeaderMap::new();
         let routes = Routes::default();
-        let open = auth.require(&headers, &routes, Scope::Write).expect("open");
+        let open = auth.require(&headers, &routes, NOW, Scope::Write).expect("open");
         assert_eq!(open.namespace, Some(Namespace::default_namespace()));
-        assert_eq!(auth.require(&headers, &routes, Scope::Admin), Err(Denied::Scope(Scope::Admin)));
+        assert_eq!(auth.require(&headers, &routes, NOW, Scope::Admin), Err(Denied::Scope(Scope::Admin)));
         headers.insert("x-api-key", HeaderValue::from_static("wrong"));
-        assert_eq!(auth.require(&headers, &routes, Scope::Read), Err(Denied::Invalid));
-        assert_eq!(Auth::new(false).require(&HeaderMap::new(), &routes, Scope::Read), Err(Denied::Missing));
+        assert_eq!(auth.require(&headers, &routes, NOW, Scope::Read), Err(Denied::Invalid));
+        assert_eq!(Auth::new(false).require(&HeaderMap::new(), &routes, NOW, Scope::Read), Err(Denied::Missing));
     }
 }

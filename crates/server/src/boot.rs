@@ -7,6 +7,7 @@ use crate::auth::Auth;
 use crate::clock::SystemClock;
 use crate::config::{Config, value::Secret};
 use crate::http::{self, App, Bodies, Limits, Server};
+use crate::key_limits::KeyLimits;
 use crate::random;
 use crate::tasks::Health;
 use postrider_core::guard::Guard;
@@ -97,6 +98,7 @@ fn server(config: &Config, engine: &Engine, guard: Arc<Guard>) -> Server {
         tasks_policy: config.tasks_policy(),
         bodies: Bodies::new(usize::try_from(config.max_body.0).unwrap_or(usize::MAX), config.header_timeout.0),
         health: Health::default(),
+        key_limits: KeyLimits::new(config.rate_limits),
     });
     let limits = Limits { connections: config.max_connections, head: config.header_timeout.0, idle: config.idle_timeout.0 };
     Server::new(Arc::clone(&app), http::router(app), limits)

@@ -6,6 +6,7 @@ mod file;
 mod show;
 pub mod value;
 
+use crate::key_limits::PerSecond;
 use crate::observe::{self, LogFormat};
 use clap::Args as _;
 use file::File;
@@ -79,6 +80,15 @@ pub struct Flags {
     /// How long a stop may take until what is under way is given back to the store [default: 10s].
     #[arg(long, env = "POSTRIDER_SHUTDOWN_TIMEOUT", value_name = "DURATION")]
     pub shutdown_timeout: Option<Span>,
+    /// Requests a second with which one API key may read from /v1, and as many at once; 0 is no limit [default: 1000].
+    #[arg(long, env = "POSTRIDER_RATE_LIMIT_READ", value_name = "N")]
+    pub rate_limit_read: Option<u32>,
+    /// Requests a second with which one API key may change something through /v1; 0 is no limit [default: 200].
+    #[arg(long, env = "POSTRIDER_RATE_LIMIT_WRITE", value_name = "N")]
+    pub rate_limit_write: Option<u32>,
+    /// Requests a second with which one API key may publish through /v1; 0 is no limit [default: 0].
+    #[arg(long, env = "POSTRIDER_RATE_LIMIT_PUBLISH", value_name = "N")]
+    pub rate_limit_publish: Option<u32>,
     /// Threads that serve requests and deliveries [default: one per core].
     #[arg(long, env = "POSTRIDER_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
@@ -125,6 +135,8 @@ pub struct Config {
     pub idle_timeout: Span,
     /// How long a stop may take.
     pub shutdown_timeout: Span,
+    /// Requests a second of one API key to `/v1`.
+    pub rate_limits: PerSecond,
     /// Threads; `None` is one per core.
     pub workers: Option<usize>,
     /// What to log.
@@ -183,6 +195,11 @@ impl Config {
             header_timeout: flags.header_timeout.or(file.header_timeout).unwrap_or(Span::secs(10)),
             idle_timeout: flags.idle_timeout.or(file.idle_timeout).unwrap_or(Span::secs(75)),
             shutdown_timeout: flags.shutdown_timeout.or(file.shutdown_timeout).unwrap_or(Span::secs(10)),
+            rate_limits: PerSecond {
+                read: flags.rate_limit_read.or(file.rate_limits.read).unwrap_or(PerSecond::default().read),
+                write: flags.rate_limit_write.or(file.rate_limits.write).unwrap_or(PerSecond::default().write),
+                publish: flags.rate_limit_publish.or(file.rate_limits.publish).unwrap_or(PerSecond::default().publish),
+            },
             workers: flags.workers.or(file.workers),
             log: flags.log.or(file.log).unwrap_or_else(|| String::from(observe::DEFAULT_FILTER)),
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
@@ -210,6 +227,9 @@ impl Config {
         between("number of tasks.retry_gaps", self.tasks_retry.len(), 1, 100)?;
         for gap in &self.tasks_retry {
             between("tasks.retry_gaps", *gap, Span(Duration::ZERO), Span::secs(30 * 86_400))?;
+        }
+        for (name, limit) in [("read", self.rate_limits.read), ("write", self.rate_limits.write), ("publish", self.rate_limits.publish)] {
+            between(&format!("rate_limits.{name}"), limit, 0, 1_000_000)?;
         }
         if let Some(workers) = self.workers {
             between("workers", workers, 1, 1_024)?;

@@ -9,8 +9,9 @@
 //! | [`boot`] | from a configuration to a running server and back down |
 //! | [`http`] | the listener, the router, what every API shares |
 //! | [`auth`] | who may do what: API keys and the development mode |
+//! | [`key_limits`] | how often each key may ask |
 //! | [`tasks`] | the Tasks API: `/subscriptions`, `/ingest`, `/deliveries`, `/dlq`, `/scheduled` |
-//! | [`items`] | the Items API: `/v1/delivery` |
+//! | [`items`] | the Items API: `/v1/delivery`, and `/v1/keys` |
 //! | [`web`] | the page at `/` |
 //! | [`clock`], [`random`] | the only places that ask the operating system for the time and for randomness |
 //! | [`observe`] | the log |
@@ -23,6 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod http;
 pub mod items;
+pub mod key_limits;
 pub mod observe;
 pub mod random;
 pub mod receiver;

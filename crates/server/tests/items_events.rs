@@ -11,7 +11,12 @@ fn publish(server: &Server, key: &str, body: &Value) -> Answer {
 
 fn code(answer: &Answer) -> (u16, String) {
     let value = answer.json();
-    assert_eq!(keys(&value), ["code", "error", "message", "path", "request_id", "retryable", "statusCode", "timestamp"]);
+    let mut expected = vec!["code", "error", "message", "path", "request_id", "retryable", "statusCode", "timestamp"];
+    // Contract, section 4: where it is there, it says what is wrong where.
+    if value["code"] == "validation_error" {
+        expected.insert(1, "details");
+    }
+    assert_eq!(keys(&value), expected);
     assert_eq!(value["statusCode"], json!(answer.status));
     assert!(value["request_id"].as_str().is_some_and(|id| id.starts_with("req_")));
     assert_eq!(answer.header("x-request-id"), value["request_id"].as_str());

@@ -15,9 +15,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Longest name of a key, in bytes.
-const MAX_NAME_BYTES: usize = 100;
-
 /// Flags of `postrider keys`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -82,10 +79,12 @@ fn create(door: &SqliteAdmin, data_dir: &Path, namespace: Option<&str>, scopes: 
         return Err(CommandError(String::from("a key without a scope may do nothing: choose of read, write and admin")));
     }
     let reserved = [auth::DEV_KEY_NAME, auth::BOOTSTRAP_KEY_NAME];
-    if name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) || reserved.contains(&name) {
+    if name.len() > auth::MAX_KEY_NAME_BYTES || name.chars().any(char::is_control) || reserved.contains(&name) {
         return Err(CommandError(format!(
-            "a key's name is at most {MAX_NAME_BYTES} bytes without control characters, and neither {} nor {}",
-            reserved[0], reserved[1]
+            "a key's name is at most {} bytes without control characters, and neither {} nor {}",
+            auth::MAX_KEY_NAME_BYTES,
+            reserved[0],
+            reserved[1]
         )));
     }
     let now = SystemClock.now();

@@ -20,6 +20,9 @@ pub(super) const KEYS: &[&str] = &[
     "max_body",
     "max_connections",
     "port_file",
+    "rate_limits.publish",
+    "rate_limits.read",
+    "rate_limits.write",
     "retention.events",
     "retention.logs",
     "shutdown_timeout",
@@ -44,6 +47,7 @@ pub(super) struct File {
     pub(super) max_body: Option<Size>,
     pub(super) max_connections: Option<usize>,
     pub(super) port_file: Option<PathBuf>,
+    pub(super) rate_limits: RateLimitsTable,
     pub(super) retention: RetentionTable,
     pub(super) shutdown_timeout: Option<Span>,
     pub(super) tasks: TasksTable,
@@ -55,6 +59,14 @@ pub(super) struct File {
 pub(super) struct RetentionTable {
     pub(super) events: Option<Span>,
     pub(super) logs: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RateLimitsTable {
+    pub(super) publish: Option<u32>,
+    pub(super) read: Option<u32>,
+    pub(super) write: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

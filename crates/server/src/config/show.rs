@@ -36,6 +36,8 @@ impl fmt::Display for Config {
         }
         writeln!(f, "log = {}", text(&self.log))?;
         writeln!(f, "log_format = {}", text(&self.log_format.as_str()))?;
+        let limits = self.rate_limits;
+        writeln!(f, "\n[rate_limits]\nread = {}\nwrite = {}\npublish = {}", limits.read, limits.write, limits.publish)?;
         writeln!(f, "\n[retention]\nlogs = {}", text(&self.retain_logs))?;
         writeln!(f, "events = {}", text(&self.retain_events))?;
         writeln!(f, "\n[tasks]\nretry_gaps = {}", list(&self.tasks_retry))?;

@@ -91,6 +91,21 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
+    /// Fields that are not `known`, and known ones that come a second time, each with what is wrong with it.
+    pub fn strangers<'f>(&'f self, known: &'f [&str]) -> impl Iterator<Item = (&'f str, String)> + 'f {
+        self.0.iter().enumerate().filter_map(move |(at, (name, _))| {
+            if !known.contains(&name.as_ref()) {
+                return Some((name.as_ref(), format!("unknown field; known: {}", known.join(", "))));
+            }
+            self.0[..at].iter().any(|(earlier, _)| earlier == name).then(|| (name.as_ref(), String::from("is there twice")))
+        })
+    }
+
+    /// The names in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_ref())
+    }
+
     /// A field's bytes as they were sent.
     pub fn raw(&self, name: &str) -> Field<&'a str> {
         match self.0.iter().find(|(n, _)| n == name) {

@@ -5,13 +5,16 @@ pub mod body;
 pub mod json;
 mod listener;
 mod problem;
+pub mod reader;
 mod service;
 
 pub use body::Bodies;
 pub use listener::{Limits, Server};
-pub use problem::Problem;
+pub use problem::{Detail, Problem};
+pub use reader::Reader;
 
 use crate::auth::{Access, Auth};
+use crate::key_limits::KeyLimits;
 use crate::{items, tasks, web};
 use axum::Router;
 use axum::body::Body;
@@ -50,12 +53,14 @@ pub struct App {
     pub bodies: Bodies,
     /// What the health check found last.
     pub health: tasks::Health,
+    /// How often each key may ask.
+    pub key_limits: KeyLimits,
 }
 
 impl App {
     /// The caller of a request, with the scope that it needs.
     pub fn require(&self, headers: &HeaderMap, scope: Scope) -> Result<Access, Problem> {
-        Ok(self.auth.require(headers, &self.engine.routes(), scope)?)
+        Ok(self.auth.require(headers, &self.engine.routes(), self.engine.now(), scope)?)
     }
 
     /// A request's whole body.
@@ -75,7 +80,7 @@ impl App {
 /// Everything but the hot path, which [`Server`] takes straight to its handler.
 pub fn router(app: Arc<App>) -> Router {
     tasks::router()
-        .merge(items::router())
+        .merge(items::router(&app))
         .route("/", axum::routing::get(web::home))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -92,10 +97,8 @@ async fn method_not_allowed(State(app): State<Arc<App>>, uri: Uri) -> Response {
 }
 
 fn in_shape_of_path(app: &App, uri: &Uri, problem: Problem) -> Response {
-    if uri.path().starts_with(items::PREFIX) {
-        return items::Failed::new(app, uri.path(), problem).into_response();
-    }
-    problem.into_response()
+    let response = problem.into_response();
+    if uri.path().starts_with(items::PREFIX) { items::dress(app, uri.path(), response) } else { response }
 }
 
 /// A response with a JSON body.
@@ -141,25 +144,25 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
 
 /// A caller who may read.
 #[derive(Debug)]
-pub struct Reader(pub Access);
+pub struct Reads(pub Access);
 
 /// A caller who may write.
 #[derive(Debug)]
-pub struct Writer(pub Access);
+pub struct Writes(pub Access);
 
-impl FromRequestParts<Arc<App>> for Reader {
+impl FromRequestParts<Arc<App>> for Reads {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        app.require(&parts.headers, Scope::Read).map(Reader)
+        app.require(&parts.headers, Scope::Read).map(Reads)
     }
 }
 
-impl FromRequestParts<Arc<App>> for Writer {
+impl FromRequestParts<Arc<App>> for Writes {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        app.require(&parts.headers, Scope::Write).map(Writer)
+        app.require(&parts.headers, Scope::Write).map(Writes)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::observe::Sparingly;
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
+use postrider_core::key::Scope;
 use postrider_core::ports::{StoreError, StoreErrorKind};
 use postrider_engine::PublishError;
 
@@ -19,12 +20,25 @@ pub struct Problem {
     pub message: String,
     /// After how many seconds the same request may succeed.
     pub retry_after: Option<u32>,
+    /// What is wrong where, where an API shows that.
+    pub details: Vec<Detail>,
+    /// The scope that the key lacks.
+    pub required_scope: Option<Scope>,
+}
+
+/// One thing that is wrong with what was sent.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Detail {
+    /// Where: names of fields with dots, places in arrays with brackets; empty for the body as a whole.
+    pub path: String,
+    /// What is wrong with it and how it should be.
+    pub message: String,
 }
 
 impl Problem {
     /// With a status, its code and a text.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Problem { status, code, message: message.into(), retry_after: None }
+        Problem { status, code, message: message.into(), retry_after: None, details: Vec::new(), required_scope: None }
     }
 
     /// 400 with the code `bad_request`.
@@ -35,6 +49,15 @@ impl Problem {
     /// 404.
     pub fn not_found(message: impl Into<String>) -> Self {
         Problem::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// 400 with the code `validation_error`: what is wrong with the content, at least one thing.
+    pub fn validation(details: Vec<Detail>) -> Self {
+        let first = details
+            .first()
+            .map_or_else(String::new, |d| if d.path.is_empty() { d.message.clone() } else { format!("{}: {}", d.path, d.message) });
+        let more = if details.len() > 1 { format!(" (and {} more, see details)", details.len() - 1) } else { String::new() };
+        Problem { details, ..Problem::new(StatusCode::BAD_REQUEST, "validation_error", format!("{first}{more}")) }
     }
 
     /// 409.
@@ -93,15 +116,16 @@ impl From<Denied> for Problem {
                 "unauthorized",
                 "an API key is needed: send it as Authorization: Bearer KEY or X-API-Key: KEY; postrider keys create makes one",
             ),
-            Denied::Invalid => Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "the API key is unknown or revoked"),
+            Denied::Invalid => Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "the API key is unknown, revoked or expired"),
             Denied::Foreign => Problem::new(
                 StatusCode::FORBIDDEN,
                 "forbidden",
                 "without a key the development mode answers requests to this machine's own names only, and no page of another origin: use http://127.0.0.1, or show a key",
             ),
-            Denied::Scope(scope) => {
-                Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", format!("the API key lacks the scope {}", scope.as_str()))
-            }
+            Denied::Scope(scope) => Problem {
+                required_scope: Some(scope),
+                ..Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", format!("the API key lacks the scope {}", scope.as_str()))
+            },
         }
     }
 }
@@ -146,6 +170,8 @@ impl IntoResponse for Problem {
         }
         let mut response = super::json(self.status, &Shape { error: &self.message });
         response.headers_mut().extend(self.headers());
+        // For an API with a shape of its own.
+        response.extensions_mut().insert(self);
         response
     }
 }

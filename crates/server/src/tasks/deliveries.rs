@@ -1,7 +1,7 @@
 //! Delivery tasks and their logs.
 
 use super::wire::{ListedLog, TaskAndLogs};
-use crate::http::{self, App, PathId, Problem, Reader};
+use crate::http::{self, App, PathId, Problem, Reads};
 use ::http::{StatusCode, Uri};
 use axum::extract::State;
 use axum::response::Response;
@@ -9,7 +9,7 @@ use postrider_core::id::DeliveryId;
 use std::sync::Arc;
 
 /// `GET /deliveries/{delivery_task_id}`: the task and all of its logs, of one moment.
-pub(super) async fn show(State(app): State<Arc<App>>, Reader(access): Reader, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn show(State(app): State<Arc<App>>, Reads(access): Reads, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
     http::query(&uri, &[])?;
     let missing = || Problem::not_found("delivery task not found");
     let id = DeliveryId::parse(&id).ok_or_else(missing)?;
@@ -23,7 +23,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, Reader(access): Reader, Pa
 /// `GET /subscriptions/{id}/deliveries`: the newest logs of a subscription.
 pub(super) async fn of_subscription(
     State(app): State<Arc<App>>,
-    Reader(access): Reader,
+    Reads(access): Reads,
     PathId(id): PathId,
     uri: Uri,
 ) -> Result<Response, Problem> {

@@ -3,7 +3,7 @@
 use super::page;
 use super::wire::DlqTask;
 use crate::auth::Access;
-use crate::http::{self, App, PathId, Problem, Reader, Writer};
+use crate::http::{self, App, PathId, Problem, Reads, Writes};
 use ::http::{StatusCode, Uri};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -21,7 +21,7 @@ const LISTED: (u32, u32) = (100, 1_000);
 /// were retried.
 pub(super) async fn of_subscription(
     State(app): State<Arc<App>>,
-    Reader(access): Reader,
+    Reads(access): Reads,
     PathId(id): PathId,
     uri: Uri,
 ) -> Result<Response, Problem> {
@@ -39,7 +39,7 @@ pub(super) async fn of_subscription(
 }
 
 /// `POST /dlq/{dlq_task_id}/retry`: a new task with the same payload for the same subscription.
-pub(super) async fn retry(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn retry(State(app): State<Arc<App>>, Writes(access): Writes, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
     http::query(&uri, &[])?;
     let view = find(&app, &access, &id).await?;
     if view.dead_letter.status == DeadLetterStatus::Open && app.engine.routes().route(view.delivery.subscription).is_none() {
@@ -63,7 +63,7 @@ pub(super) async fn retry(State(app): State<Arc<App>>, Writer(access): Writer, P
 /// `DELETE /dlq/{dlq_task_id}`: nobody will retry it. The original task and its logs stay readable.
 pub(super) async fn dismiss(
     State(app): State<Arc<App>>,
-    Writer(access): Writer,
+    Writes(access): Writes,
     PathId(id): PathId,
     uri: Uri,
 ) -> Result<Response, Problem> {

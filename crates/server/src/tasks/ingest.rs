@@ -89,7 +89,7 @@ fn find(app: &App, parts: &Parts) -> Result<(Arc<Route>, Caller), Problem> {
     let routes = app.engine.routes();
     let id = parts.uri.path().strip_prefix(PREFIX).and_then(SubscriptionId::parse);
     let route = id.and_then(|id| routes.route(id));
-    let caller = app.auth.caller(&parts.headers, &routes);
+    let caller = app.auth.caller(&parts.headers, &routes, app.engine.now());
     let sees = |route: &&Arc<Route>| match &caller {
         Ok(Some(access)) => access.sees(&route.subscription.namespace),
         Ok(None) => app.auth.shows_without_key(&route.subscription.namespace),

@@ -4,7 +4,7 @@ use super::page;
 use super::schedule_request::Request as Wanted;
 use super::wire::ScheduledWebhook;
 use crate::auth::Access;
-use crate::http::{self, App, PathId, Problem, Reader, Writer, body};
+use crate::http::{self, App, PathId, Problem, Reads, Writes, body};
 use ::http::header::{CACHE_CONTROL, HeaderValue};
 use ::http::{StatusCode, Uri};
 use axum::extract::{Request, State};
@@ -20,7 +20,7 @@ const MAX_LISTED: u32 = 1_000;
 
 /// `GET /scheduled`: those that are still to come by due time, then those that ended, latest first; of one subscription if the query
 /// names it.
-pub(super) async fn list(State(app): State<Arc<App>>, Reader(access): Reader, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn list(State(app): State<Arc<App>>, Reads(access): Reads, uri: Uri) -> Result<Response, Problem> {
     let query = http::query(&uri, &["subscription_id", "limit", "after"])?;
     let request = page::request(&query, MAX_LISTED, MAX_LISTED)?;
     let of = query.iter().find(|(name, _)| name == "subscription_id").map(|(_, id)| SubscriptionId::parse(id));
@@ -36,7 +36,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, Reader(access): Reader, ur
 }
 
 /// `POST /scheduled`: as JSON it answers 201 with the id, as a form (which browsers send) 302.
-pub(super) async fn create(State(app): State<Arc<App>>, Writer(access): Writer, request: Request) -> Result<Response, Problem> {
+pub(super) async fn create(State(app): State<Arc<App>>, Writes(access): Writes, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     http::query(&parts.uri, &[])?;
     if body::is_form(&parts.headers) {
@@ -82,7 +82,7 @@ async fn store(app: &App, access: &Access, wanted: Wanted) -> Result<ScheduledId
 }
 
 /// `DELETE /scheduled/{id}`: a series ends with its pending occurrence.
-pub(super) async fn remove(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn remove(State(app): State<Arc<App>>, Writes(access): Writes, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
     http::query(&uri, &[])?;
     let missing = || Problem::not_found("scheduled webhook not found");
     let id = ScheduledId::parse(&id).ok_or_else(missing)?;

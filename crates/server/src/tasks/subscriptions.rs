@@ -4,7 +4,7 @@ use super::subscription_request::Request as Wanted;
 use super::wire::time;
 use crate::config::value::Secret;
 use crate::http::json::Field;
-use crate::http::{self, App, PathId, Problem, Reader, Writer};
+use crate::http::{self, App, PathId, Problem, Reads, Writes};
 use crate::random;
 use ::http::{StatusCode, Uri};
 use axum::extract::{Request, State};
@@ -68,7 +68,7 @@ fn event_types(patterns: &[TypePattern]) -> Option<String> {
 }
 
 /// `GET /subscriptions`: all of them in the order of creation, without secrets.
-pub(super) async fn list(State(app): State<Arc<App>>, Reader(access): Reader, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn list(State(app): State<Arc<App>>, Reads(access): Reads, uri: Uri) -> Result<Response, Problem> {
     http::query(&uri, &[])?;
     let routes = app.engine.routes();
     let visible = routes.subscriptions().filter(|s| access.sees(&s.namespace));
@@ -77,7 +77,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, Reader(access): Reader, ur
 }
 
 /// `GET /subscriptions/{id}`: one of them, its secret masked.
-pub(super) async fn show(State(app): State<Arc<App>>, Reader(access): Reader, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn show(State(app): State<Arc<App>>, Reads(access): Reads, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
     http::query(&uri, &[])?;
     let subscription = super::visible(&app, &access, &id)?;
     let routes = app.engine.routes();
@@ -86,7 +86,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, Reader(access): Reader, Pa
 }
 
 /// `POST /subscriptions`. A master key makes it in the namespace `default`.
-pub(super) async fn create(State(app): State<Arc<App>>, Writer(access): Writer, request: Request) -> Result<Response, Problem> {
+pub(super) async fn create(State(app): State<Arc<App>>, Writes(access): Writes, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     http::query(&parts.uri, &[])?;
     let body = app.read_json(&parts.headers, body).await?;
@@ -136,7 +136,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, Writer(access): Writer, 
 /// `PUT /subscriptions/{id}`: what is left out stays, null clears. A disabled endpoint is enabled again.
 pub(super) async fn update(
     State(app): State<Arc<App>>,
-    Writer(access): Writer,
+    Writes(access): Writes,
     PathId(id): PathId,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -175,7 +175,7 @@ pub(super) async fn update(
 }
 
 /// `DELETE /subscriptions/{id}`. Tasks that wait end as `failed`; tasks and logs stay readable under `/deliveries/{id}` until their retention.
-pub(super) async fn delete(State(app): State<Arc<App>>, Writer(access): Writer, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn delete(State(app): State<Arc<App>>, Writes(access): Writes, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
     http::query(&uri, &[])?;
     let subscription = super::visible(&app, &access, &id)?;
     let now = app.engine.now();

@@ -113,6 +113,7 @@ impl Fixtures {
             namespace: Some(Namespace::default_namespace()),
             scopes: Scopes { read: true, write: true, admin: false },
             created_at: self.now,
+            expires_at: None,
             revoked_at: None,
         }
     }

@@ -1,0 +1,99 @@
+//! What every request to `/v1` passes first: who asks, whether not too often, and whether the key may.
+
+use super::envelope::dress;
+use crate::auth::{Access, Denied};
+use crate::http::{App, Problem};
+use crate::key_limits::{Standing, Use};
+use axum::body::Body;
+use axum::extract::{FromRequestParts, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{Method, Request, StatusCode};
+use postrider_core::event::Namespace;
+use postrider_core::key::Scope;
+use std::sync::Arc;
+
+/// Lets a request through to its handler, and gives the answer what all answers carry.
+pub(super) async fn gate(State(app): State<Arc<App>>, mut request: Request<Body>, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let (standing, admitted) = admit(&app, &request);
+    let mut response = match admitted {
+        Ok(access) => {
+            request.extensions_mut().insert(Caller(access));
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    };
+    response = dress(&app, &path, response);
+    if let Some(standing) = standing {
+        standing.show(response.headers_mut());
+    }
+    response
+}
+
+/// A key is wanted always, in development mode too.
+fn admit(app: &App, request: &Request<Body>) -> (Option<Standing>, Result<Access, Problem>) {
+    let now = app.engine.now();
+    let access = match app.auth.caller(request.headers(), &app.engine.routes(), now) {
+        Ok(Some(access)) => access,
+        Ok(None) => return (None, Err(Denied::Missing.into())),
+        Err(denied) => return (None, Err(denied.into())),
+    };
+    let (scope, what) = needs(request.method(), request.uri().path());
+    let standing = access.key.and_then(|key| app.key_limits.take(key, what, now));
+    let refused = standing.and_then(|s| s.retry_after()).map(too_often);
+    (standing, refused.map_or_else(|| access.allow(scope).map(|()| access).map_err(Problem::from), Err))
+}
+
+/// The scope and the bucket of a request.
+fn needs(method: &Method, path: &str) -> (Scope, Use) {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let what = if reads { Use::Read } else { Use::Write };
+    if path == super::keys::PATH || path.starts_with(super::keys::PREFIX) {
+        return (Scope::Admin, what);
+    }
+    if !reads && path.starts_with(super::events::PATH) {
+        return (Scope::Write, Use::Publish);
+    }
+    // It shows what would be sent, and changes nothing.
+    if reads || path.ends_with("/preview") {
+        return (Scope::Read, Use::Read);
+    }
+    (Scope::Write, what)
+}
+
+fn too_often(retry_after: u32) -> Problem {
+    let message = format!("this key asks more often than it may: ask again in {retry_after} s, the headers X-RateLimit-* tell the limit");
+    Problem { retry_after: Some(retry_after), ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message) }
+}
+
+/// Who asks; the gate has let it through.
+#[derive(Clone, Debug)]
+pub(super) struct Caller(pub(super) Access);
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
+        // A route outside of the gate would be open to everybody: it is closed to everybody instead.
+        parts.extensions.get::<Caller>().cloned().ok_or_else(|| Denied::Missing.into())
+    }
+}
+
+/// Who asks to change something in its namespace. A master key has none: it only looks.
+#[derive(Clone, Debug)]
+pub(super) struct Tenant(pub(super) Namespace);
+
+impl FromRequestParts<Arc<App>> for Tenant {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let Caller(access) = Caller::from_request_parts(parts, app).await?;
+        access.namespace.map(Tenant).ok_or_else(|| {
+            Problem::bad_request(
+                "this is not available in master view (organization-wide API key): use a key of the namespace that it is about",
+            )
+        })
+    }
+}
