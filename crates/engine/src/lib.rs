@@ -258,6 +258,12 @@ impl Engine {
         publish::publish(&self.shared, event).await
     }
 
+    /// Publishes events in one commit: all of them, or none. The receipts come in their order; a duplicate of an earlier event, or of one
+    /// in the same batch, is answered with that one.
+    pub async fn publish_all(&self, events: Vec<Publish>) -> Result<Vec<Receipt>, PublishError> {
+        publish::publish_all(&self.shared, events).await
+    }
+
     /// Retries a dead letter as a new delivery of the same event and subscription, with the same idempotency key.
     pub async fn retry_dead_letter(&self, id: DeadLetterId) -> Result<RetryDeadLetter, StoreError> {
         let new = DeliveryId::new(self.new_id());

@@ -4,31 +4,25 @@
 //! The publisher's own task never holds what must not be lost: if it goes away while its event is being stored, the deliveries are handed
 //! over all the same.
 
+mod gathering;
 mod handover;
 
+pub(crate) use gathering::Publisher;
 pub(crate) use handover::{Handover, give_back, jobs, prepare};
 
-use crate::config::Limits;
 use crate::shared::Shared;
 use bytes::Bytes;
-use parking_lot::Mutex;
+use gathering::Pending;
 use postrider_core::event::Namespace;
 use postrider_core::id::{EventId, EventSeq, SubscriptionId};
-use postrider_core::ports::{FirstDelivery, NewEvent, Published, StoreError};
-use std::collections::{BTreeMap, VecDeque};
+use postrider_core::ports::{FirstDelivery, Published, StoreError};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 /// Groups under way at the same time: while the store writes one, the next waits at its door.
 pub(crate) const GROUPS: usize = 4;
-
-/// Events and deliveries in one group: what the store writes in one piece while everybody else waits.
-const GROUP: usize = 4_096;
-
-/// What an event costs in memory besides its bytes, and each of its deliveries: they are in memory twice while they are stored.
-const EVENT_OVERHEAD: usize = 512;
-const DELIVERY_OVERHEAD: usize = 160;
 
 /// An event to be published.
 #[derive(Clone, Debug)]
@@ -93,148 +87,9 @@ pub enum PublishError {
     Busy,
 }
 
-struct Pending {
-    new: NewEvent,
-    handover: Handover,
-    reply: oneshot::Sender<Result<Receipt, PublishError>>,
-}
-
-#[derive(Default)]
-struct Gathering {
-    pending: VecDeque<Pending>,
-    /// Events and bytes that wait or are being stored.
-    events: usize,
-    bytes: usize,
-    /// Nothing is taken any more.
-    closed: bool,
-}
-
-impl Pending {
-    /// What it counts against the bound of bytes.
-    fn cost(&self) -> usize {
-        let text = |map: &BTreeMap<String, String>| map.iter().map(|(name, value)| name.len() + value.len() + 128).sum::<usize>();
-        let texts = text(&self.new.labels) + text(&self.new.metadata);
-        self.new.payload.len() + 2 * texts + EVENT_OVERHEAD + DELIVERY_OVERHEAD * self.new.deliveries.len()
-    }
-
-    /// What it counts against the size of a group.
-    fn weight(&self) -> usize {
-        1 + self.new.deliveries.len()
-    }
-}
-
-impl Gathering {
-    fn is_full(&self, bytes: usize, limits: &Limits) -> bool {
-        // One event goes always, however large it is.
-        self.events >= limits.publishing || (self.events > 0 && self.bytes + bytes > limits.publishing_bytes)
-    }
-
-    /// Takes as much as the store should write in one piece, at least one event.
-    fn group(&mut self) -> Vec<Pending> {
-        let mut weight = 0;
-        let fits = self.pending.iter().take_while(|pending| {
-            weight += pending.weight();
-            weight <= GROUP
-        });
-        let count = fits.count().max(1).min(self.pending.len());
-        self.pending.drain(..count).collect()
-    }
-}
-
-/// The events that wait to be stored.
-pub(crate) struct Publisher {
-    gathering: Mutex<Gathering>,
-    wake: Notify,
-    idle: Notify,
-    limits: Limits,
-}
-
-impl Publisher {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Publisher { gathering: Mutex::default(), wake: Notify::new(), idle: Notify::new(), limits }
-    }
-
-    /// Whether there is no room for so many bytes at the moment.
-    fn is_full(&self, bytes: usize) -> bool {
-        self.gathering.lock().is_full(bytes, &self.limits)
-    }
-
-    /// Answers the event back if it is not taken, and why.
-    fn push(&self, pending: Pending) -> Result<(), (Box<Pending>, PublishError)> {
-        let bytes = pending.cost();
-        let mut gathering = self.gathering.lock();
-        if gathering.closed {
-            return Err((Box::new(pending), PublishError::Stopping));
-        }
-        if gathering.is_full(bytes, &self.limits) {
-            return Err((Box::new(pending), PublishError::Busy));
-        }
-        gathering.events += 1;
-        gathering.bytes += bytes;
-        gathering.pending.push_back(pending);
-        let first = gathering.pending.len() == 1;
-        drop(gathering);
-        // Whoever takes the first one takes all: waking another for each would only make small groups.
-        if first {
-            self.wake.notify_one();
-        }
-        Ok(())
-    }
-
-    /// `None` once it is closed and there is nothing left.
-    async fn take(&self) -> Option<Vec<Pending>> {
-        loop {
-            // Before it is looked: so that closing is not overlooked.
-            let woken = self.wake.notified();
-            {
-                let mut gathering = self.gathering.lock();
-                if !gathering.pending.is_empty() {
-                    let group = gathering.group();
-                    if !gathering.pending.is_empty() {
-                        self.wake.notify_one();
-                    }
-                    return Some(group);
-                }
-                if gathering.closed {
-                    return None;
-                }
-            }
-            woken.await;
-        }
-    }
-
-    fn done(&self, events: usize, bytes: usize) {
-        let mut gathering = self.gathering.lock();
-        gathering.events -= events;
-        gathering.bytes -= bytes;
-        if gathering.events == 0 {
-            self.idle.notify_waiters();
-        }
-    }
-
-    /// Waits until nothing is being published any more.
-    pub(crate) async fn drained(&self) {
-        loop {
-            let idle = self.idle.notified();
-            if self.gathering.lock().events == 0 {
-                return;
-            }
-            idle.await;
-        }
-    }
-}
-
 /// Takes nothing more, and tells those whose events no group has taken yet that nothing of them is stored. Groups under way go on.
 pub(crate) fn close(shared: &Shared) {
-    let publisher = &shared.publisher;
-    let left = {
-        let mut gathering = publisher.gathering.lock();
-        gathering.closed = true;
-        std::mem::take(&mut gathering.pending)
-    };
-    publisher.wake.notify_waiters();
-    publisher.done(left.len(), left.iter().map(Pending::cost).sum());
-    for Pending { handover, reply, .. } in left {
+    for Pending { handover, reply, .. } in shared.publisher.close() {
         handover.dropped(shared);
         _ = reply.send(Err(PublishError::Stopping));
     }
@@ -251,12 +106,50 @@ pub(crate) async fn publish(shared: &Arc<Shared>, publish: Publish) -> Result<Re
     }
     let (new, handover) = prepare(shared, publish)?;
     let (reply, answer) = oneshot::channel();
-    if let Err((refused, why)) = shared.publisher.push(Pending { new, handover, reply }) {
+    if let Err((refused, why)) = shared.publisher.push(Pending { new, handover, reply, with_next: false }) {
         refused.handover.dropped(shared);
         return Err(why);
     }
     // Its group was cut off in the store's hands.
     answer.await.unwrap_or(Err(PublishError::Unknown))
+}
+
+/// Publishes events in one piece; answers when all of them are on disk, or that none of them is.
+pub(crate) async fn publish_all(shared: &Arc<Shared>, events: Vec<Publish>) -> Result<Vec<Receipt>, PublishError> {
+    if shared.is_stopping() {
+        return Err(PublishError::Stopping);
+    }
+    if shared.publisher.is_full(events.iter().map(|event| event.payload.len()).sum()) {
+        return Err(PublishError::Busy);
+    }
+    let count = events.len();
+    let (mut batch, mut answers) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for (at, event) in events.into_iter().enumerate() {
+        match prepare(shared, event) {
+            Ok((new, handover)) => {
+                let (reply, answer) = oneshot::channel();
+                batch.push(Pending { new, handover, reply, with_next: at + 1 < count });
+                answers.push(answer);
+            }
+            Err(why) => return Err(refused(shared, batch, why)),
+        }
+    }
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    if let Err((batch, why)) = shared.publisher.push_all(batch) {
+        return Err(refused(shared, batch, why));
+    }
+    let mut receipts = Vec::with_capacity(count);
+    for answer in answers {
+        receipts.push(answer.await.unwrap_or(Err(PublishError::Unknown))?);
+    }
+    Ok(receipts)
+}
+
+fn refused(shared: &Shared, batch: Vec<Pending>, why: PublishError) -> PublishError {
+    batch.into_iter().for_each(|pending| pending.handover.dropped(shared));
+    why
 }
 
 /// Stores events until the publisher is closed; several of these run side by side.
@@ -265,7 +158,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let (count, bytes) = (group.len(), group.iter().map(Pending::cost).sum());
         let mut events = Vec::with_capacity(count);
         let mut waiting = Vec::with_capacity(count);
-        for Pending { new, handover, reply } in group {
+        for Pending { new, handover, reply, .. } in group {
             events.push(new);
             waiting.push((handover, reply));
         }

@@ -15,6 +15,7 @@ use postrider_core::subscription::{BodyForm, Origin, Subscription};
 use postrider_core::time::Timestamp;
 use postrider_engine::{Engine, EngineConfig, Limits, Publish, Retention, To};
 use postrider_store::memory::MemoryStore;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct Hand {
     failing: Mutex<Option<(&'static str, StoreErrorKind)>>,
     /// Whatever would settle this delivery fails.
     poisoned: Mutex<Option<DeliveryId>>,
+    /// How often each verb was called.
+    called: Mutex<BTreeMap<&'static str, usize>>,
     /// The status that receivers answer.
     pub status: Mutex<u16>,
     /// How long they take.
@@ -61,6 +64,7 @@ impl Hand {
             held: watch::channel(None).0,
             failing: Mutex::default(),
             poisoned: Mutex::default(),
+            called: Mutex::default(),
             status: Mutex::new(200),
             takes: Mutex::new(Duration::from_millis(1)),
             requests: Mutex::default(),
@@ -81,6 +85,11 @@ impl Hand {
     /// The store cannot settle this delivery, whatever comes with it.
     pub fn poison(&self, delivery: Option<DeliveryId>) {
         *self.poisoned.lock() = delivery;
+    }
+
+    /// How often a verb was called.
+    pub fn verbs(&self, name: &str) -> usize {
+        self.called.lock().get(name).copied().unwrap_or_default()
     }
 
     pub fn requests(&self) -> usize {
@@ -204,6 +213,7 @@ impl Handle {
         act: impl Future<Output = Answer<T>> + Send + 'static,
     ) -> BoxFuture<'_, Answer<T>> {
         let hand = Arc::clone(&self.hand);
+        *hand.called.lock().entry(verb).or_default() += 1;
         let running = tokio::spawn(async move {
             let mut held = hand.held.subscribe();
             _ = held.wait_for(|held| *held != Some(verb)).await;
