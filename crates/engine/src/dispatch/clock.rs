@@ -49,7 +49,8 @@ impl Watch {
 
 impl State {
     /// To be told before anything is set to wait until a time by this reading: what was set before it moves, what is set after it must not.
-    pub(super) fn notice(&mut self, reading: Reading) {
+    /// Answers what time it is.
+    pub(super) fn notice(&mut self, reading: Reading) -> Timestamp {
         if let Some(by) = self.watch.set_back(reading) {
             tracing::warn!(
                 ?by,
@@ -57,6 +58,8 @@ impl State {
             );
             self.set_back(by);
         }
+        // One that was taken before the last one may be of the time before the clock was set back.
+        self.watch.last.map_or(reading.now, |last| last.now.min(reading.now))
     }
 
     /// Everything in memory that waits for a time, or is measured from one, is as far from now as before. What the store has due stays.

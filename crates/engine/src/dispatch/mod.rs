@@ -115,9 +115,8 @@ impl Dispatcher {
     /// Does what the settlement of deliveries made possible.
     pub(crate) fn settled(&self, shared: &Arc<Shared>, afters: impl Iterator<Item = After>) {
         let (mut refill, reading) = (false, Reading::take(shared));
-        let now = reading.now;
         let mut state = self.state.lock();
-        state.notice(reading);
+        let now = state.notice(reading);
         for after in afters {
             match after {
                 After::Nothing => {}
@@ -153,9 +152,7 @@ impl Dispatcher {
     fn launch(&self, shared: &Arc<Shared>, state: &mut State) {
         let open = shared.settler.has_room();
         if open && state.has_turn() {
-            let reading = Reading::take(shared);
-            let now = reading.now;
-            state.notice(reading);
+            let now = state.notice(Reading::take(shared));
             while let Some(turn) = state.next(now, || shared.attempt_id(now)) {
                 worker::spawn(shared, state, turn);
             }
@@ -166,9 +163,8 @@ impl Dispatcher {
     /// Ends a worker's turn and hands in what came of it; answers the worker's next turn.
     fn finish(&self, shared: &Arc<Shared>, ended: worker::Ended, mut entry: Entry) -> Option<worker::Turn> {
         let (reading, open) = (Reading::take(shared), shared.settler.has_room());
-        let now = reading.now;
         let mut state = self.state.lock();
-        state.notice(reading);
+        let now = state.notice(reading);
         // Under the same lock under which slow exchanges are recorded: the record always reaches the settler first.
         let landed = state.slots.land(ended.slot);
         // One that a shutdown cut off has been settled as such.
@@ -242,9 +238,8 @@ impl Dispatcher {
     /// Handles every timer that is due; answers when the next one is, at the latest by `horizon`.
     pub(crate) fn tick(&self, shared: &Arc<Shared>, horizon: Duration) -> Timestamp {
         let reading = Reading::take(shared);
-        let now = reading.now;
         let mut state = self.state.lock();
-        state.notice(reading);
+        let now = state.notice(reading);
         while let Some(timer) = state.timers.pop_due(now) {
             match timer {
                 Timer::Retry(job) => state.enqueue(*job),
