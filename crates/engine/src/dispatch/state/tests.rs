@@ -113,6 +113,38 @@ fn a_sidelined_endpoint_that_recovers_waits_for_nobody() {
 }
 
 #[test]
+fn a_worker_that_could_go_on_makes_way_for_a_slow_endpoint_that_may_have_its_place() {
+    let (a, b, quick) = (endpoint_id(1), endpoint_id(2), endpoint_id(3));
+    let (mut state, mut slow, _old) = sidelined(&[b]);
+    comes(&mut state, quick);
+    assert_eq!(launched(&mut state).len(), 1, "every place is taken");
+    let mut turn = slow.pop().expect("two are slow");
+    // `a` is quick again, and always has something to send.
+    for _ in 0..4 {
+        comes(&mut state, a);
+        comes(&mut state, a);
+        turn = ends(&mut state, turn, WELL).expect("there is always something to send");
+        if endpoint_of(&turn) == b {
+            return;
+        }
+    }
+    panic!("it waits although there is a place for it");
+}
+
+#[test]
+fn a_place_for_slow_endpoints_that_got_free_while_nothing_could_be_stored_is_found_again() {
+    let b = endpoint_id(2);
+    let (mut state, mut slow, _old) = sidelined(&[b]);
+    let turn = slow.pop().expect("two are slow");
+    assert!(!state.has_turn(), "no place");
+    let ended = Ended { endpoint: endpoint_of(&turn), slot: turn.slot, lane: None, slow: turn.slow, pulse: HANGS };
+    _ = state.slots.land(turn.slot);
+    assert!(state.finish(ended, BEGINNING, false, || AttemptId::new(Uuid::nil())).is_none());
+    assert!(state.has_turn());
+    assert_eq!(next(&mut state).map(|turn| endpoint_of(&turn)), Some(b));
+}
+
+#[test]
 fn only_the_configuration_parks_and_it_outlives_the_queue() {
     let mut state = state(10);
     let endpoint = endpoint_id(1);
