@@ -275,6 +275,26 @@ mod tests {
         assert!(queue.is_forgettable(BEGINNING.after(FORGET)));
     }
 
+    struct NoLane;
+
+    impl Lane for NoLane {
+        fn exchange(
+            &mut self,
+            _: postrider_core::ports::Outgoing,
+        ) -> postrider_core::ports::BoxFuture<'_, postrider_core::ports::Exchange> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_no_idle_lane_open() {
+        let mut queue = Queue::new(1);
+        let target = testing::route(|endpoint| endpoint).target;
+        queue.idle.push(IdleLane { lane: Box::new(NoLane), target, since: BEGINNING });
+        queue.set_back(FORGET);
+        assert_eq!(queue.idle[0].since, BEGINNING.before(FORGET));
+    }
+
     #[test]
     fn an_unproven_endpoint_gets_one_exchange_and_then_more_whatever_comes_of_it() {
         let may_have = |pulses: &[Pulse]| {

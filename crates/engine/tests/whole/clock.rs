@@ -64,6 +64,25 @@ fn a_retry_set_right_after_the_clock_was_set_back_does_not_come_too_early() {
     });
 }
 
+/// Its retry is in nobody's hand that could move it; it comes late, but by no more than what counts as near.
+#[test]
+fn a_retry_whose_outcome_was_being_stored_does_not_wait_for_the_clock() {
+    run(async {
+        let hand = Hand::new();
+        hand.subscribe(EndpointStatus::Active).await;
+        *hand.status.lock() = 500;
+        let engine = hand.start(Limits::default(), Retention::default()).await;
+        hand.hold(Some("settle"));
+        engine.publish(event(1)).await.expect("stored");
+        pass(SECOND).await;
+        *hand.set_back.lock() = HOUR;
+        pass(3 * SECOND).await;
+        hand.hold(None);
+        pass(61 * SECOND).await;
+        assert_eq!(hand.requests(), 2);
+    });
+}
+
 #[test]
 fn a_rate_limit_does_not_wait_for_the_clock() {
     run(async {
