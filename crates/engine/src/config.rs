@@ -22,7 +22,8 @@ pub struct EngineConfig {
 /// Bounds on memory and concurrency. Promise 7: none of these depends on the backlog.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Exchanges at the same time, over all endpoints. Each costs a socket and about 20 KiB.
+    /// Exchanges at the same time, over all endpoints. Each costs a socket and about 20 KiB. Endpoints whose last exchange took more than a
+    /// second have half of them together, at least one.
     pub exchanges: usize,
     /// Exchanges at the same time with one endpoint that answers well, where the endpoint sets no own number.
     pub exchanges_per_endpoint: u32,

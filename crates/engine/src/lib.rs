@@ -50,6 +50,7 @@ use postrider_core::seal::{OpenError, Sealed};
 use postrider_core::time::Timestamp;
 use settle::Entry;
 use shared::Shared;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
@@ -353,11 +354,12 @@ async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<(), Sto
     let mut new = Routes::clone(&old);
     // If somebody else changed something in between, the store's version is a later one, and everything is read anew within a second.
     new.version = old.version + 1;
-    let mut endpoints = Vec::new();
+    // Each is announced once, however much of it changed.
+    let mut endpoints = BTreeSet::new();
     for change in changes {
         match &change {
-            ConfigChange::Endpoint(endpoint) => endpoints.push(endpoint.id),
-            ConfigChange::Subscription(subscription) => endpoints.push(subscription.endpoint),
+            ConfigChange::Endpoint(endpoint) => _ = endpoints.insert(endpoint.id),
+            ConfigChange::Subscription(subscription) => _ = endpoints.insert(subscription.endpoint),
             ConfigChange::Key(_) => {}
         }
         new.apply(change, &shared.config.keys, &shared.config.user_agent);

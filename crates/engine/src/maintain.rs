@@ -74,7 +74,8 @@ fn adopt(shared: &Arc<Shared>, claimed: Claimed) {
 pub(crate) async fn timers(shared: Arc<Shared>) {
     loop {
         let next = shared.dispatcher.tick(&shared, HORIZON);
-        let wait = next.since(shared.now());
+        // The clock may have been set back since.
+        let wait = next.since(shared.now()).min(HORIZON);
         tokio::select! {
             biased;
             () = shared.dispatcher.timer.notified() => {}
@@ -208,6 +209,9 @@ pub(crate) fn announce(shared: &Arc<Shared>, id: EndpointId) {
     if endpoint.is_none() {
         // Its waiting deliveries end at once, whenever they were due.
         shared.dispatcher.expedite(id);
+    }
+    if let Some(reason) = routes.unreadable(id) {
+        tracing::error!(endpoint = %id, reason, "a secret of an endpoint cannot be opened: its deliveries fail until the key is back");
     }
     let settings =
         endpoint.map(|e| Settings { rate: e.rate_limit, concurrency: e.concurrency, parked: e.status != EndpointStatus::Active });

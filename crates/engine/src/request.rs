@@ -62,8 +62,8 @@ impl Values {
 }
 
 /// Puts the request together. `Err` says why it cannot be signed.
-pub(crate) fn request(route: &Route, job: &Job, started_at: Timestamp) -> Result<Outgoing, String> {
-    let keys = route.keys.as_ref().map_err(Clone::clone)?;
+pub(crate) fn request<'r>(route: &'r Route, job: &Job, started_at: Timestamp) -> Result<Outgoing, &'r str> {
+    let keys = Result::as_ref(&route.keys).map_err(String::as_str)?;
     let (delivery, event) = (&job.delivery, &*job.event);
     let mut headers = route.headers.clone();
     let mut values = Values { buffer: BytesMut::with_capacity(VALUES + event.event_type.len()) };

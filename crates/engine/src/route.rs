@@ -26,22 +26,30 @@ pub struct Route {
     pub(crate) url: Arc<str>,
     /// See [`request::template`].
     pub(crate) headers: HeaderMap,
-    /// The signing keys; `Err` if one of the secrets cannot be opened.
-    pub(crate) keys: Result<Vec<SigningKey>, String>,
+    /// The endpoint's signing keys.
+    pub(crate) keys: Arc<Keys>,
+}
+
+/// An endpoint's signing keys; `Err` says why one of its secrets cannot be opened.
+pub(crate) type Keys = Result<Vec<SigningKey>, String>;
+
+/// Opens an endpoint's secrets.
+pub(crate) fn open(endpoint: &Endpoint, ring: &KeyRing) -> Arc<Keys> {
+    let keys = endpoint.secrets.iter().map(|sealed| {
+        let secret = ring.open(sealed).map_err(|e| e.to_string())?;
+        let secret = std::str::from_utf8(&secret).map_err(|e| e.to_string())?;
+        SigningKey::new(secret).map_err(|e| e.to_string())
+    });
+    Arc::new(keys.collect())
 }
 
 impl Route {
-    pub(crate) fn new(subscription: Arc<Subscription>, endpoint: Arc<Endpoint>, ring: &KeyRing, user_agent: &str) -> Self {
-        let keys = endpoint.secrets.iter().map(|sealed| {
-            let secret = ring.open(sealed).map_err(|e| e.to_string())?;
-            let secret = std::str::from_utf8(&secret).map_err(|e| e.to_string())?;
-            SigningKey::new(secret).map_err(|e| e.to_string())
-        });
+    pub(crate) fn new(subscription: Arc<Subscription>, endpoint: Arc<Endpoint>, keys: Arc<Keys>, user_agent: &str) -> Self {
         Route {
             target: Arc::new(target_of(&endpoint)),
             url: endpoint.url.as_str().into(),
             headers: request::template(&endpoint, user_agent),
-            keys: keys.collect(),
+            keys,
             subscription,
             endpoint,
         }
@@ -55,7 +63,7 @@ impl Route {
     /// Whether `header` is a right `X-Hub-Signature-256` of `body` under one of its secrets. The error says why a secret cannot be
     /// opened: then nobody can tell.
     pub fn verify_hub(&self, header: &str, body: &[u8]) -> Result<bool, &str> {
-        let keys = self.keys.as_ref().map_err(String::as_str)?;
+        let keys = Result::as_ref(&self.keys).map_err(String::as_str)?;
         Ok(keys.iter().any(|key| sign::verify_hub(key, header, body)))
     }
 }
@@ -86,11 +94,18 @@ pub(crate) struct Matched {
     pub(crate) skipped: Vec<Skipped>,
 }
 
+/// An endpoint, and its keys: all routes to it share them.
+#[derive(Clone, Debug)]
+struct Known {
+    endpoint: Arc<Endpoint>,
+    keys: Arc<Keys>,
+}
+
 /// The whole configuration at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     pub(crate) version: i64,
-    endpoints: BTreeMap<EndpointId, Arc<Endpoint>>,
+    endpoints: BTreeMap<EndpointId, Known>,
     routes: HashMap<SubscriptionId, Arc<Route>>,
     subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
     /// Subscriptions by namespace and the exact types they name.
@@ -117,7 +132,7 @@ impl Routes {
     pub(crate) fn apply(&mut self, change: ConfigChange, ring: &KeyRing, user_agent: &str) {
         match change {
             ConfigChange::Endpoint(endpoint) => self.put_endpoint(endpoint, ring, user_agent),
-            ConfigChange::Subscription(subscription) => self.put_subscription(subscription, ring, user_agent),
+            ConfigChange::Subscription(subscription) => self.put_subscription(subscription, user_agent),
             ConfigChange::Key(key) => self.put_key(key),
         }
     }
@@ -132,15 +147,15 @@ impl Routes {
             }
             return;
         }
-        let endpoint = Arc::new(endpoint);
-        self.endpoints.insert(id, Arc::clone(&endpoint));
+        let known = Known { keys: open(&endpoint, ring), endpoint: Arc::new(endpoint) };
         for subscription in affected {
-            let route = Route::new(Arc::clone(&subscription), Arc::clone(&endpoint), ring, user_agent);
+            let route = Route::new(Arc::clone(&subscription), Arc::clone(&known.endpoint), Arc::clone(&known.keys), user_agent);
             self.routes.insert(subscription.id, Arc::new(route));
         }
+        self.endpoints.insert(id, known);
     }
 
-    fn put_subscription(&mut self, subscription: Subscription, ring: &KeyRing, user_agent: &str) {
+    fn put_subscription(&mut self, subscription: Subscription, user_agent: &str) {
         let id = subscription.id;
         self.unindex(id);
         if subscription.deleted_at.is_some() {
@@ -161,8 +176,8 @@ impl Routes {
             }
             _ => self.patterns.entry(namespace.clone()).or_default().push(id),
         }
-        if let Some(endpoint) = self.endpoints.get(&subscription.endpoint) {
-            let route = Route::new(Arc::clone(&subscription), Arc::clone(endpoint), ring, user_agent);
+        if let Some(Known { endpoint, keys }) = self.endpoints.get(&subscription.endpoint) {
+            let route = Route::new(Arc::clone(&subscription), Arc::clone(endpoint), Arc::clone(keys), user_agent);
             self.routes.insert(id, Arc::new(route));
         }
         self.subscriptions.insert(id, subscription);
@@ -237,12 +252,18 @@ impl Routes {
 
     /// An endpoint, unless it was deleted.
     pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
-        self.endpoints.get(&id)
+        self.endpoints.get(&id).map(|known| &known.endpoint)
     }
 
     /// Every endpoint in the order of creation.
     pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.endpoints.values()
+        self.endpoints.values().map(|known| &known.endpoint)
+    }
+
+    /// Why a secret of this endpoint cannot be opened, if one cannot.
+    pub(crate) fn unreadable(&self, id: EndpointId) -> Option<&str> {
+        let keys = &*self.endpoints.get(&id)?.keys;
+        keys.as_ref().err().map(String::as_str)
     }
 
     /// A key that was not revoked, by the hash of its secret.

@@ -56,7 +56,7 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
     }
     let outgoing = match request(&route, &turn.job, turn.started_at) {
         Ok(outgoing) => outgoing,
-        Err(reason) => return (unsendable(&route, turn, reason), kept),
+        Err(_) => return (unsendable(&route, turn), kept),
     };
     let (mut lane, target) = match kept {
         Some((lane, target)) if Arc::ptr_eq(&target, &route.target) || target == route.target => (lane, target),
@@ -71,13 +71,10 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
 
 fn judged(shared: &Shared, route: &Route, turn: &Turn, exchange: Exchange) -> Sent {
     let verdict = judge(route.subscription.origin, &exchange);
-    let pulse = match verdict.code() {
-        None => Pulse::Good,
-        Some(ErrorCode::DeliveryTimeout) => Pulse::Hung,
-        Some(_) => Pulse::Bad,
-    };
     // The exchange's own measure, so that an attempt's times agree with each other whatever the wall clock does.
-    let finished_at = turn.started_at.after(Duration::from_micros(u64::from(exchange.phases.total))).max(turn.started_at);
+    let took = Duration::from_micros(u64::from(exchange.phases.total));
+    let pulse = Pulse::new(verdict.code().is_none(), took);
+    let finished_at = turn.started_at.after(took).max(turn.started_at);
     let finished_at = finished_at.min(shared.now().max(turn.started_at));
     let (http_status, error, response_body, response_truncated) = match exchange.result {
         Ok(response) => {
@@ -93,9 +90,9 @@ fn judged(shared: &Shared, route: &Route, turn: &Turn, exchange: Exchange) -> Se
     Sent::Attempted { attempt: attempt(route, turn, Some(outcome)), verdict, pulse }
 }
 
-/// A delivery that cannot be signed is not sent; it is tried again, for the operator can bring the key back.
-fn unsendable(route: &Route, turn: &Turn, reason: String) -> Sent {
-    tracing::error!(endpoint = %route.endpoint.id, reason, "a secret of an endpoint cannot be opened: its deliveries fail until the key is back");
+/// A delivery that cannot be signed is not sent; it is tried again, for the operator can bring the key back. The log says so once for each
+/// endpoint (`maintain::announce`), and its deliveries come at the pace of a dead one.
+fn unsendable(route: &Route, turn: &Turn) -> Sent {
     let code = ErrorCode::SecretUnreadable;
     let error = AttemptError { code, message: "the endpoint's signing secret cannot be opened with the server's keys".to_owned() };
     let outcome = Outcome {
@@ -107,7 +104,7 @@ fn unsendable(route: &Route, turn: &Turn, reason: String) -> Sent {
         response_truncated: false,
     };
     let verdict = Verdict::Retry { code, retry_after: None, free: false };
-    Sent::Attempted { attempt: attempt(route, turn, Some(outcome)), verdict, pulse: Pulse::Unknown }
+    Sent::Attempted { attempt: attempt(route, turn, Some(outcome)), verdict, pulse: Pulse::Bad { slow: false } }
 }
 
 fn attempt(route: &Route, turn: &Turn, outcome: Option<Outcome>) -> Attempt {

@@ -1,7 +1,7 @@
 //! Nouns for tests.
 
 use crate::job::Job;
-use crate::route::Route;
+use crate::route::{self, Route};
 use bytes::Bytes;
 use postrider_core::delivery::{Delivery, Progress, StateKind};
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
@@ -64,7 +64,8 @@ pub(crate) fn subscription(n: u128, endpoint: EndpointId) -> Subscription {
 /// A route to an endpoint that `change` has had its way with.
 pub(crate) fn route(change: impl FnOnce(Endpoint) -> Endpoint) -> Route {
     let endpoint = change(endpoint(1));
-    Route::new(Arc::new(subscription(1, endpoint.id)), Arc::new(endpoint), &key_ring(), "tests")
+    let keys = route::open(&endpoint, &key_ring());
+    Route::new(Arc::new(subscription(1, endpoint.id)), Arc::new(endpoint), keys, "tests")
 }
 
 /// A delivery of a route's subscription.

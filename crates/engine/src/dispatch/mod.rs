@@ -7,6 +7,7 @@
 //! One mutex guards it all; it is held for well under a microsecond at a time and never across an await.
 
 mod backlog;
+mod clock;
 mod queue;
 mod room;
 mod state;
@@ -21,6 +22,7 @@ use crate::config::Limits;
 use crate::job::{Job, cost};
 use crate::settle::{After, Entry};
 use crate::shared::Shared;
+use clock::Reading;
 use parking_lot::Mutex;
 use postrider_core::id::EndpointId;
 use postrider_core::ports::NewDelivery;
@@ -112,8 +114,9 @@ impl Dispatcher {
 
     /// Does what the settlement of deliveries made possible.
     pub(crate) fn settled(&self, shared: &Arc<Shared>, afters: impl Iterator<Item = After>) {
-        let (mut refill, now) = (false, shared.now());
+        let (mut refill, reading) = (false, Reading::take(shared));
         let mut state = self.state.lock();
+        let now = state.notice(reading);
         for after in afters {
             match after {
                 After::Nothing => {}
@@ -124,7 +127,11 @@ impl Dispatcher {
                     refill = true;
                 }
                 After::Wait(job) => match job.delivery.progress.state.due_at() {
-                    Some(due) => _ = state.timers.insert(shared.due_or_at_once(job.delivery.endpoint, due), Timer::Retry(job)),
+                    Some(due) => {
+                        // It was near when that was decided, perhaps by a clock that was set back since.
+                        let due = shared.due_or_at_once(job.delivery.endpoint, due).min(now.after(shared.config.limits.near));
+                        state.timers.insert(due, Timer::Retry(job));
+                    }
                     None => refill |= state.let_go(job.delivery.endpoint, job.cost(), now),
                 },
             }
@@ -145,7 +152,7 @@ impl Dispatcher {
     fn launch(&self, shared: &Arc<Shared>, state: &mut State) {
         let open = shared.settler.has_room();
         if open && state.has_turn() {
-            let now = shared.now();
+            let now = state.notice(Reading::take(shared));
             while let Some(turn) = state.next(now, || shared.attempt_id(now)) {
                 worker::spawn(shared, state, turn);
             }
@@ -155,8 +162,9 @@ impl Dispatcher {
 
     /// Ends a worker's turn and hands in what came of it; answers the worker's next turn.
     fn finish(&self, shared: &Arc<Shared>, ended: worker::Ended, mut entry: Entry) -> Option<worker::Turn> {
-        let (now, open) = (shared.now(), shared.settler.has_room());
+        let (reading, open) = (Reading::take(shared), shared.settler.has_room());
         let mut state = self.state.lock();
+        let now = state.notice(reading);
         // Under the same lock under which slow exchanges are recorded: the record always reaches the settler first.
         let landed = state.slots.land(ended.slot);
         // One that a shutdown cut off has been settled as such.
@@ -229,8 +237,9 @@ impl Dispatcher {
 
     /// Handles every timer that is due; answers when the next one is, at the latest by `horizon`.
     pub(crate) fn tick(&self, shared: &Arc<Shared>, horizon: Duration) -> Timestamp {
-        let now = shared.now();
+        let reading = Reading::take(shared);
         let mut state = self.state.lock();
+        let now = state.notice(reading);
         while let Some(timer) = state.timers.pop_due(now) {
             match timer {
                 Timer::Retry(job) => state.enqueue(*job),

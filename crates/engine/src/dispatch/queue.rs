@@ -8,16 +8,28 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Exchanges at the same time that a new or a failing endpoint may have. Enough to see it recover, few enough that hundreds of hanging
-/// endpoints together stay far below the limit of all.
+/// Exchanges at the same time with an endpoint of which nothing was heard yet. After a start that is all of them, and any of them may hang
+/// until its deadline: one each leaves most places to those who answer.
+const UNPROVEN_WINDOW: u32 = 1;
+
+/// Exchanges at the same time that a failing endpoint may have, and one that was heard of once. Enough to see it recover, few enough that
+/// many of them stay far below the limit of all.
 const MIN_WINDOW: u32 = 4;
 
-/// After this many failures in a row the endpoint is tried at most once per [`PACE`]: a dead receiver with a million waiting deliveries
-/// must not cost its neighbours the processor.
-const PACE_AFTER: u32 = 32;
+/// An exchange that takes longer makes its endpoint a slow one, whatever it answers: what it costs the others is the place, and for how
+/// long. Most receivers answer within some hundred milliseconds.
+pub(super) const SLOW: Duration = Duration::from_secs(1);
 
-/// See [`PACE_AFTER`]: 100 attempts a second, about one percent of a core.
+/// After this many failures in a row the endpoint counts as dead and is tried at most once per pace: a dead receiver with a million
+/// waiting deliveries must not cost its neighbours the processor.
+pub(super) const PACE_AFTER: u32 = 32;
+
+/// The pace of few dead endpoints: 100 attempts a second each.
 const PACE: Duration = Duration::from_millis(10);
+
+/// As many dead endpoints keep that pace; where there are more they share: all together about 1,000 attempts a second, some percent of a
+/// core.
+const PACED_APART: u32 = 10;
 
 /// What a queue has learned about its endpoint is forgotten when nothing was sent for so long: a new queue begins as carefully.
 const FORGET: Duration = Duration::from_secs(600);
@@ -39,13 +51,25 @@ pub(crate) struct IdleLane {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pulse {
     /// The receiver took the delivery.
-    Good,
-    /// It answered, but not well, or could not be reached.
-    Bad,
-    /// It kept the exchange waiting until the deadline.
-    Hung,
-    /// Nothing was sent.
+    Good { slow: bool },
+    /// It answered, but not well, could not be reached, or could not be signed for.
+    Bad { slow: bool },
+    /// Nothing was to be sent.
     Unknown,
+}
+
+impl Pulse {
+    /// Of an exchange that took so long.
+    pub(crate) fn new(is_good: bool, took: Duration) -> Self {
+        let slow = took > SLOW;
+        if is_good { Pulse::Good { slow } } else { Pulse::Bad { slow } }
+    }
+}
+
+/// How long each dead endpoint is left alone between two attempts, when there are so many of them.
+pub(super) fn pace(dead: usize) -> Duration {
+    let dead = u32::try_from(dead).unwrap_or(u32::MAX);
+    (PACE.saturating_mul(dead) / PACED_APART).max(PACE)
 }
 
 /// Why an endpoint's deliveries are not being sent although some are ready.
@@ -83,7 +107,7 @@ pub(crate) struct Queue {
     pub(crate) cap: u32,
     window: u32,
     failures: u32,
-    hung: bool,
+    slow: bool,
     limiter: Gcra,
     /// When it last sent something, or heard how that went.
     active_at: Timestamp,
@@ -102,17 +126,22 @@ impl Queue {
             refilling: None,
             rate: None,
             cap,
-            window: MIN_WINDOW,
+            window: UNPROVEN_WINDOW,
             failures: 0,
-            hung: false,
+            slow: false,
             limiter: Gcra::default(),
             active_at: Timestamp::MIN,
         }
     }
 
-    /// Whether its last exchange ran into the deadline.
-    pub(crate) fn is_hung(&self) -> bool {
-        self.hung
+    /// Whether its last exchange took longer than [`SLOW`].
+    pub(crate) fn is_slow(&self) -> bool {
+        self.slow
+    }
+
+    /// Whether it counts as dead, see [`PACE_AFTER`].
+    pub(crate) fn is_dead(&self) -> bool {
+        self.failures >= PACE_AFTER
     }
 
     pub(crate) fn is_failing(&self) -> bool {
@@ -122,7 +151,7 @@ impl Queue {
     /// Whether nothing would be lost with it: no delivery, nothing learned that still holds, no token of a rate limit.
     pub(crate) fn is_forgettable(&self, now: Timestamp) -> bool {
         let is_empty = self.held == 0 && self.running == 0 && self.idle.is_empty() && self.stored_due.is_none() && self.refilling.is_none();
-        let is_new = self.failures == 0 && self.blocked == Blocked::No;
+        let is_new = self.failures == 0 && !self.slow && self.blocked == Blocked::No;
         // By then every token that was taken is back.
         let full = self.rate.map_or(Duration::ZERO, |rate| rate.interval.saturating_mul(rate.burst.max(1)));
         let quiet = if is_new { full } else { full.max(FORGET) };
@@ -144,8 +173,9 @@ impl Queue {
         self.blocked == Blocked::No && !self.ready.is_empty() && self.running < self.window.min(self.cap).max(1)
     }
 
-    /// Takes the next delivery; `None` if the rate limit says to wait, which blocks the queue until then.
-    pub(crate) fn take(&mut self, now: Timestamp) -> Option<Job> {
+    /// Takes the next delivery of an eligible queue; `None` if the rate limit says to wait, which blocks the queue until then. A dead
+    /// endpoint is left alone for `pace` after it.
+    pub(crate) fn take(&mut self, now: Timestamp, pace: Duration) -> Option<Job> {
         // What has expired is not sent: it only ends, and costs no token.
         let is_sent = self.ready.front().is_some_and(|job| !job.delivery.progress.is_expired(now));
         if is_sent
@@ -156,28 +186,38 @@ impl Queue {
             return None;
         }
         self.active_at = now;
+        if is_sent && self.is_dead() {
+            self.blocked = Blocked::Until(now.after(pace));
+        }
         self.ready.pop_front()
     }
 
-    /// Learns from an exchange: the window doubles with every full round of successes and halves with every failure.
+    /// Learns from an exchange: the window doubles with every full round of successes and halves with every failure. Slow ones let it grow
+    /// too: many a good handler takes its time.
     pub(crate) fn learn(&mut self, pulse: Pulse, now: Timestamp) {
         self.active_at = now;
         match pulse {
             Pulse::Unknown => {}
-            Pulse::Good => {
+            Pulse::Good { slow } => {
                 self.failures = 0;
-                self.hung = false;
-                self.window = (self.window + 1).min(self.cap.max(MIN_WINDOW));
+                self.slow = slow;
+                self.window = (self.window + 1).min(self.cap).max(MIN_WINDOW);
             }
-            Pulse::Bad | Pulse::Hung => {
+            Pulse::Bad { slow } => {
                 self.failures = self.failures.saturating_add(1);
-                self.hung = pulse == Pulse::Hung;
+                self.slow = slow;
                 self.window = (self.window / 2).max(MIN_WINDOW);
-                if self.failures >= PACE_AFTER && self.blocked == Blocked::No {
-                    self.blocked = Blocked::Until(now.after(PACE));
-                }
             }
         }
+    }
+
+    /// The clock was set back by so much: what was to be waited for comes as much earlier.
+    pub(crate) fn set_back(&mut self, by: Duration) {
+        if let Blocked::Until(at) = &mut self.blocked {
+            *at = at.before(by);
+        }
+        self.active_at = self.active_at.before(by);
+        self.idle.iter_mut().for_each(|idle| idle.since = idle.since.before(by));
     }
 }
 
@@ -197,7 +237,7 @@ mod tests {
         assert!(queue.is_forgettable(BEGINNING));
         queue.rate = Some(RateLimit { interval: Duration::from_secs(400), burst: 2 });
         queue.ready.push_back(job());
-        assert!(queue.take(BEGINNING).is_some());
+        assert!(queue.take(BEGINNING, PACE).is_some());
         assert!(!queue.is_forgettable(BEGINNING.after(Duration::from_secs(799))));
         assert!(queue.is_forgettable(BEGINNING.after(Duration::from_secs(800))));
     }
@@ -205,8 +245,8 @@ mod tests {
     #[test]
     fn a_queue_of_a_dead_endpoint_is_forgotten_after_a_while() {
         let mut queue = Queue::new(1);
-        (0..2 * PACE_AFTER).for_each(|_| queue.learn(Pulse::Bad, BEGINNING));
-        assert!(matches!(queue.blocked, Blocked::Until(_)));
+        (0..2 * PACE_AFTER).for_each(|_| queue.learn(Pulse::Bad { slow: false }, BEGINNING));
+        assert!(queue.is_dead());
         assert!(!queue.is_forgettable(BEGINNING.after(FORGET / 2)));
         assert!(queue.is_forgettable(BEGINNING.after(FORGET)));
         queue.held = 1;
@@ -220,8 +260,65 @@ mod tests {
         let mut old = job();
         old.delivery.progress.expires_at = Some(BEGINNING);
         queue.ready.extend([old.clone(), old, job(), job()]);
-        assert!(queue.take(BEGINNING).is_some() && queue.take(BEGINNING).is_some());
-        assert!(queue.take(BEGINNING).is_some_and(|job| job.delivery.progress.expires_at.is_none()), "the token is still there");
-        assert!(queue.take(BEGINNING).is_none());
+        assert!(queue.take(BEGINNING, PACE).is_some() && queue.take(BEGINNING, PACE).is_some());
+        assert!(queue.take(BEGINNING, PACE).is_some_and(|job| job.delivery.progress.expires_at.is_none()), "the token is still there");
+        assert!(queue.take(BEGINNING, PACE).is_none());
+    }
+
+    #[test]
+    fn that_an_endpoint_is_slow_is_not_forgotten_at_once() {
+        let mut queue = Queue::new(1);
+        queue.learn(Pulse::new(true, SLOW), BEGINNING);
+        assert!(!queue.is_slow() && queue.is_forgettable(BEGINNING));
+        queue.learn(Pulse::new(true, SLOW + Duration::from_micros(1)), BEGINNING);
+        assert!(queue.is_slow() && !queue.is_forgettable(BEGINNING));
+        assert!(queue.is_forgettable(BEGINNING.after(FORGET)));
+    }
+
+    struct NoLane;
+
+    impl Lane for NoLane {
+        fn exchange(
+            &mut self,
+            _: postrider_core::ports::Outgoing,
+        ) -> postrider_core::ports::BoxFuture<'_, postrider_core::ports::Exchange> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_no_idle_lane_open() {
+        let mut queue = Queue::new(1);
+        let target = testing::route(|endpoint| endpoint).target;
+        queue.idle.push(IdleLane { lane: Box::new(NoLane), target, since: BEGINNING });
+        queue.set_back(FORGET);
+        assert_eq!(queue.idle[0].since, BEGINNING.before(FORGET));
+    }
+
+    #[test]
+    fn an_unproven_endpoint_gets_one_exchange_and_then_more_whatever_comes_of_it() {
+        let may_have = |pulses: &[Pulse]| {
+            let mut queue = Queue::new(32);
+            queue.ready.push_back(job());
+            pulses.iter().for_each(|pulse| queue.learn(*pulse, BEGINNING));
+            while queue.is_eligible() {
+                queue.running += 1;
+            }
+            queue.running
+        };
+        let (good, bad) = (Pulse::Good { slow: false }, Pulse::Bad { slow: true });
+        assert_eq!(may_have(&[]), 1);
+        assert_eq!(may_have(&[Pulse::Unknown]), 1, "nothing was heard of it");
+        assert_eq!((may_have(&[good]), may_have(&[bad])), (4, 4));
+        assert_eq!((may_have(&[good, good]), may_have(&[good, bad])), (5, 4));
+        assert_eq!(may_have(&[Pulse::Good { slow: true }; 40]), 32, "slow and good is good enough");
+    }
+
+    #[test]
+    fn dead_endpoints_share_a_thousand_attempts_a_second() {
+        assert_eq!([0, 1, 10].map(pace), [PACE; 3]);
+        assert_eq!(pace(15), Duration::from_millis(15));
+        assert_eq!(pace(200), Duration::from_millis(200));
+        assert_eq!(pace(usize::MAX), pace(usize::MAX - 1), "no overflow");
     }
 }

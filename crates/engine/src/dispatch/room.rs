@@ -115,18 +115,12 @@ impl State {
             room = room.saturating_sub(count);
             bytes = bytes.saturating_sub(share);
         }
-        self.look_for_stored(now);
+        self.look_for_stored();
         wanting
     }
 
-    fn look_for_stored(&mut self, now: Timestamp) {
-        if self.refill_timer.is_some_and(|at| at <= now) {
-            self.refill_timer = None;
-        }
-        if let Some(at) = self.backlog.next()
-            && self.refill_timer.is_none_or(|set| at < set)
-        {
-            self.refill_timer = Some(at);
+    fn look_for_stored(&mut self) {
+        if let Some(at) = self.backlog.next() {
             self.timers.insert(at, Timer::Refill);
         }
     }

@@ -2,7 +2,8 @@
 
 use super::Load;
 use super::backlog::Backlog;
-use super::queue::{Blocked, HELD_WHEN_FAILING, IdleLane, Queue};
+use super::clock::Watch;
+use super::queue::{Blocked, HELD_WHEN_FAILING, IdleLane, Pulse, Queue, pace};
 use super::timers::{Timer, Timers};
 use super::worker::{Ended, InFlight, Slots, Turn};
 use crate::config::Limits;
@@ -41,7 +42,7 @@ pub(super) struct State {
     pub(super) queues: Map<EndpointId, Queue>,
     /// Endpoints whose queue may be eligible, in turn.
     ring: VecDeque<EndpointId>,
-    /// Hanging endpoints that wait for one of the places that hanging endpoints may hold.
+    /// Slow endpoints that wait for one of the places that slow endpoints may hold.
     sidelined: VecDeque<EndpointId>,
     /// Endpoints with deliveries that only the store has.
     pub(super) backlog: Backlog,
@@ -56,14 +57,14 @@ pub(super) struct State {
     /// Room that is kept for claims under way, so that publishers do not take it meanwhile.
     pub(super) coming: usize,
     pub(super) coming_bytes: usize,
-    hung_running: usize,
+    slow_running: usize,
+    /// Queues of dead endpoints, which share a pace.
+    dead: usize,
     /// Lanes that nobody uses at the moment.
     idle: usize,
-    pub(super) refill_timer: Option<Timestamp>,
     /// Somebody wants what the store has for them, and there was no room.
     pub(super) starved: bool,
-    /// When the timer task looks next, as far as slow exchanges are concerned.
-    armed: Timestamp,
+    pub(super) watch: Watch,
     pub(super) stopping: bool,
 }
 
@@ -83,11 +84,11 @@ impl State {
             held_bytes: 0,
             coming: 0,
             coming_bytes: 0,
-            hung_running: 0,
+            slow_running: 0,
+            dead: 0,
             idle: 0,
-            refill_timer: None,
             starved: false,
-            armed: Timestamp::MAX,
+            watch: Watch::default(),
             stopping: false,
         }
     }
@@ -150,20 +151,24 @@ impl State {
         }
     }
 
-    /// Whether somebody stands in the ring: without that there is no next turn.
+    /// Whether somebody waits for a turn: without that there is no next one.
     pub(super) fn has_turn(&self) -> bool {
-        !self.ring.is_empty()
+        !self.ring.is_empty() || (!self.sidelined.is_empty() && self.has_slow_place())
     }
 
     /// The next delivery whose turn it is, with an idle lane of its endpoint if there is one.
     pub(super) fn next(&mut self, now: Timestamp, attempt: impl FnOnce() -> AttemptId) -> Option<Turn> {
         while !self.stopping && self.slots.running() < self.limits.exchanges {
+            // One with every turn for as long as there is a place: a call that comes to nothing is followed by another.
+            let no_place = !self.has_slow_place();
+            if !no_place {
+                self.ring.extend(self.sidelined.pop_front());
+            }
             let endpoint = self.ring.pop_front()?;
-            let no_place = !self.has_hung_place();
             let Some(queue) = self.queues.get_mut(&endpoint) else {
                 continue;
             };
-            if queue.is_hung() && no_place {
+            if queue.is_slow() && no_place {
                 // It stays marked as in the ring, so that it is not offered twice.
                 self.sidelined.push_back(endpoint);
                 continue;
@@ -184,9 +189,11 @@ impl State {
 
     /// Takes an eligible queue's next delivery unless the rate limit says to wait.
     fn take(&mut self, endpoint: EndpointId, now: Timestamp) -> Option<Job> {
+        let pace = pace(self.dead);
         let queue = self.queue(endpoint);
-        let job = queue.take(now);
-        if let (None, Blocked::Until(at)) = (&job, queue.blocked) {
+        let job = queue.take(now, pace);
+        // An eligible queue was not blocked: this is where it became so.
+        if let Blocked::Until(at) = queue.blocked {
             self.timers.insert(at, Timer::Unblock(endpoint));
         }
         job
@@ -195,40 +202,28 @@ impl State {
     fn begin(&mut self, job: Job, lane: Option<(Box<dyn Lane>, Arc<Target>)>, now: Timestamp, attempt: AttemptId) -> Turn {
         let queue = self.queue(job.delivery.endpoint);
         queue.running += 1;
-        let hung = queue.is_hung();
-        self.hung_running += usize::from(hung);
-        let look = now.after(self.limits.record_after);
-        if look < self.armed {
-            self.armed = look;
-            self.timers.insert(look, Timer::Look);
-        }
+        let slow = queue.is_slow();
+        self.slow_running += usize::from(slow);
+        self.timers.insert(now.after(self.limits.record_after), Timer::Look);
         let (slot, exchange) = self.slots.begin(InFlight { job: job.clone(), attempt, started_at: now, recorded: false });
-        Turn { slot, job, attempt, started_at: now, lane, hung, exchange }
+        Turn { slot, job, attempt, started_at: now, lane, slow, exchange }
     }
 
     /// Ends a turn, and answers the next one that the same worker takes, if any.
     pub(super) fn finish(&mut self, ended: Ended, now: Timestamp, open: bool, attempt: impl FnOnce() -> AttemptId) -> Option<Turn> {
-        let Ended { endpoint, slot, lane, hung, pulse } = ended;
+        let Ended { endpoint, slot, lane, slow, pulse } = ended;
         self.slots.end(slot);
-        self.hung_running -= usize::from(hung);
+        self.slow_running -= usize::from(slow);
+        self.queue(endpoint).running -= 1;
+        self.learn(endpoint, pulse, now);
+        self.shed(endpoint);
+        let called = if self.has_slow_place() { self.sidelined.len() } else { 0 };
+        let stands = usize::from(self.queue(endpoint).in_ring);
+        let others = (self.ring.len() + called).saturating_sub(stands);
+        let crowded = others > 0 && self.slots.running() + 1 >= self.limits.exchanges;
         let stopping = self.stopping;
         let queue = self.queue(endpoint);
-        queue.running -= 1;
-        let was_hung = queue.is_hung();
-        queue.learn(pulse, now);
-        let (recovered, stands) = (was_hung && !queue.is_hung(), usize::from(queue.in_ring));
-        self.call_sidelined(endpoint, recovered);
-        let others = self.ring.len().saturating_sub(stands);
-        let crowded = others > 0 && self.slots.running() + 1 >= self.limits.exchanges;
-        let queue = self.queue(endpoint);
-        if let Blocked::Until(at) = queue.blocked
-            && at > now
-        {
-            self.timers.insert(at, Timer::Unblock(endpoint));
-        }
-        self.shed(endpoint);
-        let queue = self.queue(endpoint);
-        let stays = open && !stopping && !crowded && queue.is_eligible() && !queue.is_hung();
+        let stays = open && !stopping && !crowded && queue.is_eligible() && !queue.is_slow();
         if stays && let Some(job) = self.take(endpoint, now) {
             let turn = self.begin(job, lane, now, attempt());
             // Its window may have grown: there may be place for another worker.
@@ -245,19 +240,22 @@ impl State {
         if open { self.next(now, attempt) } else { None }
     }
 
-    fn has_hung_place(&self) -> bool {
-        self.hung_running < self.limits.exchanges / 2
-    }
-
-    /// Puts those back into the ring for whom there is a place, or who do not need one any more. All of them: whoever gets no place is
-    /// sidelined again, while a place given to one who does not use it would be lost for the others.
-    fn call_sidelined(&mut self, endpoint: EndpointId, recovered: bool) {
-        if self.has_hung_place() {
-            self.ring.extend(self.sidelined.drain(..));
-        } else if recovered && let Some(at) = self.sidelined.iter().position(|id| *id == endpoint) {
+    /// An endpoint is what its last exchange says about it: slow or not, dead or not.
+    fn learn(&mut self, endpoint: EndpointId, pulse: Pulse, now: Timestamp) {
+        let queue = self.queue(endpoint);
+        let (was_slow, was_dead) = (queue.is_slow(), queue.is_dead());
+        queue.learn(pulse, now);
+        let (recovered, is_dead) = (was_slow && !queue.is_slow(), queue.is_dead());
+        self.dead = self.dead + usize::from(is_dead) - usize::from(was_dead);
+        if recovered && let Some(at) = self.sidelined.iter().position(|id| *id == endpoint) {
             self.sidelined.remove(at);
             self.ring.push_back(endpoint);
         }
+    }
+
+    /// Slow endpoints share half of the places, so that the others always have theirs.
+    fn has_slow_place(&self) -> bool {
+        self.slow_running < (self.limits.exchanges / 2).max(1)
     }
 
     /// An endpoint that has begun to fail keeps only a few deliveries in memory.
@@ -308,11 +306,9 @@ impl State {
 
     /// Has exchanges recorded that have been under way for a while; answers when to look again.
     pub(super) fn record_slow(&mut self, shared: &Arc<Shared>, now: Timestamp) {
-        self.armed = Timestamp::MAX;
         let oldest = self.slots.record(now, self.limits.record_after, |flight| shared.settler.push_started(shared, flight));
         if let Some(started_at) = oldest {
-            self.armed = started_at.after(self.limits.record_after);
-            self.timers.insert(self.armed, Timer::Look);
+            self.timers.insert(started_at.after(self.limits.record_after), Timer::Look);
         }
     }
 
@@ -325,7 +321,9 @@ impl State {
             if queue.ready.len() < HELD_WHEN_FAILING {
                 queue.ready.shrink_to(HELD_WHEN_FAILING);
             }
-            queue.in_ring || !queue.is_forgettable(now)
+            let stays = queue.in_ring || !queue.is_forgettable(now);
+            self.dead -= usize::from(!stays && queue.is_dead());
+            stays
         });
         self.idle -= dropped.len();
         dropped

@@ -22,8 +22,8 @@ pub(crate) struct Turn {
     pub(crate) attempt: AttemptId,
     pub(crate) started_at: Timestamp,
     pub(crate) lane: Option<(Box<dyn Lane>, Arc<Target>)>,
-    /// Whether it holds one of the places for hanging endpoints.
-    pub(super) hung: bool,
+    /// Whether it holds one of the places for slow endpoints.
+    pub(super) slow: bool,
     pub(super) exchange: Arc<Began>,
 }
 
@@ -47,6 +47,14 @@ impl Began {
         (micros > Began::NEVER).then(|| Timestamp::from_micros(micros))
     }
 
+    /// The clock was set back by so much.
+    fn set_back(&self, by: Duration) {
+        let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        let earlier = |micros: i64| (micros > Began::NEVER).then(|| micros.saturating_sub(by).max(Began::NEVER + 1));
+        // An exchange that has not begun will begin by the new time.
+        _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, earlier);
+    }
+
     /// Nothing is sent any more, unless that has begun. Answers whether it has.
     fn end(&self) -> bool {
         self.0.compare_exchange(Began::NOT_YET, Began::NEVER, Ordering::AcqRel, Ordering::Acquire).is_err()
@@ -64,7 +72,7 @@ pub(super) struct Ended {
     pub(super) endpoint: EndpointId,
     pub(super) slot: usize,
     pub(super) lane: Option<(Box<dyn Lane>, Arc<Target>)>,
-    pub(super) hung: bool,
+    pub(super) slow: bool,
     pub(super) pulse: Pulse,
 }
 
@@ -153,6 +161,11 @@ impl Slots {
         oldest
     }
 
+    /// The clock was set back by so much: the exchanges under way have been so for as long as before.
+    pub(super) fn set_back(&self, by: Duration) {
+        self.slots.iter().filter(|slot| slot.flight.is_some()).for_each(|slot| slot.exchange.set_back(by));
+    }
+
     fn set_worker(&mut self, slot: usize, worker: AbortHandle) {
         self.slots[slot].worker = Some(worker);
     }
@@ -184,7 +197,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, state: &mut State, turn: Turn) {
 async fn run(shared: Arc<Shared>, mut turn: Turn) {
     loop {
         let (sent, lane) = send::perform(&shared, &mut turn).await;
-        let ended = Ended { endpoint: turn.job.delivery.endpoint, slot: turn.slot, lane, hung: turn.hung, pulse: sent.pulse() };
+        let ended = Ended { endpoint: turn.job.delivery.endpoint, slot: turn.slot, lane, slow: turn.slow, pulse: sent.pulse() };
         let entry = Entry::sent(&shared, turn.job, sent);
         match shared.dispatcher.finish(&shared, ended, entry) {
             Some(next) => turn = next,

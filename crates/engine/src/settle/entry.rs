@@ -58,7 +58,7 @@ impl Entry {
         match sent {
             Sent::Attempted { attempt, verdict, .. } => attempted(shared, job, attempt, &verdict),
             Sent::Expired => ended(shared, job, Step::Expire, EXPIRED),
-            Sent::Cancelled(code) => ended(shared, job, Step::Cancel(code), ""),
+            Sent::Cancelled(code) => cancelled(job, code),
             Sent::Parked => Entry::back(job),
         }
     }
@@ -137,7 +137,8 @@ fn settlement(job: &Job, progress: Progress, attempt: Option<Attempt>) -> Settle
 }
 
 fn attempted(shared: &Shared, mut job: Job, attempt: Attempt, verdict: &Verdict) -> Entry {
-    let at = attempt.outcome.as_ref().map_or(attempt.started_at, |o| o.finished_at);
+    // A gap counts from now where the clock was set back since the attempt began.
+    let at = attempt.outcome.as_ref().map_or(attempt.started_at, |o| o.finished_at).min(shared.now());
     let routes = shared.routes.load();
     let before = job.delivery.progress;
     let progress = transition(before, Step::Start).and_then(|started| {
@@ -158,7 +159,8 @@ fn attempted(shared: &Shared, mut job: Job, attempt: Attempt, verdict: &Verdict)
         return Entry::back(job);
     };
     let mut settlement = settlement(&job, progress, None);
-    settlement.dead_letter = dead_letter(shared, &progress, attempt.outcome.as_ref().and_then(|o| o.error.as_ref()), at);
+    let error = attempt.outcome.as_ref().and_then(|o| o.error.as_ref());
+    settlement.dead_letter = dead_letter(shared, &progress, error.map(|e| e.message.as_str()), at);
     job.delivery.last_attempt_at = Some(attempt.started_at);
     settlement.attempt = Some(attempt);
     let (endpoint, bytes) = (job.delivery.endpoint, job.cost());
@@ -175,23 +177,36 @@ fn attempted(shared: &Shared, mut job: Job, attempt: Attempt, verdict: &Verdict)
     Entry { settlement, after }
 }
 
+/// A delivery ends without an exchange because nobody wants it any more. It leaves no dead letter.
+fn cancelled(job: Job, code: ErrorCode) -> Entry {
+    match transition(job.delivery.progress, Step::Cancel(code)) {
+        Ok(progress) => resting(&job, progress),
+        Err(_) => Entry::back(job),
+    }
+}
+
+/// A delivery ends without an exchange; `message` tells people why.
 fn ended(shared: &Shared, job: Job, step: Step<'_>, message: &str) -> Entry {
     let Ok(progress) = transition(job.delivery.progress, step) else {
         return Entry::back(job);
     };
-    let mut settlement = settlement(&job, progress, None);
-    let error = progress.state.reason().map(|code| AttemptError { code, message: message.to_owned() });
-    settlement.dead_letter = dead_letter(shared, &progress, error.as_ref(), shared.now());
-    Entry { settlement, after: After::LetGo { endpoint: job.delivery.endpoint, bytes: job.cost() } }
+    let mut entry = resting(&job, progress);
+    entry.settlement.dead_letter = dead_letter(shared, &progress, Some(message), shared.now());
+    entry
+}
+
+fn resting(job: &Job, progress: Progress) -> Entry {
+    let after = After::LetGo { endpoint: job.delivery.endpoint, bytes: job.cost() };
+    Entry { settlement: settlement(job, progress, None), after }
 }
 
 /// A delivery that ends without success leaves a dead letter; a cancelled one does not, for somebody wanted it so.
-fn dead_letter(shared: &Shared, progress: &Progress, error: Option<&AttemptError>, at: Timestamp) -> Option<NewDeadLetter> {
+fn dead_letter(shared: &Shared, progress: &Progress, message: Option<&str>, at: Timestamp) -> Option<NewDeadLetter> {
     let code = match progress.state {
         State::Failed(code) => code,
         State::Expired => ErrorCode::Expired,
         _ => return None,
     };
-    let message = error.map_or_else(|| code.as_str().to_owned(), |e| e.message.clone());
+    let message = message.unwrap_or(code.as_str()).to_owned();
     Some(NewDeadLetter { id: DeadLetterId::new(shared.new_id()), code, message, at })
 }

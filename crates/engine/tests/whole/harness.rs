@@ -54,6 +54,8 @@ pub struct Hand {
     pub takes: Mutex<Duration>,
     /// The idempotency keys of the requests that came.
     pub requests: Mutex<Vec<String>>,
+    /// How far the wall clock was set back so far.
+    pub set_back: Mutex<Duration>,
     began: Instant,
 }
 
@@ -68,6 +70,7 @@ impl Hand {
             status: Mutex::new(200),
             takes: Mutex::new(Duration::from_millis(1)),
             requests: Mutex::default(),
+            set_back: Mutex::default(),
             began: Instant::now(),
         })
     }
@@ -171,7 +174,7 @@ struct Time(Arc<Hand>);
 
 impl Clock for Time {
     fn now(&self) -> Timestamp {
-        BEGINNING.after(self.0.began.elapsed())
+        BEGINNING.after(self.0.began.elapsed()).before(*self.0.set_back.lock())
     }
 }
 

@@ -1,7 +1,9 @@
 //! The engine from outside, over the store's model and a receiver in memory, in paused time.
 
 mod batch;
+mod clock;
 mod harness;
+mod pace;
 mod parked;
 mod shutdown;
 mod trouble;
