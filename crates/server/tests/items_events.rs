@@ -70,3 +70,37 @@ fn errors_come_in_the_flat_envelope() {
     let form = server.call("POST", "/v1/delivery/events", &[("x-api-key", &key), ("content-type", "text/plain")], b"{}");
     assert_eq!(code(&form), (415, String::from("unsupported_media_type")));
 }
+
+#[test]
+fn a_batch_has_a_result_for_each_event_and_one_wrong_one_harms_nobody() {
+    let server = Server::dev(&[]);
+    let key = server.dev_key.clone().expect("a key");
+    let receiver = Receiver::answering(200);
+    server.subscribe(&json!({ "target_url": receiver.url, "event_types": "a.*" }));
+    let call = |media: &str, body: &str| {
+        server.call("POST", "/v1/delivery/events/batch", &[("x-api-key", &key), ("content-type", media)], body.as_bytes())
+    };
+    let lines = r#"{"event_type": "a.b", "payload": {"n": 1}, "dedup_key": "one"}
+        {"event_type": "a.b", "payload": [2]}
+        no json
+
+        {"event_type": "a.c", "payload": {"n":  3}}
+        {"event_type": "a.b", "payload": {"n": 4}, "dedup_key": "one"}"#;
+    let answer = call("application/x-ndjson", lines);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let value = answer.json();
+    assert_eq!((&value["accepted"], &value["duplicates"], &value["rejected"]), (&json!(2), &json!(1), &json!(2)));
+    let results = value["results"].as_array().expect("results");
+    assert_eq!(results[0], json!({"status": 202, "id": "1", "dedup_key": "one", "duplicate": false}));
+    assert_eq!((&results[1]["status"], &results[1]["details"][0]["path"]), (&json!(400), &json!("payload")));
+    assert_eq!(keys(&results[2]), ["code", "details", "message", "status"]);
+    assert_eq!(results[3], json!({"status": 202, "id": "2", "dedup_key": null, "duplicate": false}));
+    assert_eq!(results[4], json!({"status": 202, "id": "1", "dedup_key": "one", "duplicate": true}));
+    let array = call("application/json", r#"[{"event_type": "a.d", "payload": {"n": 5}}]"#);
+    assert_eq!(array.json()["accepted"], json!(1));
+    let mut bodies: Vec<_> = receiver.wait_for(3).iter().map(|r| String::from_utf8_lossy(&r.body).into_owned()).collect();
+    bodies.sort_unstable();
+    assert_eq!(bodies, [r#"{"n":  3}"#, r#"{"n": 1}"#, r#"{"n": 5}"#]);
+    assert_eq!(code(&call("application/json", "{}")), (400, String::from("validation_error")));
+    assert_eq!(code(&call("text/csv", "a,b")), (415, String::from("unsupported_media_type")));
+}

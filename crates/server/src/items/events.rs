@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use postrider_core::event::{MAX_NAME_BYTES, Namespace, check_event_type};
 use postrider_core::filter::check_labels;
-use postrider_engine::{Publish, To};
+use postrider_engine::{Publish, Receipt, To};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,8 +29,9 @@ const MAX_METADATA_ENTRY_BYTES: usize = 1_024;
 /// Longest `ttl_seconds`: a year.
 const MAX_TTL_SECONDS: u64 = 366 * 86_400;
 
+/// What a publisher is told of an event that is stored.
 #[derive(Serialize)]
-struct Accepted<'a> {
+pub(super) struct Accepted<'a> {
     id: String,
     dedup_key: Option<&'a str>,
     duplicate: bool,
@@ -46,11 +47,17 @@ pub(super) async fn publish(State(app): State<Arc<App>>, Tenant(namespace): Tena
     let event = parse(&body, namespace)?;
     let dedup_key = event.idempotency_key.clone();
     let receipt = app.engine.publish(event).await?;
-    let answer = Accepted { id: receipt.seq.to_string(), dedup_key: dedup_key.as_deref(), duplicate: receipt.duplicate };
-    Ok(json(StatusCode::ACCEPTED, &answer))
+    Ok(json(StatusCode::ACCEPTED, &Accepted::new(&receipt, dedup_key.as_deref())))
 }
 
-fn parse(body: &[u8], namespace: Namespace) -> Result<Publish, Problem> {
+impl<'a> Accepted<'a> {
+    pub(super) fn new(receipt: &Receipt, dedup_key: Option<&'a str>) -> Self {
+        Accepted { id: receipt.seq.to_string(), dedup_key, duplicate: receipt.duplicate }
+    }
+}
+
+/// Reads an event.
+pub(super) fn parse(body: &[u8], namespace: Namespace) -> Result<Publish, Problem> {
     let reader = Reader::open(body, &FIELDS)?;
     let event_type = reader.read("event_type", "a string", |name: &String| check_event_type(name).map_err(|e| e.to_string()));
     let event_type = reader.required("event_type", event_type);
