@@ -49,6 +49,8 @@ pub struct Hand {
     pub status: Mutex<u16>,
     /// How long they take.
     pub takes: Mutex<Duration>,
+    /// What goes wrong in place of their answers, if something does.
+    pub fault: Mutex<Option<Fault>>,
     /// The idempotency keys of the requests that came.
     pub requests: Mutex<Vec<String>>,
     began: Instant,
@@ -63,6 +65,7 @@ impl Hand {
             poisoned: Mutex::default(),
             status: Mutex::new(200),
             takes: Mutex::new(Duration::from_millis(1)),
+            fault: Mutex::default(),
             requests: Mutex::default(),
             began: Instant::now(),
         })
@@ -81,6 +84,10 @@ impl Hand {
     /// The store cannot settle this delivery, whatever comes with it.
     pub fn poison(&self, delivery: Option<DeliveryId>) {
         *self.poisoned.lock() = delivery;
+    }
+
+    pub fn now(&self) -> Timestamp {
+        BEGINNING.after(self.began.elapsed())
     }
 
     pub fn requests(&self) -> usize {
@@ -162,7 +169,7 @@ struct Time(Arc<Hand>);
 
 impl Clock for Time {
     fn now(&self) -> Timestamp {
-        BEGINNING.after(self.0.began.elapsed())
+        self.0.now()
     }
 }
 
@@ -183,7 +190,8 @@ impl Lane for Receivers {
             pass(takes).await;
             let response = Response { status, retry_after: None, body: Bytes::new(), truncated: false };
             let total = u32::try_from(takes.as_micros()).expect("a short time");
-            Exchange { result: Ok(response), phases: Phases { total, ..Phases::default() } }
+            let result = self.0.fault.lock().clone().map_or(Ok(response), Err);
+            Exchange { result, phases: Phases { total, ..Phases::default() } }
         })
     }
 }

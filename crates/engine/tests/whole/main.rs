@@ -1,5 +1,6 @@
 //! The engine from outside, over the store's model and a receiver in memory, in paused time.
 
+mod calendar;
 mod harness;
 mod parked;
 mod shutdown;
