@@ -110,6 +110,14 @@ pub(crate) mod tests {
         message
     }
 
+    /// Time with a paused clock stands still while the answer lives: a slow machine takes no answer for none.
+    pub(crate) fn time_stands() -> std::sync::mpsc::Sender<()> {
+        let (held, gone) = std::sync::mpsc::channel();
+        // The runtime lets no time pass while blocking work is under way.
+        tokio::task::spawn_blocking(move || gone.recv());
+        held
+    }
+
     /// A resolver that asks this server once and waits 100 ms for its answer.
     pub(crate) fn asking(server: SocketAddr) -> Resolver {
         let mut connection = ConnectionConfig::udp();
@@ -123,8 +131,9 @@ pub(crate) mod tests {
         Resolver::System(Box::new(builder.build().unwrap()))
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_name_is_asked_for_once_while_its_records_live() {
+        let _time = time_stands();
         let (server, asked) = name_server(0).await;
         let resolver = asking(server);
         let found = resolver.resolve("receiver.test", LIMIT).await.unwrap();
@@ -135,12 +144,14 @@ pub(crate) mod tests {
         assert!(asked_again <= 1, "the A record was asked for again: {asked_again}");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn failures_of_the_name_and_of_the_servers_are_told_apart() {
+        let time = time_stands();
         let fault = async |code| asking(name_server(code).await.0).resolve("receiver.test", LIMIT).await.unwrap_err();
         assert_eq!(fault(3).await.kind, FaultKind::Dns);
         assert_eq!(fault(2).await.kind, FaultKind::Unreachable);
         assert_eq!(fault(5).await.kind, FaultKind::Unreachable);
+        drop(time);
         let silence = fault(255).await;
         assert_eq!(
             (silence.kind, silence.message.as_str()),
@@ -148,8 +159,9 @@ pub(crate) mod tests {
         );
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_is_no_name_is_a_fault() {
+        let _time = time_stands();
         let resolver = asking(name_server(0).await.0);
         for name in ["a..b", &"a".repeat(64), &"a.".repeat(200)] {
             assert_eq!(resolver.resolve(name, LIMIT).await.unwrap_err().kind, FaultKind::Dns, "{name}");

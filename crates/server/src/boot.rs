@@ -127,7 +127,7 @@ impl Running {
     }
 
     /// Serves until `stop` turns true. Then it accepts nothing more, answers what it was asked, finishes deliveries that are being
-    /// sent or gives them back to the store, and closes the store: all of it within the configured time.
+    /// sent, within the configured time, or gives them back to the store, and closes the store, which take as long as they take.
     pub async fn serve(self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
         let within = self.config.shutdown_timeout.0;
         // Half of the time is for clients: one that is slow to send its request must not cost deliveries theirs.

@@ -29,6 +29,9 @@ fn flags_win_over_environment_over_file_over_defaults() {
     let at = directory.path();
     let listen = |flags: &[&str], environment: &[(&str, &str)]| shown(at, flags, environment)["listen"].as_str().expect("text").to_owned();
     assert_eq!(listen(&[], &[]), "127.0.0.1:8080");
+    // 72 hours, as the Tasks contract says of logs.
+    let defaults = shown(at, &[], &[]);
+    assert_eq!((defaults["retention"]["logs"].as_str(), defaults["retention"]["events"].as_str()), (Some("3d"), Some("30d")));
     std::fs::write(at.join("postrider.toml"), "listen = '127.0.0.1:1001'\n[retention]\nlogs = '2h'\n").expect("a file");
     assert_eq!(listen(&[], &[]), "127.0.0.1:1001");
     let environment = [("POSTRIDER_LISTEN", "127.0.0.1:1002"), ("POSTRIDER_ALLOW_NETWORKS", "10.0.0.0/8,fd00::/8")];
@@ -126,7 +129,7 @@ fn a_port_file_that_cannot_be_written_ends_the_start() {
     assert!(refused(directory.path(), &flags, &[]).contains("cannot write missing/port"));
     // Nothing is left half done: the next start finds everything in order.
     let server = Server::start(directory, &["--dev"], &[]);
-    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.get("/subscriptions").status, 200);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 const LIFE_MS: std::ops::Range<u64> = 60..450;
 
 /// The same of each fifth life: long enough for most of its deliveries to be long done when it ends.
-const LONG_LIFE_MS: std::ops::Range<u64> = 2_000..3_500;
+const LONG_LIFE_MS: std::ops::Range<u64> = 4_000..6_000;
 
 /// How many of the newest tasks are looked at in one go.
 const LOOK_AT: usize = 4;

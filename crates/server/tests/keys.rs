@@ -57,7 +57,6 @@ fn keys_are_made_before_the_first_start_and_open_the_server() {
         assert!(begun.elapsed() < common::PATIENCE, "a revoked key goes on working");
         std::thread::park_timeout(std::time::Duration::from_millis(20));
     }
-    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
     let (done, _, talk) = keys(server.directory.path(), &["revoke", &secret[..11]]);
     assert!(!done && talk.contains("revoked already"), "{talk}");
     assert!(listed(server.directory.path())[0]["revoked_at"].is_string());

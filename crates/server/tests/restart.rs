@@ -7,13 +7,18 @@ use serde_json::json;
 
 #[test]
 fn a_retry_that_waits_survives_a_stop() {
-    let server = Server::dev(&["--tasks-retry", "1500ms"]);
-    let receiver = Receiver::scripted(|n| Reply::Status(if n == 0 { 500 } else { 200 }));
-    let id = server.subscribe_to(&receiver.url);
-    let task = server.accepted(&id, b"{\"a\": 1}");
-    server.task_when(&task, |v| v["logs"].as_array().is_some_and(|l| l.len() == 1));
-    let (status, directory) = server.stop();
-    assert!(status.success());
+    // Where the machine is too slow to stop before the retry is made, the gap proves nothing: then a longer one.
+    let waiting = ["1500ms", "5s", "20s"].into_iter().find_map(|gap| {
+        let server = Server::dev(&["--tasks-retry", gap]);
+        let receiver = Receiver::scripted(|n| Reply::Status(if n == 0 { 500 } else { 200 }));
+        let id = server.subscribe_to(&receiver.url);
+        let task = server.accepted(&id, b"{\"a\": 1}");
+        server.task_when(&task, |v| v["logs"].as_array().is_some_and(|l| !l.is_empty()));
+        let (status, directory) = server.stop();
+        assert!(status.success());
+        (receiver.count() == 1).then_some((directory, receiver, task))
+    });
+    let (directory, receiver, task) = waiting.expect("a stop before the retry");
     let server = Server::start(directory, &["--dev"], &[]);
     let shown = server.task_with_status(&task, "delivered");
     let numbers: Vec<_> = shown["logs"].as_array().expect("an array").iter().map(|l| l["attempt_number"].clone()).collect();
@@ -78,11 +83,13 @@ fn a_delivery_that_does_not_end_is_given_back_in_time() {
     let id = server.subscribe_to(&receiver.url);
     let task = server.accepted(&id, b"{}");
     receiver.wait_for(1);
-    let begun = tokio::time::Instant::now();
     let (status, directory) = server.stop();
-    assert!(status.success() && begun.elapsed() < std::time::Duration::from_secs(5));
+    assert!(status.success());
     let server = Server::start(directory, &["--dev"], &[]);
-    assert_eq!(server.task_with_status(&task, "delivered")["task"]["attempt_count"], 2);
+    let shown = server.task_with_status(&task, "delivered");
+    assert_eq!(shown["task"]["attempt_count"], 2);
+    // Had the stop waited for the attempt, it would have timed out after its 10 s.
+    assert_eq!(shown["logs"][0]["error_details"], "the server ended during this attempt");
 }
 
 #[test]

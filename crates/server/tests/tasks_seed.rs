@@ -163,6 +163,53 @@ fn an_attempt_under_way_is_processing_and_no_log_yet() {
     assert_eq!(server.task_with_status(&task, "delivered")["logs"][0]["attempt_number"], 1);
 }
 
+/// The published example: a second attempt failed and the task is pending again, and of the two logs the older one is past its retention.
+#[test]
+fn the_published_example() {
+    let server = Server::dev(&["--tasks-retry", "8s,1h"]);
+    let receiver = Receiver::answering(500);
+    let subscription = server.subscribe_to(&receiver.url);
+    let task = server.accepted(&subscription, br#"{"event":"order.created"}"#);
+    server.task_when(&task, |v| v["logs"].as_array().is_some_and(|logs| logs.len() == 1));
+    let between = tokio::time::Instant::now();
+    let both = server.task_when(&task, |v| v["logs"].as_array().is_some_and(|logs| logs.len() == 2));
+    let (status, directory) = server.stop();
+    assert!(status.success());
+    // Retention is kept at every start. So long ago the first attempt had been made and the second, 8 s after it, had not.
+    let retained = format!("{}ms", between.elapsed().as_millis());
+    let server = Server::start(directory, &["--dev", "--retain-logs", &retained], &[]);
+    let shown = server.task_when(&task, |v| v["logs"].as_array().is_some_and(|logs| logs.len() < 2));
+    assert_eq!(keys(&shown), ["logs", "task"]);
+    let (of_task, logs) = (&shown["task"], shown["logs"].as_array().expect("an array"));
+    assert_eq!((keys(of_task), of_task), (TASK.to_vec(), &both["task"]));
+    assert_eq!((&of_task["id"], &of_task["subscription_id"]), (&json!(task), &json!(subscription)));
+    assert_eq!((&of_task["status"], &of_task["attempt_count"]), (&json!("pending"), &json!(2)));
+    assert_eq!(of_task["payload"], json!("{\"event\":\"order.created\"}"));
+    assert!(is_whole_second(&of_task["created_at"]) && of_task["created_at"].as_str() < of_task["last_attempt_at"].as_str(), "{of_task}");
+    assert_eq!(logs.len(), 1, "{shown}");
+    let log = &logs[0];
+    assert_eq!((keys(log), log), (LOG.to_vec(), &both["logs"][1]));
+    assert_eq!((&log["outcome"], &log["http_status"], &log["attempt_number"]), (&json!("failed_attempt"), &json!(500), &json!(2)));
+    assert_eq!((&log["timestamp"], &log["target_url"]), (&of_task["last_attempt_at"], &json!(receiver.url)));
+    assert_eq!((&log["subscription_id"], &log["delivery_task_id"]), (&json!(subscription), &json!(task)));
+    assert!(is_uuid(&log["id"]) && log["error_details"].as_str().is_some_and(|text| !text.is_empty()), "{log}");
+}
+
+/// The page knows no query parameters and no 400.
+#[test]
+fn a_query_is_not_looked_at() {
+    let server = Server::dev(&[]);
+    let receiver = Receiver::answering(200);
+    let subscription = server.subscribe_to(&receiver.url);
+    let task = server.accepted(&subscription, b"{}");
+    let shown = server.task_with_status(&task, "delivered");
+    for query in ["x=1", "_=1747051200", "limit=0", "=&%ff", ""] {
+        let answer = server.get(&format!("/deliveries/{task}?{query}"));
+        assert_eq!((answer.status, answer.json()), (200, shown.clone()), "{query}");
+    }
+    assert_eq!(server.get("/deliveries/1?x=1").status, 404);
+}
+
 #[test]
 fn what_is_no_task_is_not_found() {
     let server = Server::dev(&[]);

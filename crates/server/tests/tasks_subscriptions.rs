@@ -137,6 +137,44 @@ fn a_changed_url_is_used_by_the_next_attempt() {
 }
 
 #[test]
+fn a_changed_secret_signs_the_next_attempt() {
+    let server = Server::dev(&["--tasks-retry", "20ms"]);
+    // The first attempt ends only once the secret is another.
+    let receiver = Receiver::scripted(|n| if n == 0 { Reply::StallThen(500) } else { Reply::Status(200) });
+    let id = server.subscribe(&json!({ "target_url": receiver.url, "secret": "old" }));
+    let ingested = server.call("POST", &format!("/ingest/{id}"), &[("x-hub-signature-256", &common::hub_signature("old", b"{}"))], b"{}");
+    assert_eq!(ingested.status, 202, "{}", ingested.text());
+    receiver.wait_for(1);
+    assert_eq!(server.send_json("PUT", &format!("/subscriptions/{id}"), &json!({ "secret": "new" })).status, 204);
+    receiver.release();
+    let signatures: Vec<_> = receiver.wait_for(2).iter().map(|r| r.headers["x-hub-signature-256"].clone()).collect();
+    assert_eq!(signatures, [common::hub_signature("old", b"{}"), common::hub_signature("new", b"{}")]);
+}
+
+#[test]
+fn a_put_refreshes_updated_at_and_nothing_else_does() {
+    let server = Server::dev(&[]);
+    let receiver = Receiver::answering(200);
+    let id = server.subscribe_to(&receiver.url);
+    let path = format!("/subscriptions/{id}");
+    let made = server.get(&path).json();
+    assert_eq!(made["created_at"], made["updated_at"]);
+    let task = server.accepted(&id, b"{}");
+    server.task_with_status(&task, "delivered");
+    assert_eq!(server.get(&path).json(), made);
+    // Times are shown in whole seconds: until the next one a change cannot be seen.
+    let changed = server.value_when(&path, |shown| {
+        let is_newer = shown["updated_at"].as_str() > made["updated_at"].as_str();
+        if !is_newer {
+            assert_eq!(server.send_json("PUT", &path, &json!({ "event_types": "a" })).status, 204);
+        }
+        is_newer
+    });
+    assert_eq!(changed["created_at"], made["created_at"]);
+    assert_eq!(server.get("/subscriptions").json()[0]["updated_at"], changed["updated_at"]);
+}
+
+#[test]
 fn deleting_ends_what_waits_and_keeps_its_history() {
     let server = Server::dev(&["--tasks-retry", "1h"]);
     let receiver = Receiver::answering(500);
@@ -160,6 +198,8 @@ fn a_receiver_that_is_gone_for_good_is_asked_again_only_after_a_put() {
     // Nothing waits without saying what for.
     let task = server.task_when(&parked, |v| v["task"]["waiting_for"] == "destination_disabled")["task"].clone();
     assert_eq!((&task["status"], &task["next_attempt_at"]), (&json!("pending"), &Value::Null));
+    // Before its first attempt there is no last one.
+    assert_eq!((&task["attempt_count"], &task["last_attempt_at"]), (&json!(0), &Value::Null));
     let shown = server.get(&format!("/subscriptions/{id}")).json();
     assert!(common::is_whole_second(&shown["disabled_at"]) && shown["disabled_reason"] == "endpoint_gone", "{shown}");
     assert_eq!(server.get("/subscriptions").json()[0]["disabled_at"], shown["disabled_at"]);
@@ -175,6 +215,7 @@ fn the_newest_logs_are_listed_first() {
     let server = Server::dev(&["--tasks-retry", "1h"]);
     let receiver = Receiver::scripted(|n| Reply::Status(if n == 1 { 500 } else { 200 }));
     let id = server.subscribe_to(&receiver.url);
+    assert_eq!(server.get(&format!("/subscriptions/{id}/deliveries")).json(), json!([]));
     let tasks: Vec<_> = ["1", "2", "3"]
         .iter()
         .map(|body| {

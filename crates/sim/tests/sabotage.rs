@@ -11,6 +11,18 @@ fn is_caught(sabotage: Sabotage, by: Checker) {
     assert!(caught, "{by} did not find {sabotage:?} in {SEEDS} seeds");
 }
 
+#[test]
+fn a_failing_seed_says_how_to_replay_it() {
+    let options = Options { sabotage: Some(Sabotage::AcknowledgesWithoutStoring), ..Options::default() };
+    let report = (0..SEEDS).map(|seed| run(seed, options)).find(|report| !report.violations.is_empty()).expect("it is found");
+    let (seed, text) = (report.seed, report.to_string());
+    let first = &report.violations[0];
+    assert!(text.starts_with(&format!("seed {seed} failed: {}: {}\n", first.checker, first.what)), "{text}");
+    assert!(text.ends_with(&format!("-- --seed {seed} --trace")), "{text}");
+    let again = run(seed, options);
+    assert_eq!((again.hash, again.violations), (report.hash, report.violations));
+}
+
 macro_rules! sabotages {
     ($($name:ident: $sabotage:ident is caught by $checker:ident;)*) => {$(
         #[test]

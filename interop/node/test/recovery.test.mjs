@@ -18,16 +18,17 @@ test("a retry is the same message with a fresh signature", async (t) => {
   const receiver = await startReceiver(secret, (_, earlier) => (earlier === 0 ? 500 : 200));
   t.after(receiver.stop);
   const subscription = await subscribe(postrider.url, { target_url: receiver.url, secret });
+  // Before the first attempt, however slow this process is.
+  const begunAt = performance.now();
   const accepted = await ingest(postrider.url, subscription, Buffer.from(body), { type: "order.created", signature: await sign(secret, body) });
   const id = accepted.body.delivery_task_id;
 
   await withLimit(receiver.arrived(1), RETRY_LIMIT_MS, "the first attempt did not arrive");
-  const firstAt = performance.now();
   const waiting = await untilDelivery(postrider.url, id, ({ logs }) => logs.some((log) => log.outcome === "failed_attempt"));
   assert.equal(waiting.task.status, "pending", "a delivery that waits for its retry is pending");
   assert.equal(waiting.task.attempt_count, 1);
   await withLimit(receiver.arrived(2), RETRY_LIMIT_MS, "the retry did not arrive");
-  assert.ok(performance.now() - firstAt >= FIRST_GAP_MS - 500, "the retry came before its time");
+  assert.ok(performance.now() - begunAt >= FIRST_GAP_MS, "the retry came before its time");
 
   const [first, second] = receiver.received;
   for (const delivery of [first, second]) {

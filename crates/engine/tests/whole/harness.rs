@@ -52,6 +52,8 @@ pub struct Hand {
     pub status: Mutex<u16>,
     /// How long they take.
     pub takes: Mutex<Duration>,
+    /// What goes wrong in place of their answers, if something does.
+    pub fault: Mutex<Option<Fault>>,
     /// The idempotency keys of the requests that came.
     pub requests: Mutex<Vec<String>>,
     /// How far the wall clock was set back so far.
@@ -69,6 +71,7 @@ impl Hand {
             called: Mutex::default(),
             status: Mutex::new(200),
             takes: Mutex::new(Duration::from_millis(1)),
+            fault: Mutex::default(),
             requests: Mutex::default(),
             set_back: Mutex::default(),
             began: Instant::now(),
@@ -90,9 +93,14 @@ impl Hand {
         *self.poisoned.lock() = delivery;
     }
 
+<<<<<<< HEAD
     /// How often a verb was called.
     pub fn verbs(&self, name: &str) -> usize {
         self.called.lock().get(name).copied().unwrap_or_default()
+=======
+    pub fn now(&self) -> Timestamp {
+        BEGINNING.after(self.began.elapsed())
+>>>>>>> t
     }
 
     pub fn requests(&self) -> usize {
@@ -174,7 +182,11 @@ struct Time(Arc<Hand>);
 
 impl Clock for Time {
     fn now(&self) -> Timestamp {
+<<<<<<< HEAD
         BEGINNING.after(self.0.began.elapsed()).before(*self.0.set_back.lock())
+=======
+        self.0.now()
+>>>>>>> t
     }
 }
 
@@ -195,7 +207,8 @@ impl Lane for Receivers {
             pass(takes).await;
             let response = Response { status, retry_after: None, body: Bytes::new(), truncated: false };
             let total = u32::try_from(takes.as_micros()).expect("a short time");
-            Exchange { result: Ok(response), phases: Phases { total, ..Phases::default() } }
+            let result = self.0.fault.lock().clone().map_or(Ok(response), Err);
+            Exchange { result, phases: Phases { total, ..Phases::default() } }
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod clock;
+mod calendar;
 mod harness;
 mod pace;
 mod parked;

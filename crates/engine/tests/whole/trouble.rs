@@ -6,7 +6,7 @@ use postrider_core::delivery::StateKind;
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::event::Namespace;
 use postrider_core::id::ScheduledId;
-use postrider_core::ports::{ConfigChange, StoreError, StoreErrorKind};
+use postrider_core::ports::{ConfigChange, Fault, FaultKind, StoreError, StoreErrorKind};
 use postrider_core::recurrence::Recurrence;
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
 use postrider_engine::{Limits, Retention};
@@ -65,6 +65,29 @@ fn one_outcome_that_cannot_be_stored_stops_nobody_else() {
         pass(10 * SECOND).await;
         assert_eq!((succeeded(), hand.requests()), (60, 60), "its outcome was kept: it is not sent again");
         assert_eq!(engine.stats().unsettled, 0);
+    });
+}
+
+/// What a receiver's side makes of a failure may be as long as it likes; what is kept of it is short, and text.
+#[test]
+fn the_reason_of_a_failure_is_kept_short_and_cut_between_characters() {
+    run(async {
+        let hand = Hand::new();
+        hand.subscribe(EndpointStatus::Active).await;
+        let engine = hand.start(Limits::default(), Retention::default()).await;
+        // Three bytes each, and 500 is no multiple of that.
+        for (text, kept) in
+            [("\u{20ac}".repeat(400), "\u{20ac}".repeat(166)), ("x".repeat(500), "x".repeat(500)), ("x".repeat(501), "x".repeat(500))]
+        {
+            *hand.fault.lock() = Some(Fault { kind: FaultKind::Protocol, message: text });
+            let before = hand.store.dump().attempts.len();
+            engine.publish(event(before)).await.expect("stored");
+            pass(SECOND).await;
+            let attempts = hand.store.dump().attempts;
+            let newest = attempts.iter().max_by_key(|attempt| attempt.started_at).expect("an attempt");
+            let error = newest.outcome.as_ref().and_then(|outcome| outcome.error.as_ref()).expect("a failure");
+            assert_eq!(error.message, kept);
+        }
     });
 }
 

@@ -6,9 +6,7 @@ use postrider_core::guard::Guard;
 use postrider_core::ports::FaultKind;
 use postrider_outbound::ResolverChoice;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::time::Instant;
 
 fn allow(networks: &[&str], http: bool) -> Arc<Guard> {
     Arc::new(Guard::new(networks.iter().map(|n| n.parse().unwrap()).collect(), http))
@@ -85,9 +83,7 @@ async fn the_next_address_is_dialled_when_one_is_silent() {
     let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let (_silent, _queued) = full_listener(&format!("127.0.0.2:{}", server.address.port())).await;
     let outbound = outbound_with(|c| c.resolver = names(&[("slow.test", &["127.0.0.2", "127.0.0.1"])]));
-    let began = Instant::now();
     answer(lane(&outbound, &server.named("http", "slow.test", "/")).exchange(post("x")).await);
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(server.accepted(), 1);
 }
 

@@ -13,9 +13,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use postrider_core::ports::{FaultKind, Lane, Phase, Transport};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Barrier, Notify, mpsc};
+use tokio::time::advance;
 
 /// What a handler does with a request, and with its body.
 trait Handler: Fn(Request<()>, Bytes) -> Self::Work + Clone + Send + Sync + 'static {
@@ -132,15 +132,18 @@ async fn a_connection_that_says_goodbye_is_replaced() {
     assert_eq!(server.accepted(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn silence_costs_the_shared_connection_its_trust_but_not_its_other_lanes() {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let _time = time_stands();
     let authority = Authority::new();
-    let (release, arrived) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
-    let (releasing, counting) = (Arc::clone(&release), Arc::clone(&arrived));
+    let release = Arc::new(Notify::new());
+    let (asked, mut questions) = mpsc::channel(8);
+    let releasing = Arc::clone(&release);
     let server = serve(&authority, Arc::default(), move |_, body: Bytes| {
-        let (release, arrived) = (Arc::clone(&releasing), Arc::clone(&counting));
+        let (release, asked) = (Arc::clone(&releasing), asked.clone());
         async move {
-            arrived.fetch_add(1, Ordering::SeqCst);
+            asked.send(()).await.unwrap();
             match &body[..] {
                 b"never" => std::future::pending().await,
                 b"later" => release.notified().await,
@@ -152,23 +155,23 @@ async fn silence_costs_the_shared_connection_its_trust_but_not_its_other_lanes()
     .await;
     let outbound = trusting(&authority);
     let mut of_target = target(&server.named("https", "receiver.test", "/"));
-    of_target.timeout = Duration::from_secs(2);
+    of_target.timeout = LIMIT;
     let of_target = Arc::new(of_target);
     let (mut impatient, mut patient) = (outbound.lane(&of_target), outbound.lane(&of_target));
     answer(impatient.exchange(post("first")).await);
-    let silent = impatient.exchange(post("never"));
-    let (silent, later) = tokio::join!(silent, async {
-        tokio::time::sleep(Duration::from_millis(1000)).await;
-        let mut other = patient.exchange(post("later"));
-        tokio::select! {
-            _ = &mut other => panic!("nobody has released it"),
-            () = tokio::time::sleep(Duration::from_millis(1500)) => {}
-        }
-        release.notify_one();
-        other.await
-    });
+    questions.recv().await.unwrap();
+    let silent = tokio::spawn(async move { (impatient.exchange(post("never")).await, impatient) });
+    questions.recv().await.unwrap();
+    advance(LIMIT / 2).await;
+    let later = tokio::spawn(async move { patient.exchange(post("later")).await });
+    questions.recv().await.unwrap();
+    // Timers count whole milliseconds.
+    advance(LIMIT / 2 + Duration::from_millis(1)).await;
+    let (silent, mut impatient) = silent.await.unwrap();
     fault(silent, FaultKind::Timeout(Phase::Response));
-    assert_eq!(&answer(later).body[..], b"later");
+    assert!(!later.is_finished(), "nobody has released it");
+    release.notify_one();
+    assert_eq!(&answer(later.await.unwrap()).body[..], b"later");
     assert_eq!(server.accepted(), 1);
     answer(impatient.exchange(post("on a new one")).await);
     assert_eq!(server.accepted(), 2);

@@ -93,6 +93,21 @@ pub fn fault(exchange: Exchange, kind: FaultKind) -> Fault {
     fault
 }
 
+/// Time of a test with a paused clock that stands still until this goes. Without it such a clock jumps to the next timer whenever nothing
+/// is ready, and a receiver's answer that the kernel still carries is not ready.
+#[must_use]
+pub struct StandingTime {
+    _held: std::sync::mpsc::Sender<()>,
+}
+
+/// No deadline passes while the answer lives, however slow the machine is.
+pub fn time_stands() -> StandingTime {
+    let (held, gone) = std::sync::mpsc::channel();
+    // The runtime lets no time pass while blocking work is under way.
+    tokio::task::spawn_blocking(move || gone.recv());
+    StandingTime { _held: held }
+}
+
 /// Accepts connections and counts them.
 pub struct Server {
     pub address: SocketAddr,

@@ -80,14 +80,9 @@ impl Problem {
         Problem { retry_after: Some(1), ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message) }
     }
 
-    /// A store's fault in a read. The published pages know 500 for it and no 503; `Retry-After` says all the same when it may pass.
+    /// A store's fault in a read. The published pages know 500 for it and nothing else; `Retry-After` says all the same when it may pass.
     pub fn of_read(error: StoreError) -> Self {
-        match Problem::from(error) {
-            problem if problem.status == StatusCode::SERVICE_UNAVAILABLE => {
-                Problem { status: StatusCode::INTERNAL_SERVER_ERROR, code: "internal_error", ..problem }
-            }
-            problem => problem,
-        }
+        Problem { status: StatusCode::INTERNAL_SERVER_ERROR, code: "internal_error", ..Problem::from(error) }
     }
 
     /// Whether the same request may succeed later.
@@ -192,7 +187,7 @@ mod tests {
             let problem = Problem::from(StoreError { kind, cause: String::from("SQLITE_SECRET at table users") });
             assert_eq!((problem.status.as_u16(), problem.is_retryable()), (status, retryable), "{kind:?}");
             let read = Problem::of_read(StoreError { kind, cause: String::new() });
-            assert_eq!(read.status.as_u16(), if kind == StoreErrorKind::Full { 507 } else { 500 }, "{kind:?}");
+            assert_eq!((read.status.as_u16(), read.code, read.retry_after), (500, "internal_error", problem.retry_after), "{kind:?}");
             assert!(!problem.message.contains("SQLITE") && !problem.message.is_empty(), "{}", problem.message);
         }
     }

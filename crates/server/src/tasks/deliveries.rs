@@ -8,9 +8,9 @@ use axum::response::Response;
 use postrider_core::id::DeliveryId;
 use std::sync::Arc;
 
-/// `GET /deliveries/{delivery_task_id}`: the task and all of its logs, of one moment.
-pub(super) async fn show(State(app): State<Arc<App>>, Reads(access): Reads, PathId(id): PathId, uri: Uri) -> Result<Response, Problem> {
-    http::query(&uri, &[])?;
+/// `GET /deliveries/{delivery_task_id}`: the task and all of its logs, of one moment. Its published page knows no query parameters and no
+/// 400, so that a query, such as one that keeps caches away, is not looked at.
+pub(super) async fn show(State(app): State<Arc<App>>, Reads(access): Reads, PathId(id): PathId) -> Result<Response, Problem> {
     let missing = || Problem::not_found("delivery task not found");
     let id = DeliveryId::parse(&id).ok_or_else(missing)?;
     let view = app.engine.store().delivery(id).await.map_err(Problem::of_read)?;

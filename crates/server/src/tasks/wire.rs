@@ -172,12 +172,7 @@ impl<'a> DlqTask<'a> {
 /// The published text for the common case; where something else than the receiver's answers ended it, what that was.
 fn reason(code: ErrorCode, message: &str) -> &str {
     match code {
-        ErrorCode::EndpointGone
-        | ErrorCode::Expired
-        | ErrorCode::SubscriptionDeleted
-        | ErrorCode::EndpointDeleted
-        | ErrorCode::DestinationDisabled
-        | ErrorCode::SecretUnreadable => message,
+        ErrorCode::EndpointGone | ErrorCode::Expired | ErrorCode::DestinationDisabled | ErrorCode::SecretUnreadable => message,
         _ => "Max retries exceeded",
     }
 }

@@ -32,6 +32,8 @@ mod rows;
 mod schedule;
 mod session;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use admin::SqliteAdmin;

@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_SLOTS))]
     pub backlog: u64,
     /// Whether the dead endpoint never answers or refuses connections.
-    #[arg(long, value_name = "HOW", default_value = "hang")]
+    #[arg(long, value_name = "HOW", default_value = "hang", requires = "backlog")]
     pub backlog_mode: BacklogMode,
     /// How long the receiver waits before it answers.
     #[arg(long, value_name = "DURATION", default_value = "0s")]
@@ -73,10 +73,14 @@ pub struct Args {
     /// Do not measure the exchange between sender and receiver alone.
     #[arg(long, conflicts_with = "only_direct")]
     pub skip_direct: bool,
-    /// Measure the exchange between sender and receiver alone, and no server.
-    #[arg(long)]
+    /// Measure the exchange between sender and receiver alone, and no server: of the flags about a server none makes sense beside it.
+    #[arg(long, conflicts_with_all = OF_A_SERVER)]
     pub only_direct: bool,
 }
+
+/// Flags without effect where there is no server.
+const OF_A_SERVER: [&str; 12] =
+    ["url", "server_pid", "rate", "fan_out", "endpoints", "hang", "warmup", "backlog", "api", "data_dir", "keep", "server_args"];
 
 /// The most deliveries of one run, so that its books (16 bytes each) stay well within memory.
 pub const MAX_SLOTS: u64 = 20_000_000;
@@ -151,6 +155,9 @@ impl Args {
     /// The endpoints, if the flags fit each other.
     pub fn shape(&self) -> Result<Shape, CommandError> {
         let bad = |text: String| Err(CommandError(text));
+        if self.key.is_some() && self.url.is_none() {
+            return bad(String::from("--key, or POSTRIDER_API_KEY, is for the server at --url: an own server has a key of its own"));
+        }
         let endpoints = self.endpoints.unwrap_or(self.fan_out);
         if !endpoints.is_multiple_of(self.fan_out) {
             return bad(format!("--endpoints {endpoints} is no multiple of --fan-out {}", self.fan_out));
@@ -222,15 +229,50 @@ pub(super) mod tests {
             ("--endpoints 4 --hang 4", "--endpoints"),
             ("--fan-out 2 --api tasks", "--api items"),
             ("--events 10000000 --fan-out 3", "deliveries"),
+            ("--key pr_secret", "--url"),
+            ("--key pr_secret --only-direct", "--url"),
         ] {
             let error = shape(line).expect_err(line).to_string();
             assert!(error.contains(part), "{error}");
         }
-        for line in
-            ["--rate 0", "--rate fast", "--rate inf", "--size 10", "--events 0", "--only-direct --skip-direct", "--keep --url http://x"]
-        {
+        for line in [
+            "--rate 0",
+            "--rate fast",
+            "--rate inf",
+            "--size 10",
+            "--events 0",
+            "--only-direct --skip-direct",
+            "--keep --url http://x",
+            "--backlog-mode refuse",
+        ] {
             parse(line).expect_err(line);
         }
+        parse("--backlog-mode refuse --backlog 1").expect("a backlog");
+        shape("--key pr_secret --url http://x").expect("the key of that server");
+    }
+
+    #[test]
+    fn without_a_server_nothing_about_one_is_taken() {
+        for line in [
+            "--url http://x",
+            "--url http://x --server-pid 1",
+            "--rate 5",
+            "--fan-out 2",
+            "--endpoints 2",
+            "--hang 1",
+            "--warmup 1s",
+            "--backlog 1",
+            "--api items",
+            "--data-dir x",
+            "--keep",
+            "--server-arg x",
+        ] {
+            let error = parse(&format!("--only-direct {line}")).expect_err(line).to_string();
+            let flag = line.split(' ').next().expect("a flag");
+            assert!(error.contains("cannot be used with") && error.contains("--only-direct") && error.contains(flag), "{error}");
+        }
+        parse("--only-direct --events 5 --connections 2 --size 64 --receiver-delay 1ms --json --quiet --give-up 5s")
+            .expect("all have effects");
     }
 
     #[test]

@@ -33,7 +33,12 @@ impl Table {
 
     pub(super) fn draw(&mut self, board: &Board) {
         // A terminal that is gone is noticed by its signal.
-        let _ = if self.live { self.frame(board) } else { self.lines(board) };
+        let out = io::stdout().lock();
+        let _ = if self.live {
+            self.frame(out, board, terminal::size().map_or(USUAL_LINES, |(_, lines)| lines))
+        } else {
+            self.lines(out, board)
+        };
     }
 
     /// Draws for the last time, unless it has.
@@ -57,8 +62,8 @@ impl Table {
         ));
     }
 
-    fn frame(&mut self, board: &Board) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+    /// Draws over the last frame, on a terminal of so many lines.
+    fn frame(&mut self, mut out: impl Write, board: &Board, screen: u16) -> io::Result<()> {
         // A line that wrapped would take two rows of the screen, and the next frame would not find its beginning.
         queue!(out, terminal::DisableLineWrap)?;
         if self.drawn > 0 {
@@ -66,7 +71,7 @@ impl Table {
         }
         writeln!(out, "{}", heading().bold())?;
         let begun = board.rows.iter().rposition(|row| row.accepted).map_or(0, |last| last + 1);
-        let first = begun.saturating_sub(rows_for(terminal::size().map_or(USUAL_LINES, |(_, lines)| lines)));
+        let first = begun.saturating_sub(rows_for(screen));
         for (number, row) in board.rows.iter().enumerate().take(begun).skip(first) {
             writeln!(out, "{}", line(number, row, true))?;
         }
@@ -79,8 +84,7 @@ impl Table {
     }
 
     /// Says only what is new.
-    fn lines(&mut self, board: &Board) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+    fn lines(&mut self, mut out: impl Write, board: &Board) -> io::Result<()> {
         self.told.resize(board.rows.len(), Default::default());
         for (number, (row, told)) in board.rows.iter().zip(&mut self.told).enumerate() {
             for party in Party::ALL {
@@ -152,6 +156,50 @@ mod tests {
         assert!(text.contains("503 1x, retrying"), "{text}");
         assert!(text.contains("on its way"), "{text}");
         assert_eq!((text.chars().count(), heading().chars().count()), (80, 80));
+    }
+
+    /// What a frame puts on a terminal of 6 lines.
+    fn drawn(table: &mut Table, board: &Board) -> String {
+        let mut out = Vec::new();
+        table.frame(&mut out, board, 6).expect("memory takes all");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn each_frame_is_drawn_over_the_last_one() {
+        let (mut table, mut board) = (Table::new(true), Board::new(5));
+        let empty = drawn(&mut table, &board);
+        assert!(empty.contains("0 of 15 delivered") && !empty.contains("\u{1b}[2A"), "nothing to draw over: {empty:?}");
+        for event in 0..4 {
+            board.accepted(event, "order.created");
+            board.received(Party::Billing, event, 503, true);
+        }
+        let first = drawn(&mut table, &board);
+        // Heading and progress; then those and the three rows that a terminal of 6 lines has room for.
+        assert!(first.contains("\u{1b}[2A\u{1b}[J"), "{first:?}");
+        assert_eq!(first.matches("503 1x, retrying").count(), 3);
+        board.received(Party::Billing, 3, 200, true);
+        let second = drawn(&mut table, &board);
+        assert!(second.contains("\u{1b}[5A\u{1b}[J") && second.contains("200 in 2 tries"), "{second:?}");
+        assert!(second.contains("1 of 15 delivered"), "{second:?}");
+        assert!(!second.contains("    1  order.created") && second.contains("    2  order.created"), "the oldest scrolls away: {second:?}");
+    }
+
+    #[test]
+    fn line_by_line_only_news_is_told() {
+        let (mut table, mut board) = (Table::new(false), Board::new(1));
+        let mut told = |board: &Board| {
+            let mut out = Vec::new();
+            table.lines(&mut out, board).expect("memory takes all");
+            String::from_utf8(out).expect("text")
+        };
+        board.accepted(0, "order.created");
+        board.received(Party::Billing, 0, 503, true);
+        let news = told(&board);
+        assert_eq!((news.lines().count(), news.contains("billing (flaky)   503 1x, retrying")), (1, true), "{news}");
+        assert_eq!(told(&board), "");
+        board.received(Party::Shop, 0, 200, true);
+        assert!(told(&board).contains("shop              200 in 1 try"));
     }
 
     #[test]

@@ -42,11 +42,11 @@ pub struct Args {
     /// Fail this share of the requests, 0 to 1.
     #[arg(long, value_name = "SHARE", group = "faults", value_parser = share)]
     pub fail_rate: Option<f64>,
-    /// Where the random sequence of --fail-rate starts; the same seed fails the same requests.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// The status of a failed request.
-    #[arg(long, value_name = "STATUS", default_value = "500", value_parser = status)]
+    /// Where the random sequence of --fail-rate starts; the same seed fails the same requests [default: 1].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The status of a request that a --fail flag names.
+    #[arg(long, value_name = "STATUS", default_value = "500", value_parser = status, requires = "faults", conflicts_with_all = ["stall", "reset"])]
     pub fail_status: StatusCode,
     /// Never answer: every request, or only those that a --fail flag names.
     #[arg(long, conflicts_with = "reset")]
@@ -69,8 +69,8 @@ pub struct Args {
 }
 
 impl Args {
-    /// What to answer.
-    pub fn behaviour(&self) -> Behaviour {
+    /// What to answer, if the flags fit each other.
+    pub fn behaviour(&self) -> Result<Behaviour, CommandError> {
         let fault = match (self.stall, self.reset) {
             (true, _) => Fault::Stall,
             (false, true) => Fault::Reset,
@@ -78,15 +78,26 @@ impl Args {
         };
         let named = self.fail_first.map(Faults::First).or(self.fail_every.map(Faults::Every)).or(self.fail_rate.map(Faults::Rate));
         let otherwise = if self.stall || self.reset { Faults::Always } else { Faults::Never };
-        Behaviour {
+        // clap waives `requires` for a flag that another one excludes, as --fail-first does --fail-rate.
+        if self.seed.is_some() && self.fail_rate.is_none() {
+            return Err(CommandError(String::from("--seed is for --fail-rate: nothing else is random")));
+        }
+        let only_succeeds = self.answer.is_success()
+            && (named.is_none() || !matches!(fault, Fault::Status(status) if !status.is_success()))
+            && self.path.is_none();
+        if self.retry_after.is_some() && only_succeeds {
+            let text = "--retry-after goes with answers that are not a 2xx, and there are none: add a --fail flag, or --answer 503";
+            return Err(CommandError(String::from(text)));
+        }
+        Ok(Behaviour {
             answer: self.answer,
             body: self.body.clone().into(),
             retry_after: self.retry_after,
             delay: self.delay.0,
             faults: named.unwrap_or(otherwise),
             fault,
-            seed: self.seed,
-        }
+            seed: self.seed.unwrap_or(1),
+        })
     }
 
     /// What to check signatures with.
@@ -134,14 +145,14 @@ mod tests {
     }
 
     fn behaviour(line: &str) -> Behaviour {
-        parse(line).expect("flags that are accepted").behaviour()
+        parse(line).expect("flags that are accepted").behaviour().expect("flags that fit each other")
     }
 
     #[test]
     fn without_flags_every_request_is_answered_200() {
         let args = parse("").expect("no flags");
         assert_eq!(args.listen.to_string(), "127.0.0.1:9000");
-        let plain = args.behaviour();
+        let plain = args.behaviour().expect("no flags");
         assert_eq!((plain.answer, plain.faults, plain.delay), (StatusCode::OK, Faults::Never, Duration::ZERO));
     }
 
@@ -170,8 +181,34 @@ mod tests {
             "--ed25519-public-key abc",
             "--listen 9000",
             "--count 0",
+            "--fail-status 503",
+            "--fail-status 503 --fail-first 1 --stall",
+            "--fail-status 503 --fail-first 1 --reset",
         ] {
             parse(line).expect_err(line);
+        }
+    }
+
+    #[test]
+    fn a_seed_without_chance_is_refused() {
+        for line in ["--seed 7", "--seed 7 --fail-first 1", "--seed 7 --stall"] {
+            let error = parse(line).expect("flags that are accepted").behaviour().expect_err(line).to_string();
+            assert!(error.contains("--fail-rate"), "{error}");
+        }
+        assert_eq!(behaviour("--seed 7 --fail-rate 0.5 --fail-status 503").seed, 7);
+        assert_eq!(behaviour("--fail-rate 0.5").seed, 1);
+    }
+
+    #[test]
+    fn a_retry_after_that_nobody_would_get_is_refused() {
+        for line in ["", "--answer 204", "--stall", "--reset --fail-first 1", "--fail-first 1 --fail-status 202"] {
+            let args = parse(&format!("--retry-after 5 {line}")).expect("flags that are accepted");
+            let error = args.behaviour().expect_err(line).to_string();
+            assert!(error.contains("--retry-after"), "{error}");
+        }
+        // Another path than the served one is answered 404.
+        for line in ["--answer 503", "--fail-first 1", "--path /hooks"] {
+            assert_eq!(behaviour(&format!("--retry-after 5 {line}")).retry_after, Some(5));
         }
     }
 

@@ -48,7 +48,7 @@ async fn listen(
     talk: &mut (dyn Write + Send),
 ) -> Result<Summary, CommandError> {
     let settings =
-        Settings { path: args.path.clone(), behaviour: args.behaviour(), verifier: args.verifier()?, clock: Arc::new(SystemClock) };
+        Settings { path: args.path.clone(), behaviour: args.behaviour()?, verifier: args.verifier()?, clock: Arc::new(SystemClock) };
     let cannot = |error| CommandError::new(format_args!("cannot listen on {}", args.listen), error);
     let listener = TcpListener::bind(args.listen).await.map_err(cannot)?;
     let mut receiver = Receiver::start(listener, settings).map_err(cannot)?;
