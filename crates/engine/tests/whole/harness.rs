@@ -93,14 +93,13 @@ impl Hand {
         *self.poisoned.lock() = delivery;
     }
 
-<<<<<<< HEAD
     /// How often a verb was called.
     pub fn verbs(&self, name: &str) -> usize {
         self.called.lock().get(name).copied().unwrap_or_default()
-=======
+    }
+
     pub fn now(&self) -> Timestamp {
-        BEGINNING.after(self.began.elapsed())
->>>>>>> t
+        BEGINNING.after(self.began.elapsed()).before(*self.set_back.lock())
     }
 
     pub fn requests(&self) -> usize {
@@ -182,11 +181,7 @@ struct Time(Arc<Hand>);
 
 impl Clock for Time {
     fn now(&self) -> Timestamp {
-<<<<<<< HEAD
-        BEGINNING.after(self.0.began.elapsed()).before(*self.0.set_back.lock())
-=======
         self.0.now()
->>>>>>> t
     }
 }
 
