@@ -1,8 +1,8 @@
 //! The engine from outside, over the store's model and a receiver in memory, in paused time.
 
 mod batch;
-mod clock;
 mod calendar;
+mod clock;
 mod harness;
 mod pace;
 mod parked;
