@@ -50,6 +50,11 @@ pub struct Outcome {
     pub error: Option<AttemptError>,
     /// How long each part took.
     pub phases: Phases,
+    /// What was sent, where that differs from the event's payload: its beginning, up to a cap of the engine's. `None` says that the payload
+    /// itself was sent, or that nothing was.
+    pub request_body: Option<Bytes>,
+    /// Whether the request went on after that.
+    pub request_truncated: bool,
     /// The beginning of the response body, up to the endpoint's cap.
     pub response_body: Bytes,
     /// Whether the response went on after that.

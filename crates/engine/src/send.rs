@@ -86,7 +86,16 @@ fn judged(shared: &Shared, route: &Route, turn: &Turn, exchange: Exchange) -> Se
             (None, Some(AttemptError { code, message: clipped(&fault.message) }), bytes::Bytes::new(), false)
         }
     };
-    let outcome = Outcome { finished_at, http_status, error, phases: exchange.phases, response_body, response_truncated };
+    let outcome = Outcome {
+        finished_at,
+        http_status,
+        error,
+        phases: exchange.phases,
+        request_body: None,
+        request_truncated: false,
+        response_body,
+        response_truncated,
+    };
     Sent::Attempted { attempt: attempt(route, turn, Some(outcome)), verdict, pulse }
 }
 
@@ -100,6 +109,8 @@ fn unsendable(route: &Route, turn: &Turn) -> Sent {
         http_status: None,
         error: Some(error),
         phases: Phases::default(),
+        request_body: None,
+        request_truncated: false,
         response_body: bytes::Bytes::new(),
         response_truncated: false,
     };

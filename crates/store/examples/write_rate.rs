@@ -66,6 +66,8 @@ impl Load {
             http_status: Some(200),
             error: None,
             phases: Phases { first_byte: Some(900), total: 1_000, ..Phases::default() },
+            request_body: None,
+            request_truncated: false,
             response_body: Bytes::from_static(b"ok"),
             response_truncated: false,
         };
@@ -81,6 +83,7 @@ impl Load {
         };
         Settlement {
             delivery: of.id,
+            namespace: Namespace::default_namespace(),
             subscription: of.subscription,
             from: StateKind::Pending,
             progress: Progress { state: State::Succeeded, attempts: 1, spent: 1, expires_at: None },

@@ -71,6 +71,7 @@ fn a_settlement_rides_with_urgent_work() {
         let unknown = make.event(1).deliveries[0];
         let settlement = Settlement {
             delivery: unknown.id,
+            namespace: postrider_core::event::Namespace::default_namespace(),
             subscription: unknown.subscription,
             from: postrider_core::delivery::StateKind::Pending,
             progress: postrider_core::delivery::Progress::new(make.now(), None),

@@ -110,6 +110,8 @@ fn an_outcomes_category_follows_from_its_code() {
         http_status: None,
         error: None,
         phases: Phases::default(),
+        request_body: None,
+        request_truncated: false,
         response_body: Bytes::new(),
         response_truncated: false,
     };

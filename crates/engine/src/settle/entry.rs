@@ -88,6 +88,8 @@ impl Entry {
                 http_status: None,
                 error: Some(AttemptError { code: ErrorCode::Interrupted, message: "the server ended during this attempt".to_owned() }),
                 phases: Phases::default(),
+                request_body: None,
+                request_truncated: false,
                 response_body: bytes::Bytes::new(),
                 response_truncated: false,
             }),
@@ -126,6 +128,7 @@ impl Entry {
 fn settlement(job: &Job, progress: Progress, attempt: Option<Attempt>) -> Settlement {
     Settlement {
         delivery: job.delivery.id,
+        namespace: job.delivery.namespace.clone(),
         subscription: job.delivery.subscription,
         from: job.stored,
         progress,

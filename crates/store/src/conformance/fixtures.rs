@@ -187,6 +187,8 @@ impl Fixtures {
             http_status: Some(200),
             error: None,
             phases: Phases { dns: None, tcp: Some(80), tls: None, first_byte: Some(400), total: 500 },
+            request_body: None,
+            request_truncated: false,
             response_body: Bytes::from_static(b"ok"),
             response_truncated: false,
         }
@@ -199,6 +201,8 @@ impl Fixtures {
             http_status: None,
             error: Some(AttemptError { code: ErrorCode::ConnectionRefused, message: "nothing listens on 127.0.0.1:9".to_owned() }),
             phases: Phases { total: 120, ..Phases::default() },
+            request_body: None,
+            request_truncated: false,
             response_body: Bytes::new(),
             response_truncated: false,
         }

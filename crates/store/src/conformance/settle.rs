@@ -124,12 +124,18 @@ pub async fn keeps_every_field_of_an_outcome<H: Harness>(w: &mut World<H>) {
         http_status: None,
         error: None,
         phases: Phases::default(),
+        request_body: None,
+        request_truncated: false,
         response_body: body(0),
         response_truncated: false,
     };
     let all = Phases { dns: Some(0), tcp: Some(1), tls: Some(u32::MAX), first_byte: Some(3), total: u32::MAX };
     let mut outcomes = vec![none.clone(), Outcome { http_status: Some(u16::MAX), phases: all, response_truncated: true, ..none.clone() }];
     outcomes.extend([1, 499, 500, 501, 4_096, 1 << 20].map(|length| Outcome { response_body: body(length), ..none.clone() }));
+    for (request, response) in [(0, 0), (1, 499), (1, 500), (500, 0), (501, 0), (499, 1), (10_240, 10_240)] {
+        let request_truncated = request > 1_000;
+        outcomes.push(Outcome { request_body: Some(body(request)), request_truncated, response_body: body(response), ..none.clone() });
+    }
     let long = "ü'\u{0}\n".repeat(100);
     for (code, message) in [(ErrorCode::Interrupted, ""), (ErrorCode::TlsError, long.as_str())] {
         outcomes.push(Outcome { error: Some(AttemptError { code, message: message.to_owned() }), ..none.clone() });

@@ -197,6 +197,7 @@ impl<H: Harness> World<H> {
         let progress = Progress { state, attempts: attempt.number, spent: attempt.number, expires_at: from.expires_at };
         Settlement {
             delivery: id,
+            namespace: view.delivery.namespace.clone(),
             subscription: view.delivery.subscription,
             from: from.state.kind(),
             progress,

@@ -18,6 +18,7 @@ fn with_two_deliveries(make: &mut Fixtures) -> (MemoryStore, NewEvent) {
 fn success(event: &NewEvent) -> Settlement {
     Settlement {
         delivery: event.deliveries[0].id,
+        namespace: event.namespace.clone(),
         subscription: event.deliveries[0].subscription,
         from: StateKind::Pending,
         progress: Progress { state: State::Succeeded, attempts: 1, spent: 1, expires_at: None },

@@ -18,14 +18,15 @@ macro_rules! delivery_columns {
 macro_rules! attempt_columns {
     () => {
         "a.id, a.delivery, a.subscription, a.endpoint, a.number, a.target_url, a.started_at, a.finished_at, a.http_status, a.error_code, \
-         a.error_message, a.dns_us, a.tcp_us, a.tls_us, a.first_byte_us, a.total_us, a.truncated, coalesce(a.response, b.response)"
+         a.error_message, a.dns_us, a.tcp_us, a.tls_us, a.first_byte_us, a.total_us, a.request_truncated, a.response_truncated, \
+         coalesce(a.request, b.request), coalesce(a.response, b.response)"
     };
 }
 
 /// How many columns `attempt_columns!` selects.
-pub(super) const ATTEMPT_COLUMNS: usize = 18;
+pub(super) const ATTEMPT_COLUMNS: usize = 20;
 
-/// The join that puts a large response beside its attempt.
+/// The join that puts large bodies beside their attempt.
 macro_rules! attempt_body {
     () => {
         " LEFT JOIN attempt_bodies b ON b.delivery = a.delivery AND b.number = a.number "

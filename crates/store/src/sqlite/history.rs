@@ -116,8 +116,8 @@ mod tests {
             started_at: at,
             outcome: None,
         };
-        let sql = "INSERT INTO attempts (delivery, number, id, subscription, endpoint, target_url, started_at, truncated) \
-                   VALUES (?1, 1, ?2, ?3, ?4, '', ?5, 0)";
+        let sql = "INSERT INTO attempts (delivery, number, id, subscription, endpoint, target_url, started_at, request_truncated, \
+                   response_truncated) VALUES (?1, 1, ?2, ?3, ?4, '', ?5, 0, 0)";
         let key = params![attempt.delivery.bytes(), attempt.id.bytes(), route.subscription.bytes(), route.endpoint.bytes(), at.as_micros()];
         s.conn.execute(sql, key).expect("inserts");
         let Session { conn, memory, .. } = s;

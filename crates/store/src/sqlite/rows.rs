@@ -205,8 +205,10 @@ fn outcome(row: &Row<'_>, finished_at: Timestamp) -> Result<Outcome> {
         http_status: row.get(8)?,
         error,
         phases: Phases { dns: row.get(11)?, tcp: row.get(12)?, tls: row.get(13)?, first_byte: row.get(14)?, total: row.get(15)? },
-        response_body: row.get_ref(17)?.as_blob_or_null()?.map(Bytes::copy_from_slice).unwrap_or_default(),
-        response_truncated: row.get(16)?,
+        request_body: row.get_ref(18)?.as_blob_or_null()?.map(Bytes::copy_from_slice),
+        request_truncated: row.get(16)?,
+        response_body: row.get_ref(19)?.as_blob_or_null()?.map(Bytes::copy_from_slice).unwrap_or_default(),
+        response_truncated: row.get(17)?,
     })
 }
 

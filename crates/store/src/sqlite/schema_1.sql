@@ -55,7 +55,8 @@ CREATE INDEX deliveries_event ON deliveries (event);
 CREATE INDEX deliveries_held ON deliveries (id) WHERE claim <> 0;
 CREATE INDEX deliveries_due ON deliveries (endpoint, due_at, id) WHERE claim = 0 AND due_at IS NOT NULL;
 
--- Without finished_at it is under way. A response that is not in its row is in attempt_bodies, so that rows stay small.
+-- Without finished_at it is under way. Bodies that are not in its row are in attempt_bodies, so that rows stay small: both here or both
+-- there. Without a request the event's payload was sent, or nothing.
 CREATE TABLE attempts (
     delivery BLOB NOT NULL,
     number INTEGER NOT NULL,
@@ -73,7 +74,9 @@ CREATE TABLE attempts (
     tls_us INTEGER,
     first_byte_us INTEGER,
     total_us INTEGER,
-    truncated INTEGER NOT NULL,
+    request_truncated INTEGER NOT NULL,
+    response_truncated INTEGER NOT NULL,
+    request BLOB,
     response BLOB,
     PRIMARY KEY (delivery, number)
 ) STRICT, WITHOUT ROWID;
@@ -98,6 +101,7 @@ CREATE TABLE attempts_recent (
 CREATE TABLE attempt_bodies (
     delivery BLOB NOT NULL,
     number INTEGER NOT NULL,
+    request BLOB,
     response BLOB NOT NULL,
     PRIMARY KEY (delivery, number)
 ) STRICT, WITHOUT ROWID;

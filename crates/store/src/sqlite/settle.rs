@@ -4,6 +4,7 @@ use super::counters::Deltas;
 use super::history;
 use super::rows::{OPEN, micros, reason};
 use super::session::{Memory, Session};
+use bytes::Bytes;
 use postrider_core::attempt::{Attempt, Outcome};
 use postrider_core::delivery::State;
 use postrider_core::id::DeliveryId;
@@ -11,8 +12,9 @@ use postrider_core::ports::{NewDeadLetter, Settled, Settlement};
 use rusqlite::ffi::ErrorCode;
 use rusqlite::{CachedStatement, Connection, Result, params};
 
-/// Longest response kept in its attempt's row, in bytes; longer ones go to a table of their own, so that lists of attempts stay quick.
-const MAX_INLINE_RESPONSE: usize = 500;
+/// The most that the two bodies kept in their attempt's row may have together, in bytes; larger ones go to a table of their own, so that
+/// lists of attempts stay quick.
+const MAX_INLINE_BODIES: usize = 500;
 
 /// Records what became of claimed deliveries.
 pub(super) fn settle(s: &mut Session, settlements: &[Settlement]) -> Result<Vec<Settled>> {
@@ -43,8 +45,8 @@ impl<'s> Settler<'s> {
         )?;
         let insert_attempt = conn.prepare_cached(
             "INSERT INTO attempts (delivery, number, id, subscription, endpoint, target_url, started_at, finished_at, http_status, \
-             error_code, error_message, dns_us, tcp_us, tls_us, first_byte_us, total_us, truncated, response) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+             error_code, error_message, dns_us, tcp_us, tls_us, first_byte_us, total_us, request_truncated, response_truncated, request, response) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
         )?;
         let note_attempt = history::note_insert(conn)?;
         Ok(Settler { conn, advance, insert_attempt, note_attempt, deltas, memory, incarnation: *incarnation })
@@ -104,10 +106,10 @@ impl<'s> Settler<'s> {
             },
         }
         match &attempt.outcome {
-            Some(outcome) if outcome.response_body.len() > MAX_INLINE_RESPONSE => {
-                let mut insert =
-                    self.conn.prepare_cached("INSERT OR REPLACE INTO attempt_bodies (delivery, number, response) VALUES (?1, ?2, ?3)")?;
-                insert.execute(params![delivery.bytes(), attempt.number, &outcome.response_body[..]])?;
+            Some(outcome) if !is_inline(outcome) => {
+                let sql = "INSERT OR REPLACE INTO attempt_bodies (delivery, number, request, response) VALUES (?1, ?2, ?3, ?4)";
+                let mut insert = self.conn.prepare_cached(sql)?;
+                insert.execute(params![delivery.bytes(), attempt.number, outcome.request_body.as_deref(), &outcome.response_body[..]])?;
             }
             _ => {}
         }
@@ -127,6 +129,7 @@ impl<'s> Settler<'s> {
     fn insert_attempt(&mut self, delivery: DeliveryId, attempt: &Attempt, outcome: Option<&Outcome>) -> Result<()> {
         let error = outcome.and_then(|o| o.error.as_ref());
         let phases = outcome.map(|o| o.phases).unwrap_or_default();
+        let (request, response) = outcome.map_or((None, None), inline_bodies);
         self.insert_attempt.execute(params![
             delivery.bytes(),
             attempt.number,
@@ -144,23 +147,32 @@ impl<'s> Settler<'s> {
             phases.tls,
             phases.first_byte,
             outcome.map(|_| phases.total),
+            outcome.is_some_and(|o| o.request_truncated),
             outcome.is_some_and(|o| o.response_truncated),
-            outcome.and_then(inline_response),
+            request,
+            response,
         ])?;
         history::note(&mut self.note_attempt, self.memory, delivery, attempt)
     }
 }
 
-fn inline_response(outcome: &Outcome) -> Option<&[u8]> {
-    (outcome.response_body.len() <= MAX_INLINE_RESPONSE).then_some(&outcome.response_body[..])
+fn is_inline(outcome: &Outcome) -> bool {
+    outcome.request_body.as_ref().map_or(0, Bytes::len) + outcome.response_body.len() <= MAX_INLINE_BODIES
+}
+
+/// The request and the response as far as they belong into the attempt's row.
+fn inline_bodies(outcome: &Outcome) -> (Option<&[u8]>, Option<&[u8]>) {
+    if is_inline(outcome) { (outcome.request_body.as_deref(), Some(&outcome.response_body[..])) } else { (None, None) }
 }
 
 /// Completes an attempt that was recorded as under way; whether it was there.
 fn finish_attempt(conn: &Connection, delivery: DeliveryId, attempt: &Attempt, outcome: &Outcome) -> Result<bool> {
     let mut update = conn.prepare_cached(
         "UPDATE attempts SET finished_at = ?3, http_status = ?4, error_code = ?5, error_message = ?6, dns_us = ?7, tcp_us = ?8, tls_us = ?9, \
-         first_byte_us = ?10, total_us = ?11, truncated = ?12, response = ?13 WHERE delivery = ?1 AND number = ?2 AND id = ?14",
+         first_byte_us = ?10, total_us = ?11, request_truncated = ?12, response_truncated = ?13, request = ?14, response = ?15 \
+         WHERE delivery = ?1 AND number = ?2 AND id = ?16",
     )?;
+    let (request, response) = inline_bodies(outcome);
     let changed = update.execute(params![
         delivery.bytes(),
         attempt.number,
@@ -173,8 +185,10 @@ fn finish_attempt(conn: &Connection, delivery: DeliveryId, attempt: &Attempt, ou
         outcome.phases.tls,
         outcome.phases.first_byte,
         outcome.phases.total,
+        outcome.request_truncated,
         outcome.response_truncated,
-        inline_response(outcome),
+        request,
+        response,
         attempt.id.bytes(),
     ])?;
     Ok(changed == 1)

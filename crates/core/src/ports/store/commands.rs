@@ -141,6 +141,8 @@ pub struct UnfinishedFanOut {
 pub struct Settlement {
     /// The delivery.
     pub delivery: DeliveryId,
+    /// The tenant it belongs to: that of its event.
+    pub namespace: Namespace,
     /// Its subscription, for the counters.
     pub subscription: SubscriptionId,
     /// The state in the store until now. The engine knows it, for nobody else may change a claimed delivery.

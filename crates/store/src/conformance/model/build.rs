@@ -153,6 +153,7 @@ impl Builder {
         let mistaken = StateKind::ALL[(from as usize + 1) % StateKind::ALL.len()];
         Settlement {
             delivery: delivery.id,
+            namespace: delivery.namespace.clone(),
             subscription: delivery.subscription,
             from: if plan.mistaken { mistaken } else { from },
             progress: Progress { state, attempts, spent: delivery.progress.spent + 1, expires_at: delivery.progress.expires_at },
