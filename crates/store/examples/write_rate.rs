@@ -91,6 +91,7 @@ impl Load {
             attempt_recorded: false,
             keep_claim: false,
             dead_letter: None,
+            follow_up: None,
         }
     }
 }

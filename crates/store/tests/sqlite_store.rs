@@ -79,6 +79,7 @@ fn a_settlement_rides_with_urgent_work() {
             attempt_recorded: false,
             keep_claim: false,
             dead_letter: None,
+            follow_up: None,
         };
         let locked = lock_out(dir.path());
         let first = queued(store.publish(vec![make.event(1)])).await;

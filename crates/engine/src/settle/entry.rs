@@ -136,6 +136,7 @@ fn settlement(job: &Job, progress: Progress, attempt: Option<Attempt>) -> Settle
         attempt_recorded: false,
         keep_claim: false,
         dead_letter: None,
+        follow_up: None,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Outcomes on their way into the store.
 //!
 //! One task stores them in the order in which they came, everything that waits in one piece; deliveries that only go back to the store
-//! ride along behind them. What follows from an outcome (a retry, room
-//! for another delivery) follows only after it has been stored.
+//! ride along behind them. What follows from an outcome (a retry, room for another delivery) follows only after it has been stored; the
+//! event that it may make is stored with it.
 
 mod apart;
 mod entry;
@@ -15,6 +15,7 @@ use crate::job::Job;
 use crate::shared::Shared;
 use apart::Apart;
 use parking_lot::Mutex;
+use postrider_core::ports::{Settled, Settlement};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -202,7 +203,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let mut settled = Vec::with_capacity(afters.len());
         for (n, (after, result)) in afters.into_iter().zip(results).enumerate() {
             match result {
-                Some(result) => settled.push(after.given(result)),
+                Some(result) => {
+                    follow_up_stored(&shared, &settlements[n], result);
+                    settled.push(after.given(result));
+                }
                 None => apart.put(Entry { settlement: settlements[n].clone(), after }, n < outcomes),
             }
         }
@@ -211,5 +215,14 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         shared.settler.done(outcomes - kept.0, returns - kept.1);
         settled.extend(apart.try_again(&shared).await);
         shared.dispatcher.settled(&shared, settled.into_iter());
+    }
+}
+
+/// The event that an outcome made is stored with it: its deliveries wait in the store and are due.
+fn follow_up_stored(shared: &Shared, settlement: &Settlement, settled: Settled) {
+    let Some(event) = settlement.follow_up.as_deref().filter(|_| settled == Settled::Stored) else { return };
+    shared.dispatcher.note_stored(event.deliveries.iter().map(|delivery| delivery.endpoint), event.created_at);
+    if event.fan_out_after.is_some() {
+        shared.fan_out.notify_one();
     }
 }

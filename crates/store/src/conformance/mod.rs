@@ -8,6 +8,7 @@
 //! | [`configuration`] | endpoints, subscriptions, keys, the version |
 //! | [`publish`], [`fan_out`] | how events and deliveries come in |
 //! | [`settle`] | how deliveries go on |
+//! | [`follow_up`] | the events that outcomes make |
 //! | [`claim`], [`rescue`] | who has a delivery in memory |
 //! | [`replay`], [`dead_letters`] | what people do with deliveries that ended |
 //! | [`schedule`] | scheduled webhooks |
@@ -21,6 +22,7 @@ pub mod configuration;
 pub mod dead_letters;
 pub mod fan_out;
 pub mod fixtures;
+pub mod follow_up;
 pub mod model;
 pub mod prune;
 pub mod prune_slices;
@@ -120,6 +122,10 @@ macro_rules! conformance_tests {
                 fences_an_older_incarnation
                 fenced_items_store_nothing_and_harm_nobody
                 opens_a_dead_letter
+            }
+            follow_up {
+                is_stored_with_its_outcome
+                of_what_is_fenced_is_not_stored
             }
             claim {
                 takes_only_what_is_due
@@ -238,6 +244,7 @@ mod tests {
             ("publish", include_str!("publish.rs")),
             ("fan_out", include_str!("fan_out.rs")),
             ("settle", include_str!("settle.rs")),
+            ("follow_up", include_str!("follow_up.rs")),
             ("claim", include_str!("claim.rs")),
             ("rescue", include_str!("rescue.rs")),
             ("replay", include_str!("replay.rs")),

@@ -102,6 +102,9 @@ impl<H: Harness> World<H> {
                 let (succeeded, failed) = self.attempts.entry(settlement.subscription).or_default();
                 *(if outcome.error.is_none() { succeeded } else { failed }) += 1;
             }
+            if let Some(event) = &settlement.follow_up {
+                self.remember(&event.deliveries);
+            }
         }
         answers
     }
@@ -205,6 +208,7 @@ impl<H: Harness> World<H> {
             attempt_recorded,
             keep_claim: true,
             dead_letter: None,
+            follow_up: None,
         }
     }
 

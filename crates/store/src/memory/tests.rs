@@ -26,6 +26,7 @@ fn success(event: &NewEvent) -> Settlement {
         attempt_recorded: false,
         keep_claim: false,
         dead_letter: None,
+        follow_up: None,
     }
 }
 

@@ -99,6 +99,9 @@ impl Data {
             };
             self.open_dead_letter(dead_letter, subscription);
         }
+        if let Some(event) = &settlement.follow_up {
+            self.publish(NewEvent::clone(event), me);
+        }
         Settled::Stored
     }
 

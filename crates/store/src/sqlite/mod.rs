@@ -200,7 +200,8 @@ impl Store for SqliteStore {
     }
 
     fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
-        Box::pin(self.write(settlements.len(), Urgency::Patient, move |s| settle::settle(s, &settlements)))
+        let follow_ups: usize = settlements.iter().filter_map(|settlement| settlement.follow_up.as_deref()).map(event_weight).sum();
+        Box::pin(self.write(settlements.len() + follow_ups, Urgency::Patient, move |s| settle::settle(s, &settlements)))
     }
 
     fn claim(&self, requests: Vec<ClaimRequest>) -> BoxFuture<'_, Result<Vec<ClaimBatch>, StoreError>> {

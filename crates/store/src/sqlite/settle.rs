@@ -2,6 +2,7 @@
 
 use super::counters::Deltas;
 use super::history;
+use super::publish::Publisher;
 use super::rows::{OPEN, micros, reason};
 use super::session::{Memory, Session};
 use bytes::Bytes;
@@ -19,10 +20,22 @@ const MAX_INLINE_BODIES: usize = 500;
 /// Records what became of claimed deliveries.
 pub(super) fn settle(s: &mut Session, settlements: &[Settlement]) -> Result<Vec<Settled>> {
     let mut settler = Settler::new(s)?;
-    let settled = settlements.iter().map(|settlement| settler.settle(settlement)).collect::<Result<_>>()?;
+    let settled = settlements.iter().map(|settlement| settler.settle(settlement)).collect::<Result<Vec<_>>>()?;
     drop(settler);
+    follow_ups(s, settlements, &settled)?;
     history::sort_in_if_many(s)?;
     Ok(settled)
+}
+
+/// Stores the events that the outcomes which were stored made.
+fn follow_ups(s: &mut Session, settlements: &[Settlement], settled: &[Settled]) -> Result<()> {
+    let stored = settlements.iter().zip(settled).filter(|(_, settled)| **settled == Settled::Stored);
+    let mut events = stored.filter_map(|(settlement, _)| settlement.follow_up.as_deref()).peekable();
+    if events.peek().is_none() {
+        return Ok(());
+    }
+    let mut publisher = Publisher::new(s)?;
+    events.try_for_each(|event| publisher.publish(event).map(drop))
 }
 
 /// What settling needs, looked up once for many.

@@ -157,6 +157,9 @@ pub struct Settlement {
     pub keep_claim: bool,
     /// The dead letter to open, where the delivery ends in one.
     pub dead_letter: Option<NewDeadLetter>,
+    /// An event that the outcome makes. It is stored with it, in one piece, and not at all where the settlement is fenced. Its deliveries are
+    /// unclaimed, and it has no idempotency key.
+    pub follow_up: Option<Box<NewEvent>>,
 }
 
 /// A dead letter to be opened. Its delivery and attempts are those of the settlement.

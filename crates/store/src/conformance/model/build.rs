@@ -161,6 +161,7 @@ impl Builder {
             attempt_recorded,
             keep_claim: plan.keep_claim,
             dead_letter,
+            follow_up: None,
         }
     }
 
