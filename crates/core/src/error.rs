@@ -69,6 +69,10 @@ codes! {
     DestinationDisabled = "destination_disabled";
     /// A secret of the endpoint cannot be opened with the keys at hand; nothing is ever sent unsigned instead.
     SecretUnreadable = "secret_unreadable";
+    /// The body is larger than the endpoint's cap.
+    PayloadTooLarge = "payload_too_large";
+    /// No body could be made from the payload.
+    SerializationFailed = "serialization_failed";
 }
 
 impl ErrorCode {
@@ -86,7 +90,7 @@ impl ErrorCode {
             ErrorCode::RedirectBlocked | ErrorCode::UnexpectedStatus => Category::Unknown,
             ErrorCode::SsrfBlocked | ErrorCode::ProtocolError | ErrorCode::Interrupted | ErrorCode::Expired => Category::Unknown,
             ErrorCode::SubscriptionDeleted | ErrorCode::EndpointDeleted | ErrorCode::DestinationDisabled => Category::Unknown,
-            ErrorCode::SecretUnreadable => Category::Unknown,
+            ErrorCode::SecretUnreadable | ErrorCode::PayloadTooLarge | ErrorCode::SerializationFailed => Category::Unknown,
         }
     }
 

@@ -1,12 +1,15 @@
-//! Which events a subscription wants: patterns of event types and label filters.
+//! Which events a subscription wants: patterns of event types, label filters and predicates over payloads.
 
 use crate::event::{BadName, MAX_NAME_BYTES, check_event_type};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+mod payload;
 #[cfg(test)]
 mod tests;
+
+pub use payload::*;
 
 /// Most labels an event or a filter may have.
 pub const MAX_LABELS: usize = 20;

@@ -10,12 +10,19 @@
 //! | [`delivery::transition`] | the one function that decides what becomes of a delivery |
 //! | [`retry`], [`limit`] | when to try again, when to send at all |
 //! | [`filter`] | which events a subscription wants |
+//! | [`body`] | what is sent: field maps, formats, the envelope |
+//! | [`auth`] | credentials for receivers |
+//! | [`signal`], [`catalog`], [`compatibility`], [`policy`] | what bindings of the Items API are made of |
 //! | [`recurrence`] | when a scheduled webhook is due next |
 //! | [`sign`], [`seal`] | signatures on the wire, secrets at rest |
 //! | [`guard`] | which addresses may be dialled |
-//! | [`error`] | stable error codes and the categories of outcomes |
+//! | [`error`], [`invalid`] | stable error codes and the categories of outcomes; what is wrong with a value that was given |
 
 pub mod attempt;
+pub mod auth;
+pub mod body;
+pub mod catalog;
+pub mod compatibility;
 pub mod deadletter;
 pub mod delivery;
 pub mod endpoint;
@@ -25,13 +32,17 @@ pub mod filter;
 pub mod guard;
 pub mod hex;
 pub mod id;
+pub mod invalid;
+mod json;
 pub mod key;
 pub mod limit;
+pub mod policy;
 pub mod ports;
 pub mod recurrence;
 pub mod retry;
 pub mod schedule;
 pub mod seal;
 pub mod sign;
+pub mod signal;
 pub mod subscription;
 pub mod time;

@@ -32,6 +32,19 @@ impl RateLimit {
         }
         Some(RateLimit { interval: Duration::from_nanos(nanos as u64), burst })
     }
+
+    /// The rate per second, in as few digits as lead to this limit again: what [`RateLimit::per_second`] was given, mostly.
+    pub fn rate_per_second(&self) -> f64 {
+        let exact = 1e9 / self.interval.as_nanos() as f64;
+        let rounded = |digits: i32| (exact * 10f64.powi(digits)).round() / 10f64.powi(digits);
+        let is_same = |rate: &f64| RateLimit::per_second(*rate, 1).is_some_and(|limit| limit.interval == self.interval);
+        (0..=12).map(rounded).find(is_same).unwrap_or(exact)
+    }
+
+    /// A limit that keeps both: no faster than the slower of them, and no larger a burst than the smaller.
+    pub fn strictest(self, other: RateLimit) -> RateLimit {
+        RateLimit { interval: self.interval.max(other.interval), burst: self.burst.min(other.burst) }
+    }
 }
 
 /// The state of one limiter: the generic cell rate algorithm, which is a token bucket in one number.

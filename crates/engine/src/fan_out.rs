@@ -56,7 +56,7 @@ fn slice(shared: &Shared, unfinished: &UnfinishedFanOut) -> FanOutSlice {
     let event = &unfinished.event;
     let made_until = event.created_at.after(SKEW);
     let routes = shared.routes.load();
-    let matching = routes.matching(&event.namespace, &event.event_type, &event.labels);
+    let matching = routes.matching(&event.namespace, &event.event_type, &event.labels, &event.payload);
     let paused = matching.skipped.iter().filter_map(|s| routes.route(s.subscription).cloned());
     let mut matched: Vec<_> = matching.routes.iter().cloned().chain(paused).collect();
     matched.retain(|r| {

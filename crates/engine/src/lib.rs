@@ -17,6 +17,7 @@
 //! | `request` | what a receiver is sent |
 //! | `send` | one attempt |
 //! | `settle` | outcomes into the store as a group |
+//! | `meta` | the events that follow from outcomes |
 //! | `refill` | what only the store has comes into memory |
 //! | `schedule` | scheduled webhooks |
 //! | `maintain` | recovery at start, retention, configuration changed by others |
@@ -26,6 +27,7 @@ mod dispatch;
 mod fan_out;
 mod job;
 mod maintain;
+mod meta;
 pub mod publish;
 mod refill;
 mod request;
@@ -359,7 +361,11 @@ async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<(), Sto
     for change in changes {
         match &change {
             ConfigChange::Endpoint(endpoint) => _ = endpoints.insert(endpoint.id),
-            ConfigChange::Subscription(subscription) => _ = endpoints.insert(subscription.endpoint),
+            ConfigChange::Subscription(subscription) => {
+                endpoints.insert(subscription.endpoint);
+                // The one that it leaves may have been held back by its rate.
+                endpoints.extend(old.subscription(subscription.id).map(|s| s.endpoint));
+            }
             ConfigChange::Key(_) => {}
         }
         new.apply(change, &shared.config.keys, &shared.config.user_agent);

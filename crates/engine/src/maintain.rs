@@ -195,14 +195,16 @@ async fn reload_if_changed(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let new = Arc::new(Routes::new(configuration, &shared.config.keys, &shared.config.user_agent));
     shared.routes.store(Arc::clone(&new));
     let gone = old.endpoints().filter(|e| new.endpoint(e.id).is_none()).map(|e| e.id);
-    let changed = new.endpoints().filter(|e| old.endpoint(e.id) != Some(*e)).map(|e| e.id);
+    let is_changed = |e: &&Arc<Endpoint>| old.endpoint(e.id) != Some(*e) || old.rate_limit(e.id) != new.rate_limit(e.id);
+    let changed = new.endpoints().filter(is_changed).map(|e| e.id);
     for endpoint in gone.chain(changed).collect::<Vec<_>>() {
         announce(shared, endpoint);
     }
     Ok(())
 }
 
-/// Tells the dispatcher that an endpoint changed; whoever changes endpoints at run time does it under `editing`.
+/// Tells the dispatcher that an endpoint, or what its subscriptions want of it, changed; whoever changes them at run time does it under
+/// `editing`.
 pub(crate) fn announce(shared: &Arc<Shared>, id: EndpointId) {
     let routes = shared.routes.load();
     let endpoint = routes.endpoint(id);
@@ -214,7 +216,7 @@ pub(crate) fn announce(shared: &Arc<Shared>, id: EndpointId) {
         tracing::error!(endpoint = %id, reason, "a secret of an endpoint cannot be opened: its deliveries fail until the key is back");
     }
     let settings =
-        endpoint.map(|e| Settings { rate: e.rate_limit, concurrency: e.concurrency, parked: e.status != EndpointStatus::Active });
+        endpoint.map(|e| Settings { rate: routes.rate_limit(id), concurrency: e.concurrency, parked: e.status != EndpointStatus::Active });
     shared.dispatcher.configure(shared, id, settings.unwrap_or_default());
 }
 

@@ -4,28 +4,38 @@ use crate::job::Job;
 use crate::route::Route;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use postrider_core::endpoint::Endpoint;
-use postrider_core::id::idempotency_key;
+use postrider_core::body::{BodyForm, EnvelopeHead, Unrenderable};
+use postrider_core::endpoint::{Endpoint, ITEMS_BODY_BYTES};
+use postrider_core::id::{AttemptId, idempotency_key};
 use postrider_core::ports::Outgoing;
 use postrider_core::sign::{Scheme, SigningKey, postrider_header};
+use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 use std::fmt::{Arguments, Write as _};
 
 /// Room for the values of one attempt besides the event type: ids, keys, times and one signature of each scheme.
 const VALUES: usize = 640;
 
-/// The headers that every request to an endpoint carries, with a place for each that an attempt adds.
+/// The headers that every request for a subscription carries, those of `secret` above the others, with a place for each that an attempt adds.
 ///
 /// A clone of a header map has room for exactly what is in it, so that headers which were not in there would make it grow, twice or
 /// three times per delivery.
-pub(crate) fn template(endpoint: &Endpoint, user_agent: &str) -> HeaderMap {
+pub(crate) fn template(
+    subscription: &Subscription,
+    endpoint: &Endpoint,
+    secret: &[(HeaderName, HeaderValue)],
+    user_agent: &str,
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(24);
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(subscription.body.content_type()));
     let agent = endpoint.http.user_agent.as_deref().unwrap_or(user_agent);
     for (name, value) in std::iter::once(("user-agent", agent)).chain(endpoint.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()))) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
         }
+    }
+    for (name, value) in secret {
+        headers.insert(name, value.clone());
     }
     let mut place = |name| headers.insert(name, HeaderValue::from_static(""));
     place(names::EVENT_ID);
@@ -61,10 +71,22 @@ impl Values {
     }
 }
 
-/// Puts the request together. `Err` says why it cannot be signed.
-pub(crate) fn request<'r>(route: &'r Route, job: &Job, started_at: Timestamp) -> Result<Outgoing, &'r str> {
-    let keys = Result::as_ref(&route.keys).map_err(String::as_str)?;
+/// Why there is no request.
+#[derive(Debug)]
+pub(crate) enum Unsendable {
+    /// A secret cannot be opened.
+    Secret,
+    /// No body can be made, or none that the endpoint takes.
+    Body(Unrenderable),
+}
+
+/// Puts the request of an attempt together.
+pub(crate) fn request(route: &Route, job: &Job, attempt: AttemptId, started_at: Timestamp) -> Result<Outgoing, Unsendable> {
+    let keys = route.secrets.keys.as_ref().map_err(|_| Unsendable::Secret)?;
+    route.secrets.headers.as_ref().map_err(|_| Unsendable::Secret)?;
     let (delivery, event) = (&job.delivery, &*job.event);
+    let idempotency_key = idempotency_key(delivery.subscription, event.seq);
+    let body = body(route, job, &idempotency_key, started_at).map_err(Unsendable::Body)?;
     let mut headers = route.headers.clone();
     let mut values = Values { buffer: BytesMut::with_capacity(VALUES + event.event_type.len()) };
     let mut put = |name: HeaderName, text: Arguments<'_>| {
@@ -73,17 +95,23 @@ pub(crate) fn request<'r>(route: &'r Route, job: &Job, started_at: Timestamp) ->
         Some(value)
     };
     let at = started_at.as_secs();
-    put(names::EVENT_ID, format_args!("{}", event.id));
-    put(names::DELIVERY_ID, format_args!("{}", delivery.id));
-    let key = put(names::IDEMPOTENCY, format_args!("{}", idempotency_key(delivery.subscription, event.seq)));
-    put(names::ATTEMPT, format_args!("{}", delivery.progress.attempts.saturating_add(1)));
+    if route.subscription.origin == Origin::Items {
+        // To this API the event is its number, and what it lists are attempts.
+        put(names::EVENT_ID, format_args!("{}", event.seq));
+        put(names::DELIVERY_ID, format_args!("{attempt}"));
+    } else {
+        put(names::EVENT_ID, format_args!("{}", event.id));
+        put(names::DELIVERY_ID, format_args!("{}", delivery.id));
+    }
+    let key = put(names::IDEMPOTENCY, format_args!("{idempotency_key}"));
+    put(names::ATTEMPT, format_args!("{}", number(job)));
     let time = put(names::TIMESTAMP, format_args!("{at}"));
     let typed = !event.event_type.is_empty() && put(names::EVENT, format_args!("{}", event.event_type)).is_some();
     if !keys.is_empty() {
         let id = format!("msg_{}", delivery.id);
         put(names::WEBHOOK_ID, format_args!("{id}"));
         for scheme in &route.endpoint.schemes {
-            sign(*scheme, keys, &id, at, &event.payload, |name, value| _ = put(name, format_args!("{value}")));
+            sign(*scheme, keys, &id, at, &body, |name, value| _ = put(name, format_args!("{value}")));
         }
         if let Some(time) = time {
             headers.insert(names::WEBHOOK_TIMESTAMP, time);
@@ -95,7 +123,47 @@ pub(crate) fn request<'r>(route: &'r Route, job: &Job, started_at: Timestamp) ->
     if !typed {
         headers.remove(names::EVENT);
     }
-    Ok(Outgoing { method: Method::POST, headers, body: event.payload.clone() })
+    Ok(Outgoing { method: Method::POST, headers, body })
+}
+
+/// The number of the attempt that is being made.
+fn number(job: &Job) -> u32 {
+    job.delivery.progress.attempts.saturating_add(1)
+}
+
+fn body(route: &Route, job: &Job, idempotency_key: &str, delivered_at: Timestamp) -> Result<Bytes, Unrenderable> {
+    let event = &*job.event;
+    match &route.subscription.body {
+        BodyForm::Raw if event.payload.len() > route.cap => Err(Unrenderable::TooLarge { limit: route.cap }),
+        BodyForm::Raw => Ok(event.payload.clone()),
+        BodyForm::Items(form) => {
+            let head = EnvelopeHead {
+                event_type: &event.event_type,
+                event: event.seq,
+                binding: route.subscription.id,
+                idempotency_key,
+                attempt: number(job),
+                delivered_at,
+            };
+            form.render(&head, &event.payload, route.cap)
+        }
+    }
+}
+
+/// What is kept of a body: nothing where it is the payload itself, which the event keeps; else its beginning, cut between characters, and
+/// whether it was cut.
+pub(crate) fn kept(body: &Bytes, payload: &Bytes) -> (Option<Bytes>, bool) {
+    if body.as_ptr() == payload.as_ptr() && body.len() == payload.len() {
+        return (None, false);
+    }
+    let most = ITEMS_BODY_BYTES as usize;
+    if body.len() <= most {
+        return (Some(body.clone()), false);
+    }
+    let is_inside = |at: usize| body[at] & 0b1100_0000 == 0b1000_0000;
+    let end = (0..=most).rev().find(|at| !is_inside(*at)).unwrap_or(0);
+    // A copy: a part of the whole would keep all of it in memory until it is stored.
+    (Some(Bytes::copy_from_slice(&body[..end])), true)
 }
 
 /// While a rotation overlaps, schemes that can carry several signatures carry one per secret, the others that of the newest.
@@ -171,7 +239,8 @@ mod tests {
         let route = testing::route(|endpoint| Endpoint { secrets, schemes, ..endpoint });
         let mut job = testing::job(&route);
         job.event = Arc::new(postrider_core::event::Event { event_type: event_type.into(), ..(*job.event).clone() });
-        let headers = request(&route, &job, Timestamp::from_secs(1_700_000_000)).expect("it can be signed").headers;
+        let attempt = AttemptId::new(uuid::Uuid::from_u128(9));
+        let headers = request(&route, &job, attempt, Timestamp::from_secs(1_700_000_000)).expect("it can be signed").headers;
         (headers.keys().map(|name| name.as_str().to_owned()).collect(), headers)
     }
 
@@ -201,5 +270,21 @@ mod tests {
         assert!(headers.values().all(|value| !value.is_empty()), "{headers:?}");
         let two = headers["webhook-signature"].to_str().expect("ASCII").split(' ').count();
         assert_eq!(two, 2, "one signature per secret");
+    }
+
+    #[test]
+    fn what_is_kept_of_a_body_is_cut_between_characters() {
+        let payload = Bytes::from_static(b"{}");
+        assert_eq!(kept(&payload.clone(), &payload), (None, false));
+        assert_eq!(kept(&Bytes::from_static(b"{ }"), &payload), (Some(Bytes::from_static(b"{ }")), false));
+        let most = ITEMS_BODY_BYTES as usize;
+        assert_eq!(kept(&Bytes::from(vec![b'x'; most]), &payload), (Some(Bytes::from(vec![b'x'; most])), false));
+        for ahead in 0..4 {
+            let text = format!("{}{}", "x".repeat(ahead), "\u{1f600}".repeat(most / 4 + 1));
+            let (kept, cut) = kept(&Bytes::from(text.clone()), &payload);
+            let kept = kept.expect("a beginning");
+            assert!(cut && kept.len() <= most && kept.len() > most - 4, "{}", kept.len());
+            assert!(text.starts_with(std::str::from_utf8(&kept).expect("whole characters")));
+        }
     }
 }

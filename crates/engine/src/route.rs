@@ -1,17 +1,24 @@
 //! Routes: the configuration as an immutable snapshot, prepared so that neither routing nor sending has to read or parse anything.
 
 use crate::request;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use postrider_core::auth;
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::event::{Namespace, SkipReason, Skipped};
+use postrider_core::filter::Facts;
 use postrider_core::id::{EndpointId, KeyId, SubscriptionId};
 use postrider_core::key::ApiKey;
+use postrider_core::limit::RateLimit;
 use postrider_core::ports::{ConfigChange, Configuration, Target};
 use postrider_core::seal::KeyRing;
 use postrider_core::sign::{self, SigningKey};
 use postrider_core::subscription::{Origin, Subscription};
-use std::collections::{BTreeMap, HashMap};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+
+#[cfg(test)]
+mod tests;
 
 /// One subscription with its endpoint, ready to send.
 #[derive(Debug)]
@@ -26,30 +33,40 @@ pub struct Route {
     pub(crate) url: Arc<str>,
     /// See [`request::template`].
     pub(crate) headers: HeaderMap,
-    /// The endpoint's signing keys.
-    pub(crate) keys: Arc<Keys>,
+    /// What the endpoint's secrets open to.
+    pub(crate) secrets: Arc<Secrets>,
+    /// The largest body that is sent, in bytes.
+    pub(crate) cap: usize,
 }
 
-/// An endpoint's signing keys; `Err` says why one of its secrets cannot be opened.
-pub(crate) type Keys = Result<Vec<SigningKey>, String>;
+/// What the secrets of an endpoint open to; `Err` says why one of them does not.
+#[derive(Debug)]
+pub(crate) struct Secrets {
+    /// The signing keys.
+    pub(crate) keys: Result<Vec<SigningKey>, String>,
+    /// The headers whose values are sealed, credentials last: nothing comes over them.
+    pub(crate) headers: Result<Vec<(HeaderName, HeaderValue)>, String>,
+}
 
-/// Opens an endpoint's secrets.
-pub(crate) fn open(endpoint: &Endpoint, ring: &KeyRing) -> Arc<Keys> {
-    let keys = endpoint.secrets.iter().map(|sealed| {
-        let secret = ring.open(sealed).map_err(|e| e.to_string())?;
-        let secret = std::str::from_utf8(&secret).map_err(|e| e.to_string())?;
-        SigningKey::new(secret).map_err(|e| e.to_string())
-    });
-    Arc::new(keys.collect())
+impl Secrets {
+    pub(crate) fn open(endpoint: &Endpoint, ring: &KeyRing) -> Self {
+        let keys = endpoint.secrets.iter().map(|sealed| {
+            let secret = ring.open(sealed).map_err(|e| e.to_string())?;
+            let secret = std::str::from_utf8(&secret).map_err(|e| e.to_string())?;
+            SigningKey::new(secret).map_err(|e| e.to_string())
+        });
+        Secrets { keys: keys.collect(), headers: secret_headers(endpoint, ring) }
+    }
 }
 
 impl Route {
-    pub(crate) fn new(subscription: Arc<Subscription>, endpoint: Arc<Endpoint>, keys: Arc<Keys>, user_agent: &str) -> Self {
+    pub(crate) fn new(subscription: Arc<Subscription>, endpoint: Arc<Endpoint>, secrets: Arc<Secrets>, user_agent: &str) -> Self {
         Route {
-            target: Arc::new(target_of(&endpoint)),
+            target: Arc::new(target_of(&subscription, &endpoint)),
             url: endpoint.url.as_str().into(),
-            headers: request::template(&endpoint, user_agent),
-            keys,
+            headers: request::template(&subscription, &endpoint, secrets.headers.as_deref().unwrap_or_default(), user_agent),
+            cap: endpoint.cap_for(subscription.origin),
+            secrets,
             subscription,
             endpoint,
         }
@@ -63,13 +80,26 @@ impl Route {
     /// Whether `header` is a right `X-Hub-Signature-256` of `body` under one of its secrets. The error says why a secret cannot be
     /// opened: then nobody can tell.
     pub fn verify_hub(&self, header: &str, body: &[u8]) -> Result<bool, &str> {
-        let keys = Result::as_ref(&self.keys).map_err(String::as_str)?;
+        let keys = self.secrets.keys.as_ref().map_err(String::as_str)?;
         Ok(keys.iter().any(|key| sign::verify_hub(key, header, body)))
     }
 }
 
+/// The headers whose values are sealed, credentials last: nothing comes over them.
+fn secret_headers(endpoint: &Endpoint, ring: &KeyRing) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let open = |(name, sealed): &(String, _)| {
+        let name = HeaderName::try_from(name.as_str()).map_err(|e| e.to_string())?;
+        let value = ring.open(sealed).map_err(|e| e.to_string())?;
+        Ok((name, auth::sensitive(&value)?))
+    };
+    let mut headers = endpoint.secret_headers.iter().map(open).collect::<Result<Vec<_>, String>>()?;
+    headers.extend(endpoint.auth.header(ring)?);
+    Ok(headers)
+}
+
 /// The URL was checked when it was stored; one that no longer parses leads nowhere and fails as such.
-fn target_of(endpoint: &Endpoint) -> Target {
+fn target_of(subscription: &Subscription, endpoint: &Endpoint) -> Target {
+    let timeout = subscription.timeout.unwrap_or(endpoint.http.timeout);
     let uri: Uri = endpoint.url.parse().unwrap_or_default();
     let https = uri.scheme_str() != Some("http");
     let host = uri.host().unwrap_or_default();
@@ -78,8 +108,8 @@ fn target_of(endpoint: &Endpoint) -> Target {
         host: host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host).to_ascii_lowercase(),
         port: uri.port_u16().unwrap_or(if https { 443 } else { 80 }),
         path_and_query: uri.path_and_query().map_or("/", |p| p.as_str()).to_owned(),
-        timeout: endpoint.http.timeout,
-        connect_timeout: endpoint.http.connect_timeout,
+        timeout,
+        connect_timeout: endpoint.http.connect_timeout.min(timeout),
         follow_redirects: endpoint.http.follow_redirects,
         verify_tls: endpoint.http.verify_tls,
         response_cap: endpoint.http.response_cap,
@@ -94,11 +124,11 @@ pub(crate) struct Matched {
     pub(crate) skipped: Vec<Skipped>,
 }
 
-/// An endpoint, and its keys: all routes to it share them.
+/// An endpoint, and what its secrets open to: all routes to it share that.
 #[derive(Clone, Debug)]
 struct Known {
     endpoint: Arc<Endpoint>,
-    keys: Arc<Keys>,
+    secrets: Arc<Secrets>,
 }
 
 /// The whole configuration at one moment.
@@ -108,6 +138,7 @@ pub struct Routes {
     endpoints: BTreeMap<EndpointId, Known>,
     routes: HashMap<SubscriptionId, Arc<Route>>,
     subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
+    by_endpoint: HashMap<EndpointId, BTreeSet<SubscriptionId>>,
     /// Subscriptions by namespace and the exact types they name.
     exact: HashMap<Namespace, HashMap<String, Vec<SubscriptionId>>>,
     /// Subscriptions by namespace that name a pattern, or nothing.
@@ -139,7 +170,7 @@ impl Routes {
 
     fn put_endpoint(&mut self, endpoint: Endpoint, ring: &KeyRing, user_agent: &str) {
         let id = endpoint.id;
-        let affected: Vec<_> = self.subscriptions.values().filter(|s| s.endpoint == id).cloned().collect();
+        let affected: Vec<_> = self.subscriptions_of(id).cloned().collect();
         if endpoint.deleted_at.is_some() {
             self.endpoints.remove(&id);
             for subscription in affected {
@@ -147,9 +178,9 @@ impl Routes {
             }
             return;
         }
-        let known = Known { keys: open(&endpoint, ring), endpoint: Arc::new(endpoint) };
+        let known = Known { secrets: Arc::new(Secrets::open(&endpoint, ring)), endpoint: Arc::new(endpoint) };
         for subscription in affected {
-            let route = Route::new(Arc::clone(&subscription), Arc::clone(&known.endpoint), Arc::clone(&known.keys), user_agent);
+            let route = Route::new(Arc::clone(&subscription), Arc::clone(&known.endpoint), Arc::clone(&known.secrets), user_agent);
             self.routes.insert(subscription.id, Arc::new(route));
         }
         self.endpoints.insert(id, known);
@@ -176,10 +207,11 @@ impl Routes {
             }
             _ => self.patterns.entry(namespace.clone()).or_default().push(id),
         }
-        if let Some(Known { endpoint, keys }) = self.endpoints.get(&subscription.endpoint) {
-            let route = Route::new(Arc::clone(&subscription), Arc::clone(endpoint), Arc::clone(keys), user_agent);
+        if let Some(Known { endpoint, secrets }) = self.endpoints.get(&subscription.endpoint) {
+            let route = Route::new(Arc::clone(&subscription), Arc::clone(endpoint), Arc::clone(secrets), user_agent);
             self.routes.insert(id, Arc::new(route));
         }
+        self.by_endpoint.entry(subscription.endpoint).or_default().insert(id);
         self.subscriptions.insert(id, subscription);
     }
 
@@ -188,6 +220,12 @@ impl Routes {
         let Some(old) = self.subscriptions.remove(&id) else {
             return;
         };
+        if let Some(ids) = self.by_endpoint.get_mut(&old.endpoint) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_endpoint.remove(&old.endpoint);
+            }
+        }
         if let Some(ids) = self.patterns.get_mut(&old.namespace) {
             ids.retain(|i| *i != id);
         }
@@ -214,21 +252,33 @@ impl Routes {
         self.keys.insert(key.id, key);
     }
 
-    /// Everything that matches an event.
-    pub(crate) fn matching(&self, namespace: &Namespace, event_type: &str, labels: &BTreeMap<String, String>) -> Matched {
+    /// Subscriptions of a namespace that may want events of a type.
+    fn named(&self, namespace: &Namespace, event_type: &str) -> impl Iterator<Item = &Arc<Subscription>> {
         let exact = self.exact.get(namespace).and_then(|by_type| by_type.get(event_type));
         let patterns = self.patterns.get(namespace);
+        exact.into_iter().flatten().chain(patterns.into_iter().flatten()).filter_map(|id| self.subscriptions.get(id))
+    }
+
+    /// Whether anybody would want an event of this type and without labels, were it not for its payload.
+    pub(crate) fn may_match(&self, namespace: &Namespace, event_type: &str) -> bool {
+        self.named(namespace, event_type).any(|subscription| subscription.may_want(event_type, &BTreeMap::new()))
+    }
+
+    /// Everything that matches an event. The payload is read once, and only if it matters to somebody whom everything else fits.
+    pub(crate) fn matching(&self, namespace: &Namespace, event_type: &str, labels: &BTreeMap<String, String>, payload: &[u8]) -> Matched {
+        let candidates = || self.named(namespace, event_type).filter(|subscription| subscription.may_want(event_type, labels));
+        let facts = OnceCell::new();
+        let read = || Facts::read(payload, candidates().filter_map(|subscription| subscription.matches.as_ref()));
         let mut matched = Matched::default();
-        for id in exact.into_iter().flatten().chain(patterns.into_iter().flatten()) {
-            let Some(subscription) = self.subscriptions.get(id) else {
+        for subscription in candidates() {
+            let id = subscription.id;
+            if subscription.matches.as_ref().is_some_and(|predicate| !predicate.matches(facts.get_or_init(read))) {
                 continue;
-            };
-            if subscription.wants(event_type, labels) {
-                match self.routes.get(id) {
-                    Some(route) if skips(route) => matched.skipped.push(Skipped { subscription: *id, reason: SkipReason::EndpointPaused }),
-                    Some(route) => matched.routes.push(Arc::clone(route)),
-                    None => matched.skipped.push(Skipped { subscription: *id, reason: SkipReason::EndpointGone }),
-                }
+            }
+            match self.routes.get(&id) {
+                Some(route) if skips(route) => matched.skipped.push(Skipped { subscription: id, reason: SkipReason::EndpointPaused }),
+                Some(route) => matched.routes.push(Arc::clone(route)),
+                None => matched.skipped.push(Skipped { subscription: id, reason: SkipReason::EndpointGone }),
             }
         }
         matched.routes.sort_unstable_by_key(|r| r.subscription.id);
@@ -250,6 +300,19 @@ impl Routes {
         self.subscriptions.values()
     }
 
+    /// The subscriptions of an endpoint in the order of creation.
+    pub fn subscriptions_of(&self, endpoint: EndpointId) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.by_endpoint.get(&endpoint).into_iter().flatten().filter_map(|id| self.subscriptions.get(id))
+    }
+
+    /// How often an endpoint may be sent to: the strictest of its own limit and those of its active subscriptions. It holds for all that is
+    /// sent there, whichever subscription it is for: what the limits protect is the receiver.
+    pub fn rate_limit(&self, endpoint: EndpointId) -> Option<RateLimit> {
+        let own = self.endpoint(endpoint).and_then(|e| e.rate_limit);
+        let theirs = self.subscriptions_of(endpoint).filter(|s| s.active).filter_map(|s| s.rate_limit);
+        own.into_iter().chain(theirs).reduce(RateLimit::strictest)
+    }
+
     /// An endpoint, unless it was deleted.
     pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
         self.endpoints.get(&id).map(|known| &known.endpoint)
@@ -262,8 +325,8 @@ impl Routes {
 
     /// Why a secret of this endpoint cannot be opened, if one cannot.
     pub(crate) fn unreadable(&self, id: EndpointId) -> Option<&str> {
-        let keys = &*self.endpoints.get(&id)?.keys;
-        keys.as_ref().err().map(String::as_str)
+        let secrets = &self.endpoints.get(&id)?.secrets;
+        secrets.keys.as_ref().err().or(secrets.headers.as_ref().err()).map(String::as_str)
     }
 
     /// A key that was not revoked, by the hash of its secret.

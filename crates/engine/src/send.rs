@@ -1,9 +1,10 @@
 //! One attempt: the request is exchanged and what came back is judged.
 
 use crate::dispatch::{Pulse, Turn};
-use crate::request::request;
+use crate::request::{Unsendable, kept, request};
 use crate::route::Route;
 use crate::shared::Shared;
+use bytes::Bytes;
 use http::StatusCode;
 use postrider_core::attempt::{Attempt, AttemptError, MAX_ERROR_MESSAGE_BYTES, Outcome, Phases, Verdict, judge};
 use postrider_core::endpoint::EndpointStatus;
@@ -39,26 +40,27 @@ type Kept = Option<(Box<dyn Lane>, Arc<Target>)>;
 
 /// Makes one attempt at a delivery, if it should still be made.
 pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kept) {
-    let kept = turn.lane.take();
+    let lane = turn.lane.take();
     let delivery = &turn.job.delivery;
     let routes = shared.routes.load();
     let Some(route) = routes.route(delivery.subscription).cloned() else {
         let gone =
             if routes.subscription(delivery.subscription).is_some() { ErrorCode::EndpointDeleted } else { ErrorCode::SubscriptionDeleted };
-        return (Sent::Cancelled(gone), kept);
+        return (Sent::Cancelled(gone), lane);
     };
     drop(routes);
     if delivery.progress.is_expired(turn.started_at) {
-        return (Sent::Expired, kept);
+        return (Sent::Expired, lane);
     }
     if route.endpoint.status != EndpointStatus::Active {
         return (Sent::Parked, None);
     }
-    let outgoing = match request(&route, &turn.job, turn.started_at) {
+    let outgoing = match request(&route, &turn.job, turn.attempt, turn.started_at) {
         Ok(outgoing) => outgoing,
-        Err(_) => return (unsendable(&route, turn), kept),
+        Err(why) => return (unsendable(&route, turn, why), lane),
     };
-    let (mut lane, target) = match kept {
+    let (body, truncated) = kept(&outgoing.body, &turn.job.event.payload);
+    let (mut lane, target) = match lane {
         Some((lane, target)) if Arc::ptr_eq(&target, &route.target) || target == route.target => (lane, target),
         _ => (shared.transport.lane(&route.target), Arc::clone(&route.target)),
     };
@@ -66,10 +68,17 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
         return (Sent::Parked, None);
     }
     let exchange = lane.exchange(outgoing).await;
-    (judged(shared, &route, turn, exchange), Some((lane, target)))
+    let judged = judged(shared, &route, turn, Request { body, truncated }, exchange);
+    (judged, Some((lane, target)))
 }
 
-fn judged(shared: &Shared, route: &Route, turn: &Turn, exchange: Exchange) -> Sent {
+/// What is kept of a request.
+struct Request {
+    body: Option<Bytes>,
+    truncated: bool,
+}
+
+fn judged(shared: &Shared, route: &Route, turn: &Turn, request: Request, exchange: Exchange) -> Sent {
     let verdict = judge(route.subscription.origin, &exchange);
     // The exchange's own measure, so that an attempt's times agree with each other whatever the wall clock does.
     let took = Duration::from_micros(u64::from(exchange.phases.total));
@@ -83,7 +92,7 @@ fn judged(shared: &Shared, route: &Route, turn: &Turn, exchange: Exchange) -> Se
         }
         Err(fault) => {
             let code = verdict.code().unwrap_or(ErrorCode::ProtocolError);
-            (None, Some(AttemptError { code, message: clipped(&fault.message) }), bytes::Bytes::new(), false)
+            (None, Some(AttemptError { code, message: clipped(&fault.message) }), Bytes::new(), false)
         }
     };
     let outcome = Outcome {
@@ -91,31 +100,37 @@ fn judged(shared: &Shared, route: &Route, turn: &Turn, exchange: Exchange) -> Se
         http_status,
         error,
         phases: exchange.phases,
-        request_body: None,
-        request_truncated: false,
+        request_body: request.body,
+        request_truncated: request.truncated,
         response_body,
         response_truncated,
     };
     Sent::Attempted { attempt: attempt(route, turn, Some(outcome)), verdict, pulse }
 }
 
-/// A delivery that cannot be signed is not sent; it is tried again, for the operator can bring the key back. The log says so once for each
-/// endpoint (`maintain::announce`), and its deliveries come at the pace of a dead one.
-fn unsendable(route: &Route, turn: &Turn) -> Sent {
-    let code = ErrorCode::SecretUnreadable;
-    let error = AttemptError { code, message: "the endpoint's signing secret cannot be opened with the server's keys".to_owned() };
+/// A delivery that cannot be sent as it should be is not sent. Where a secret is missing it is tried again, for the operator can bring the
+/// key back; the log says so once for each endpoint (`maintain::announce`), and its deliveries come at the pace of a dead one. A body that
+/// cannot be made now cannot be made later, which says nothing about the endpoint.
+fn unsendable(route: &Route, turn: &Turn, why: Unsendable) -> Sent {
+    let (message, verdict, pulse) = match why {
+        Unsendable::Secret => {
+            let verdict = Verdict::Retry { code: ErrorCode::SecretUnreadable, retry_after: None, free: false };
+            ("a secret of the endpoint cannot be opened with the server's keys".to_owned(), verdict, Pulse::Bad { slow: false })
+        }
+        Unsendable::Body(why) => (why.to_string(), Verdict::Permanent { code: why.code(), disable: false }, Pulse::Unknown),
+    };
+    let error = verdict.code().map(|code| AttemptError { code, message });
     let outcome = Outcome {
         finished_at: turn.started_at,
         http_status: None,
-        error: Some(error),
+        error,
         phases: Phases::default(),
         request_body: None,
         request_truncated: false,
-        response_body: bytes::Bytes::new(),
+        response_body: Bytes::new(),
         response_truncated: false,
     };
-    let verdict = Verdict::Retry { code, retry_after: None, free: false };
-    Sent::Attempted { attempt: attempt(route, turn, Some(outcome)), verdict, pulse: Pulse::Bad { slow: false } }
+    Sent::Attempted { attempt: attempt(route, turn, Some(outcome)), verdict, pulse }
 }
 
 fn attempt(route: &Route, turn: &Turn, outcome: Option<Outcome>) -> Attempt {

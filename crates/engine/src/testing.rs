@@ -1,8 +1,9 @@
 //! Nouns for tests.
 
 use crate::job::Job;
-use crate::route::{self, Route};
+use crate::route::{Route, Secrets};
 use bytes::Bytes;
+use postrider_core::auth::Auth;
 use postrider_core::delivery::{Delivery, Progress, StateKind};
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::{Event, Namespace};
@@ -37,6 +38,10 @@ pub(crate) fn endpoint(n: u128) -> Endpoint {
         schemes: Vec::new(),
         http: HttpOptions::tasks(),
         rate_limit: None,
+        name: String::new(),
+        secret_headers: Vec::new(),
+        auth: Auth::None,
+        payload_cap: None,
         concurrency: None,
         status: EndpointStatus::Active,
         created_at: BEGINNING,
@@ -54,6 +59,11 @@ pub(crate) fn subscription(n: u128, endpoint: EndpointId) -> Subscription {
         patterns: Vec::new(),
         labels: LabelFilter(BTreeMap::new()),
         body: BodyForm::Raw,
+        name: String::new(),
+        active: true,
+        matches: None,
+        timeout: None,
+        rate_limit: None,
         retry: RetryPolicy::tasks(),
         created_at: BEGINNING,
         updated_at: BEGINNING,
@@ -64,7 +74,7 @@ pub(crate) fn subscription(n: u128, endpoint: EndpointId) -> Subscription {
 /// A route to an endpoint that `change` has had its way with.
 pub(crate) fn route(change: impl FnOnce(Endpoint) -> Endpoint) -> Route {
     let endpoint = change(endpoint(1));
-    let keys = route::open(&endpoint, &key_ring());
+    let keys = Arc::new(Secrets::open(&endpoint, &key_ring()));
     Route::new(Arc::new(subscription(1, endpoint.id)), Arc::new(endpoint), keys, "tests")
 }
 

@@ -128,7 +128,7 @@ fn expected(routes: &Routes, fact: &Fact) -> (BTreeSet<postrider_core::id::Subsc
     if let To::Subscription(id) = fact.to {
         return (BTreeSet::from_iter(routes.route(id).map(|_| id)), BTreeSet::new());
     }
-    let wants = |s: &&Arc<Subscription>| s.namespace == fact.namespace && s.wants(&fact.event_type, &fact.labels);
+    let wants = |s: &&Arc<Subscription>| s.namespace == fact.namespace && s.wants(&fact.event_type, &fact.labels, &fact.payload);
     let skips = |s: &Subscription| match routes.endpoint(s.endpoint) {
         None => true,
         Some(endpoint) => s.origin == Origin::Rpc && matches!(endpoint.status, EndpointStatus::Paused { .. }),

@@ -137,3 +137,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_strictest_of_two_keeps_both() {
+    let (fast, slow) = (RateLimit::per_second(100.0, 5).expect("a limit"), RateLimit::per_second(1.0, 50).expect("a limit"));
+    assert_eq!(fast.strictest(slow), RateLimit { interval: slow.interval, burst: 5 });
+    assert_eq!(slow.strictest(fast), fast.strictest(slow));
+    assert_eq!(fast.strictest(fast), fast);
+}
+
+#[test]
+fn rates_are_shown_with_few_digits() {
+    for rate in [3.0, 0.1, 7.77, 1_000.0, 9_999.0, 1.0 / 3_600.0] {
+        let limit = RateLimit::per_second(rate, 1).expect("a limit");
+        let shown = limit.rate_per_second();
+        assert_eq!(RateLimit::per_second(shown, 1), Some(limit), "{rate} {shown}");
+        assert!((shown - rate).abs() < rate * 1e-4, "{rate} {shown}");
+    }
+    assert_eq!([3.0, 0.1, 7.77].map(|rate| RateLimit::per_second(rate, 1).expect("a limit").rate_per_second()), [3.0, 0.1, 7.77]);
+}

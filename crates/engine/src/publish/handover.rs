@@ -20,15 +20,35 @@ pub(crate) struct Handover {
 
 /// Matches an event and makes room for its deliveries. Either [`Handover::stored`] or [`Handover::dropped`] must follow.
 pub(crate) fn prepare(shared: &Shared, publish: Publish) -> Result<(NewEvent, Handover), PublishError> {
-    let now = shared.now();
     let routes = shared.routes.load();
-    let mut matched = match publish.to {
-        To::Matching => routes.matching(&publish.namespace, &publish.event_type, &publish.labels),
+    let matched = match publish.to {
+        To::Matching => routes.matching(&publish.namespace, &publish.event_type, &publish.labels, &publish.payload),
         To::Subscription(id) => {
             let route = routes.route(id).cloned().ok_or(PublishError::UnknownSubscription)?;
             Matched { routes: vec![route], skipped: Vec::new() }
         }
     };
+    let mut new = plan(shared, publish, matched);
+    shared.dispatcher.reserve(&mut new.deliveries, new.payload.len(), new.created_at);
+    let event = Event {
+        seq: EventSeq(0),
+        id: new.id,
+        namespace: new.namespace.clone(),
+        event_type: Arc::clone(&new.event_type),
+        payload: new.payload.clone(),
+        labels: new.labels.clone(),
+        metadata: new.metadata.clone(),
+        idempotency_key: new.idempotency_key.clone(),
+        ttl: new.ttl,
+        created_at: new.created_at,
+    };
+    let handover = Handover { event, deliveries: new.deliveries.clone(), more: new.fan_out_after.is_some() };
+    Ok((new, handover))
+}
+
+/// The event with an unclaimed delivery for each that it matched, or for the first slice of them.
+pub(crate) fn plan(shared: &Shared, publish: Publish, mut matched: Matched) -> NewEvent {
+    let now = shared.now();
     let slice = shared.config.limits.fan_out_slice;
     let fan_out_after = (matched.routes.len() > slice).then(|| matched.routes[slice - 1].subscription.id);
     matched.routes.truncate(slice);
@@ -43,11 +63,9 @@ pub(crate) fn prepare(shared: &Shared, publish: Publish) -> Result<(NewEvent, Ha
         claimed: false,
         expires_at,
     });
-    let mut deliveries: Vec<_> = deliveries.collect();
+    let deliveries = deliveries.collect();
     drop(ids);
-    shared.dispatcher.reserve(&mut deliveries, publish.payload.len(), now);
-    let event = Event {
-        seq: EventSeq(0),
+    NewEvent {
         id,
         namespace: publish.namespace,
         event_type: publish.event_type,
@@ -57,22 +75,10 @@ pub(crate) fn prepare(shared: &Shared, publish: Publish) -> Result<(NewEvent, Ha
         idempotency_key: publish.idempotency_key,
         ttl: publish.ttl,
         created_at: now,
-    };
-    let new = NewEvent {
-        id,
-        namespace: event.namespace.clone(),
-        event_type: Arc::clone(&event.event_type),
-        payload: event.payload.clone(),
-        labels: event.labels.clone(),
-        metadata: event.metadata.clone(),
-        idempotency_key: event.idempotency_key.clone(),
-        ttl: event.ttl,
-        created_at: now,
-        deliveries: deliveries.clone(),
+        deliveries,
         fan_out_after,
         skipped: matched.skipped,
-    };
-    Ok((new, Handover { event, deliveries, more: fan_out_after.is_some() }))
+    }
 }
 
 impl Handover {

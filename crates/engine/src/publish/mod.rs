@@ -8,7 +8,7 @@ mod gathering;
 mod handover;
 
 pub(crate) use gathering::Publisher;
-pub(crate) use handover::{Handover, give_back, jobs, prepare};
+pub(crate) use handover::{Handover, give_back, jobs, plan, prepare};
 
 use crate::shared::Shared;
 use bytes::Bytes;

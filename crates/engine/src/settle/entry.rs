@@ -2,6 +2,7 @@
 
 use crate::dispatch::InFlight;
 use crate::job::Job;
+use crate::meta;
 use crate::send::Sent;
 use crate::shared::Shared;
 use postrider_core::attempt::{Attempt, AttemptError, Outcome, Phases, Verdict};
@@ -165,6 +166,7 @@ fn attempted(shared: &Shared, mut job: Job, attempt: Attempt, verdict: &Verdict)
     let mut settlement = settlement(&job, progress, None);
     let error = attempt.outcome.as_ref().and_then(|o| o.error.as_ref());
     settlement.dead_letter = dead_letter(shared, &progress, error.map(|e| e.message.as_str()), at);
+    settlement.follow_up = meta::follow_up(shared, &routes, &job, &progress, Some(&attempt));
     job.delivery.last_attempt_at = Some(attempt.started_at);
     settlement.attempt = Some(attempt);
     let (endpoint, bytes) = (job.delivery.endpoint, job.cost());
@@ -196,6 +198,7 @@ fn ended(shared: &Shared, job: Job, step: Step<'_>, message: &str) -> Entry {
     };
     let mut entry = resting(&job, progress);
     entry.settlement.dead_letter = dead_letter(shared, &progress, Some(message), shared.now());
+    entry.settlement.follow_up = meta::follow_up(shared, &shared.routes.load(), &job, &progress, None);
     entry
 }
 

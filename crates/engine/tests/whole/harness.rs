@@ -1,8 +1,10 @@
 //! An engine over ports that a test holds in its hand.
 
 use bytes::Bytes;
+use http::HeaderMap;
 use parking_lot::Mutex;
 use postrider_core::attempt::Phases;
+use postrider_core::auth::Auth;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::filter::LabelFilter;
@@ -56,6 +58,8 @@ pub struct Hand {
     pub fault: Mutex<Option<Fault>>,
     /// The idempotency keys of the requests that came.
     pub requests: Mutex<Vec<String>>,
+    /// Their headers and bodies.
+    pub received: Mutex<Vec<(HeaderMap, Bytes)>>,
     /// How far the wall clock was set back so far.
     pub set_back: Mutex<Duration>,
     began: Instant,
@@ -73,6 +77,7 @@ impl Hand {
             takes: Mutex::new(Duration::from_millis(1)),
             fault: Mutex::default(),
             requests: Mutex::default(),
+            received: Mutex::default(),
             set_back: Mutex::default(),
             began: Instant::now(),
         })
@@ -108,13 +113,7 @@ impl Hand {
 
     /// An engine over a new handle of the store.
     pub async fn start(self: &Arc<Self>, limits: Limits, retention: Retention) -> Engine {
-        let config = EngineConfig {
-            seed: 1,
-            keys: Arc::new(KeyRing::parse(&"5e".repeat(32)).expect("a right key")),
-            limits,
-            retention,
-            user_agent: "tests".to_owned(),
-        };
+        let config = EngineConfig { seed: 1, keys: Arc::new(key_ring()), limits, retention, user_agent: "tests".to_owned() };
         let store = Handle { inner: self.store.new_incarnation(), hand: Arc::clone(self) };
         let (transport, clock) = (Receivers(Arc::clone(self)), Time(Arc::clone(self)));
         Engine::start(config, Arc::new(store), Arc::new(transport), Arc::new(clock)).await.expect("it starts")
@@ -129,6 +128,11 @@ impl Hand {
     }
 }
 
+/// The keys that every engine here has.
+pub fn key_ring() -> KeyRing {
+    KeyRing::parse(&"5e".repeat(32)).expect("a right key")
+}
+
 pub fn endpoint(status: EndpointStatus) -> Endpoint {
     Endpoint {
         id: EndpointId::new(Uuid::from_u128(1)),
@@ -139,6 +143,10 @@ pub fn endpoint(status: EndpointStatus) -> Endpoint {
         schemes: Vec::new(),
         http: HttpOptions::tasks(),
         rate_limit: None,
+        name: String::new(),
+        secret_headers: Vec::new(),
+        auth: Auth::None,
+        payload_cap: None,
         concurrency: None,
         status,
         created_at: BEGINNING,
@@ -147,7 +155,7 @@ pub fn endpoint(status: EndpointStatus) -> Endpoint {
     }
 }
 
-fn subscription() -> Subscription {
+pub fn subscription() -> Subscription {
     Subscription {
         id: SubscriptionId::new(Uuid::from_u128(2)),
         namespace: Namespace::default_namespace(),
@@ -156,6 +164,11 @@ fn subscription() -> Subscription {
         patterns: Vec::new(),
         labels: LabelFilter(Default::default()),
         body: BodyForm::Raw,
+        name: String::new(),
+        active: true,
+        matches: None,
+        timeout: None,
+        rate_limit: None,
         retry: RetryPolicy::tasks(),
         created_at: BEGINNING,
         updated_at: BEGINNING,
@@ -198,6 +211,7 @@ impl Lane for Receivers {
         Box::pin(async move {
             let key = request.headers["idempotency-key"].to_str().expect("a key").to_owned();
             self.0.requests.lock().push(key);
+            self.0.received.lock().push((request.headers, request.body));
             let (status, takes) = (*self.0.status.lock(), *self.0.takes.lock());
             pass(takes).await;
             let response = Response { status, retry_after: None, body: Bytes::new(), truncated: false };

@@ -4,6 +4,8 @@ mod batch;
 mod calendar;
 mod clock;
 mod harness;
+mod items;
+mod meta;
 mod pace;
 mod parked;
 mod shutdown;

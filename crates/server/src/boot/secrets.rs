@@ -18,7 +18,7 @@ const FILE: &str = "secrets.key";
 /// The server starts all the same: where a key is lost for good, secrets are set anew through it.
 pub(super) fn unreadable(ring: &KeyRing, stored: &Configuration) -> Option<String> {
     let live = stored.endpoints.iter().filter(|e| e.deleted_at.is_none());
-    let secrets: Vec<_> = live.flat_map(|e| e.secrets.iter().map(|secret| (e.id, ring.open(secret)))).collect();
+    let secrets: Vec<_> = live.flat_map(|e| e.sealed().map(|secret| (e.id, ring.open(secret)))).collect();
     let mut closed = secrets.iter().filter_map(|(id, opened)| Some((id, opened.as_ref().err()?)));
     let (endpoint, cause) = closed.next()?;
     Some(format!(
@@ -41,7 +41,7 @@ pub(super) fn key_ring(given: Option<&Secret>, directory: &Path, stored: &Config
             KeyRing::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            if stored.endpoints.iter().any(|e| e.deleted_at.is_none() && !e.secrets.is_empty()) {
+            if stored.endpoints.iter().any(|e| e.deleted_at.is_none() && e.sealed().next().is_some()) {
                 return Err(format!(
                     "{} is missing, and without it the stored secrets cannot be read: put it back from a backup, or give its content in {SECRETS_KEY}",
                     path.display()
@@ -82,6 +82,7 @@ fn make(path: &Path) -> io::Result<KeyRing> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use postrider_core::auth::Auth;
     use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
     use postrider_core::event::Namespace;
     use postrider_core::id::EndpointId;
@@ -110,6 +111,10 @@ mod tests {
             schemes: Vec::new(),
             http: HttpOptions::tasks(),
             rate_limit: None,
+            name: String::new(),
+            secret_headers: Vec::new(),
+            auth: Auth::None,
+            payload_cap: None,
             concurrency: None,
             status: EndpointStatus::Active,
             created_at: Timestamp::from_secs(0),

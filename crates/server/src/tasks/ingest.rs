@@ -65,7 +65,7 @@ where
     json::check(&payload)?;
     let event_type = event_type(&parts.headers, &parts.uri)?;
     let key = idempotency_key(&parts.headers, route.subscription.id)?;
-    if !route.subscription.wants(&event_type, &BTreeMap::new()) {
+    if !route.subscription.wants(&event_type, &BTreeMap::new(), &payload) {
         return filtered(&event_type);
     }
     let publish = Publish {

@@ -9,6 +9,7 @@ use crate::random;
 use ::http::{StatusCode, Uri};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use postrider_core::auth::Auth;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::filter::{LabelFilter, TypePattern};
@@ -105,6 +106,10 @@ pub(super) async fn create(State(app): State<Arc<App>>, Writes(access): Writes, 
         schemes: vec![Scheme::Hub, Scheme::Standard],
         http: HttpOptions::tasks(),
         rate_limit: None,
+        name: String::new(),
+        secret_headers: Vec::new(),
+        auth: Auth::None,
+        payload_cap: None,
         concurrency: None,
         status: EndpointStatus::Active,
         created_at: now,
@@ -119,6 +124,11 @@ pub(super) async fn create(State(app): State<Arc<App>>, Writes(access): Writes, 
         patterns: wanted.patterns.value().unwrap_or_default(),
         labels: LabelFilter::default(),
         body: BodyForm::Raw,
+        name: String::new(),
+        active: true,
+        matches: None,
+        timeout: None,
+        rate_limit: None,
         retry: app.tasks_policy.clone(),
         created_at: now,
         updated_at: now,

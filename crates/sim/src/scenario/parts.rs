@@ -1,6 +1,7 @@
 //! The parts of a plan, each drawn from the seed.
 
 use super::{Latency, Manner, Mood, Receiver, Trouble};
+use postrider_core::auth::Auth;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::filter::{LabelFilter, TypePattern};
@@ -55,6 +56,10 @@ pub(super) fn endpoint(rng: &mut fastrand::Rng, ids: &mut IdGen, number: usize, 
         schemes: Vec::new(),
         http: HttpOptions { timeout, connect_timeout: timeout / 2, ..HttpOptions::tasks() },
         rate_limit,
+        name: String::new(),
+        secret_headers: Vec::new(),
+        auth: Auth::None,
+        payload_cap: None,
         concurrency: percent(rng, 25).then(|| rng.u32(1..5)),
         status: EndpointStatus::Active,
         created_at: now,
@@ -76,6 +81,11 @@ pub(crate) fn subscription(rng: &mut fastrand::Rng, id: SubscriptionId, endpoint
         patterns: patterns.collect(),
         labels: LabelFilter(BTreeMap::from_iter(tier)),
         body: BodyForm::Raw,
+        name: String::new(),
+        active: true,
+        matches: None,
+        timeout: None,
+        rate_limit: None,
         retry: retry(rng),
         created_at: now,
         updated_at: now,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use postrider_core::attempt::{Attempt, AttemptError, Outcome, Phases};
+use postrider_core::auth::Auth;
 use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::error::ErrorCode;
@@ -77,6 +78,10 @@ impl Fixtures {
             schemes: vec![Scheme::Hub, Scheme::Standard],
             http: HttpOptions::tasks(),
             rate_limit: None,
+            name: String::new(),
+            secret_headers: Vec::new(),
+            auth: Auth::None,
+            payload_cap: None,
             concurrency: None,
             status: EndpointStatus::Active,
             created_at: self.now,
@@ -95,6 +100,11 @@ impl Fixtures {
             patterns: Vec::new(),
             labels: LabelFilter::default(),
             body: BodyForm::Raw,
+            name: String::new(),
+            active: true,
+            matches: None,
+            timeout: None,
+            rate_limit: None,
             retry: RetryPolicy::tasks(),
             created_at: self.now,
             updated_at: self.now,
