@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use parking_lot::Mutex;
 use postrider_core::attempt::Phases;
+use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::filter::LabelFilter;
@@ -247,6 +248,12 @@ impl Store for Handle {
         health() -> ();
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;
+        delivery_of(subscription: SubscriptionId, event: EventSeq) -> Option<Delivery>;
+        event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventView>;
+        find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
+        find_attempts(filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId>;
+        attempt(id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail>;
+        find_dead_letters(filter: DeadLetterFilter, window: Window<DeadLetterPlace>) -> Found<DeadLetterRow, DeadLetterPlace>;
         attempts(of: SubscriptionId, limit: u32) -> Vec<AttemptView>;
         dead_letters(of: SubscriptionId, open_only: bool, request: PageRequest<DeadLetterPlace>) -> Page<DeadLetterView, DeadLetterPlace>;
         dead_letter(id: DeadLetterId) -> Option<DeadLetterView>;
