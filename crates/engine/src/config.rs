@@ -70,6 +70,8 @@ impl Default for Limits {
 pub struct Retention {
     /// Attempts (the Tasks contract's delivery logs: 72 h).
     pub attempts: Duration,
+    /// Request and response bodies of attempts, where the attempts themselves are kept for longer (Items contract, section 7: 30 days).
+    pub bodies: Duration,
     /// Ended deliveries and their events (30 days).
     pub events: Duration,
     /// Dead letters and scheduled webhooks that have been dealt with (30 days).
@@ -85,6 +87,7 @@ impl Default for Retention {
         const HOUR: u64 = 3_600;
         Retention {
             attempts: Duration::from_secs(72 * HOUR),
+            bodies: Duration::from_secs(30 * 24 * HOUR),
             events: Duration::from_secs(30 * 24 * HOUR),
             closed: Duration::from_secs(30 * 24 * HOUR),
             parked: Duration::from_secs(72 * HOUR),

@@ -234,8 +234,8 @@ impl Engine {
     }
 
     /// Seals a secret for storing.
-    pub fn seal(&self, secret: &str, random: &mut dyn FnMut(&mut [u8])) -> Sealed {
-        self.shared.config.keys.seal(secret.as_bytes(), random)
+    pub fn seal(&self, secret: impl AsRef<[u8]>, random: &mut dyn FnMut(&mut [u8])) -> Sealed {
+        self.shared.config.keys.seal(secret.as_ref(), random)
     }
 
     /// Opens a sealed secret.

@@ -103,6 +103,7 @@ async fn prune_round(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let keep = shared.config.retention;
     let request = PruneRequest {
         attempts_before: now.before(keep.attempts),
+        bodies_before: now.before(keep.bodies),
         events_before: now.before(keep.events),
         closed_before: now.before(keep.closed),
         limit: PRUNE_SLICE,

@@ -2,9 +2,10 @@
 
 use crate::Sabotage;
 use crate::world::World;
+use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::Namespace;
-use postrider_core::id::{DeadLetterId, DeliveryId, EventId, ScheduledId, SubscriptionId};
+use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EventId, EventSeq, ScheduledId, SubscriptionId};
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
 use postrider_core::time::Timestamp;
@@ -103,6 +104,12 @@ impl Store for FaultyStore {
         health() -> ();
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;
+        delivery_of(subscription: SubscriptionId, event: EventSeq) -> Option<Delivery>;
+        event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventView>;
+        find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
+        find_attempts(filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId>;
+        attempt(id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail>;
+        find_dead_letters(filter: DeadLetterFilter, window: Window<DeadLetterPlace>) -> Found<DeadLetterRow, DeadLetterPlace>;
         attempts(of: SubscriptionId, limit: u32) -> Vec<AttemptView>;
         dead_letters(of: SubscriptionId, open_only: bool, page: PageRequest<DeadLetterPlace>) -> Page<DeadLetterView, DeadLetterPlace>;
         dead_letter(id: DeadLetterId) -> Option<DeadLetterView>;

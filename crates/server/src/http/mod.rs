@@ -7,6 +7,7 @@ mod listener;
 mod problem;
 pub mod reader;
 mod service;
+pub mod target;
 
 pub use body::Bodies;
 pub use listener::{Limits, Server};

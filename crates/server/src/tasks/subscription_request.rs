@@ -2,10 +2,10 @@
 
 use super::subscriptions::MASK;
 use crate::config::value::Secret;
-use crate::http::Problem;
 use crate::http::json::{Field, Fields, clip};
+use crate::http::{Problem, target};
 use postrider_core::filter::TypePattern;
-use postrider_core::guard::{Guard, TargetUrl};
+use postrider_core::guard::Guard;
 use postrider_core::sign::SigningKey;
 
 /// Most event types of one subscription.
@@ -52,20 +52,7 @@ impl Request {
 }
 
 fn target_url(url: &str, guard: &Guard) -> Result<String, Problem> {
-    let checked = guard.check_url(url).map_err(|e| Problem::bad_request(format!("target_url: {e}")))?;
-    Ok(if reads_alike(url, &checked) { url.to_owned() } else { checked.normalised })
-}
-
-/// Whether the client's own spelling leads to the same place; then it is kept, so that people find again what they wrote.
-fn reads_alike(url: &str, checked: &TargetUrl) -> bool {
-    let Ok(uri) = url.parse::<::http::Uri>() else { return false };
-    let host = uri.host().unwrap_or_default();
-    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    let https = uri.scheme_str() == Some("https");
-    host == checked.host
-        && https == checked.https
-        && uri.port_u16().unwrap_or(if https { 443 } else { 80 }) == checked.port
-        && uri.path_and_query().map(|p| p.as_str()) == Some(checked.path_and_query.as_str())
+    target::check(url, guard).map_err(|e| Problem::bad_request(format!("target_url: {e}")))
 }
 
 fn check_secret(secret: Secret) -> Result<Secret, Problem> {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, missing_docs, reason = "every test file uses its own part of this")]
 
 pub mod client;
+pub mod items;
 pub mod receiver;
 
 pub use client::{Answer, Client};

@@ -4,7 +4,7 @@ use super::Whole;
 use crate::Checker::{AcknowledgedIsDurable, BytesAreExact};
 use crate::records::{Call, CallOutcome, Fact};
 use crate::world::World;
-use postrider_core::attempt::Verdict;
+use postrider_core::attempt::{Attempt, Verdict};
 use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::{Delivery, State};
 use postrider_core::error::ErrorCode;
@@ -13,7 +13,7 @@ use postrider_core::id::SubscriptionId;
 use postrider_core::ports::PruneRequest;
 use postrider_core::schedule::ScheduledStatus;
 use postrider_store::memory::Dump;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A subscription made so shortly after an event may get the later slices of its fan-out (`SKEW` in the engine).
@@ -199,6 +199,10 @@ fn bookings(world: &World, whole: &Whole) {
     }
 }
 
+fn has_bodies(attempt: &Attempt) -> bool {
+    attempt.outcome.as_ref().is_some_and(|o| o.request_body.is_some() || !o.response_body.is_empty())
+}
+
 /// Holds what retention removed against what it may remove, and remembers it.
 pub(crate) fn pruned(world: &World, request: PruneRequest, deleted: &BTreeSet<SubscriptionId>, before: Dump, after: &Dump) {
     let events: BTreeSet<_> = after.events.iter().map(|e| e.seq).collect();
@@ -210,6 +214,7 @@ pub(crate) fn pruned(world: &World, request: PruneRequest, deleted: &BTreeSet<Su
     let orphans: BTreeSet<_> = before.deliveries.iter().filter(|d| deleted.contains(&d.subscription)).map(|d| d.id).collect();
     let is_open = |letter: &DeadLetter| letter.status == DeadLetterStatus::Open && !orphans.contains(&letter.delivery);
     let open: BTreeSet<_> = before.dead_letters.iter().filter(|l| is_open(l)).map(|l| l.delivery).collect();
+    let before_bodies: BTreeMap<_, _> = before.attempts.iter().map(|a| ((a.delivery, a.number), has_bodies(a))).collect();
     let mut wrong = Vec::new();
     let was_open: BTreeSet<_> = before.dead_letters.iter().filter(|l| is_open(l)).map(|l| l.id).collect();
     let closed = after.dead_letters.iter().filter(|l| l.status != DeadLetterStatus::Open && was_open.contains(&l.id));
@@ -242,6 +247,15 @@ pub(crate) fn pruned(world: &World, request: PruneRequest, deleted: &BTreeSet<Su
         }
         state.removed.attempts.insert((attempt.delivery, attempt.number), attempt);
     }
+    let lost = |a: &&Attempt| before_bodies.get(&(a.delivery, a.number)).is_some_and(|had| *had && !has_bodies(a));
+    wrong.extend(
+        after
+            .attempts
+            .iter()
+            .filter(lost)
+            .filter(|a| a.started_at >= request.bodies_before)
+            .map(|a| format!("the bodies of attempt {} of {}", a.number, a.delivery)),
+    );
     for letter in before.dead_letters.into_iter().filter(|l| !letters.contains(&l.id)) {
         if is_open(&letter) {
             wrong.push(format!("open dead letter {}", letter.id));

@@ -115,8 +115,10 @@ fn retention(rng: &mut fastrand::Rng, flavour: Flavour) -> Retention {
     if flavour.isolation || percent(rng, 50) {
         return Retention::default();
     }
+    let attempts = seconds(rng, 20, 200);
     Retention {
-        attempts: seconds(rng, 20, 200),
+        attempts,
+        bodies: attempts / 2,
         events: seconds(rng, 30, 300),
         closed: seconds(rng, 30, 300),
         parked: seconds(rng, 20, 200),

@@ -13,6 +13,7 @@
 //! | [`replay`], [`dead_letters`] | what people do with deliveries that ended |
 //! | [`schedule`] | scheduled webhooks |
 //! | [`prune`], [`prune_slices`] | retention |
+//! | [`find_attempts`], [`find_others`] | lists with filters and totals |
 //! | [`reads`] | order, limits and what is not there |
 //! | [`model`] | random sequences, compared with [`MemoryStore`](crate::memory::MemoryStore) |
 //! | [`fixtures`], [`world`] | builders, and the store under test with what a case needs around it |
@@ -21,6 +22,8 @@ pub mod claim;
 pub mod configuration;
 pub mod dead_letters;
 pub mod fan_out;
+pub mod find_attempts;
+pub mod find_others;
 pub mod fixtures;
 pub mod follow_up;
 pub mod model;
@@ -205,6 +208,25 @@ macro_rules! conformance_tests {
                 more_deliveries_that_stay_than_a_slice_looks_at
                 more_attempts_that_stay_than_a_slice_looks_at
             }
+            find_attempts {
+                every_filter_narrows
+                bounds_in_time_are_exact
+                rows_say_what_the_attempts_say
+                pieces_make_up_the_list
+                many_are_listed_and_counted
+                an_attempt_changes_its_place_when_it_ends
+                one_comes_with_everything
+                bodies_go_while_rows_stay
+            }
+            find_others {
+                events_come_newest_first_and_narrowed
+                pages_of_events_make_up_the_list
+                events_say_who_gets_them
+                the_newest_delivery_of_an_event
+                open_dead_letters_narrowed
+                pieces_of_dead_letters_make_up_the_list
+                dead_letters_name_their_last_attempt
+            }
             reads {
                 what_is_not_there
                 attempts_come_newest_first
@@ -252,6 +274,8 @@ mod tests {
             ("schedule", include_str!("schedule.rs")),
             ("prune", include_str!("prune.rs")),
             ("prune_slices", include_str!("prune_slices.rs")),
+            ("find_attempts", include_str!("find_attempts.rs")),
+            ("find_others", include_str!("find_others.rs")),
             ("reads", include_str!("reads.rs")),
         ];
         let list = include_str!("mod.rs");

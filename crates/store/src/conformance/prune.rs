@@ -48,12 +48,12 @@ pub async fn attempts_go_while_their_delivery_stays<H: Harness>(w: &mut World<H>
     w.succeed(id).await;
     let (before_it, counters) = (w.view(id).await, w.counters(route.subscription).await);
     let cutoff = w.make.advance_secs(0);
-    let pruned = w.prune(PruneRequest { attempts_before: cutoff, events_before: NEVER, closed_before: NEVER, limit: LIMIT }).await;
+    let pruned = w.prune(PruneRequest { events_before: NEVER, closed_before: NEVER, ..before(cutoff) }).await;
     assert_eq!((pruned.attempts, pruned.deliveries, pruned.events, pruned.closed), (1, 0, 0, 0), "the first attempt only");
     let after = w.view(id).await;
     assert_eq!(after.attempts, before_it.attempts[1..]);
     let cutoff = w.make.advance_secs(1);
-    w.prune(PruneRequest { attempts_before: cutoff, events_before: NEVER, closed_before: NEVER, limit: LIMIT }).await;
+    w.prune(PruneRequest { events_before: NEVER, closed_before: NEVER, ..before(cutoff) }).await;
     let after = w.view(id).await;
     assert_eq!((&after.delivery, after.attempts.len()), (&before_it.delivery, 0));
     assert!(w.store().attempts(route.subscription, 10).await.expect("attempts").is_empty());
@@ -254,7 +254,7 @@ pub async fn counters_follow<H: Harness>(w: &mut World<H>) {
 }
 
 pub(super) fn before(cutoff: Timestamp) -> PruneRequest {
-    PruneRequest { attempts_before: cutoff, events_before: cutoff, closed_before: cutoff, limit: LIMIT }
+    PruneRequest { attempts_before: cutoff, bodies_before: NEVER, events_before: cutoff, closed_before: cutoff, limit: LIMIT }
 }
 
 pub(super) async fn succeeded<H: Harness>(w: &mut World<H>, route: Route) -> (DeliveryId, EventId) {

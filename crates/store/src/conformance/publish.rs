@@ -225,7 +225,7 @@ pub async fn numbers_are_never_reused<H: Harness>(w: &mut World<H>) {
         assert!(seq > last, "round {round}: {seq:?} follows {last:?}");
         last = seq;
         let cutoff = w.make.advance_secs(10);
-        let pruned = w.prune(PruneRequest { attempts_before: cutoff, events_before: cutoff, closed_before: cutoff, limit: 100 }).await;
+        let pruned = w.prune(super::prune::before(cutoff)).await;
         assert_eq!(pruned.events, 1);
         if round == 1 {
             w.reopen().await;

@@ -161,6 +161,7 @@ impl<H: Harness> World<H> {
         for _ in 0..10_000 {
             let slice = self.store().prune(request).await.expect("prune");
             sum.attempts += slice.attempts;
+            sum.bodies += slice.bodies;
             sum.deliveries += slice.deliveries;
             sum.events += slice.events;
             sum.closed += slice.closed;
@@ -274,5 +275,44 @@ impl<H: Harness> World<H> {
         let kept = self.store().counters(ids.clone()).await.expect("counters");
         let kept: BTreeMap<SubscriptionId, Counters> = ids.into_iter().zip(kept).collect();
         assert_eq!(kept, expected, "kept counters (left) and a recount (right)");
+        self.assert_listed().await;
+    }
+
+    /// Compares the list of all attempts with those of all deliveries, and every total with its list.
+    async fn assert_listed(&self) {
+        let mut expected = Vec::new();
+        for &id in &self.deliveries {
+            let view = self.store().delivery(id).await.expect("delivery");
+            expected.extend(view.into_iter().flat_map(|view| view.attempts).map(|attempt| attempt.id));
+        }
+        expected.sort_by_key(|id| std::cmp::Reverse(*id));
+        let found = self.find_attempts(AttemptFilter::default(), Window::first(u32::MAX)).await;
+        let listed: Vec<AttemptId> = found.page.items.iter().map(|row| row.id).collect();
+        assert_eq!((found.total, listed), (expected.len() as u64, expected), "the list of attempts (left) and a recount (right)");
+        let found = self.find_dead_letters(DeadLetterFilter::default(), Window::first(u32::MAX)).await;
+        assert_eq!(found.total, found.page.items.len() as u64, "open dead letters");
+        let found = self.find_events(EventFilter::default(), PageRequest::first(u32::MAX)).await;
+        assert_eq!(found.total, found.page.items.len() as u64, "events");
+    }
+
+    // ---- lists ---------------------------------------------------------------------------------------------------
+
+    /// Attempts.
+    pub async fn find_attempts(&self, filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId> {
+        self.store().find_attempts(filter, window).await.expect("find_attempts")
+    }
+
+    /// Open dead letters.
+    pub async fn find_dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+        window: Window<DeadLetterPlace>,
+    ) -> Found<DeadLetterRow, DeadLetterPlace> {
+        self.store().find_dead_letters(filter, window).await.expect("find_dead_letters")
+    }
+
+    /// Events.
+    pub async fn find_events(&self, filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace> {
+        self.store().find_events(filter, page).await.expect("find_events")
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Data {
     pub events: BTreeMap<EventSeq, EventRow>,
     pub deliveries: BTreeMap<DeliveryId, DeliveryRow>,
     pub attempts: BTreeMap<(DeliveryId, u32), Attempt>,
+    /// Attempts whose bodies retention took.
+    pub bodies_removed: BTreeSet<(DeliveryId, u32)>,
     pub dead_letters: BTreeMap<DeadLetterId, DeadLetterRow>,
     pub scheduled: BTreeMap<ScheduledId, Scheduled>,
     pub counters: BTreeMap<SubscriptionId, Counters>,
@@ -57,6 +59,7 @@ impl Default for Data {
             events: BTreeMap::new(),
             deliveries: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            bodies_removed: BTreeSet::new(),
             dead_letters: BTreeMap::new(),
             scheduled: BTreeMap::new(),
             counters: BTreeMap::new(),
@@ -179,6 +182,18 @@ impl Data {
         }
         self.claimed.remove(&id);
         Some(row)
+    }
+
+    /// Puts an attempt, or what came of one.
+    pub fn put_attempt(&mut self, attempt: Attempt) {
+        let key = (attempt.delivery, attempt.number);
+        self.bodies_removed.remove(&key);
+        self.attempts.insert(key, attempt);
+    }
+
+    pub fn remove_attempt(&mut self, key: (DeliveryId, u32)) {
+        self.bodies_removed.remove(&key);
+        self.attempts.remove(&key);
     }
 
     /// Opens a dead letter, unless its delivery has an open one.

@@ -9,10 +9,11 @@
 //! | `write.rs` | publish, fan-out, settle, replay, dismiss, schedule, fire |
 //! | `claim.rs` | claim, rescue, backlog |
 //! | `prune.rs` | retention |
-//! | `read.rs` | the reads |
+//! | `read.rs`, `find.rs` | the reads; those with filters and totals |
 
 mod claim;
 mod data;
+mod find;
 mod prune;
 mod read;
 #[cfg(test)]
@@ -183,6 +184,42 @@ impl Store for MemoryStore {
 
     fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventView>, StoreError>> {
         self.answer(move |data, _| data.event_view(id))
+    }
+
+    fn delivery_of(&self, subscription: SubscriptionId, event: EventSeq) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>> {
+        self.answer(move |data, _| data.delivery_of(subscription, event))
+    }
+
+    fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventView>, StoreError>> {
+        self.answer(move |data, _| data.event_by_seq(seq, namespace))
+    }
+
+    fn find_events(
+        &self,
+        filter: EventFilter,
+        page: PageRequest<EventPlace>,
+    ) -> BoxFuture<'_, Result<Found<EventRow, EventPlace>, StoreError>> {
+        self.answer(move |data, _| data.find_events(&filter, page))
+    }
+
+    fn find_attempts(
+        &self,
+        filter: AttemptFilter,
+        window: Window<AttemptId>,
+    ) -> BoxFuture<'_, Result<Found<AttemptRow, AttemptId>, StoreError>> {
+        self.answer(move |data, _| data.find_attempts(&filter, window))
+    }
+
+    fn attempt(&self, id: AttemptId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<AttemptDetail>, StoreError>> {
+        self.answer(move |data, _| data.attempt_detail(id, namespace))
+    }
+
+    fn find_dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+        window: Window<DeadLetterPlace>,
+    ) -> BoxFuture<'_, Result<Found<DeadLetterRow, DeadLetterPlace>, StoreError>> {
+        self.answer(move |data, _| data.find_dead_letters(&filter, window))
     }
 
     fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>> {

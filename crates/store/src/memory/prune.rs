@@ -1,6 +1,8 @@
 //! Retention: what is removed, and what is kept whatever its age.
 
 use super::data::Data;
+use bytes::Bytes;
+use postrider_core::attempt::Attempt;
 use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::id::*;
 use postrider_core::ports::{PruneRequest, Pruned};
@@ -16,6 +18,7 @@ impl Data {
         let mut pruned = Pruned::default();
         self.dismiss_orphans();
         self.prune_attempts(request, limit, &mut pruned);
+        self.prune_bodies(request, limit, &mut pruned);
         self.prune_deliveries(request, limit, &mut pruned);
         self.prune_events(request, limit, &mut pruned);
         self.prune_closed(request, limit, &mut pruned);
@@ -43,7 +46,23 @@ impl Data {
         let old = self.attempts.iter().filter(|(_, attempt)| attempt.outcome.is_some() && attempt.started_at < request.attempts_before);
         let old: Vec<(DeliveryId, u32)> = old.map(|(key, _)| *key).take(left(limit, pruned)).collect();
         pruned.attempts += old.len() as u64;
-        old.iter().for_each(|key| drop(self.attempts.remove(key)));
+        old.into_iter().for_each(|key| self.remove_attempt(key));
+    }
+
+    /// What an attempt says stays without its bodies.
+    fn prune_bodies(&mut self, request: PruneRequest, limit: u64, pruned: &mut Pruned) {
+        let has_old_bodies = |key: &(DeliveryId, u32), attempt: &Attempt| {
+            attempt.outcome.is_some() && attempt.id.uuid() < floor_at(request.bodies_before) && !self.bodies_removed.contains(key)
+        };
+        let old = self.attempts.iter().filter(|(key, attempt)| has_old_bodies(key, attempt)).map(|(key, _)| *key);
+        let old: Vec<(DeliveryId, u32)> = old.take(left(limit, pruned)).collect();
+        pruned.bodies += old.len() as u64;
+        for key in old {
+            if let Some(outcome) = self.attempts.get_mut(&key).and_then(|attempt| attempt.outcome.as_mut()) {
+                (outcome.request_body, outcome.response_body) = (None, Bytes::new());
+            }
+            self.bodies_removed.insert(key);
+        }
     }
 
     /// Closed dead letters go with their delivery, for without it there is nothing to show of them.
@@ -61,7 +80,7 @@ impl Data {
             self.take_delivery(id);
             let attempts: Vec<(DeliveryId, u32)> = self.attempts.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();
             pruned.attempts += attempts.len() as u64;
-            attempts.iter().for_each(|key| drop(self.attempts.remove(key)));
+            attempts.into_iter().for_each(|key| self.remove_attempt(key));
         }
         let before = self.dead_letters.len();
         self.dead_letters.retain(|_, row| !old.contains(&row.dead_letter.delivery));
@@ -94,7 +113,7 @@ impl Data {
 }
 
 fn total(pruned: &Pruned) -> u64 {
-    pruned.attempts + pruned.deliveries + pruned.events + pruned.closed
+    pruned.attempts + pruned.bodies + pruned.deliveries + pruned.events + pruned.closed
 }
 
 /// How many rows this slice may still remove.

@@ -44,7 +44,7 @@ impl Data {
 
     pub fn attempt_views(&self, of: SubscriptionId, limit: u32) -> Vec<AttemptView> {
         let mut newest: Vec<_> = self.attempts.values().filter(|attempt| attempt.subscription == of).collect();
-        newest.sort_by_key(|attempt| Reverse((attempt.started_at, attempt.id)));
+        newest.sort_by_key(|attempt| Reverse(attempt.id));
         let view = |attempt: &postrider_core::attempt::Attempt| {
             let state = self.deliveries.get(&attempt.delivery)?.delivery.progress.state.kind();
             Some(AttemptView { attempt: attempt.clone(), state })
@@ -55,7 +55,7 @@ impl Data {
     pub fn dead_letter_view(&self, id: DeadLetterId) -> Option<DeadLetterView> {
         let dead_letter = self.dead_letters.get(&id)?.dead_letter.clone();
         let delivery = self.deliveries.get(&dead_letter.delivery)?.delivery.clone();
-        Some(DeadLetterView { event: self.event_of(&delivery), dead_letter, delivery })
+        Some(DeadLetterView { event: self.event_of(&delivery), last_attempt: self.last_attempt(&dead_letter), dead_letter, delivery })
     }
 
     pub fn dead_letter_views(
@@ -104,7 +104,7 @@ impl Data {
 }
 
 /// Cuts a page out of a list of items with their places and the sizes of their payloads.
-fn page<T, P: Ord + Copy>(mut list: Vec<(P, usize, T)>, request: PageRequest<P>) -> Page<T, P> {
+pub(super) fn page<T, P: Ord + Copy>(mut list: Vec<(P, usize, T)>, request: PageRequest<P>) -> Page<T, P> {
     list.sort_by_key(|(place, ..)| *place);
     let (mut items, mut bytes, mut last) = (Vec::new(), 0, None);
     for (place, size, item) in list.into_iter().filter(|(place, ..)| request.after.is_none_or(|after| *place > after)) {

@@ -1,6 +1,7 @@
 //! The verbs that carry an event on its way. `me` is the incarnation of the handle that asks.
 
 use super::data::{Data, DeliveryRow, EventRow};
+use postrider_core::attempt::Attempt;
 use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::{self, Delivery, Progress, State, Step};
 use postrider_core::event::{Event, Namespace};
@@ -84,7 +85,7 @@ impl Data {
                     Some(_) => counters.attempts_failed += 1,
                 }
             }
-            self.attempts.insert((settlement.delivery, attempt.number), attempt.clone());
+            self.put_attempt(Attempt { delivery: settlement.delivery, ..attempt.clone() });
         }
         self.put_delivery(row);
         if let Some(new) = &settlement.dead_letter {

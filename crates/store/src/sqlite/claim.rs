@@ -30,7 +30,7 @@ fn claim_one(s: &Session, request: &ClaimRequest, events: &mut Events) -> Result
         let row = DeliveryRow::read(row)?;
         let event = events.get(&s.conn, row.event)?;
         bytes += event.payload.len() as u64;
-        batch.deliveries.push(Claimed { delivery: row.of(&event), event, open_attempt: None });
+        batch.deliveries.push(Claimed { delivery: row.of(&event.namespace), event, open_attempt: None });
         if bytes >= request.max_bytes {
             break;
         }
@@ -72,7 +72,7 @@ pub(super) fn rescue(s: &mut Session, limit: u32) -> Result<Vec<Claimed>> {
     for row in rows {
         let event = events.get(&s.conn, row.event)?;
         let open_attempt = open_attempt(&s.conn, &row)?;
-        rescued.push(Claimed { delivery: row.of(&event), event, open_attempt });
+        rescued.push(Claimed { delivery: row.of(&event.namespace), event, open_attempt });
     }
     hold(s, rescued.iter().map(|claimed| claimed.delivery.id))?;
     s.memory.rescue = match rescued.last() {

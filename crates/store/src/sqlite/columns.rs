@@ -7,12 +7,18 @@ macro_rules! event_columns {
     };
 }
 
+/// How many columns `event_columns!` selects.
+pub(super) const EVENT_COLUMNS: usize = 10;
+
 /// Columns of `deliveries d` for [`super::rows::DeliveryRow::read`].
 macro_rules! delivery_columns {
     () => {
         "d.id, d.event, d.subscription, d.endpoint, d.state, d.attempts, d.spent, d.created_at, d.due_at, d.last_attempt_at, d.expires_at, d.reason"
     };
 }
+
+/// How many columns `delivery_columns!` selects.
+pub(super) const DELIVERY_COLUMNS: usize = 12;
 
 /// Columns of `attempts a` and `attempt_bodies b` (joined by `attempt_body!`) for [`super::rows::attempt_row`].
 macro_rules! attempt_columns {
@@ -33,15 +39,22 @@ macro_rules! attempt_body {
     };
 }
 
-/// Columns of `dead_letters l` for [`super::rows::dead_letter_row`].
+/// Columns of `dead_letters l` for [`super::rows::dead_letter_row`], and the attempt before it (joined by `last_attempt!`).
 macro_rules! dead_letter_columns {
     () => {
-        "l.id, l.delivery, l.code, l.message, l.attempts, l.failed_at, l.status, l.retried_as"
+        "l.id, l.delivery, l.code, l.message, l.attempts, l.failed_at, l.status, l.retried_as, p.id"
     };
 }
 
 /// How many columns `dead_letter_columns!` selects.
-pub(super) const DEAD_LETTER_COLUMNS: usize = 8;
+pub(super) const DEAD_LETTER_COLUMNS: usize = 9;
+
+/// The join that puts the attempt after which its delivery ended beside a dead letter.
+macro_rules! last_attempt {
+    () => {
+        " LEFT JOIN attempts p ON p.delivery = l.delivery AND p.number = l.attempts "
+    };
+}
 
 /// Columns of `scheduled` for [`super::rows::scheduled_row`].
 macro_rules! scheduled_columns {

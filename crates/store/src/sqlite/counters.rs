@@ -1,7 +1,8 @@
-//! Counters per subscription: summed up in memory over a whole group and written once per subscription before its commit.
+//! Counters per subscription, and with them what changes `tallies.rs`: summed up in memory over a whole group and written once per subscription before its commit.
 //!
 //! `deliveries` describe the rows that exist, so retention decreases them; attempts are totals over the subscription's life, so it does not.
 
+use super::tallies::{TallyDeltas, Under};
 use crate::error::bad_value;
 use postrider_core::delivery::StateKind;
 use postrider_core::id::SubscriptionId;
@@ -16,7 +17,10 @@ const DEAD_LETTERS: usize = 9;
 
 /// What a group changes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Deltas(BTreeMap<SubscriptionId, [i64; COLUMNS]>);
+pub(super) struct Deltas {
+    counters: BTreeMap<SubscriptionId, [i64; COLUMNS]>,
+    pub(super) tallies: TallyDeltas,
+}
 
 impl Deltas {
     /// Deliveries that came (or went, if negative) in this state.
@@ -37,18 +41,20 @@ impl Deltas {
         self.add(of, if success { ATTEMPTS_SUCCEEDED } else { ATTEMPTS_FAILED }, 1);
     }
 
-    /// Dead letters were opened (or closed, if negative).
-    pub(super) fn dead_letters(&mut self, of: SubscriptionId, by: i64) {
-        self.add(of, DEAD_LETTERS, by);
+    /// A dead letter was opened (1) or closed (-1).
+    pub(super) fn dead_letter(&mut self, under: Under, by: i64) {
+        self.add(under.subscription, DEAD_LETTERS, by);
+        self.tallies.add(under, by);
     }
 
     fn add(&mut self, of: SubscriptionId, column: usize, by: i64) {
-        self.0.entry(of).or_default()[column] += by;
+        self.counters.entry(of).or_default()[column] += by;
     }
 
     /// Forgets what was summed up: its transaction was undone.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.counters.clear();
+        self.tallies.clear();
     }
 
     /// Writes what was summed up, in the transaction that is open.
@@ -59,15 +65,15 @@ impl Deltas {
              expired = expired + ?7, cancelled = cancelled + ?8, attempts_succeeded = attempts_succeeded + ?9, \
              attempts_failed = attempts_failed + ?10, dead_letters = dead_letters + ?11",
         )?;
-        for (subscription, deltas) in self.0.iter().filter(|(_, deltas)| deltas.iter().any(|n| *n != 0)) {
+        for (subscription, deltas) in self.counters.iter().filter(|(_, deltas)| deltas.iter().any(|n| *n != 0)) {
             upsert.raw_bind_parameter(1, subscription.bytes())?;
             for (column, delta) in deltas.iter().enumerate() {
                 upsert.raw_bind_parameter(column + 2, delta)?;
             }
             upsert.raw_execute()?;
         }
-        self.0.clear();
-        Ok(())
+        self.counters.clear();
+        self.tallies.flush(conn)
     }
 }
 
@@ -97,6 +103,7 @@ fn counters_row(row: &Row<'_>) -> Result<Counters> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use postrider_core::id::EndpointId;
     use uuid::Uuid;
 
     #[test]
@@ -110,7 +117,9 @@ mod tests {
         deltas.moved(one, StateKind::Pending, StateKind::Succeeded);
         deltas.attempt(one, true);
         deltas.attempt(one, false);
-        deltas.dead_letters(two, 1);
+        let (kind, code) = (super::super::tallies::Kind::DeadLetters, Some(postrider_core::error::ErrorCode::DnsError));
+        let (endpoint, namespace) = (EndpointId::new(Uuid::nil()), postrider_core::event::Namespace::default_namespace());
+        deltas.dead_letter(Under { kind, subscription: two, endpoint, code, namespace }, 1);
         deltas.flush(&conn).expect("flushes");
         deltas.deliveries(one, StateKind::Pending, 100);
         deltas.clear();

@@ -1,28 +1,45 @@
-//! Which attempts a subscription had, by time.
+//! Notes of attempts that ended, in the order in which they began.
 //!
-//! Neighbours in time belong to many subscriptions, so that putting each attempt into its place at once would write a page per attempt.
-//! They gather in a table that only grows at its end, and some thousands at a time go to their places together. Reads look at both.
+//! Neighbours in time belong to many subscriptions, so that putting each note into its places at once would write two pages per attempt.
+//! They gather in a table that only grows at its end, and some thousands at a time go to their places together. Reads look at all.
 
-use super::columns::ATTEMPT_COLUMNS;
-use super::rows::{all, attempt_row, state_kind};
+use super::rows::all;
 use super::session::{Memory, Session};
-use postrider_core::attempt::Attempt;
-use postrider_core::id::{DeliveryId, SubscriptionId};
-use postrider_core::ports::AttemptView;
+use super::tallies::{self, Kind, TallyDeltas, Under, outcome_text};
+use postrider_core::attempt::{Attempt, Outcome};
+use postrider_core::event::Namespace;
+use postrider_core::id::DeliveryId;
 use rusqlite::{CachedStatement, Connection, Result, Row, params};
-use std::cmp::Reverse;
 
-/// How many attempts gather before they go to their places: a few milliseconds' work, and quick enough to look through when reading.
+/// How many notes gather before they go to their places: some milliseconds' work, and quick enough to look through when reading.
 const GATHERED: i64 = 4_096;
 
 /// The statement for [`note`].
 pub(super) fn note_insert(conn: &Connection) -> Result<CachedStatement<'_>> {
-    conn.prepare_cached("INSERT INTO attempts_new (subscription, started_at, delivery, number) VALUES (?1, ?2, ?3, ?4)")
+    conn.prepare_cached(
+        "INSERT INTO attempts_new (namespace, subscription, endpoint, outcome, id, delivery, number, started_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )
 }
 
-/// Notes an attempt that was stored for this delivery.
-pub(super) fn note(insert: &mut CachedStatement<'_>, memory: &mut Memory, delivery: DeliveryId, attempt: &Attempt) -> Result<()> {
-    insert.execute(params![attempt.subscription.bytes(), attempt.started_at.as_micros(), delivery.bytes(), attempt.number])?;
+/// Notes an attempt of this delivery that ended.
+pub(super) fn note(
+    insert: &mut CachedStatement<'_>,
+    memory: &mut Memory,
+    (namespace, delivery): (&Namespace, DeliveryId),
+    attempt: &Attempt,
+    outcome: &Outcome,
+) -> Result<()> {
+    insert.execute(params![
+        namespace.as_str(),
+        attempt.subscription.bytes(),
+        attempt.endpoint.bytes(),
+        outcome_text(outcome.error.as_ref().map(|error| error.code)),
+        attempt.id.bytes(),
+        delivery.bytes(),
+        attempt.number,
+        attempt.started_at.as_micros(),
+    ])?;
     memory.attempts_new += 1;
     Ok(())
 }
@@ -37,8 +54,13 @@ pub(super) fn sort_in(s: &mut Session) -> Result<()> {
     if s.memory.attempts_new == 0 {
         return Ok(());
     }
-    let sql = "INSERT OR IGNORE INTO attempts_recent (subscription, started_at, delivery, number) \
-               SELECT subscription, started_at, delivery, number FROM attempts_new ORDER BY subscription, started_at, delivery, number";
+    tallies::take_in_new(&s.conn)?;
+    let sql = "INSERT OR IGNORE INTO attempts_by_subscription (subscription, endpoint, outcome, id, delivery, number, started_at) \
+               SELECT subscription, endpoint, outcome, id, delivery, number, started_at FROM attempts_new \
+               ORDER BY subscription, endpoint, outcome, id";
+    s.conn.prepare_cached(sql)?.execute([])?;
+    let sql = "INSERT OR IGNORE INTO attempts_by_namespace (namespace, outcome, id, delivery, number, started_at) \
+               SELECT namespace, outcome, id, delivery, number, started_at FROM attempts_new ORDER BY namespace, outcome, id";
     s.conn.prepare_cached(sql)?.execute([])?;
     s.conn.prepare_cached("DELETE FROM attempts_new")?.execute([])?;
     s.memory.attempts_new = 0;
@@ -50,78 +72,129 @@ pub(super) fn gathered(conn: &Connection) -> Result<i64> {
     conn.query_row("SELECT count(*) FROM attempts_new", [], |row| row.get(0))
 }
 
-/// Removes attempts of a delivery: one, or all of them. What has gathered must have been sorted in before. Answers how many there were.
-pub(super) fn forget(conn: &Connection, delivery: [u8; 16], number: Option<u32>) -> Result<u64> {
-    let key = |row: &Row<'_>| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, row.get::<_, u32>(2)?));
-    let gone = match number {
-        Some(number) => {
-            conn.prepare_cached("DELETE FROM attempt_bodies WHERE delivery = ?1 AND number = ?2")?.execute(params![delivery, number])?;
-            let sql = "DELETE FROM attempts WHERE delivery = ?1 AND number = ?2 RETURNING subscription, started_at, number";
-            all(conn, sql, &[&delivery, &number], key)?
-        }
-        None => {
-            conn.prepare_cached("DELETE FROM attempt_bodies WHERE delivery = ?1")?.execute(params![delivery])?;
-            all(conn, "DELETE FROM attempts WHERE delivery = ?1 RETURNING subscription, started_at, number", &[&delivery], key)?
-        }
-    };
-    let mut delete =
-        conn.prepare_cached("DELETE FROM attempts_recent WHERE subscription = ?1 AND started_at = ?2 AND delivery = ?3 AND number = ?4")?;
-    for (subscription, started_at, number) in &gone {
-        delete.execute(params![subscription, started_at, delivery, number])?;
-    }
-    Ok(gone.len() as u64)
-}
-
-/// Attempts of a subscription, newest first.
-pub(super) fn newest(conn: &Connection, of: SubscriptionId, limit: u32) -> Result<Vec<AttemptView>> {
-    macro_rules! select {
-        ($table:literal) => {
+/// Removes attempts of a delivery, one or all of them, with their notes. Notes that have not been sorted in yet stay: who removes more than
+/// a few sorts them in first. Answers how many attempts there were.
+pub(super) fn forget(conn: &Connection, deltas: &mut TallyDeltas, delivery: [u8; 16], number: Option<u32>) -> Result<u64> {
+    macro_rules! delete {
+        ($which:literal) => {
             concat!(
-                "SELECT ",
-                attempt_columns!(),
-                ", d.state FROM ",
-                $table,
-                " r CROSS JOIN attempts a ON a.delivery = r.delivery AND a.number = r.number CROSS JOIN deliveries d ON d.id = r.delivery",
-                attempt_body!(),
-                "WHERE r.subscription = ?1 ORDER BY r.started_at DESC, a.id DESC LIMIT ?2"
+                "DELETE FROM attempts WHERE ",
+                $which,
+                " RETURNING namespace, subscription, endpoint, coalesce(error_code, ''), id, number, finished_at IS NOT NULL"
             )
         };
     }
-    let read = |row: &Row<'_>| Ok(AttemptView { attempt: attempt_row(row)?, state: state_kind(row, ATTEMPT_COLUMNS)? });
-    let mut newest = all(conn, select!("attempts_new"), &[&of.bytes(), &limit], read)?;
-    newest.extend(all(conn, select!("attempts_recent"), &[&of.bytes(), &limit], read)?);
-    newest.sort_by_key(|view| Reverse((view.attempt.started_at, view.attempt.id)));
-    newest.truncate(limit as usize);
-    Ok(newest)
+    let gone = match number {
+        Some(number) => {
+            conn.prepare_cached("DELETE FROM attempt_bodies WHERE delivery = ?1 AND number = ?2")?.execute(params![delivery, number])?;
+            all(conn, delete!("delivery = ?1 AND number = ?2"), &[&delivery, &number], forgotten)?
+        }
+        None => {
+            conn.prepare_cached("DELETE FROM attempt_bodies WHERE delivery = ?1")?.execute(params![delivery])?;
+            all(conn, delete!("delivery = ?1"), &[&delivery], forgotten)?
+        }
+    };
+    let count = gone.len() as u64;
+    for attempt in gone.into_iter().filter(|attempt| attempt.has_ended) {
+        forget_note(conn, deltas, delivery, attempt)?;
+    }
+    Ok(count)
+}
+
+/// An attempt whose row was removed.
+struct Forgotten {
+    under: Under,
+    id: [u8; 16],
+    number: u32,
+    has_ended: bool,
+}
+
+fn forgotten(row: &Row<'_>) -> Result<Forgotten> {
+    Ok(Forgotten { under: Under::read(row, Kind::Attempts)?, id: row.get(4)?, number: row.get(5)?, has_ended: row.get(6)? })
+}
+
+fn forget_note(conn: &Connection, deltas: &mut TallyDeltas, delivery: [u8; 16], attempt: Forgotten) -> Result<()> {
+    let Forgotten { under, id, number, .. } = attempt;
+    let outcome = outcome_text(under.code);
+    let sql = "DELETE FROM attempts_by_subscription \
+               WHERE subscription = ?1 AND endpoint = ?2 AND outcome = ?3 AND id = ?4 AND delivery = ?5 AND number = ?6";
+    let key = params![under.subscription.bytes(), under.endpoint.bytes(), outcome, id, delivery, number];
+    let found = conn.prepare_cached(sql)?.execute(key)?;
+    let sql = "DELETE FROM attempts_by_namespace WHERE namespace = ?1 AND outcome = ?2 AND id = ?3 AND delivery = ?4 AND number = ?5";
+    conn.prepare_cached(sql)?.execute(params![under.namespace.as_str(), outcome, id, delivery, number])?;
+    // One that has not been sorted in was not counted either.
+    if found == 1 {
+        deltas.add(under, -1);
+    }
+    Ok(())
+}
+
+/// A part of the history, for [`strip`].
+pub(super) struct Stretch {
+    namespace: String,
+    outcome: String,
+    from: [u8; 16],
+}
+
+/// The parts of the history in which attempts with a lesser id than this may have bodies.
+pub(super) fn with_bodies(conn: &Connection, below: &[u8; 16]) -> Result<Vec<Stretch>> {
+    let sql = "SELECT namespace, code, bodies_from FROM tallies_by_namespace WHERE kind = 0 AND bodies_from < ?1";
+    all(conn, sql, &[below], |row| Ok(Stretch { namespace: row.get(0)?, outcome: row.get(1)?, from: row.get(2)? }))
+}
+
+/// Removes the bodies of attempts in a part of the history that have lesser ids than `below`: looks at `limit` of them at most. Notes how
+/// far it came, so that nothing is looked at twice. Answers at how many it looked and how many had bodies.
+pub(super) fn strip(conn: &Connection, part: &Stretch, below: &[u8; 16], limit: i64) -> Result<(i64, i64)> {
+    let sql = "SELECT id, delivery, number FROM attempts_by_namespace \
+               WHERE namespace = ?1 AND outcome = ?2 AND id >= ?3 AND id < ?4 ORDER BY id LIMIT ?5";
+    let key = |row: &Row<'_>| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, [u8; 16]>(1)?, row.get::<_, u32>(2)?));
+    let found = all(conn, sql, &[&part.namespace, &part.outcome, &part.from, below, &limit], key)?;
+    let mut stripped = 0;
+    for (_, delivery, number) in &found {
+        conn.prepare_cached("DELETE FROM attempt_bodies WHERE delivery = ?1 AND number = ?2")?.execute(params![delivery, number])?;
+        let sql = "UPDATE attempts SET request = NULL, response = NULL, stripped = 1 WHERE delivery = ?1 AND number = ?2 AND stripped = 0";
+        stripped += conn.prepare_cached(sql)?.execute(params![delivery, number])? as i64;
+    }
+    let last = found.last().filter(|_| found.len() as i64 >= limit);
+    let from = last.map_or(*below, |(id, ..)| u128::from_be_bytes(*id).saturating_add(1).to_be_bytes());
+    let sql = "UPDATE tallies_by_namespace SET bodies_from = ?3 WHERE kind = 0 AND namespace = ?1 AND code = ?2";
+    conn.prepare_cached(sql)?.execute(params![part.namespace, part.outcome, from])?;
+    Ok((found.len() as i64, stripped))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::attempts;
     use super::*;
     use crate::conformance::{Fixtures, Route};
-    use postrider_core::time::Timestamp;
-    use std::time::Duration;
+    use postrider_core::id::AttemptId;
+    use std::cmp::Reverse;
 
-    /// An attempt with its delivery, as settling leaves them but for what nobody looks at here.
-    fn store(s: &mut Session, make: &mut Fixtures, route: Route, at: Timestamp) -> Attempt {
+    /// A settled attempt of a delivery of its own, as settling leaves it but for what nobody looks at here.
+    fn store(s: &mut Session, make: &mut Fixtures, route: Route, id: AttemptId) -> Attempt {
         let event = make.event_for(&[route]);
         super::super::publish::publish(s, std::slice::from_ref(&event)).expect("publishes");
+        let outcome = make.success();
         let attempt = Attempt {
-            id: postrider_core::id::AttemptId::new(make.uuid()),
+            id,
             delivery: event.deliveries[0].id,
             subscription: route.subscription,
             endpoint: route.endpoint,
             number: 1,
             target_url: "".into(),
-            started_at: at,
-            outcome: None,
+            started_at: make.now(),
+            outcome: Some(outcome.clone()),
         };
-        let sql = "INSERT INTO attempts (delivery, number, id, subscription, endpoint, target_url, started_at, request_truncated, \
-                   response_truncated) VALUES (?1, 1, ?2, ?3, ?4, '', ?5, 0, 0)";
-        let key = params![attempt.delivery.bytes(), attempt.id.bytes(), route.subscription.bytes(), route.endpoint.bytes(), at.as_micros()];
+        let sql = "INSERT INTO attempts (delivery, number, id, namespace, subscription, endpoint, target_url, started_at, finished_at, \
+                   http_status, tcp_us, first_byte_us, total_us, request_truncated, response_truncated, response) \
+                   VALUES (?1, 1, ?2, ?3, ?4, ?5, '', ?6, ?6, 200, 80, 400, 500, 0, 0, ?7)";
+        let (of, to) = (route.subscription.bytes(), route.endpoint.bytes());
+        let at = attempt.started_at.as_micros();
+        let key = params![attempt.delivery.bytes(), id.bytes(), event.namespace.as_str(), of, to, at, &outcome.response_body[..]];
         s.conn.execute(sql, key).expect("inserts");
         let Session { conn, memory, .. } = s;
-        note(&mut note_insert(conn).expect("a statement"), memory, attempt.delivery, &attempt).expect("notes");
+        let mut insert = note_insert(conn).expect("a statement");
+        note(&mut insert, memory, (&event.namespace, attempt.delivery), &attempt, &outcome).expect("notes");
         attempt
     }
 
@@ -132,29 +205,60 @@ mod tests {
         let conn = super::super::files::open_database(&file).expect("a database");
         let (mut s, mut make) = (Session::start(&file, conn, None).expect("a session"), Fixtures::new(1));
         let (one, two) = (make.route(), make.route());
-        let start = make.now();
-        // Out of order, and some of one instant.
-        let mut expected: Vec<Attempt> =
-            [5, 1, 3, 3, 9].map(|n| store(&mut s, &mut make, one, start.after(Duration::from_secs(n)))).into_iter().collect();
-        store(&mut s, &mut make, two, start);
-        expected.sort_by_key(|attempt| Reverse((attempt.started_at, attempt.id)));
+        // They end in another order than they began in.
+        let ids: Vec<AttemptId> = (0..6).map(|_| AttemptId::new(make.uuid())).collect();
+        let mut expected: Vec<Attempt> = [5, 1, 3, 4, 0].map(|n| store(&mut s, &mut make, one, ids[n])).into();
+        let other = AttemptId::new(make.uuid());
+        store(&mut s, &mut make, two, other);
+        expected.sort_by_key(|attempt| Reverse(attempt.id));
         let listed = |s: &Session, limit| -> Vec<Attempt> {
-            newest(&s.conn, one.subscription, limit).expect("a list").into_iter().map(|view| view.attempt).collect()
+            attempts::newest(&s.conn, one.subscription, limit).expect("a list").into_iter().map(|view| view.attempt).collect()
         };
         assert_eq!(listed(&s, 10), expected);
         sort_in(&mut s).expect("sorts in");
         assert_eq!((gathered(&s.conn).expect("a count"), s.memory.attempts_new), (0, 0));
         assert_eq!(listed(&s, 10), expected);
         // Half here, half there.
-        expected.insert(4, store(&mut s, &mut make, one, start.after(Duration::from_secs(2))));
+        expected.insert(3, store(&mut s, &mut make, one, ids[2]));
         assert_eq!(listed(&s, 10), expected);
         assert_eq!(listed(&s, 4), expected[..4]);
         sort_in(&mut s).expect("sorts in");
-        let gone = expected.remove(1);
-        assert_eq!(forget(&s.conn, gone.delivery.bytes(), Some(1)).expect("forgets"), 1);
-        assert_eq!(forget(&s.conn, expected.remove(0).delivery.bytes(), None).expect("forgets"), 1);
+        for which in [Some(1), None] {
+            let gone = expected.remove(1).delivery.bytes();
+            assert_eq!(forget(&s.conn, &mut s.deltas.tallies, gone, which).expect("forgets"), 1);
+        }
+        s.deltas.flush(&s.conn).expect("flushes");
         assert_eq!(listed(&s, 10), expected);
-        let left: i64 = s.conn.query_row("SELECT count(*) FROM attempts_recent", [], |row| row.get(0)).expect("a count");
-        assert_eq!(left, 5, "four of one subscription, one of the other");
+        let count = |sql: &str| s.conn.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count");
+        assert_eq!(count("SELECT count(*) FROM attempts_by_subscription"), 5, "four of one subscription, one of the other");
+        assert_eq!(count("SELECT count(*) FROM attempts_by_namespace"), 5);
+        assert_eq!(count("SELECT sum(n) FROM tallies_by_namespace WHERE kind = 0"), 5);
+        assert_eq!(count("SELECT sum(n) FROM tallies_by_subscription WHERE kind = 0"), 5);
+    }
+
+    #[test]
+    fn what_lost_its_bodies_is_not_looked_at_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("postrider.db");
+        let conn = super::super::files::open_database(&file).expect("a database");
+        let (mut s, mut make) = (Session::start(&file, conn, None).expect("a session"), Fixtures::new(1));
+        let route = make.route();
+        let ids: Vec<AttemptId> = (0..6).map(|_| AttemptId::new(make.uuid())).collect();
+        // The first one is noted last.
+        ids[1..].iter().for_each(|id| drop(store(&mut s, &mut make, route, *id)));
+        sort_in(&mut s).expect("sorts in");
+        let below = ids[5].bytes();
+        let strip_some = |s: &Session, limit| {
+            let parts = with_bodies(&s.conn, &below).expect("parts");
+            parts.first().map(|part| strip(&s.conn, part, &below, limit).expect("strips"))
+        };
+        assert_eq!(strip_some(&s, 3), Some((3, 3)));
+        assert_eq!(strip_some(&s, 3), Some((1, 1)));
+        assert_eq!(strip_some(&s, 3), None, "it knows that it is through");
+        store(&mut s, &mut make, route, ids[0]);
+        sort_in(&mut s).expect("sorts in");
+        assert_eq!(strip_some(&s, 1), Some((1, 1)), "what came late is found");
+        assert_eq!(strip_some(&s, 10), Some((4, 0)));
+        assert_eq!(strip_some(&s, 10), None);
     }
 }

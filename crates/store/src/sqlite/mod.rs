@@ -6,8 +6,9 @@
 //! | `session.rs` | its connection, what it keeps in memory beside it, begin, commit and undo |
 //! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `prune.rs`, `config.rs` | the verbs that write |
 //! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
-//! | `history.rs` | attempts of a subscription by time |
-//! | `counters.rs` | counters, summed up per group |
+//! | `attempts.rs`, `find.rs`, `merge.rs` | lists with filters and totals, put together of sorted parts |
+//! | `history.rs` | notes of attempts by time |
+//! | `counters.rs`, `tallies.rs` | counters per subscription, and per part of a list; summed up per group |
 //! | `rows.rs`, `columns.rs` | rows to nouns and back |
 //! | `checkpoint.rs` | from the write-ahead log into the database file |
 //! | `files.rs` | the directory, its lock, connections |
@@ -17,12 +18,15 @@
 mod columns;
 
 mod admin;
+mod attempts;
 mod checkpoint;
 mod claim;
 mod config;
 mod counters;
 mod files;
+mod find;
 mod history;
+mod merge;
 mod prune;
 mod publish;
 mod readers;
@@ -32,6 +36,7 @@ mod rows;
 mod schedule;
 mod session;
 mod settle;
+mod tallies;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -42,6 +47,7 @@ use crate::batch::Urgency;
 use crate::error::{OpenError, store_error};
 use checkpoint::Checkpointer;
 use parking_lot::Mutex;
+use postrider_core::delivery::Delivery;
 use postrider_core::event::Namespace;
 use postrider_core::id::*;
 use postrider_core::ports::*;
@@ -263,8 +269,44 @@ impl Store for SqliteStore {
         Box::pin(self.readers.read(move |conn| reads::event(conn, id)))
     }
 
+    fn delivery_of(&self, subscription: SubscriptionId, event: EventSeq) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| find::delivery_of(conn, subscription, event)))
+    }
+
+    fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventView>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| reads::event_by_seq(conn, seq, namespace.as_ref())))
+    }
+
+    fn find_events(
+        &self,
+        filter: EventFilter,
+        page: PageRequest<EventPlace>,
+    ) -> BoxFuture<'_, Result<Found<EventRow, EventPlace>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| find::events(conn, &filter, page)))
+    }
+
+    fn find_attempts(
+        &self,
+        filter: AttemptFilter,
+        window: Window<AttemptId>,
+    ) -> BoxFuture<'_, Result<Found<AttemptRow, AttemptId>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| attempts::find(conn, &filter, window)))
+    }
+
+    fn attempt(&self, id: AttemptId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<AttemptDetail>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| attempts::detail(conn, id, namespace.as_ref())))
+    }
+
+    fn find_dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+        window: Window<DeadLetterPlace>,
+    ) -> BoxFuture<'_, Result<Found<DeadLetterRow, DeadLetterPlace>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| find::dead_letters(conn, &filter, window)))
+    }
+
     fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| history::newest(conn, of, limit)))
+        Box::pin(self.readers.read(move |conn| attempts::newest(conn, of, limit)))
     }
 
     fn dead_letters(

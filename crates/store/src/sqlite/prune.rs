@@ -3,14 +3,15 @@
 //! Ids are UUIDv7, so walks over them are walks in order of time: no index is kept for retention's sake. Rows that must stay are
 //! passed over; once those are many, the place is remembered between slices, so that no slice passes over them again.
 
-use super::rows::{OPEN, all, id, one, state_kind, time};
+use super::rows::{OPEN, all, id, namespace, one, state_kind, time};
 use super::session::Session;
+use super::tallies::{Kind, Under};
 use super::{config, history};
 use postrider_core::delivery::StateKind;
 use postrider_core::id::{DeliveryId, SubscriptionId, floor_at};
 use postrider_core::ports::{PruneRequest, Pruned};
 use postrider_core::time::Timestamp;
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, Result, ToSql, params};
 use std::time::Duration;
 
 /// How many rows a slice looks at per row that it may remove.
@@ -44,6 +45,7 @@ enum Phase {
     #[default]
     Orphans,
     Attempts,
+    Bodies,
     Deliveries,
     Events,
     Closed,
@@ -68,6 +70,7 @@ pub(super) fn prune(s: &mut Session, request: &PruneRequest) -> Result<Pruned> {
         let done = match s.memory.sweep.phase {
             Phase::Orphans => orphans(s, &mut budget)?,
             Phase::Attempts => attempts(s, request, &mut budget, &mut pruned)?,
+            Phase::Bodies => bodies(s, request, &mut budget, &mut pruned)?,
             Phase::Deliveries => deliveries(s, request, &mut budget, &mut pruned)?,
             Phase::Events => events(s, request, &mut budget, &mut pruned)?,
             Phase::Closed => closed(s, request, &budget, &mut pruned)?,
@@ -77,7 +80,8 @@ pub(super) fn prune(s: &mut Session, request: &PruneRequest) -> Result<Pruned> {
         let next = match sweep.phase {
             _ if !done => break,
             Phase::Orphans => Phase::Attempts,
-            Phase::Attempts => Phase::Deliveries,
+            Phase::Attempts => Phase::Bodies,
+            Phase::Bodies => Phase::Deliveries,
             Phase::Deliveries => Phase::Events,
             Phase::Events => Phase::Closed,
             Phase::Closed => {
@@ -96,7 +100,7 @@ pub(super) fn prune(s: &mut Session, request: &PruneRequest) -> Result<Pruned> {
 }
 
 fn total(pruned: &Pruned) -> i64 {
-    let total = pruned.attempts + pruned.deliveries + pruned.events + pruned.closed;
+    let total = pruned.attempts + pruned.bodies + pruned.deliveries + pruned.events + pruned.closed;
     i64::try_from(total).unwrap_or(i64::MAX)
 }
 
@@ -124,16 +128,18 @@ fn orphans(s: &mut Session, budget: &mut Budget) -> Result<bool> {
     let next = "SELECT subscription FROM dead_letters INDEXED BY dead_letters_open WHERE status = 0 AND subscription > ?1 \
                 ORDER BY subscription LIMIT 1";
     let close = "UPDATE dead_letters SET status = 2, closed_at = max(failed_at, ?2) WHERE id IN (SELECT id FROM dead_letters \
-                 INDEXED BY dead_letters_open WHERE subscription = ?1 AND status = 0 LIMIT ?3)";
+                 INDEXED BY dead_letters_open WHERE subscription = ?1 AND status = 0 LIMIT ?3) \
+                 RETURNING namespace, subscription, endpoint, code";
     while !budget.is_spent() {
         let Some(of) = one(&s.conn, next, &[&s.memory.sweep.after], |row| id(row, 0, SubscriptionId::new))? else { return Ok(true) };
         budget.looks -= 1;
         match config::deleted_at(&s.conn, of)? {
             None => s.memory.sweep.kept += 1,
             Some(at) => {
-                let closed = s.conn.prepare_cached(close)?.execute(params![of.bytes(), at.as_micros(), budget.rows])? as i64;
-                s.deltas.dead_letters(of, -closed);
-                budget.rows -= closed;
+                let params: &[&dyn ToSql] = params![of.bytes(), at.as_micros(), budget.rows];
+                let closed = all(&s.conn, close, params, |row| Under::read(row, Kind::DeadLetters))?;
+                budget.rows -= closed.len() as i64;
+                closed.into_iter().for_each(|under| s.deltas.dead_letter(under, -1));
                 if budget.rows <= 0 {
                     // There may be more of them.
                     return Ok(false);
@@ -168,12 +174,27 @@ fn attempts(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned
                 sweep.kept += 1;
                 continue;
             }
-            pruned.attempts += history::forget(&s.conn, delivery, Some(number))?;
+            pruned.attempts += history::forget(&s.conn, &mut s.deltas.tallies, delivery, Some(number))?;
             budget.rows -= 1;
         }
         if is_last {
             return Ok(true);
         }
+    }
+    Ok(false)
+}
+
+/// Bodies of attempts that began too long ago. Each part of the history knows how far it has come, so that rows which lost theirs are not
+/// looked at again.
+fn bodies(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
+    let below = *floor_at(request.bodies_before).as_bytes();
+    while !budget.is_spent() {
+        let parts = history::with_bodies(&s.conn, &below)?;
+        let Some(part) = parts.first() else { return Ok(true) };
+        let (looked, stripped) = history::strip(&s.conn, part, &below, budget.page())?;
+        budget.looks -= looked.max(1);
+        budget.rows -= stripped;
+        pruned.bodies += stripped as u64;
     }
     Ok(false)
 }
@@ -213,7 +234,7 @@ fn deliveries(s: &mut Session, request: &PruneRequest, budget: &mut Budget, prun
 /// Closed dead letters go with their delivery, for without it there is nothing to show of them.
 fn remove_delivery(s: &mut Session, id: DeliveryId, subscription: SubscriptionId, state: StateKind, pruned: &mut Pruned) -> Result<()> {
     let key = params![id.bytes()];
-    pruned.attempts += history::forget(&s.conn, id.bytes(), None)?;
+    pruned.attempts += history::forget(&s.conn, &mut s.deltas.tallies, id.bytes(), None)?;
     pruned.closed += delete(&s.conn, "DELETE FROM dead_letters WHERE delivery = ?1", key)?;
     pruned.deliveries += delete(&s.conn, "DELETE FROM deliveries WHERE id = ?1", key)?;
     s.deltas.deliveries(subscription, state, -1);
@@ -233,16 +254,16 @@ fn events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: 
 }
 
 fn bare_events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
-    let sql = "SELECT id, seq, created_at, fan_out_after IS NOT NULL OR EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_event WHERE event = seq) \
+    let sql = "SELECT id, seq, created_at, namespace, fan_out_after IS NOT NULL OR EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_event WHERE event = seq) \
                FROM events INDEXED BY events_id WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
     let below = bound(request.events_before);
     while !budget.is_spent() {
         let page = budget.page();
         let found = all(&s.conn, sql, &[&s.memory.sweep.after, &below, &page], |row| {
-            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, time(row, 2)?, row.get::<_, bool>(3)?))
+            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, time(row, 2)?, namespace(row, 3)?, row.get::<_, bool>(4)?))
         })?;
         let is_last = (found.len() as i64) < page;
-        for (id, seq, created_at, is_needed) in found {
+        for (id, seq, created_at, namespace, is_needed) in found {
             if budget.is_spent() {
                 return Ok(false);
             }
@@ -254,6 +275,7 @@ fn bare_events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pru
                 continue;
             }
             pruned.events += delete(&s.conn, "DELETE FROM events WHERE seq = ?1", params![seq])?;
+            s.deltas.tallies.events(&namespace, -1);
             budget.rows -= 1;
         }
         if is_last {

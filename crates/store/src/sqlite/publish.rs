@@ -82,6 +82,7 @@ impl<'s> Publisher<'s> {
             skipped,
             &event.payload[..],
         ])?;
+        self.deltas.tallies.events(&event.namespace, 1);
         Ok(())
     }
 

@@ -1,9 +1,9 @@
 //! The reads. Each is given a connection with an open read transaction, so that all it answers is of one moment.
 
-use super::columns::DEAD_LETTER_COLUMNS;
+use super::columns::{DEAD_LETTER_COLUMNS, EVENT_COLUMNS};
 use super::rows::{DeliveryRow, Events, all, attempt_row, dead_letter_row, event_row, id, id_opt, json, one, scheduled_row, some, time};
 use postrider_core::event::Namespace;
-use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId, EventId, ScheduledId, SubscriptionId};
+use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, ScheduledId, SubscriptionId};
 use postrider_core::ports::{
     Backlog, DeadLetterPlace, DeadLetterView, DeliveryView, EventView, Page, PageRequest, ScheduledPlace, UnfinishedFanOut,
 };
@@ -18,16 +18,28 @@ pub(super) fn delivery(conn: &Connection, of: DeliveryId) -> Result<Option<Deliv
     let sql = concat!("SELECT ", attempt_columns!(), " FROM attempts a", attempt_body!(), "WHERE a.delivery = ?1 ORDER BY a.number");
     let attempts = all(conn, sql, &[&of.bytes()], attempt_row)?;
     let event = Events::default().get(conn, row.event)?;
-    Ok(Some(DeliveryView { delivery: row.of(&event), event, attempts }))
+    Ok(Some(DeliveryView { delivery: row.of(&event.namespace), event, attempts }))
 }
 
 /// An event with what came of it.
 pub(super) fn event(conn: &Connection, of: EventId) -> Result<Option<EventView>> {
     let sql = concat!("SELECT ", event_columns!(), ", skipped, fan_out_after FROM events INDEXED BY events_id WHERE id = ?1");
-    let found = one(conn, sql, &[&of.bytes()], |row| Ok((event_row(row)?, json(row, 10)?, id_opt(row, 11, SubscriptionId::new)?)))?;
+    event_view(conn, sql, &[&of.bytes()])
+}
+
+/// The same by its number, in this namespace if one is given.
+pub(super) fn event_by_seq(conn: &Connection, of: EventSeq, within: Option<&Namespace>) -> Result<Option<EventView>> {
+    let sql =
+        concat!("SELECT ", event_columns!(), ", skipped, fan_out_after FROM events WHERE seq = ?1 AND (?2 IS NULL OR namespace = ?2)");
+    event_view(conn, sql, &[&of.0, &within.map(Namespace::as_str)])
+}
+
+fn event_view(conn: &Connection, sql: &str, key: &[&dyn ToSql]) -> Result<Option<EventView>> {
+    let read = |row: &Row<'_>| Ok((event_row(row)?, json(row, EVENT_COLUMNS)?, id_opt(row, EVENT_COLUMNS + 1, SubscriptionId::new)?));
+    let found = one(conn, sql, key, read)?;
     let Some((event, skipped, fan_out_after)) = found else { return Ok(None) };
     let sql = concat!("SELECT ", delivery_columns!(), " FROM deliveries d INDEXED BY deliveries_event WHERE event = ?1 ORDER BY id");
-    let deliveries = all(conn, sql, &[&event.seq.0], |row| Ok(DeliveryRow::read(row)?.of(&event)))?;
+    let deliveries = all(conn, sql, &[&event.seq.0], |row| Ok(DeliveryRow::read(row)?.of(&event.namespace)))?;
     Ok(Some(EventView { event: Arc::new(event), deliveries, skipped, fan_out_pending: fan_out_after.is_some() }))
 }
 
@@ -77,7 +89,8 @@ pub(super) fn dead_letters(
                 delivery_columns!(),
                 " FROM dead_letters l INDEXED BY ",
                 $index,
-                " CROSS JOIN deliveries d ON d.id = l.delivery WHERE l.subscription = ?1 AND l.status ",
+                last_attempt!(),
+                "CROSS JOIN deliveries d ON d.id = l.delivery WHERE l.subscription = ?1 AND l.status ",
                 $status,
                 " AND (l.failed_at, l.id) < (?2, ?3) ORDER BY l.failed_at DESC, l.id DESC"
             )
@@ -102,7 +115,9 @@ pub(super) fn dead_letter(conn: &Connection, of: DeadLetterId) -> Result<Option<
         dead_letter_columns!(),
         ", ",
         delivery_columns!(),
-        " FROM dead_letters l CROSS JOIN deliveries d ON d.id = l.delivery WHERE l.id = ?1"
+        " FROM dead_letters l",
+        last_attempt!(),
+        "CROSS JOIN deliveries d ON d.id = l.delivery WHERE l.id = ?1"
     );
     one(conn, sql, &[&of.bytes()], |row| dead_letter_view(conn, row, &mut Events::default()))
 }
@@ -110,7 +125,8 @@ pub(super) fn dead_letter(conn: &Connection, of: DeadLetterId) -> Result<Option<
 fn dead_letter_view(conn: &Connection, row: &Row<'_>, events: &mut Events) -> Result<DeadLetterView> {
     let delivery = DeliveryRow::read_from(row, DEAD_LETTER_COLUMNS)?;
     let event = events.get(conn, delivery.event)?;
-    Ok(DeadLetterView { dead_letter: dead_letter_row(row)?, delivery: delivery.of(&event), event })
+    let last_attempt = id_opt(row, DEAD_LETTER_COLUMNS - 1, AttemptId::new)?;
+    Ok(DeadLetterView { dead_letter: dead_letter_row(row)?, last_attempt, delivery: delivery.of(&event.namespace), event })
 }
 
 /// Scheduled occurrences: a walk over those that are still to come, and one back over those that ended.

@@ -3,12 +3,13 @@
 use super::publish::{delivery_insert, insert_delivery};
 use super::rows::{DISMISSED, DeliveryRow, Events, OPEN, RETRIED, dead_letter_status, id, micros, one, reason};
 use super::session::Session;
+use super::tallies::{Kind, Under};
 use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::delivery::{Progress, StateKind, Step, transition};
-use postrider_core::id::{DeadLetterId, DeliveryId, SubscriptionId};
+use postrider_core::id::{DeadLetterId, DeliveryId};
 use postrider_core::ports::{Claimed, NewDelivery, Replay, ReplayTarget, Replayed};
 use postrider_core::time::Timestamp;
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, Result, ToSql, params};
 
 /// Makes ended deliveries again.
 pub(super) fn replay(s: &mut Session, replays: &[Replay]) -> Result<Vec<Replayed>> {
@@ -78,7 +79,7 @@ fn claim_of(s: &Session, replay: &Replay) -> i64 {
 
 fn queued(s: &Session, row: DeliveryRow, events: &mut Events) -> Result<Replayed> {
     let event = events.get(&s.conn, row.event)?;
-    Ok(Replayed::Queued(Box::new(Claimed { delivery: row.of(&event), event, open_attempt: None })))
+    Ok(Replayed::Queued(Box::new(Claimed { delivery: row.of(&event.namespace), event, open_attempt: None })))
 }
 
 fn open_dead_letter(conn: &Connection, of: DeliveryId) -> Result<Option<DeadLetterId>> {
@@ -88,14 +89,13 @@ fn open_dead_letter(conn: &Connection, of: DeliveryId) -> Result<Option<DeadLett
 
 /// Closes a dead letter; whether it was open.
 fn close(s: &mut Session, dead_letter: DeadLetterId, status: i64, retried_as: Option<DeliveryId>, at: Timestamp) -> Result<bool> {
-    let sql = "UPDATE dead_letters SET status = ?2, retried_as = ?3, closed_at = ?4 WHERE id = ?1 AND status = ?5 RETURNING subscription";
+    let sql = "UPDATE dead_letters SET status = ?2, retried_as = ?3, closed_at = ?4 WHERE id = ?1 AND status = ?5 \
+               RETURNING namespace, subscription, endpoint, code";
     let retried_as = retried_as.map(DeliveryId::bytes);
-    let of =
-        one(&s.conn, sql, &[&dead_letter.bytes(), &status, &retried_as, &at.as_micros(), &OPEN], |row| id(row, 0, SubscriptionId::new))?;
-    if let Some(of) = of {
-        s.deltas.dead_letters(of, -1);
-    }
-    Ok(of.is_some())
+    let params: &[&dyn ToSql] = &[&dead_letter.bytes(), &status, &retried_as, &at.as_micros(), &OPEN];
+    let Some(under) = one(&s.conn, sql, params, |row| Under::read(row, Kind::DeadLetters))? else { return Ok(false) };
+    s.deltas.dead_letter(under, -1);
+    Ok(true)
 }
 
 /// Dismisses open dead letters; which of them were open.

@@ -8,6 +8,7 @@ use postrider_core::delivery::{Delivery, Progress, State, StateKind};
 use postrider_core::error::ErrorCode;
 use postrider_core::event::{Event, Namespace};
 use postrider_core::id::*;
+use postrider_core::ports::AttemptEnd;
 use postrider_core::recurrence::Recurrence;
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
 use postrider_core::time::Timestamp;
@@ -36,6 +37,11 @@ pub(super) fn id_opt<T>(row: &Row<'_>, column: usize, wrap: fn(Uuid) -> T) -> Re
     Ok(row.get::<_, Option<[u8; 16]>>(column)?.map(|bytes| wrap(Uuid::from_bytes(bytes))))
 }
 
+/// Reads a number of things.
+pub(super) fn count(row: &Row<'_>, column: usize) -> Result<u64> {
+    u64::try_from(row.get::<_, i64>(column)?).map_err(|e| bad_value(column, e))
+}
+
 /// Reads an instant.
 pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp> {
     row.get(column).map(Timestamp::from_micros)
@@ -51,12 +57,22 @@ pub(super) fn micros(at: Option<Timestamp>) -> Option<i64> {
     at.map(Timestamp::as_micros)
 }
 
-fn namespace(row: &Row<'_>, column: usize) -> Result<Namespace> {
+/// Reads a namespace.
+pub(super) fn namespace(row: &Row<'_>, column: usize) -> Result<Namespace> {
     Namespace::new(row.get_ref(column)?.as_str()?).map_err(|e| bad_value(column, e))
 }
 
-fn code(text: &str, column: usize) -> Result<ErrorCode> {
+/// Reads the text of an error code.
+pub(super) fn code(text: &str, column: usize) -> Result<ErrorCode> {
     ErrorCode::parse(text).ok_or_else(|| bad_value(column, "an unknown error code"))
+}
+
+/// Reads an outcome as indexes and tallies have it: a code, or the empty text for a success.
+pub(super) fn code_opt(row: &Row<'_>, column: usize) -> Result<Option<ErrorCode>> {
+    match row.get_ref(column)?.as_str()? {
+        "" => Ok(None),
+        text => code(text, column).map(Some),
+    }
 }
 
 /// Reads JSON; NULL is the empty value.
@@ -154,12 +170,12 @@ impl DeliveryRow {
         })
     }
 
-    /// The delivery, with the tenant that its event names.
-    pub(super) fn of(self, event: &Event) -> Delivery {
+    /// The delivery, with the tenant that its event belongs to.
+    pub(super) fn of(self, namespace: &Namespace) -> Delivery {
         Delivery {
             id: self.id,
             event: self.event,
-            namespace: event.namespace.clone(),
+            namespace: namespace.clone(),
             subscription: self.subscription,
             endpoint: self.endpoint,
             progress: self.progress,
@@ -179,10 +195,7 @@ pub(super) fn reason(state: &State) -> Option<&'static str> {
 
 /// Reads an attempt selected with `attempt_columns!`.
 pub(super) fn attempt_row(row: &Row<'_>) -> Result<Attempt> {
-    let outcome = match time_opt(row, 7)? {
-        None => None,
-        Some(finished_at) => Some(outcome(row, finished_at)?),
-    };
+    let outcome = attempt_end(row, 7)?.map(|end| outcome(row, end)).transpose()?;
     Ok(Attempt {
         id: id(row, 0, AttemptId::new)?,
         delivery: id(row, 1, DeliveryId::new)?,
@@ -195,16 +208,30 @@ pub(super) fn attempt_row(row: &Row<'_>) -> Result<Attempt> {
     })
 }
 
-fn outcome(row: &Row<'_>, finished_at: Timestamp) -> Result<Outcome> {
-    let error = match row.get_ref(9)?.as_str_or_null()? {
+/// Reads how an attempt ended from `finished_at` and the columns behind it, as `attempt_columns!` has them up to the bodies.
+pub(super) fn attempt_end(row: &Row<'_>, at: usize) -> Result<Option<AttemptEnd>> {
+    let Some(finished_at) = time_opt(row, at)? else { return Ok(None) };
+    let error = match row.get_ref(at + 2)?.as_str_or_null()? {
         None => None,
-        Some(text) => Some(AttemptError { code: code(text, 9)?, message: row.get(10)? }),
+        Some(text) => Some(AttemptError { code: code(text, at + 2)?, message: row.get(at + 3)? }),
     };
+    let phases = Phases {
+        dns: row.get(at + 4)?,
+        tcp: row.get(at + 5)?,
+        tls: row.get(at + 6)?,
+        first_byte: row.get(at + 7)?,
+        total: row.get(at + 8)?,
+    };
+    Ok(Some(AttemptEnd { finished_at, http_status: row.get(at + 1)?, error, phases }))
+}
+
+fn outcome(row: &Row<'_>, end: AttemptEnd) -> Result<Outcome> {
+    let AttemptEnd { finished_at, http_status, error, phases } = end;
     Ok(Outcome {
         finished_at,
-        http_status: row.get(8)?,
+        http_status,
         error,
-        phases: Phases { dns: row.get(11)?, tcp: row.get(12)?, tls: row.get(13)?, first_byte: row.get(14)?, total: row.get(15)? },
+        phases,
         request_body: row.get_ref(18)?.as_blob_or_null()?.map(Bytes::copy_from_slice),
         request_truncated: row.get(16)?,
         response_body: row.get_ref(19)?.as_blob_or_null()?.map(Bytes::copy_from_slice).unwrap_or_default(),

@@ -33,6 +33,8 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX events_id ON events (id);
 CREATE UNIQUE INDEX events_key ON events (namespace, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX events_fan_out ON events (seq) WHERE fan_out_after IS NOT NULL;
+CREATE INDEX events_by_namespace ON events (namespace, created_at);
+CREATE INDEX events_by_type ON events (namespace, type, created_at);
 
 -- state: the number of core::delivery::StateKind. due_at is set exactly while it waits.
 -- claim: 0, or the incarnation of the engine that has it in memory; a resting delivery has none.
@@ -56,11 +58,12 @@ CREATE INDEX deliveries_held ON deliveries (id) WHERE claim <> 0;
 CREATE INDEX deliveries_due ON deliveries (endpoint, due_at, id) WHERE claim = 0 AND due_at IS NOT NULL;
 
 -- Without finished_at it is under way. Bodies that are not in its row are in attempt_bodies, so that rows stay small: both here or both
--- there. Without a request the event's payload was sent, or nothing.
+-- there, or retention took them (stripped). Without a request the event's payload was sent, or nothing.
 CREATE TABLE attempts (
     delivery BLOB NOT NULL,
     number INTEGER NOT NULL,
     id BLOB NOT NULL,
+    namespace TEXT NOT NULL,
     subscription BLOB NOT NULL,
     endpoint BLOB NOT NULL,
     target_url TEXT NOT NULL,
@@ -76,27 +79,70 @@ CREATE TABLE attempts (
     total_us INTEGER,
     request_truncated INTEGER NOT NULL,
     response_truncated INTEGER NOT NULL,
+    stripped INTEGER NOT NULL DEFAULT 0,
     request BLOB,
     response BLOB,
     PRIMARY KEY (delivery, number)
 ) STRICT, WITHOUT ROWID;
 
--- Attempts of a subscription by time. Neighbours in time belong to many subscriptions, so that putting each into its place at once
--- would write a page per attempt: they gather in attempts_new, and many go to their places together.
+CREATE INDEX attempts_open ON attempts (id, namespace, subscription, endpoint, started_at) WHERE finished_at IS NULL;
+
+-- Notes of attempts that ended, by the time at which they began: ids ascend with it. outcome: the code of its error, empty for a success.
+-- Neighbours in time belong to many subscriptions, so that putting each note into its places at once would write two pages per attempt:
+-- they gather in attempts_new, and many go to their places together.
 CREATE TABLE attempts_new (
     seq INTEGER PRIMARY KEY,
+    namespace TEXT NOT NULL,
     subscription BLOB NOT NULL,
-    started_at INTEGER NOT NULL,
-    delivery BLOB NOT NULL,
-    number INTEGER NOT NULL
-) STRICT;
-CREATE TABLE attempts_recent (
-    subscription BLOB NOT NULL,
-    started_at INTEGER NOT NULL,
+    endpoint BLOB NOT NULL,
+    outcome TEXT NOT NULL,
+    id BLOB NOT NULL,
     delivery BLOB NOT NULL,
     number INTEGER NOT NULL,
-    PRIMARY KEY (subscription, started_at, delivery, number)
+    started_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE attempts_by_subscription (
+    subscription BLOB NOT NULL,
+    endpoint BLOB NOT NULL,
+    outcome TEXT NOT NULL,
+    id BLOB NOT NULL,
+    delivery BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    PRIMARY KEY (subscription, endpoint, outcome, id, delivery, number)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE attempts_by_namespace (
+    namespace TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    id BLOB NOT NULL,
+    delivery BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    PRIMARY KEY (namespace, outcome, id, delivery, number)
+) STRICT, WITHOUT ROWID;
+
+-- How many there are, by what lists can be narrowed to; so these say too which parts a list has. There are none with nothing in them.
+-- kind: 0 notes in their places (code: the outcome), 1 open dead letters, 2 events (code: empty). The rest of the attempts are counted
+-- where they are: in attempts_new and in attempts_open.
+CREATE TABLE tallies_by_namespace (
+    kind INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    code TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    -- Of attempts: none with a lesser id has bodies any more.
+    bodies_from BLOB,
+    PRIMARY KEY (kind, namespace, code)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tallies_by_subscription (
+    kind INTEGER NOT NULL,
+    subscription BLOB NOT NULL,
+    endpoint BLOB NOT NULL,
+    code TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (kind, subscription, endpoint, code)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tallies_by_endpoint ON tallies_by_subscription (kind, endpoint);
 
 CREATE TABLE attempt_bodies (
     delivery BLOB NOT NULL,
@@ -110,7 +156,9 @@ CREATE TABLE attempt_bodies (
 CREATE TABLE dead_letters (
     id BLOB NOT NULL PRIMARY KEY,
     delivery BLOB NOT NULL,
+    namespace TEXT NOT NULL,
     subscription BLOB NOT NULL,
+    endpoint BLOB NOT NULL,
     code TEXT NOT NULL,
     message TEXT NOT NULL,
     attempts INTEGER NOT NULL,
@@ -122,6 +170,8 @@ CREATE TABLE dead_letters (
 CREATE INDEX dead_letters_delivery ON dead_letters (delivery);
 CREATE INDEX dead_letters_recent ON dead_letters (subscription, failed_at) WHERE status <> 2;
 CREATE INDEX dead_letters_open ON dead_letters (subscription, failed_at) WHERE status = 0;
+CREATE INDEX dead_letters_by_namespace ON dead_letters (namespace, code, failed_at) WHERE status = 0;
+CREATE INDEX dead_letters_by_subscription ON dead_letters (subscription, endpoint, code, failed_at) WHERE status = 0;
 CREATE INDEX dead_letters_closed ON dead_letters (closed_at) WHERE closed_at IS NOT NULL;
 
 -- status: 0 pending, 1 completed (delivery says as what), 2 failed.

@@ -3,15 +3,17 @@
 use super::counters::Deltas;
 use super::history;
 use super::publish::Publisher;
-use super::rows::{OPEN, micros, reason};
+use super::rows::{OPEN, micros, one, reason};
 use super::session::{Memory, Session};
+use super::tallies::{Kind, Under};
 use bytes::Bytes;
 use postrider_core::attempt::{Attempt, Outcome};
 use postrider_core::delivery::State;
+use postrider_core::event::Namespace;
 use postrider_core::id::DeliveryId;
 use postrider_core::ports::{NewDeadLetter, Settled, Settlement};
 use rusqlite::ffi::ErrorCode;
-use rusqlite::{CachedStatement, Connection, Result, params};
+use rusqlite::{CachedStatement, Connection, Result, ToSql, params};
 
 /// The most that the two bodies kept in their attempt's row may have together, in bytes; larger ones go to a table of their own, so that
 /// lists of attempts stay quick.
@@ -57,9 +59,9 @@ impl<'s> Settler<'s> {
              last_attempt_at = coalesce(?11, last_attempt_at) WHERE id = ?1 AND claim = ?2 AND state = ?3",
         )?;
         let insert_attempt = conn.prepare_cached(
-            "INSERT INTO attempts (delivery, number, id, subscription, endpoint, target_url, started_at, finished_at, http_status, \
+            "INSERT INTO attempts (delivery, number, id, namespace, subscription, endpoint, target_url, started_at, finished_at, http_status, \
              error_code, error_message, dns_us, tcp_us, tls_us, first_byte_us, total_us, request_truncated, response_truncated, request, response) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
         )?;
         let note_attempt = history::note_insert(conn)?;
         Ok(Settler { conn, advance, insert_attempt, note_attempt, deltas, memory, incarnation: *incarnation })
@@ -75,12 +77,12 @@ impl<'s> Settler<'s> {
             if let Some(outcome) = &attempt.outcome {
                 self.deltas.attempt(of, outcome.error.is_none());
             }
-            self.put_attempt(settlement.delivery, attempt, settlement.attempt_recorded)?;
+            self.put_attempt(settlement, attempt)?;
         }
         if let Some(new) = &settlement.dead_letter
-            && open_dead_letter(self.conn, settlement, new)?
+            && let Some(under) = open_dead_letter(self.conn, settlement, new)?
         {
-            self.deltas.dead_letters(of, 1);
+            self.deltas.dead_letter(under, 1);
         }
         Ok(Settled::Stored)
     }
@@ -107,39 +109,39 @@ impl<'s> Settler<'s> {
         Ok(changed == 1)
     }
 
-    fn put_attempt(&mut self, delivery: DeliveryId, attempt: &Attempt, recorded: bool) -> Result<()> {
+    fn put_attempt(&mut self, settlement: &Settlement, attempt: &Attempt) -> Result<()> {
+        let (namespace, delivery) = (&settlement.namespace, settlement.delivery);
         match &attempt.outcome {
             // The row is missing where retention was faster than the attempt: then it is written whole.
-            Some(outcome) if recorded && finish_attempt(self.conn, delivery, attempt, outcome)? => {}
-            outcome => match self.insert_attempt(delivery, attempt, outcome.as_ref()) {
+            Some(outcome) if settlement.attempt_recorded && finish_attempt(self.conn, delivery, attempt, outcome)? => {}
+            _ => match self.insert_attempt(namespace, delivery, attempt) {
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                    self.replace_attempt(delivery, attempt)?
+                    self.replace_attempt(namespace, delivery, attempt)?
                 }
                 result => result?,
             },
         }
-        match &attempt.outcome {
-            Some(outcome) if !is_inline(outcome) => {
-                let sql = "INSERT OR REPLACE INTO attempt_bodies (delivery, number, request, response) VALUES (?1, ?2, ?3, ?4)";
-                let mut insert = self.conn.prepare_cached(sql)?;
-                insert.execute(params![delivery.bytes(), attempt.number, outcome.request_body.as_deref(), &outcome.response_body[..]])?;
-            }
-            _ => {}
+        let Some(outcome) = &attempt.outcome else { return Ok(()) };
+        if !is_inline(outcome) {
+            let sql = "INSERT OR REPLACE INTO attempt_bodies (delivery, number, request, response) VALUES (?1, ?2, ?3, ?4)";
+            let mut insert = self.conn.prepare_cached(sql)?;
+            insert.execute(params![delivery.bytes(), attempt.number, outcome.request_body.as_deref(), &outcome.response_body[..]])?;
         }
-        Ok(())
+        history::note(&mut self.note_attempt, self.memory, (namespace, delivery), attempt, outcome)
     }
 
     /// Its number is taken, which only an engine that forgot it can cause: the newer story holds, and the delivery goes on.
-    fn replace_attempt(&mut self, delivery: DeliveryId, attempt: &Attempt) -> Result<()> {
-        // There may be two notes of it now. Both lead to the one row, so the older one goes, wherever it is.
+    fn replace_attempt(&mut self, namespace: &Namespace, delivery: DeliveryId, attempt: &Attempt) -> Result<()> {
+        // The note of the older one goes, wherever it is.
         self.conn
             .prepare_cached("DELETE FROM attempts_new WHERE delivery = ?1 AND number = ?2")?
             .execute(params![delivery.bytes(), attempt.number])?;
-        history::forget(self.conn, delivery.bytes(), Some(attempt.number))?;
-        self.insert_attempt(delivery, attempt, attempt.outcome.as_ref())
+        history::forget(self.conn, &mut self.deltas.tallies, delivery.bytes(), Some(attempt.number))?;
+        self.insert_attempt(namespace, delivery, attempt)
     }
 
-    fn insert_attempt(&mut self, delivery: DeliveryId, attempt: &Attempt, outcome: Option<&Outcome>) -> Result<()> {
+    fn insert_attempt(&mut self, namespace: &Namespace, delivery: DeliveryId, attempt: &Attempt) -> Result<()> {
+        let outcome = attempt.outcome.as_ref();
         let error = outcome.and_then(|o| o.error.as_ref());
         let phases = outcome.map(|o| o.phases).unwrap_or_default();
         let (request, response) = outcome.map_or((None, None), inline_bodies);
@@ -147,6 +149,7 @@ impl<'s> Settler<'s> {
             delivery.bytes(),
             attempt.number,
             attempt.id.bytes(),
+            namespace.as_str(),
             attempt.subscription.bytes(),
             attempt.endpoint.bytes(),
             attempt.target_url,
@@ -165,7 +168,7 @@ impl<'s> Settler<'s> {
             request,
             response,
         ])?;
-        history::note(&mut self.note_attempt, self.memory, delivery, attempt)
+        Ok(())
     }
 }
 
@@ -207,13 +210,13 @@ fn finish_attempt(conn: &Connection, delivery: DeliveryId, attempt: &Attempt, ou
     Ok(changed == 1)
 }
 
-/// Opens a dead letter, unless the delivery has an open one; whether it did.
-fn open_dead_letter(conn: &Connection, settlement: &Settlement, new: &NewDeadLetter) -> Result<bool> {
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO dead_letters (id, delivery, subscription, code, message, attempts, failed_at, status) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 \
-         WHERE NOT EXISTS (SELECT 1 FROM dead_letters INDEXED BY dead_letters_delivery WHERE delivery = ?2 AND status = ?8)",
-    )?;
-    let inserted = insert.execute(params![
+/// Opens a dead letter, unless the delivery has an open one; what it is counted under, if it did.
+fn open_dead_letter(conn: &Connection, settlement: &Settlement, new: &NewDeadLetter) -> Result<Option<Under>> {
+    let sql = "INSERT INTO dead_letters (id, delivery, subscription, code, message, attempts, failed_at, status, namespace, endpoint) \
+               SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, endpoint FROM deliveries WHERE id = ?2 AND NOT EXISTS \
+               (SELECT 1 FROM dead_letters INDEXED BY dead_letters_delivery WHERE delivery = ?2 AND status = ?8) \
+               RETURNING namespace, subscription, endpoint, code";
+    let params: &[&dyn ToSql] = params![
         new.id.bytes(),
         settlement.delivery.bytes(),
         settlement.subscription.bytes(),
@@ -222,6 +225,7 @@ fn open_dead_letter(conn: &Connection, settlement: &Settlement, new: &NewDeadLet
         settlement.progress.attempts,
         new.at.as_micros(),
         OPEN,
-    ])?;
-    Ok(inserted == 1)
+        settlement.namespace.as_str(),
+    ];
+    one(conn, sql, params, |row| Under::read(row, Kind::DeadLetters))
 }

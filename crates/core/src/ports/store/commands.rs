@@ -304,6 +304,8 @@ pub enum Fired {
 pub struct PruneRequest {
     /// Attempts that began before this go.
     pub attempts_before: Timestamp,
+    /// The bodies, request and response, of attempts that began before this go, by their ids, to the millisecond; the attempts stay.
+    pub bodies_before: Timestamp,
     /// Ended deliveries made before this go with their attempts, and events once they have no delivery left. Open dead letters keep theirs
     /// for as long as their subscription is there.
     pub events_before: Timestamp,
@@ -318,6 +320,8 @@ pub struct PruneRequest {
 pub struct Pruned {
     /// Attempts.
     pub attempts: u64,
+    /// Attempts that lost their bodies.
+    pub bodies: u64,
     /// Deliveries.
     pub deliveries: u64,
     /// Events.

@@ -5,19 +5,24 @@
 //! of a commit (a failed fsync, a lost connection) finds out what became of it, or makes sure that nothing did, before it answers.
 //! Where a failing disk does not let it, the cause says so: what was refused may come back with the next start then.
 //!
+//! All deliveries of a subscription are of one namespace: that of their events.
+//!
 //! A delivery that waits or is being sent is either *claimed* (one live engine has it in memory) or in the index of due deliveries.
 
 mod commands;
 mod error;
+mod find;
 mod views;
 
 pub use commands::*;
 pub use error::*;
+pub use find::*;
 pub use views::*;
 
 use super::BoxFuture;
+use crate::delivery::Delivery;
 use crate::event::Namespace;
-use crate::id::{DeadLetterId, DeliveryId, EventId, ScheduledId, SubscriptionId};
+use crate::id::{AttemptId, DeadLetterId, DeliveryId, EventId, EventSeq, ScheduledId, SubscriptionId};
 use crate::schedule::Scheduled;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -97,6 +102,36 @@ pub trait Store: Send + Sync + 'static {
 
     /// An event by its id.
     fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventView>, StoreError>>;
+
+    /// The newest delivery of an event for a subscription.
+    fn delivery_of(&self, subscription: SubscriptionId, event: EventSeq) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>>;
+
+    /// An event by its number, in this namespace if one is given.
+    fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventView>, StoreError>>;
+
+    /// Events, newest first.
+    fn find_events(
+        &self,
+        filter: EventFilter,
+        page: PageRequest<EventPlace>,
+    ) -> BoxFuture<'_, Result<Found<EventRow, EventPlace>, StoreError>>;
+
+    /// Attempts, newest first: in descending order of their ids.
+    fn find_attempts(
+        &self,
+        filter: AttemptFilter,
+        window: Window<AttemptId>,
+    ) -> BoxFuture<'_, Result<Found<AttemptRow, AttemptId>, StoreError>>;
+
+    /// One attempt, in this namespace if one is given.
+    fn attempt(&self, id: AttemptId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<AttemptDetail>, StoreError>>;
+
+    /// Open dead letters, newest first.
+    fn find_dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+        window: Window<DeadLetterPlace>,
+    ) -> BoxFuture<'_, Result<Found<DeadLetterRow, DeadLetterPlace>, StoreError>>;
 
     /// Attempts of a subscription, newest first.
     fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>>;

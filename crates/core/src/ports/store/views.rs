@@ -4,7 +4,7 @@ use crate::attempt::Attempt;
 use crate::deadletter::DeadLetter;
 use crate::delivery::{Delivery, StateKind};
 use crate::event::{Event, Skipped};
-use crate::id::{DeadLetterId, ScheduledId};
+use crate::id::{AttemptId, DeadLetterId, ScheduledId};
 use crate::time::Timestamp;
 use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
@@ -47,6 +47,8 @@ pub struct AttemptView {
 pub struct DeadLetterView {
     /// The dead letter.
     pub dead_letter: DeadLetter,
+    /// The attempt after which the delivery ended; `None` where there was none or retention took it.
+    pub last_attempt: Option<AttemptId>,
     /// The delivery that ended.
     pub delivery: Delivery,
     /// Its event.

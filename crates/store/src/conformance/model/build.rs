@@ -4,7 +4,7 @@ use super::super::{Fixtures, Route};
 use super::plan::*;
 use crate::memory::Dump;
 use bytes::Bytes;
-use postrider_core::attempt::Attempt;
+use postrider_core::attempt::{Attempt, AttemptError, Outcome};
 use postrider_core::delivery::{Delivery, Progress, State, StateKind};
 use postrider_core::endpoint::Endpoint;
 use postrider_core::error::ErrorCode;
@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Builds arguments, and remembers the ids of everything that it ever built.
 pub struct Builder {
     make: Fixtures,
-    routes: Vec<Route>,
+    pub(super) routes: Vec<Route>,
     endpoints: Vec<Endpoint>,
     configured: Vec<Subscription>,
     keys: Vec<ApiKey>,
@@ -30,6 +30,7 @@ pub struct Builder {
 
 #[derive(Default)]
 pub struct Known {
+    pub attempts: Vec<AttemptId>,
     pub events: Vec<EventId>,
     pub deliveries: Vec<DeliveryId>,
     pub dead_letters: Vec<DeadLetterId>,
@@ -69,10 +70,12 @@ impl Builder {
     }
 
     fn event(&mut self, plan: &EventPlan) -> NewEvent {
-        let deliveries = self.deliveries(&plan.deliveries);
+        let of = namespace(plan.namespace);
+        let deliveries = self.deliveries(&of, &plan.deliveries);
         let skipped = Skipped { subscription: self.routes[0].subscription, reason: SkipReason::EndpointPaused };
         let event = NewEvent {
-            namespace: namespace(plan.namespace),
+            namespace: of,
+            event_type: if plan.payload.is_multiple_of(3) { "order.deleted" } else { "order.created" }.into(),
             payload: Bytes::from(vec![b'p'; plan.payload]),
             labels: [("n".to_owned(), plan.payload.to_string())].into(),
             idempotency_key: plan.key.map(|key| key.to_string()),
@@ -85,12 +88,15 @@ impl Builder {
         event
     }
 
-    fn deliveries(&mut self, plans: &[DeliveryPlan]) -> Vec<NewDelivery> {
-        plans.iter().map(|plan| self.delivery(*plan)).collect()
+    fn deliveries(&mut self, of: &Namespace, plans: &[DeliveryPlan]) -> Vec<NewDelivery> {
+        plans.iter().map(|plan| self.delivery(of, *plan)).collect()
     }
 
-    fn delivery(&mut self, plan: DeliveryPlan) -> NewDelivery {
-        let route = self.route(plan.route);
+    /// A subscription is of one namespace: the first one of the one, the others of the other. Now and then it has moved to another endpoint.
+    fn delivery(&mut self, of: &Namespace, plan: DeliveryPlan) -> NewDelivery {
+        let own = if *of == namespace(0) { &self.routes[..1] } else { &self.routes[1..] };
+        let own = own[usize::from(plan.route) % own.len()];
+        let route = if plan.route.is_multiple_of(5) { Route { endpoint: self.route(plan.route / 5).endpoint, ..own } } else { own };
         let expires_at = plan.expires.then(|| self.now().after(Duration::from_secs(30)));
         let delivery = NewDelivery { claimed: plan.claimed, expires_at, ..self.make.delivery(route) };
         self.known.deliveries.push(delivery.id);
@@ -107,7 +113,7 @@ impl Builder {
         let Some(seq) = pick(&unfinished, event) else { return Vec::new() };
         let stored = dump.events.iter().find(|stored| stored.seq == seq);
         let Some(namespace) = stored.map(|stored| stored.namespace.clone()) else { return Vec::new() };
-        let deliveries = self.deliveries(deliveries);
+        let deliveries = self.deliveries(&namespace, deliveries);
         let fan_out_after = more.then_some(self.routes[1].subscription);
         vec![FanOutSlice { event: seq, namespace, created_at: self.now(), deliveries, fan_out_after }]
     }
@@ -137,7 +143,7 @@ impl Builder {
         let (state, outcome) = match plan.end {
             End::Begin if !sending => (State::Sending, None),
             End::Succeed => (State::Succeeded, Some(self.make.success())),
-            End::Fail => (State::Failed(code), Some(self.make.failure())),
+            End::Fail => (State::Failed(code), Some(self.failure(plan))),
             End::Expire if !sending => (State::Expired, None),
             End::Cancel if !sending => (State::Cancelled(ErrorCode::EndpointDeleted), None),
             End::Retry { after } => (State::Retrying { due_at: now.after(Duration::from_secs(after.into())) }, Some(self.make.failure())),
@@ -145,7 +151,9 @@ impl Builder {
         };
         let attempt_recorded = open.is_some();
         let has_attempt = outcome.is_some() || state == State::Sending;
+        let outcome = outcome.map(|outcome| with_bodies(outcome, plan));
         let attempt = has_attempt.then(|| Attempt { outcome, ..open.unwrap_or_else(|| self.make.attempt(delivery)) });
+        self.known.attempts.extend(attempt.as_ref().map(|attempt| attempt.id));
         let attempts = attempt.as_ref().map_or(delivery.progress.attempts, |attempt| attempt.number);
         let is_dead = matches!(state, State::Failed(_) | State::Expired);
         let dead_letter = is_dead.then(|| self.dead_letter(state));
@@ -163,6 +171,13 @@ impl Builder {
             dead_letter,
             follow_up: None,
         }
+    }
+
+    /// One of two failures.
+    fn failure(&self, plan: SettlePlan) -> Outcome {
+        let timed_out = AttemptError { code: ErrorCode::DeliveryTimeout, message: "no answer within 10 s".to_owned() };
+        let refused = self.make.failure();
+        if plan.delivery.is_multiple_of(2) { Outcome { error: Some(timed_out), ..refused } } else { refused }
     }
 
     fn dead_letter(&mut self, state: State) -> NewDeadLetter {
@@ -233,9 +248,15 @@ impl Builder {
         firings
     }
 
-    pub fn prune(&self, attempts: u8, events: u8, closed: u8, limit: u32) -> PruneRequest {
+    pub fn prune(&self, plan: PrunePlan) -> PruneRequest {
         let ago = |secs: u8| self.now().before(Duration::from_secs(secs.into()));
-        PruneRequest { attempts_before: ago(attempts), events_before: ago(events), closed_before: ago(closed), limit }
+        PruneRequest {
+            attempts_before: ago(plan.attempts),
+            bodies_before: ago(plan.bodies),
+            events_before: ago(plan.events),
+            closed_before: ago(plan.closed),
+            limit: plan.limit,
+        }
     }
 
     pub fn changes(&mut self, plans: &[ConfigPlan]) -> Vec<ConfigChange> {
@@ -253,7 +274,16 @@ impl Builder {
     }
 }
 
-fn namespace(n: u8) -> Namespace {
+/// With the event's payload as the request, with a small one of its own, or with one that is too large for the attempt's row.
+fn with_bodies(outcome: Outcome, plan: SettlePlan) -> Outcome {
+    match plan.delivery % 3 {
+        0 => outcome,
+        1 => Outcome { request_body: Some(Bytes::from_static(b"{}")), ..outcome },
+        _ => Outcome { request_body: Some(Bytes::from(vec![b'r'; 600])), request_truncated: true, ..outcome },
+    }
+}
+
+pub(super) fn namespace(n: u8) -> Namespace {
     Namespace::new(if n == 0 { "default" } else { "other" }).expect("both names follow the rule")
 }
 

@@ -4,6 +4,7 @@
 //! much a slice of retention takes, retention runs to its end and what was removed is compared.
 
 mod build;
+mod filters;
 mod plan;
 
 use super::{Harness, block_on};
@@ -116,8 +117,8 @@ impl<S: Store> Pair<S> {
                 let firings = self.builder.firings(&plans);
                 both!(self, fire(firings));
             }
-            Op::Prune { attempts, events, closed, limit } => {
-                let request = self.builder.prune(attempts, events, closed, limit);
+            Op::Prune(plan) => {
+                let request = self.builder.prune(plan);
                 same("prune (deliveries, events)", &prune(&self.model, request).await?, &prune(&self.store, request).await?)?;
             }
             Op::Configure(plans) => self.configure(&plans).await?,
@@ -162,6 +163,30 @@ impl<S: Store> Pair<S> {
         Ok(())
     }
 
+    /// Every list with a filter: its first page, what comes after that, and a piece that is skipped to.
+    async fn same_finds(&self, limit: u32) -> Checked {
+        for filter in self.builder.attempt_filters(&self.model.dump()) {
+            let first = Window::first(limit);
+            let found = both!(self, find_attempts(filter, first));
+            let (second, skipped) = (Window { after: found.page.next, ..first }, Window { skip: 2, ..first });
+            both!(self, find_attempts(filter, second));
+            both!(self, find_attempts(filter, skipped));
+        }
+        for filter in self.builder.event_filters() {
+            let first = PageRequest::first(limit);
+            let found = both!(self, find_events(filter, first));
+            let second = PageRequest { after: found.page.next, max_bytes: 40, ..first };
+            both!(self, find_events(filter, second));
+        }
+        for filter in self.builder.dead_letter_filters() {
+            let first = Window::first(limit);
+            let found = both!(self, find_dead_letters(filter, first));
+            let second = Window { after: found.page.next, skip: 1, ..first };
+            both!(self, find_dead_letters(filter, second));
+        }
+        Ok(())
+    }
+
     async fn same_lists(&self, limit: u32) -> Checked {
         for subscription in self.builder.subscriptions() {
             both!(self, attempts(subscription, limit));
@@ -171,6 +196,7 @@ impl<S: Store> Pair<S> {
                 self.same_scheduled(namespace, None, limit).await?;
             }
         }
+        self.same_finds(limit).await?;
         let max_bytes = if limit == u32::MAX { u64::MAX } else { u64::from(limit) * 64 };
         both!(self, unfinished_fan_outs(limit, max_bytes));
         let now = self.builder.now();
@@ -188,6 +214,18 @@ impl<S: Store> Pair<S> {
         }
         for id in &self.builder.known.deliveries {
             both!(self, delivery(id));
+        }
+        for id in &self.builder.known.attempts {
+            for namespace in self.builder.namespaces() {
+                both!(self, attempt(id, namespace));
+            }
+        }
+        for event in self.model.dump().events {
+            let (seq, none) = (event.seq, None);
+            both!(self, event_by_seq(seq, none));
+            for subscription in self.builder.subscriptions() {
+                both!(self, delivery_of(subscription, seq));
+            }
         }
         for id in &self.builder.known.dead_letters {
             both!(self, dead_letter(id));

@@ -28,17 +28,21 @@ pub enum Op {
     Unschedule(u8),
     Fire(Vec<FirePlan>),
     /// Until there is no more; bounds in seconds before now.
-    Prune {
-        attempts: u8,
-        events: u8,
-        closed: u8,
-        limit: u32,
-    },
+    Prune(PrunePlan),
     Configure(Vec<ConfigPlan>),
     /// Every list, with this limit.
     Look {
         limit: u32,
     },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct PrunePlan {
+    pub attempts: u8,
+    pub bodies: u8,
+    pub events: u8,
+    pub closed: u8,
+    pub limit: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -134,7 +138,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(Op::Schedule),
         1 => any::<u8>().prop_map(Op::Unschedule),
         2 => vec(fire(), 1..4).prop_map(Op::Fire),
-        3 => (0u8..40, 0u8..40, 0u8..40, 1u32..20).prop_map(|(attempts, events, closed, limit)| Op::Prune { attempts, events, closed, limit }),
+        3 => (0u8..40, 0u8..40, 0u8..40, 0u8..40, 1u32..20)
+            .prop_map(|(attempts, bodies, events, closed, limit)| Op::Prune(PrunePlan { attempts, bodies, events, closed, limit })),
         1 => vec((0u8..3, 0u8..3).prop_map(|(kind, pick)| ConfigPlan { kind, pick }), 1..4).prop_map(Op::Configure),
         3 => (1u32..8).prop_map(|limit| Op::Look { limit }),
     ]

@@ -1,0 +1,287 @@
+//! `/v1/delivery/destinations`: where deliveries go (contract, section 9.1). A destination is an endpoint, whichever API made it.
+
+use super::destination_request::{Header, MASK, Means, Wanted};
+use super::gate::{Caller, Tenant};
+use super::page::{Listed, PageOf, Position};
+use crate::auth::Access;
+use crate::http::json::Field;
+use crate::http::{App, PathId, Problem, json, with_location};
+use crate::random;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{StatusCode, Uri};
+use postrider_core::auth::Auth;
+use postrider_core::catalog::WEBHOOK;
+use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
+use postrider_core::event::Namespace;
+use postrider_core::id::EndpointId;
+use postrider_core::ports::{AttemptFilter, AttemptRow, ConfigChange, Window};
+use postrider_core::sign::Scheme;
+use postrider_core::subscription::Subscription;
+use postrider_core::time::Timestamp;
+use postrider_engine::Routes;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The path of all destinations.
+pub(super) const PATH: &str = "/v1/delivery/destinations";
+
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    id: EndpointId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    customer_id: Option<&'a Namespace>,
+    name: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    config: Config<'a>,
+    has_auth_config: bool,
+    has_signing_secret: bool,
+    payload_cap_bytes: Option<u32>,
+    is_active: bool,
+    /// Since when Postrider itself sends nothing there, and why.
+    disabled_at: Option<String>,
+    disabled_reason: Option<&'static str>,
+    last_delivery_at: Option<String>,
+    last_delivery_status: Option<&'static str>,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Config<'a> {
+    url: &'a str,
+    headers: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(endpoint: &'a Endpoint, last: Option<&AttemptRow>, access: &Access) -> Self {
+        let plain = endpoint.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let secret = endpoint.secret_headers.iter().map(|(name, _)| (name.as_str(), MASK));
+        let (disabled_at, disabled_reason) = match endpoint.status {
+            EndpointStatus::Disabled { reason, at } => (Some(at.rfc3339(3)), Some(reason.as_str())),
+            EndpointStatus::Active | EndpointStatus::Paused { .. } => (None, None),
+        };
+        Shown {
+            id: endpoint.id,
+            customer_id: access.namespace.is_none().then_some(&endpoint.namespace),
+            name: &endpoint.name,
+            kind: WEBHOOK,
+            config: Config { url: &endpoint.url, headers: plain.chain(secret).collect() },
+            has_auth_config: endpoint.auth != Auth::None,
+            has_signing_secret: !endpoint.secrets.is_empty(),
+            payload_cap_bytes: endpoint.payload_cap,
+            is_active: endpoint.status == EndpointStatus::Active,
+            disabled_at,
+            disabled_reason,
+            last_delivery_at: last.and_then(|row| row.end.as_ref()).map(|end| end.finished_at.rfc3339(3)),
+            last_delivery_status: last.and_then(super::wire::ended_status),
+            created_at: endpoint.created_at.rfc3339(3),
+            updated_at: endpoint.updated_at.rfc3339(3),
+        }
+    }
+}
+
+impl Position for EndpointId {
+    const KIND: &'static str = "d";
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        EndpointId::parse(text)
+    }
+}
+
+/// Answers the destinations, newest first.
+pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, uri: Uri) -> Result<Response, Problem> {
+    let page = PageOf::<EndpointId>::read(&uri)?;
+    let routes = app.engine.routes();
+    let mut all: Vec<&Arc<Endpoint>> = routes.endpoints().filter(|e| e.deleted_at.is_none() && access.sees(&e.namespace)).collect();
+    all.sort_unstable_by_key(|endpoint| std::cmp::Reverse(endpoint.id));
+    let total = all.len() as u64;
+    let begin = page.after.map_or(0, |after| all.partition_point(|endpoint| endpoint.id >= after));
+    let end = all.len().min(begin + page.limit as usize);
+    let mut data = Vec::with_capacity(end - begin);
+    for endpoint in &all[begin..end] {
+        let last = last_attempt(&app, endpoint.id).await?;
+        data.push(Shown::new(endpoint, last.as_ref(), &access));
+    }
+    let next_cursor = (end < all.len()).then(|| all[end - 1].id.position());
+    Ok(json(StatusCode::OK, &Listed { data, total, next_cursor }))
+}
+
+/// Answers one destination.
+pub(super) async fn show(State(app): State<Arc<App>>, Caller(access): Caller, PathId(id): PathId) -> Result<Response, Problem> {
+    let routes = app.engine.routes();
+    let endpoint = find(&routes, &access, &id)?;
+    answer(&app, endpoint, &access, StatusCode::OK).await
+}
+
+async fn answer(app: &App, endpoint: &Endpoint, access: &Access, status: StatusCode) -> Result<Response, Problem> {
+    let last = last_attempt(app, endpoint.id).await?;
+    Ok(json(status, &Shown::new(endpoint, last.as_ref(), access)))
+}
+
+/// The attempt that began last of those that ended.
+async fn last_attempt(app: &App, endpoint: EndpointId) -> Result<Option<AttemptRow>, Problem> {
+    super::wire::last_ended(app, AttemptFilter { endpoint: Some(endpoint), ..AttemptFilter::default() }).await
+}
+
+/// Makes a destination. Bindings bring deliveries there.
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    Caller(access): Caller,
+    Tenant(namespace): Tenant,
+    request: Request,
+) -> Result<Response, Problem> {
+    let wanted = read(&app, request, true, &Auth::None).await?;
+    let now = app.engine.now();
+    let blank = Endpoint {
+        id: EndpointId::new(app.engine.new_id()),
+        namespace,
+        name: String::new(),
+        url: String::new(),
+        headers: Vec::new(),
+        secret_headers: Vec::new(),
+        auth: Auth::None,
+        secrets: Vec::new(),
+        schemes: vec![Scheme::Postrider, Scheme::Standard],
+        http: HttpOptions::items(),
+        rate_limit: None,
+        payload_cap: None,
+        concurrency: None,
+        status: EndpointStatus::Active,
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+    };
+    let endpoint = changed(&app, &blank, wanted, now)?;
+    let change = ConfigChange::Endpoint(endpoint.clone());
+    app.engine.edit(|_| Ok::<_, Problem>((vec![change], ()))).await?;
+    let response = answer(&app, &endpoint, &access, StatusCode::CREATED).await?;
+    Ok(with_location(response, &format!("{PATH}/{}", endpoint.id)))
+}
+
+/// Changes what the request names. One that Postrider disabled is active again, unless the request says otherwise.
+pub(super) async fn update(
+    State(app): State<Arc<App>>,
+    Caller(access): Caller,
+    Tenant(_): Tenant,
+    PathId(id): PathId,
+    request: Request,
+) -> Result<Response, Problem> {
+    let before = Arc::clone(find(&app.engine.routes(), &access, &id)?);
+    let wanted = read(&app, request, false, &before.auth).await?;
+    let now = app.engine.now();
+    let endpoint = app
+        .engine
+        .edit(|routes| {
+            let endpoint = changed(&app, find(routes, &access, &id)?, wanted, now)?;
+            Ok::<_, Problem>((vec![ConfigChange::Endpoint(endpoint.clone())], endpoint))
+        })
+        .await?;
+    answer(&app, &endpoint, &access, StatusCode::OK).await
+}
+
+async fn read(app: &App, request: Request, is_new: bool, auth: &Auth) -> Result<Wanted, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = app.read_json(&parts.headers, body).await?;
+    let mut seal = |plain: &[u8]| app.engine.seal(plain, &mut random::fill);
+    Wanted::parse(&body, is_new, &mut Means { guard: &app.guard, seal: &mut seal, auth })
+}
+
+/// The endpoint as the request wants it.
+fn changed(app: &App, before: &Endpoint, wanted: Wanted, now: Timestamp) -> Result<Endpoint, Problem> {
+    let mut endpoint = before.clone();
+    if let Some(headers) = wanted.headers {
+        (endpoint.headers, endpoint.secret_headers) = with_kept(headers, before)?;
+    }
+    if let Some(name) = wanted.name {
+        endpoint.name = name;
+    }
+    if let Some(url) = wanted.url {
+        endpoint.url = url;
+    }
+    if let Some(auth) = wanted.auth {
+        endpoint.auth = auth;
+    }
+    match wanted.secret {
+        Field::Value(secret) => endpoint.secrets = vec![app.engine.seal(secret.reveal(), &mut random::fill)],
+        Field::Null => endpoint.secrets.clear(),
+        Field::Absent => {}
+    }
+    match wanted.payload_cap {
+        Field::Value(cap) => endpoint.payload_cap = Some(cap),
+        Field::Null => endpoint.payload_cap = None,
+        Field::Absent => {}
+    }
+    endpoint.status = match (wanted.is_active, endpoint.status) {
+        (Some(false), EndpointStatus::Active) => EndpointStatus::Paused { at: now },
+        (None, EndpointStatus::Disabled { .. }) | (Some(true), _) => EndpointStatus::Active,
+        (_, status) => status,
+    };
+    endpoint.updated_at = now;
+    Ok(endpoint)
+}
+
+type Headers = (Vec<(String, String)>, Vec<(String, postrider_core::seal::Sealed)>);
+
+/// Sorts headers by whether anybody may see them; those that came as the mask keep their value.
+fn with_kept(headers: Vec<Header>, before: &Endpoint) -> Result<Headers, Problem> {
+    let (mut plain, mut secret) = (Vec::new(), Vec::new());
+    for header in headers {
+        match header {
+            Header::Plain(name, value) => plain.push((name, value)),
+            Header::Secret(name, value) => secret.push((name, value)),
+            Header::Kept(name) => {
+                let kept = before.secret_headers.iter().find(|(old, _)| old.eq_ignore_ascii_case(&name));
+                let (_, value) = kept.ok_or_else(|| {
+                    let message = String::from("is the mask that is shown for secrets, and there is no value to keep");
+                    Problem::validation(vec![crate::http::Detail { path: format!("config.headers.{name}"), message }])
+                })?;
+                secret.push((name, value.clone()));
+            }
+        }
+    }
+    Ok((plain, secret))
+}
+
+#[derive(Serialize)]
+pub(super) struct Deleted<T> {
+    pub deleted: bool,
+    pub id: T,
+}
+
+/// Deletes a destination with its bindings; what waits for it ends, and its items and dead letters are gone.
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    Caller(access): Caller,
+    Tenant(_): Tenant,
+    PathId(id): PathId,
+) -> Result<Response, Problem> {
+    let now = app.engine.now();
+    let id = app
+        .engine
+        .edit(|routes| {
+            let endpoint = find(routes, &access, &id)?;
+            let bindings = routes.subscriptions().filter(|s| s.endpoint == endpoint.id && s.deleted_at.is_none());
+            let bindings = bindings.map(|s| Subscription { deleted_at: Some(now), updated_at: now, ..Subscription::clone(s) });
+            let gone = Endpoint { deleted_at: Some(now), updated_at: now, ..Endpoint::clone(endpoint) };
+            let mut changes: Vec<_> = bindings.map(ConfigChange::Subscription).collect();
+            changes.push(ConfigChange::Endpoint(gone));
+            Ok::<_, Problem>((changes, endpoint.id))
+        })
+        .await?;
+    Ok(json(StatusCode::OK, &Deleted { deleted: true, id }))
+}
+
+/// The destination with this id, if it exists for the caller.
+pub(super) fn find<'r>(routes: &'r Routes, access: &Access, id: &str) -> Result<&'r Arc<Endpoint>, Problem> {
+    let found = EndpointId::parse(id).and_then(|id| routes.endpoint(id));
+    found
+        .filter(|endpoint| access.sees(&endpoint.namespace) && endpoint.deleted_at.is_none())
+        .ok_or_else(|| Problem::not_found("there is no destination with this id"))
+}

@@ -1,0 +1,65 @@
+//! Filters of every kind, on what there is and on what there is not.
+
+use super::build::{Builder, namespace};
+use crate::memory::Dump;
+use postrider_core::error::ErrorCode;
+use postrider_core::ports::*;
+use postrider_core::time::Timestamp;
+use std::time::Duration;
+
+impl Builder {
+    fn ago(&self, secs: u64) -> Option<Timestamp> {
+        Some(self.now().before(Duration::from_secs(secs)))
+    }
+
+    pub fn attempt_filters(&self, dump: &Dump) -> Vec<AttemptFilter> {
+        let outcomes = [
+            OutcomeFilter::Any,
+            OutcomeFilter::UnderWay,
+            OutcomeFilter::Succeeded,
+            OutcomeFilter::Failed,
+            OutcomeFilter::Code(ErrorCode::DeliveryTimeout),
+        ];
+        let mut filters = Vec::new();
+        for (n, outcome) in outcomes.into_iter().enumerate() {
+            let route = self.routes[n % self.routes.len()];
+            let any = AttemptFilter { outcome, ..AttemptFilter::default() };
+            filters.extend(self.namespaces().map(|namespace| AttemptFilter { namespace, ..any.clone() }));
+            let subscription = AttemptFilter { subscription: Some(route.subscription), ..any.clone() };
+            let endpoint = AttemptFilter { endpoint: Some(route.endpoint), ..any.clone() };
+            filters.push(AttemptFilter { namespace: Some(namespace(1)), began_before: self.ago(10), ..subscription.clone() });
+            filters.push(AttemptFilter { namespace: Some(namespace(0)), began_from: self.ago(20), ..endpoint.clone() });
+            filters.push(AttemptFilter { endpoint: endpoint.endpoint, ..subscription.clone() });
+            filters.push(AttemptFilter { event: dump.events.get(n).map(|event| event.seq), ..endpoint.clone() });
+            filters.push(AttemptFilter { began_from: self.ago(30), began_before: self.ago(5), ..any });
+            filters.extend([subscription, endpoint]);
+        }
+        filters
+    }
+
+    pub fn event_filters(&self) -> Vec<EventFilter> {
+        let mut filters = Vec::new();
+        for namespace in self.namespaces() {
+            let all = EventFilter { namespace, ..EventFilter::default() };
+            filters.push(EventFilter { event_type: Some("order.deleted".to_owned()), ..all.clone() });
+            filters.push(EventFilter { created_from: self.ago(20), ..all.clone() });
+            filters.push(EventFilter { created_before: self.ago(10), ..all.clone() });
+            filters.push(all);
+        }
+        filters
+    }
+
+    pub fn dead_letter_filters(&self) -> Vec<DeadLetterFilter> {
+        let mut filters = Vec::new();
+        for (namespace, route) in self.namespaces().into_iter().zip(&self.routes) {
+            let all = DeadLetterFilter { namespace, ..DeadLetterFilter::default() };
+            filters.push(DeadLetterFilter { subscription: Some(route.subscription), ..all.clone() });
+            filters.push(DeadLetterFilter { endpoint: Some(route.endpoint), ..all.clone() });
+            filters.push(DeadLetterFilter { code: Some(ErrorCode::Connector5xx), ..all.clone() });
+            filters.push(DeadLetterFilter { failed_from: self.ago(20), ..all.clone() });
+            filters.push(DeadLetterFilter { failed_before: self.ago(10), ..all.clone() });
+            filters.push(all);
+        }
+        filters
+    }
+}

@@ -1,0 +1,142 @@
+//! Lists with filters and totals: everything is looked at and what does not match is left out.
+
+use super::data::Data;
+use postrider_core::attempt::Attempt;
+use postrider_core::deadletter::DeadLetterStatus;
+use postrider_core::delivery::Delivery;
+use postrider_core::event::Namespace;
+use postrider_core::id::*;
+use postrider_core::ports::*;
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+impl Data {
+    pub fn delivery_of(&self, subscription: SubscriptionId, event: EventSeq) -> Option<Delivery> {
+        let of_it = self.deliveries_of(event).filter_map(|id| Some(&self.deliveries.get(&id)?.delivery));
+        of_it.filter(|delivery| delivery.subscription == subscription).last().cloned()
+    }
+
+    pub fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> Option<EventView> {
+        let event = &self.events.get(&seq)?.event;
+        is_in(&namespace, &event.namespace).then(|| self.event_view(event.id)).flatten()
+    }
+
+    pub fn find_events(&self, filter: &EventFilter, request: PageRequest<EventPlace>) -> Found<EventRow, EventPlace> {
+        let is_wanted = |event: &postrider_core::event::Event| {
+            let is_of_type = filter.event_type.as_deref().is_none_or(|t| t == &*event.event_type);
+            is_in(&filter.namespace, &event.namespace) && is_of_type && filter.created_within(event.created_at)
+        };
+        let rows = self.events.values().filter(|row| is_wanted(&row.event)).map(|row| {
+            let item = EventRow {
+                event: Arc::clone(&row.event),
+                has_deliveries: self.deliveries_of(row.event.seq).next().is_some(),
+                skipped: row.skipped.clone(),
+                fan_out_pending: row.fan_out_after.is_some(),
+            };
+            (EventPlace { created_at: row.event.created_at, seq: row.event.seq }, row.event.payload.len(), item)
+        });
+        let rows: Vec<_> = rows.collect();
+        Found { total: rows.len() as u64, page: super::read::page(rows, request) }
+    }
+
+    pub fn find_attempts(&self, filter: &AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId> {
+        let rows = self.attempts.values().filter_map(|attempt| self.attempt_row(attempt)).filter(|row| is_wanted(filter, row));
+        found(rows.map(|row| (Reverse(row.id), row)).collect(), window, Reverse, |place| place.0)
+    }
+
+    fn attempt_row(&self, attempt: &Attempt) -> Option<AttemptRow> {
+        let delivery = &self.deliveries.get(&attempt.delivery)?.delivery;
+        Some(AttemptRow {
+            id: attempt.id,
+            namespace: delivery.namespace.clone(),
+            event: delivery.event,
+            delivery: delivery.id,
+            subscription: attempt.subscription,
+            endpoint: attempt.endpoint,
+            number: attempt.number,
+            target_url: Arc::clone(&attempt.target_url),
+            started_at: attempt.started_at,
+            end: attempt.outcome.as_ref().map(|outcome| AttemptEnd {
+                finished_at: outcome.finished_at,
+                http_status: outcome.http_status,
+                error: outcome.error.clone(),
+                phases: outcome.phases,
+            }),
+        })
+    }
+
+    pub fn attempt_detail(&self, id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail> {
+        let (key, attempt) = self.attempts.iter().find(|(_, attempt)| attempt.id == id)?;
+        let delivery = self.deliveries.get(&attempt.delivery)?.delivery.clone();
+        is_in(&namespace, &delivery.namespace).then(|| AttemptDetail {
+            attempt: attempt.clone(),
+            bodies_removed: self.bodies_removed.contains(key),
+            event: self.event_of(&delivery),
+            delivery,
+        })
+    }
+
+    pub fn find_dead_letters(&self, filter: &DeadLetterFilter, window: Window<DeadLetterPlace>) -> Found<DeadLetterRow, DeadLetterPlace> {
+        let open = self.dead_letters.values().filter(|row| row.dead_letter.status == DeadLetterStatus::Open);
+        let rows = open.filter_map(|row| {
+            let delivery = &self.deliveries.get(&row.dead_letter.delivery)?.delivery;
+            Some(DeadLetterRow {
+                dead_letter: row.dead_letter.clone(),
+                namespace: delivery.namespace.clone(),
+                subscription: delivery.subscription,
+                endpoint: delivery.endpoint,
+                event: delivery.event,
+                last_attempt: self.last_attempt(&row.dead_letter),
+            })
+        });
+        let is_wanted = |row: &DeadLetterRow| {
+            is_in(&filter.namespace, &row.namespace)
+                && filter.subscription.is_none_or(|id| id == row.subscription)
+                && filter.endpoint.is_none_or(|id| id == row.endpoint)
+                && filter.code.is_none_or(|code| code == row.dead_letter.code)
+                && filter.failed_within(row.dead_letter.failed_at)
+        };
+        let place = |row: &DeadLetterRow| DeadLetterPlace { failed_at: row.dead_letter.failed_at, id: row.dead_letter.id };
+        let rows = rows.filter(is_wanted).map(|row| (place(&row), row));
+        found(rows.collect(), window, |place| place, |place| place)
+    }
+
+    /// The attempt after which a delivery ended in this dead letter.
+    pub fn last_attempt(&self, letter: &postrider_core::deadletter::DeadLetter) -> Option<AttemptId> {
+        Some(self.attempts.get(&(letter.delivery, letter.attempts))?.id)
+    }
+}
+
+fn is_in(wanted: &Option<Namespace>, namespace: &Namespace) -> bool {
+    wanted.as_ref().is_none_or(|wanted| wanted == namespace)
+}
+
+fn is_wanted(filter: &AttemptFilter, row: &AttemptRow) -> bool {
+    let (from, before) = filter.ids();
+    is_in(&filter.namespace, &row.namespace)
+        && filter.subscription.is_none_or(|id| id == row.subscription)
+        && filter.endpoint.is_none_or(|id| id == row.endpoint)
+        && filter.event.is_none_or(|event| event == row.event)
+        && filter.began_within(row.started_at)
+        && (from..before).contains(&row.id.uuid())
+        && match &row.end {
+            None => filter.outcome.wants_under_way(),
+            Some(end) => filter.outcome.wants_ended(end.error.as_ref().map(|error| error.code)),
+        }
+}
+
+/// Cuts a piece out of a list. `key` and `place` turn the places that callers see into what the list is ordered by, and back.
+fn found<T, K: Ord + Copy, P>(mut list: Vec<(K, T)>, window: Window<P>, key: fn(P) -> K, place: fn(K) -> P) -> Found<T, P> {
+    list.sort_by_key(|(key, _)| *key);
+    let total = list.len() as u64;
+    let after = window.after.map(key);
+    let rest = list.into_iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
+    let mut rest = rest.skip(window.skip as usize);
+    let (mut items, mut last) = (Vec::new(), None);
+    for (key, item) in rest.by_ref().take(window.limit as usize) {
+        items.push(item);
+        last = Some(key);
+    }
+    let next = if rest.next().is_some() { last.map(place) } else { None };
+    Found { page: Page { items, next }, total }
+}

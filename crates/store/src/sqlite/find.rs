@@ -1,0 +1,229 @@
+//! Reads of events and dead letters with filters and totals. They are put together of parts, as lists of attempts are (see `attempts.rs`).
+
+use super::columns::{DEAD_LETTER_COLUMNS, EVENT_COLUMNS};
+use super::merge::merge;
+use super::rows::{DeliveryRow, all, count, dead_letter_row, event_row, id, id_opt, json, namespace, one, time};
+use super::tallies::{self, Kind, Part, PartPlace, Scope, outcome_text};
+use postrider_core::delivery::Delivery;
+use postrider_core::id::{AttemptId, DeadLetterId, EndpointId, EventSeq, SubscriptionId};
+use postrider_core::ports::{
+    DeadLetterFilter, DeadLetterPlace, DeadLetterRow, EventFilter, EventPlace, EventRow, Found, Page, PageRequest, Window,
+};
+use postrider_core::time::Timestamp;
+use rusqlite::types::Null;
+use rusqlite::{Connection, Result, Row, ToSql};
+use std::sync::Arc;
+
+/// Bounds of a filter, in microseconds.
+fn bounds(from: Option<Timestamp>, before: Option<Timestamp>) -> (i64, i64) {
+    (from.map_or(i64::MIN, Timestamp::as_micros), before.map_or(i64::MAX, Timestamp::as_micros))
+}
+
+/// The newest delivery of an event for a subscription. Walks over the event's deliveries, as many as its fan-out made.
+pub(super) fn delivery_of(conn: &Connection, subscription: SubscriptionId, event: EventSeq) -> Result<Option<Delivery>> {
+    let sql = concat!(
+        "SELECT ",
+        delivery_columns!(),
+        " FROM deliveries d INDEXED BY deliveries_event WHERE event = ?1 AND subscription = ?2 ORDER BY id DESC LIMIT 1"
+    );
+    let Some(row) = one(conn, sql, &[&event.0, &subscription.bytes()], DeliveryRow::read)? else { return Ok(None) };
+    let of = |row: &Row<'_>| namespace(row, 0);
+    let namespace = one(conn, "SELECT namespace FROM events WHERE seq = ?1", &[&event.0], of)?;
+    Ok(namespace.map(|namespace| row.of(&namespace)))
+}
+
+// ---- events ------------------------------------------------------------------------------------------------------
+
+macro_rules! events_in {
+    ($index:literal, $type:literal) => {
+        (
+            concat!(
+                "SELECT created_at, seq FROM events INDEXED BY ",
+                $index,
+                " WHERE namespace = ?1 AND ",
+                $type,
+                " AND created_at >= ?3 AND created_at < ?4 AND (created_at, seq) < (?5, ?6) ORDER BY created_at DESC, seq DESC LIMIT ?7"
+            ),
+            concat!(
+                "SELECT count(*) FROM events INDEXED BY ",
+                $index,
+                " WHERE namespace = ?1 AND ",
+                $type,
+                " AND created_at >= ?3 AND created_at < ?4"
+            ),
+        )
+    };
+}
+/// The next ones of a part, and how many it has.
+const EVENTS_BY_NAMESPACE: (&str, &str) = events_in!("events_by_namespace", "?2 IS NULL");
+const EVENTS_BY_TYPE: (&str, &str) = events_in!("events_by_type", "type = ?2");
+
+/// Events, newest first, and how many there are.
+pub(super) fn events(conn: &Connection, filter: &EventFilter, request: PageRequest<EventPlace>) -> Result<Found<EventRow, EventPlace>> {
+    let parts = tallies::parts(conn, Kind::Events, Scope { namespace: filter.namespace.as_ref(), ..Scope::default() })?;
+    let (from, before) = bounds(filter.created_from, filter.created_before);
+    let (next, counting) = if filter.event_type.is_some() { EVENTS_BY_TYPE } else { EVENTS_BY_NAMESPACE };
+    let is_counted = filter.event_type.is_some() || filter.created_from.is_some() || filter.created_before.is_some();
+    let mut total = 0;
+    for part in &parts {
+        let params: &[&dyn ToSql] = &[&part.name(), &filter.event_type, &from, &before];
+        total += if is_counted { conn.prepare_cached(counting)?.query_row(params, |row| count(row, 0))? } else { part.n };
+    }
+    let (places, mut more) = merge(parts.len(), Vec::new(), (0, request.limit), |n, last: Option<&EventPlace>, chunk| {
+        let after = last.copied().or(request.after);
+        let (at, seq) = after.map_or((i64::MAX, i64::MAX), |place| (place.created_at.as_micros(), place.seq.0));
+        let params: &[&dyn ToSql] = &[&parts[n].name(), &filter.event_type, &from, &before, &at, &seq, &(chunk as i64)];
+        all(conn, next, params, |row| Ok(EventPlace { created_at: time(row, 0)?, seq: EventSeq(row.get(1)?) }))
+    })?;
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    for place in &places {
+        if request.is_full(items.len(), bytes) {
+            more = true;
+            break;
+        }
+        let row = event(conn, place.seq)?;
+        bytes += row.event.payload.len() as u64;
+        items.push(row);
+    }
+    let next = items.len().checked_sub(1).filter(|_| more).map(|last| places[last]);
+    Ok(Found { page: Page { items, next }, total })
+}
+
+fn event(conn: &Connection, seq: EventSeq) -> Result<EventRow> {
+    let sql = concat!(
+        "SELECT ",
+        event_columns!(),
+        ", skipped, fan_out_after IS NOT NULL, EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_event WHERE event = seq) \
+         FROM events WHERE seq = ?1"
+    );
+    conn.prepare_cached(sql)?.query_row([seq.0], |row| {
+        Ok(EventRow {
+            event: Arc::new(event_row(row)?),
+            skipped: json(row, EVENT_COLUMNS)?,
+            fan_out_pending: row.get(EVENT_COLUMNS + 1)?,
+            has_deliveries: row.get(EVENT_COLUMNS + 2)?,
+        })
+    })
+}
+
+// ---- dead letters ------------------------------------------------------------------------------------------------
+
+macro_rules! letters_in {
+    ($index:literal, $scope:literal) => {
+        (
+            concat!(
+                "SELECT failed_at, id FROM dead_letters INDEXED BY ",
+                $index,
+                " WHERE status = 0 AND ",
+                $scope,
+                " AND code = ?3 AND failed_at >= ?4 AND failed_at < ?5 AND (failed_at, id) < (?6, ?7) \
+                 ORDER BY failed_at DESC, id DESC LIMIT ?8"
+            ),
+            concat!(
+                "SELECT count(*) FROM dead_letters INDEXED BY ",
+                $index,
+                " WHERE status = 0 AND ",
+                $scope,
+                " AND code = ?3 AND failed_at >= ?4 AND failed_at < ?5"
+            ),
+        )
+    };
+}
+/// The next ones of a part, and how many it has.
+const LETTERS_BY_NAMESPACE: (&str, &str) = letters_in!("dead_letters_by_namespace", "namespace = ?1 AND ?2 IS NULL");
+const LETTERS_BY_SUBSCRIPTION: (&str, &str) = letters_in!("dead_letters_by_subscription", "subscription = ?1 AND endpoint = ?2");
+
+/// Calls a statement of a part with what all of them take, and what comes after that.
+fn in_part<T>(
+    conn: &Connection,
+    sql: (&str, &str),
+    part: &Part,
+    rest: &[&dyn ToSql],
+    read: impl FnMut(&Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let code = outcome_text(part.code);
+    let call = |sql: &str, first: &dyn ToSql, second: &dyn ToSql| {
+        let params: Vec<&dyn ToSql> = [first, second, &code].into_iter().chain(rest.iter().copied()).collect();
+        all(conn, sql, &params, read)
+    };
+    match &part.place {
+        PartPlace::Namespace(namespace) => call(sql.0, &namespace.as_str(), &Null),
+        PartPlace::Subscription(subscription, endpoint) => call(sql.1, &subscription.bytes(), &endpoint.bytes()),
+    }
+}
+
+/// Open dead letters, newest first, and how many there are.
+pub(super) fn dead_letters(
+    conn: &Connection,
+    filter: &DeadLetterFilter,
+    window: Window<DeadLetterPlace>,
+) -> Result<Found<DeadLetterRow, DeadLetterPlace>> {
+    let scope = Scope { namespace: filter.namespace.as_ref(), subscription: filter.subscription, endpoint: filter.endpoint };
+    let mut parts = tallies::parts(conn, Kind::DeadLetters, scope)?;
+    parts.retain(|part| filter.code.is_none() || filter.code == part.code);
+    let (from, before) = bounds(filter.failed_from, filter.failed_before);
+    let is_timed = filter.failed_from.is_some() || filter.failed_before.is_some();
+    let mut total = 0;
+    for part in &parts {
+        let counting = (LETTERS_BY_NAMESPACE.1, LETTERS_BY_SUBSCRIPTION.1);
+        total += if is_timed { in_part(conn, counting, part, &[&from, &before], |row| count(row, 0))?.iter().sum() } else { part.n };
+    }
+    let (places, more) = merge(parts.len(), Vec::new(), (window.skip, window.limit), |n, last: Option<&DeadLetterPlace>, chunk| {
+        let after = last.copied().or(window.after);
+        let (at, id_after) = after.map_or((i64::MAX, [0xff; 16]), |place| (place.failed_at.as_micros(), place.id.bytes()));
+        let rest: &[&dyn ToSql] = &[&from, &before, &at, &id_after, &(chunk as i64)];
+        in_part(conn, (LETTERS_BY_NAMESPACE.0, LETTERS_BY_SUBSCRIPTION.0), &parts[n], rest, |row| {
+            Ok(DeadLetterPlace { failed_at: time(row, 0)?, id: id(row, 1, DeadLetterId::new)? })
+        })
+    })?;
+    let next = places.last().filter(|_| more).copied();
+    let items = places.iter().map(|place| dead_letter(conn, place.id)).collect::<Result<_>>()?;
+    Ok(Found { page: Page { items, next }, total })
+}
+
+fn dead_letter(conn: &Connection, of: DeadLetterId) -> Result<DeadLetterRow> {
+    let sql = concat!(
+        "SELECT ",
+        dead_letter_columns!(),
+        ", l.namespace, l.subscription, l.endpoint, d.event FROM dead_letters l",
+        last_attempt!(),
+        "CROSS JOIN deliveries d ON d.id = l.delivery WHERE l.id = ?1"
+    );
+    conn.prepare_cached(sql)?.query_row([of.bytes()], |row| {
+        Ok(DeadLetterRow {
+            dead_letter: dead_letter_row(row)?,
+            last_attempt: id_opt(row, DEAD_LETTER_COLUMNS - 1, AttemptId::new)?,
+            namespace: namespace(row, DEAD_LETTER_COLUMNS)?,
+            subscription: id(row, DEAD_LETTER_COLUMNS + 1, SubscriptionId::new)?,
+            endpoint: id(row, DEAD_LETTER_COLUMNS + 2, EndpointId::new)?,
+            event: EventSeq(row.get(DEAD_LETTER_COLUMNS + 3)?),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What SQLite does for a statement, line by line.
+    fn plan(conn: &Connection, sql: &str) -> Vec<String> {
+        let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
+        let unbound = rusqlite::params_from_iter(std::iter::repeat_n(Null, explain.parameter_count()));
+        explain.query_map(unbound, |row| row.get(3)).expect("a plan").collect::<Result<_>>().expect("lines")
+    }
+
+    #[test]
+    fn every_part_is_read_in_the_order_of_an_index() {
+        let mut conn = Connection::open_in_memory().expect("a database");
+        crate::migrate::migrate(&mut conn).expect("a schema");
+        let parts = [EVENTS_BY_NAMESPACE, EVENTS_BY_TYPE, LETTERS_BY_NAMESPACE, LETTERS_BY_SUBSCRIPTION];
+        let mut statements: Vec<&str> = parts.into_iter().flat_map(|(next, count)| [next, count]).collect();
+        statements.extend(super::super::attempts::STATEMENTS);
+        statements.extend(tallies::STATEMENTS);
+        for sql in statements {
+            let plan = plan(&conn, sql);
+            let is_good = |line: &String| line.starts_with("SEARCH ") && !line.contains("AUTOMATIC");
+            assert!(!plan.is_empty() && plan.iter().all(is_good), "{sql}\n{plan:#?}");
+        }
+    }
+}
