@@ -15,7 +15,7 @@ use postrider_core::catalog::WEBHOOK;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::id::EndpointId;
-use postrider_core::ports::{AttemptFilter, AttemptRow, ConfigChange, Window};
+use postrider_core::ports::{AttemptFilter, AttemptRow, ConfigChange};
 use postrider_core::sign::Scheme;
 use postrider_core::subscription::Subscription;
 use postrider_core::time::Timestamp;

@@ -9,6 +9,7 @@ use crate::http::{App, PathId, Problem, json};
 use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
+use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
 use postrider_core::id::{AttemptId, DeadLetterId, EndpointId, SubscriptionId};
@@ -100,7 +101,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, Caller(access): Caller, Pa
 async fn find(app: &App, access: &Access, id: &str) -> Result<DeadLetterView, Problem> {
     let id = DeadLetterId::parse(id).ok_or_else(missing)?;
     let found = app.engine.store().dead_letter(id).await.map_err(Problem::of_read)?;
-    found.filter(|view| access.sees(&view.event.namespace) && view.dead_letter.is_open()).ok_or_else(missing)
+    found.filter(|view| access.sees(&view.event.namespace) && view.dead_letter.status == DeadLetterStatus::Open).ok_or_else(missing)
 }
 
 fn missing() -> Problem {
