@@ -16,6 +16,7 @@
 //! | `dispatch` | queues per endpoint, turns, workers, timers |
 //! | `request` | what a receiver is sent |
 //! | `send` | one attempt |
+//! | `sample` | requests that belong to no delivery: probes and previews |
 //! | `settle` | outcomes into the store as a group |
 //! | `meta` | the events that follow from outcomes |
 //! | `refill` | what only the store has comes into memory |
@@ -32,6 +33,7 @@ pub mod publish;
 mod refill;
 mod request;
 pub mod route;
+mod sample;
 mod schedule;
 mod send;
 mod settle;
@@ -43,9 +45,12 @@ pub use config::{EngineConfig, Limits, Retention};
 pub use dispatch::Load;
 pub use publish::{Publish, PublishError, Receipt, To};
 pub use route::{Route, Routes};
+pub use sample::{NotProbed, Preview, Probed};
 
 use parking_lot::Mutex;
-use postrider_core::id::{DeadLetterId, DeliveryId, ScheduledId};
+use postrider_core::body::Unrenderable;
+use postrider_core::event::Event;
+use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId, ScheduledId, SubscriptionId};
 use postrider_core::ports::{Clock, ConfigChange, Replay, ReplayTarget, Replayed, Store, StoreError, StoreErrorKind, Transport};
 use postrider_core::schedule::Scheduled;
 use postrider_core::seal::{OpenError, Sealed};
@@ -210,7 +215,7 @@ impl Engine {
         report.given_back += jobs.len();
         let routes = shared.routes.load();
         shared.settler.extend(flights.into_iter().map(|flight| {
-            let url = routes.route(flight.job.delivery.subscription).map_or_else(|| "".into(), |r| Arc::clone(&r.url));
+            let url = routes.route_of_queued(flight.job.delivery.subscription).map_or_else(|| "".into(), |r| Arc::clone(&r.url));
             let attempt = flight.attempt(url);
             Entry::interrupted(flight.job, Some(attempt), flight.recorded, shared.now())
         }));
@@ -318,6 +323,16 @@ impl Engine {
     /// Removes a scheduled webhook; answers whether it was there.
     pub async fn unschedule(&self, id: ScheduledId) -> Result<bool, StoreError> {
         self.shared.store.unschedule(id).await
+    }
+
+    /// Sends a signed test to an endpoint, whatever its status, and answers what came of it, within 10 s. Nothing is recorded.
+    pub async fn probe(&self, id: EndpointId) -> Result<Probed, NotProbed> {
+        sample::probe(&self.shared, id).await
+    }
+
+    /// What a subscription would send for an event now; `None` where there is no such subscription, or its endpoint is gone.
+    pub fn preview(&self, id: SubscriptionId, event: Arc<Event>) -> Option<Result<Preview, Unrenderable>> {
+        sample::preview(&self.shared, id, event)
     }
 
     /// What the engine has to do at the moment.
