@@ -10,8 +10,10 @@
 //! | module | does |
 //! |---|---|
 //! | [`config`] | what can be set, the bounds on memory |
+//! | [`keys`] | the keys that secrets are sealed under |
 //! | [`route`] | the configuration as an immutable snapshot; who gets an event |
 //! | [`publish`] | match, store as a group, hand over, acknowledge |
+//! | `edit` | changes of the configuration |
 //! | `fan_out` | fan-outs too large for one piece |
 //! | `dispatch` | queues per endpoint, turns, workers, timers |
 //! | `request` | what a receiver is sent |
@@ -25,8 +27,10 @@
 
 pub mod config;
 mod dispatch;
+mod edit;
 mod fan_out;
 mod job;
+pub mod keys;
 mod maintain;
 mod meta;
 pub mod publish;
@@ -43,6 +47,7 @@ mod testing;
 
 pub use config::{EngineConfig, Limits, Retention};
 pub use dispatch::Load;
+pub use keys::Keys;
 pub use publish::{Publish, PublishError, Receipt, To};
 pub use route::{Route, Routes};
 pub use sample::{NotProbed, Preview, Probed};
@@ -57,7 +62,6 @@ use postrider_core::seal::{OpenError, Sealed};
 use postrider_core::time::Timestamp;
 use settle::Entry;
 use shared::Shared;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
@@ -144,7 +148,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
     ) -> Result<Engine, StoreError> {
         let configuration = store.configuration().await?;
-        let routes = Routes::new(configuration, &config.keys, &config.user_agent);
+        let routes = Routes::new(configuration, &config.keys.ring(), &config.user_agent);
         let shared = Arc::new(Shared::new(config, store, transport, clock, routes));
         for endpoint in shared.routes.load().endpoints() {
             maintain::announce(&shared, endpoint.id);
@@ -240,12 +244,12 @@ impl Engine {
 
     /// Seals a secret for storing.
     pub fn seal(&self, secret: impl AsRef<[u8]>, random: &mut dyn FnMut(&mut [u8])) -> Sealed {
-        self.shared.config.keys.seal(secret.as_ref(), random)
+        self.shared.config.keys.ring().seal(secret.as_ref(), random)
     }
 
     /// Opens a sealed secret.
     pub fn open(&self, sealed: &Sealed) -> Result<String, OpenError> {
-        self.shared.config.keys.open(sealed).map(|secret| String::from_utf8_lossy(&secret).into_owned())
+        self.shared.config.keys.ring().open(sealed).map(|secret| String::from_utf8_lossy(&secret).into_owned())
     }
 
     /// The configuration as it is now.
@@ -258,7 +262,7 @@ impl Engine {
     where
         E: From<StoreError>,
     {
-        edit(&self.shared, f).await
+        edit::edit(&self.shared, f).await
     }
 
     /// Publishes an event; answers when it and its deliveries are on disk.
@@ -345,51 +349,8 @@ impl Engine {
 const GRACE: Duration = Duration::from_secs(2);
 
 /// The process goes down while a command is under way.
-fn cut_off(ended: &JoinError) -> StoreError {
+pub(crate) fn cut_off(ended: &JoinError) -> StoreError {
     StoreError { kind: StoreErrorKind::Unavailable, cause: ended.to_string() }
-}
-
-async fn edit<T, E: From<StoreError>>(shared: &Arc<Shared>, f: impl FnOnce(&Routes) -> Result<(Vec<ConfigChange>, T), E>) -> Result<T, E> {
-    let editing = Arc::clone(&shared.editing).lock_owned().await;
-    let (changes, answer) = f(&shared.routes.load_full())?;
-    if !changes.is_empty() {
-        let shared = Arc::clone(shared);
-        // It goes on when the caller goes away: what is stored must come into force before the next change looks at it.
-        let putting = tokio::spawn(async move {
-            let _editing = editing;
-            put(&shared, changes).await
-        });
-        putting.await.unwrap_or_else(|ended| Err(cut_off(&ended)))?;
-    }
-    Ok(answer)
-}
-
-/// Stores changes and puts them in force. To be called under `editing`.
-async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<(), StoreError> {
-    shared.store.configure(changes.clone()).await?;
-    let old = shared.routes.load_full();
-    let mut new = Routes::clone(&old);
-    // If somebody else changed something in between, the store's version is a later one, and everything is read anew within a second.
-    new.version = old.version + 1;
-    // Each is announced once, however much of it changed.
-    let mut endpoints = BTreeSet::new();
-    for change in changes {
-        match &change {
-            ConfigChange::Endpoint(endpoint) => _ = endpoints.insert(endpoint.id),
-            ConfigChange::Subscription(subscription) => {
-                endpoints.insert(subscription.endpoint);
-                // The one that it leaves may have been held back by its rate.
-                endpoints.extend(old.subscription(subscription.id).map(|s| s.endpoint));
-            }
-            ConfigChange::Key(_) => {}
-        }
-        new.apply(change, &shared.config.keys, &shared.config.user_agent);
-    }
-    shared.routes.store(Arc::new(new));
-    for endpoint in endpoints {
-        maintain::announce(shared, endpoint);
-    }
-    Ok(())
 }
 
 impl std::fmt::Debug for Engine {

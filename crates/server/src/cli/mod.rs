@@ -4,6 +4,7 @@ pub mod bench;
 pub mod demo;
 pub mod keys;
 pub mod listen;
+pub mod secrets;
 pub mod serve;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +27,8 @@ enum Command {
     Demo(demo::Args),
     /// Create, list and revoke API keys.
     Keys(keys::Args),
+    /// List the keys that secrets are encrypted under, and change them.
+    Secrets(secrets::Args),
     /// Receive webhooks, print them and check their signatures.
     Listen(listen::Args),
     /// Measure a server under load.
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Demo(args) => demo::run(args),
         Command::Keys(args) => keys::run(args),
+        Command::Secrets(args) => secrets::run(args),
         Command::Listen(args) => listen::run(args),
         Command::Bench(args) => bench::run(*args),
     };

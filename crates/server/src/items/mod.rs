@@ -14,6 +14,8 @@ mod history;
 mod keys;
 mod outbox;
 mod page;
+mod preview;
+mod probe;
 mod wire;
 
 pub use envelope::dress;
@@ -40,8 +42,10 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/v1/delivery/dlq/{id}/replay", post(dlq::replay))
         .route(destinations::PATH, get(destinations::list).post(destinations::create))
         .route("/v1/delivery/destinations/{id}", get(destinations::show).put(destinations::update).delete(destinations::delete))
+        .route("/v1/delivery/destinations/{id}/test", post(probe::test))
         .route(bindings::PATH, get(bindings::list).post(bindings::create))
         .route("/v1/delivery/bindings/{id}", get(bindings::show).put(bindings::update).delete(bindings::delete))
+        .route("/v1/delivery/bindings/{id}/preview", post(preview::preview))
         .route("/v1/delivery/catalog/signals", get(catalog::signals))
         .route("/v1/delivery/catalog/deliverables", get(catalog::deliverables))
         .route("/v1/delivery/catalog/serializers", get(catalog::serializers))
