@@ -279,25 +279,26 @@ impl Engine {
     /// Retries a dead letter as a new delivery of the same event and subscription, with the same idempotency key.
     pub async fn retry_dead_letter(&self, id: DeadLetterId) -> Result<RetryDeadLetter, StoreError> {
         let new = DeliveryId::new(self.new_id());
-        Ok(match self.replay(ReplayTarget::DeadLetterAsNew { dead_letter: id, new }).await? {
+        Ok(match self.replay(ReplayTarget::DeadLetterAsNew { dead_letter: id, new }, false).await? {
             Replayed::Queued(claimed) => RetryDeadLetter::Queued(claimed.delivery.id),
             Replayed::AlreadyClosed(by) => RetryDeadLetter::AlreadyClosed(by),
             Replayed::NotFound | Replayed::NotResting(_) => RetryDeadLetter::NotFound,
         })
     }
 
-    /// Makes an ended delivery again: same delivery, same key, a fresh budget of attempts.
-    pub async fn replay_delivery(&self, id: DeliveryId) -> Result<Replayed, StoreError> {
-        self.replay(ReplayTarget::Delivery(id)).await
+    /// Makes an ended delivery again: same delivery, same key, a fresh budget of attempts. Its open dead letter is closed at once, or with
+    /// `keep_dead_letter` when the delivery succeeds or fails anew.
+    pub async fn replay_delivery(&self, id: DeliveryId, keep_dead_letter: bool) -> Result<Replayed, StoreError> {
+        self.replay(ReplayTarget::Delivery(id), keep_dead_letter).await
     }
 
     /// Replayed deliveries go through the store: what waits there already goes first.
     ///
     /// It goes on when the caller goes away: a delivery that is pending again must not be forgotten by the dispatcher.
-    async fn replay(&self, target: ReplayTarget) -> Result<Replayed, StoreError> {
+    async fn replay(&self, target: ReplayTarget, keep_dead_letter: bool) -> Result<Replayed, StoreError> {
         let shared = Arc::clone(&self.shared);
         let replaying = tokio::spawn(async move {
-            let replays = vec![Replay { target, claim: false, at: shared.now() }];
+            let replays = vec![Replay { target, keep_dead_letter, claim: false, at: shared.now() }];
             let replayed = shared.store.replay(replays).await?.into_iter().next().unwrap_or(Replayed::NotFound);
             if let Replayed::Queued(claimed) = &replayed {
                 let due = claimed.delivery.progress.state.due_at().unwrap_or(Timestamp::MIN);
