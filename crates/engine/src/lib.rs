@@ -23,6 +23,7 @@
 //! | `meta` | the events that follow from outcomes |
 //! | `refill` | what only the store has comes into memory |
 //! | `schedule` | scheduled webhooks |
+//! | `jobs` | bulk replays |
 //! | `maintain` | recovery at start, retention, configuration changed by others |
 
 pub mod config;
@@ -30,6 +31,7 @@ mod dispatch;
 mod edit;
 mod fan_out;
 mod job;
+mod jobs;
 pub mod keys;
 mod maintain;
 mod meta;
@@ -47,6 +49,7 @@ mod testing;
 
 pub use config::{EngineConfig, Limits, Retention};
 pub use dispatch::Load;
+pub use jobs::{MAX_RUNNING_JOBS, NewJob, NoJob};
 pub use keys::Keys;
 pub use publish::{Publish, PublishError, Receipt, To};
 pub use route::{Route, Routes};
@@ -55,8 +58,8 @@ pub use sample::{NotProbed, Preview, Probed};
 use parking_lot::Mutex;
 use postrider_core::body::Unrenderable;
 use postrider_core::event::Event;
-use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId, ScheduledId, SubscriptionId};
-use postrider_core::ports::{Clock, ConfigChange, Replay, ReplayTarget, Replayed, Store, StoreError, StoreErrorKind, Transport};
+use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId, JobId, ScheduledId, SubscriptionId};
+use postrider_core::ports::{Clock, ConfigChange, Job, JobState, Replay, ReplayTarget, Replayed, Store, StoreError, StoreErrorKind, Transport};
 use postrider_core::schedule::Scheduled;
 use postrider_core::seal::{OpenError, Sealed};
 use postrider_core::time::Timestamp;
@@ -92,6 +95,7 @@ impl Tasks {
         claiming.spawn(fan_out::run(Arc::clone(shared)));
         claiming.spawn(schedule::run(Arc::clone(shared)));
         claiming.spawn(maintain::give_up(Arc::clone(shared)));
+        claiming.spawn(jobs::run(Arc::clone(shared)));
         let mut upkeep = self.upkeep.lock();
         upkeep.spawn(maintain::timers(Arc::clone(shared)));
         upkeep.spawn(maintain::configuration(Arc::clone(shared)));
@@ -307,6 +311,16 @@ impl Engine {
             Ok(replayed)
         });
         replaying.await.unwrap_or_else(|ended| Err(cut_off(&ended)))
+    }
+
+    /// Begins a bulk replay. A job with its id that runs already is answered instead.
+    pub async fn start_job(&self, new: NewJob) -> Result<Job, NoJob> {
+        jobs::start(&self.shared, new).await
+    }
+
+    /// Cancels a running job, or resumes a cancelled one; answers whether it was in the state `from`.
+    pub async fn turn_job(&self, id: JobId, from: JobState, to: JobState) -> Result<bool, StoreError> {
+        jobs::turn(&self.shared, id, from, to).await
     }
 
     /// Dismisses a dead letter; answers whether it was open.

@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) scheduled: Notify,
     /// An event has a fan-out to go on with.
     pub(crate) fan_out: Notify,
+    /// A job may have a step to make.
+    pub(crate) jobs: Notify,
     /// Endpoints to be disabled, and why.
     pub(crate) disabling: Mutex<BTreeMap<EndpointId, ErrorCode>>,
     pub(crate) disable: Notify,
@@ -60,6 +62,7 @@ impl Shared {
             editing: Arc::default(),
             scheduled: Notify::new(),
             fan_out: Notify::new(),
+            jobs: Notify::new(),
             disabling: Mutex::default(),
             disable: Notify::new(),
             probes: Semaphore::new(MAX_PROBES),

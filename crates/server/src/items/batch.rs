@@ -2,6 +2,7 @@
 
 use super::events::{self, Accepted};
 use super::gate::Tenant;
+use super::once::Fresh;
 use crate::http::{App, Detail, Problem, body, json};
 use axum::body::Body;
 use axum::extract::State;
@@ -56,14 +57,18 @@ pub(super) async fn publish(State(app): State<Arc<App>>, Tenant(namespace): Tena
     let mut right = Vec::new();
     // Of each event its key, or what is wrong with it.
     let mut read = Vec::new();
-    for event in form.split(&body)? {
-        read.push(events::parse(event, namespace.clone()).map(|event| {
+    let fresh = Fresh::of(&parts.extensions);
+    for (n, event) in form.split(&body)?.into_iter().enumerate() {
+        read.push(events::parse(event, namespace.clone()).map(|mut event| {
+            let key = event.idempotency_key.clone();
+            event.idempotency_key = key.clone().or_else(|| fresh.dedup_key(n));
             right.push(event);
-            right.last().and_then(|event| event.idempotency_key.clone())
+            key
         }));
     }
     let receipts = app.engine.publish_all(right).await?;
-    let duplicates = receipts.iter().filter(|receipt| receipt.duplicate).count();
+    let keys = read.iter().filter_map(|event| event.as_ref().ok());
+    let duplicates = receipts.iter().zip(keys).filter(|(receipt, key)| receipt.duplicate && key.is_some()).count();
     let mut stored = receipts.iter();
     let results: Vec<_> = read.iter().filter_map(|event| result(event, &mut stored)).collect();
     let rejected = results.len() - receipts.len();

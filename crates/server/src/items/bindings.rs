@@ -4,6 +4,7 @@
 use super::binding_request::{Made, Wanted};
 use super::destinations::Deleted;
 use super::gate::{Caller, Tenant};
+use super::once::Fresh;
 use super::page::{Listed, PageOf, Position};
 use super::wire::time;
 use crate::auth::Access;
@@ -189,12 +190,17 @@ pub(super) async fn create(
     Tenant(namespace): Tenant,
     request: Request,
 ) -> Result<Response, Problem> {
+    let fresh = Fresh::of(request.extensions());
+    let id = SubscriptionId::new(fresh.id(&app));
     let wanted = read(&app, request, true).await?;
     let made = wanted.check(None)?;
+    if let Some(before) = app.engine.routes().subscription(id).filter(|_| fresh.is_again()) {
+        return created(&app, before, &access).await;
+    }
     let policy = wanted.policy.clone().unwrap_or_else(DeliveryPolicy::items);
     let now = app.engine.now();
     let mut subscription = Subscription {
-        id: SubscriptionId::new(app.engine.new_id()),
+        id,
         namespace,
         name: wanted.name.clone().unwrap_or_default(),
         endpoint: wanted.destination.unwrap_or(EndpointId::new(uuid::Uuid::nil())),
@@ -219,7 +225,11 @@ pub(super) async fn create(
             Ok::<_, Problem>((vec![ConfigChange::Subscription(stored)], ()))
         })
         .await?;
-    let response = answer(&app, &subscription, &access, StatusCode::CREATED).await?;
+    created(&app, &subscription, &access).await
+}
+
+async fn created(app: &App, subscription: &Subscription, access: &Access) -> Result<Response, Problem> {
+    let response = answer(app, subscription, access, StatusCode::CREATED).await?;
     Ok(with_location(response, &format!("{PATH}/{}", subscription.id)))
 }
 

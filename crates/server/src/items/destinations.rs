@@ -2,6 +2,7 @@
 
 use super::destination_request::{Header, MASK, Means, Wanted};
 use super::gate::{Caller, Tenant};
+use super::once::Fresh;
 use super::page::{Listed, PageOf, Position};
 use crate::auth::Access;
 use crate::http::json::Field;
@@ -137,10 +138,15 @@ pub(super) async fn create(
     Tenant(namespace): Tenant,
     request: Request,
 ) -> Result<Response, Problem> {
+    let fresh = Fresh::of(request.extensions());
+    let id = EndpointId::new(fresh.id(&app));
     let wanted = read(&app, request, true, &Auth::None).await?;
+    if let Some(made) = app.engine.routes().endpoint(id).filter(|_| fresh.is_again()) {
+        return created(&app, made, &access).await;
+    }
     let now = app.engine.now();
     let blank = Endpoint {
-        id: EndpointId::new(app.engine.new_id()),
+        id,
         namespace,
         name: String::new(),
         url: String::new(),
@@ -161,7 +167,11 @@ pub(super) async fn create(
     let endpoint = changed(&app, &blank, wanted, now)?;
     let change = ConfigChange::Endpoint(endpoint.clone());
     app.engine.edit(|_| Ok::<_, Problem>((vec![change], ()))).await?;
-    let response = answer(&app, &endpoint, &access, StatusCode::CREATED).await?;
+    created(&app, &endpoint, &access).await
+}
+
+async fn created(app: &App, endpoint: &Endpoint, access: &Access) -> Result<Response, Problem> {
+    let response = answer(app, endpoint, access, StatusCode::CREATED).await?;
     Ok(with_location(response, &format!("{PATH}/{}", endpoint.id)))
 }
 

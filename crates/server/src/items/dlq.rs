@@ -2,6 +2,7 @@
 
 use super::gate::{Caller, Tenant};
 use super::history::{may_send, namespace};
+use super::once::Fresh;
 use super::page::{Listed, PageOf, Position, Query};
 use super::wire::time;
 use crate::auth::Access;
@@ -99,9 +100,23 @@ pub(super) async fn show(State(app): State<Arc<App>>, Caller(access): Caller, Pa
 
 /// The open dead letter with this id, if it exists for the caller.
 async fn find(app: &App, access: &Access, id: &str) -> Result<DeadLetterView, Problem> {
+    find_any(app, access, id).await?.filter(|view| view.dead_letter.status == DeadLetterStatus::Open).ok_or_else(missing)
+}
+
+async fn find_any(app: &App, access: &Access, id: &str) -> Result<Option<DeadLetterView>, Problem> {
     let id = DeadLetterId::parse(id).ok_or_else(missing)?;
     let found = app.engine.store().dead_letter(id).await.map_err(Problem::of_read)?;
-    found.filter(|view| access.sees(&view.event.namespace) && view.dead_letter.status == DeadLetterStatus::Open).ok_or_else(missing)
+    Ok(found.filter(|view| access.sees(&view.event.namespace)))
+}
+
+/// The open dead letter with this id; `None` where the same request has closed it before, in a process that is gone.
+async fn still_open(app: &App, access: &Access, id: &str, fresh: Fresh, is_done: fn(DeadLetterStatus) -> bool) -> Result<Option<DeadLetterView>, Problem> {
+    let view = find_any(app, access, id).await?.ok_or_else(missing)?;
+    match view.dead_letter.status {
+        DeadLetterStatus::Open => Ok(Some(view)),
+        status if fresh.is_again() && is_done(status) => Ok(None),
+        _ => Err(missing()),
+    }
 }
 
 fn missing() -> Problem {
@@ -133,9 +148,12 @@ pub(super) async fn replay(
     State(app): State<Arc<App>>,
     Caller(access): Caller,
     Tenant(_): Tenant,
+    fresh: Fresh,
     PathId(id): PathId,
 ) -> Result<Response, Problem> {
-    let view = find(&app, &access, &id).await?;
+    let Some(view) = still_open(&app, &access, &id, fresh, |status| matches!(status, DeadLetterStatus::Retried(_))).await? else {
+        return Ok(json(StatusCode::OK, &Done { replayed: true, dismissed: false }));
+    };
     may_send(&app, &view.delivery)?;
     match app.engine.replay_delivery(view.delivery.id, false).await? {
         // One that is being made again already, through one of its items, comes to the same.
@@ -150,9 +168,12 @@ pub(super) async fn dismiss(
     State(app): State<Arc<App>>,
     Caller(access): Caller,
     Tenant(_): Tenant,
+    fresh: Fresh,
     PathId(id): PathId,
 ) -> Result<Response, Problem> {
-    let view = find(&app, &access, &id).await?;
+    let Some(view) = still_open(&app, &access, &id, fresh, |status| status == DeadLetterStatus::Dismissed).await? else {
+        return Ok(json(StatusCode::OK, &Done { replayed: false, dismissed: true }));
+    };
     if app.engine.dismiss_dead_letter(view.dead_letter.id).await? {
         return Ok(json(StatusCode::OK, &Done { replayed: false, dismissed: true }));
     }

@@ -1,6 +1,7 @@
 //! `POST /v1/delivery/events`: publishes an event to every subscription that wants it.
 
 use super::gate::Tenant;
+use super::once::Fresh;
 use crate::http::{App, Problem, Reader, json};
 use axum::body::Body;
 use axum::extract::State;
@@ -42,15 +43,17 @@ pub(super) const PATH: &str = "/v1/delivery/events";
 pub(super) async fn publish(State(app): State<Arc<App>>, Tenant(namespace): Tenant, request: Request<Body>) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = app.read_json(&parts.headers, body).await?;
-    let event = parse(&body, namespace)?;
+    let mut event = parse(&body, namespace)?;
     let dedup_key = event.idempotency_key.clone();
+    event.idempotency_key = dedup_key.clone().or_else(|| Fresh::of(&parts.extensions).dedup_key(0));
     let receipt = app.engine.publish(event).await?;
     Ok(json(StatusCode::ACCEPTED, &Accepted::new(&receipt, dedup_key.as_deref())))
 }
 
 impl<'a> Accepted<'a> {
     pub(super) fn new(receipt: &Receipt, dedup_key: Option<&'a str>) -> Self {
-        Accepted { id: receipt.seq.to_string(), dedup_key, duplicate: receipt.duplicate }
+        // Without a key of its own an event can only be that of the same request, done again.
+        Accepted { id: receipt.seq.to_string(), dedup_key, duplicate: receipt.duplicate && dedup_key.is_some() }
     }
 }
 

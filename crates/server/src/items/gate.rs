@@ -1,6 +1,7 @@
 //! What every request to `/v1` passes first: who asks, whether not too often, and whether the key may.
 
 use super::envelope::dress;
+use super::once;
 use crate::auth::{Access, Denied};
 use crate::http::{App, Problem};
 use crate::key_limits::{Standing, Use};
@@ -20,12 +21,11 @@ pub(super) async fn gate(State(app): State<Arc<App>>, mut request: Request<Body>
     let (standing, admitted) = admit(&app, &request);
     let mut response = match admitted {
         Ok(access) => {
-            request.extensions_mut().insert(Caller(access));
-            next.run(request).await
+            request.extensions_mut().insert(Caller(access.clone()));
+            once::run(Arc::clone(&app), &access, request, next).await
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => dress(&app, &path, problem.into_response()),
     };
-    response = dress(&app, &path, response);
     if let Some(standing) = standing {
         standing.show(response.headers_mut());
     }

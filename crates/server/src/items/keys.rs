@@ -4,6 +4,7 @@
 //! view may change it.
 
 use super::gate::Caller;
+use super::once::Fresh;
 use super::page::{Listed, PageOf, Position};
 use crate::auth;
 use crate::http::json::Field;
@@ -86,10 +87,12 @@ pub(super) async fn show(State(app): State<Arc<App>>, Caller(access): Caller, Pa
 /// Makes a key and answers it, once.
 pub(super) async fn create(State(app): State<Arc<App>>, Caller(access): Caller, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    let fresh = Fresh::of(&parts.extensions);
     let body = app.read_json(&parts.headers, body).await?;
     let wanted = parse(&body, access.namespace.as_ref(), app.engine.now())?;
     let secret = auth::new_secret();
-    let id = KeyId::new(app.engine.new_id());
+    // Done again, it gives the same key another secret: nobody has seen the first one.
+    let id = KeyId::new(fresh.id(&app));
     let key = ApiKey {
         expires_at: wanted.expires_at,
         ..auth::new_key(id, &secret, &wanted.name, wanted.namespace, wanted.scopes, app.engine.now())

@@ -11,7 +11,9 @@ mod envelope;
 mod events;
 mod gate;
 mod history;
+mod jobs;
 mod keys;
+mod once;
 mod outbox;
 mod page;
 mod preview;
@@ -38,6 +40,11 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/v1/delivery/items/{id}", get(history::show))
         .route("/v1/delivery/items/{id}/replay", post(history::replay))
         .route(dlq::PATH, get(dlq::list))
+        .route(jobs::REPLAY, post(jobs::replay))
+        .route(jobs::PATH, get(jobs::list))
+        .route("/v1/delivery/jobs/{id}", get(jobs::show))
+        .route("/v1/delivery/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/v1/delivery/jobs/{id}/resume", post(jobs::resume))
         .route("/v1/delivery/dlq/{id}", get(dlq::show).delete(dlq::dismiss))
         .route("/v1/delivery/dlq/{id}/replay", post(dlq::replay))
         .route(destinations::PATH, get(destinations::list).post(destinations::create))
