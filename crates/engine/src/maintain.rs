@@ -10,7 +10,7 @@ use postrider_core::delivery::StateKind;
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::error::ErrorCode;
 use postrider_core::id::EndpointId;
-use postrider_core::ports::{ClaimRequest, Claimed, ConfigChange, PruneRequest, StoreError};
+use postrider_core::ports::{ClaimRequest, Claimed, ConfigChange, PruneRequest, REQUEST_MEMORY, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,6 +107,7 @@ async fn prune_round(shared: &Arc<Shared>) -> Result<(), StoreError> {
         bodies_before: now.before(keep.bodies),
         events_before: now.before(keep.events),
         closed_before: now.before(keep.closed),
+        requests_before: now.before(REQUEST_MEMORY),
         limit: PRUNE_SLICE,
     };
     loop {

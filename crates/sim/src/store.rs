@@ -125,6 +125,8 @@ impl Store for FaultyStore {
         schedule(rows: Vec<Scheduled>) -> ();
         unschedule(id: ScheduledId) -> bool;
         fire(firings: Vec<Firing>) -> Vec<Fired>;
+        begin_request(request: NewRequest) -> Begun;
+        end_request(key: RequestKey, response: Option<StoredResponse>) -> ();
     }
 
     fn configuration(&self) -> BoxFuture<'_, Answer<Configuration>> {

@@ -279,6 +279,8 @@ impl Store for Handle {
         unschedule(id: ScheduledId) -> bool;
         due_scheduled(now: Timestamp, limit: u32, max_bytes: u64) -> DueScheduled;
         fire(firings: Vec<Firing>) -> Vec<Fired>;
+        begin_request(request: NewRequest) -> Begun;
+        end_request(key: RequestKey, response: Option<StoredResponse>) -> ();
         prune(request: PruneRequest) -> Pruned;
         health() -> ();
         delivery(id: DeliveryId) -> Option<DeliveryView>;

@@ -12,6 +12,7 @@
 //! | [`claim`], [`rescue`] | who has a delivery in memory |
 //! | [`replay`], [`dead_letters`] | what people do with deliveries that ended |
 //! | [`schedule`] | scheduled webhooks |
+//! | [`requests`] | requests with a key of the client's |
 //! | [`prune`], [`prune_slices`] | retention |
 //! | [`find_attempts`], [`find_others`] | lists with filters and totals |
 //! | [`reads`] | order, limits and what is not there |
@@ -32,6 +33,7 @@ pub mod prune_slices;
 pub mod publish;
 pub mod reads;
 pub mod replay;
+pub mod requests;
 pub mod rescue;
 pub mod schedule;
 pub mod settle;
@@ -193,6 +195,16 @@ macro_rules! conformance_tests {
                 a_fired_delivery_goes_its_way
                 outlives_a_restart
             }
+            requests {
+                a_key_is_done_once
+                an_answer_comes_back_whole
+                scopes_and_keys_are_apart
+                what_is_forgotten_is_new
+                of_two_at_once_one_is_new
+                a_crash_leaves_it_to_be_done_again
+                a_day_later_a_key_is_new
+                retention_takes_old_keys
+            }
             prune {
                 exactly_at_the_cutoff_stays
                 attempts_go_while_their_delivery_stays
@@ -277,6 +289,7 @@ mod tests {
             ("replay", include_str!("replay.rs")),
             ("dead_letters", include_str!("dead_letters.rs")),
             ("schedule", include_str!("schedule.rs")),
+            ("requests", include_str!("requests.rs")),
             ("prune", include_str!("prune.rs")),
             ("prune_slices", include_str!("prune_slices.rs")),
             ("find_attempts", include_str!("find_attempts.rs")),

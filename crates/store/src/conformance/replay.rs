@@ -269,7 +269,7 @@ pub async fn a_kept_dead_letter_can_be_dismissed<H: Harness>(w: &mut World<H>) {
     let letter = w.fail(id).await;
     queued(w.replay_keeping(id).await);
     let late = w.make.now().after(DAY);
-    let all = PruneRequest { attempts_before: late, bodies_before: late, events_before: late, closed_before: late, limit: 100 };
+    let all = PruneRequest { bodies_before: late, ..super::prune::before(late) };
     assert_eq!(w.prune(all).await.deliveries, 0, "it does not rest");
     let before = w.view(id).await.delivery;
     assert_eq!(w.store().dismiss(vec![letter], w.make.now()).await.expect("dismiss"), [true]);
@@ -283,8 +283,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// A round of retention that removes nothing.
 fn nothing() -> PruneRequest {
-    let never = Timestamp::MIN;
-    PruneRequest { attempts_before: never, bodies_before: never, events_before: never, closed_before: never, limit: 100 }
+    super::prune::before(Timestamp::MIN)
 }
 
 /// The open dead letters of a route; as many are counted.

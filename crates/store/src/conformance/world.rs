@@ -174,6 +174,7 @@ impl<H: Harness> World<H> {
             sum.deliveries += slice.deliveries;
             sum.events += slice.events;
             sum.closed += slice.closed;
+            sum.requests += slice.requests;
             if !slice.more {
                 return sum;
             }

@@ -1,6 +1,7 @@
 //! The maps, and the few functions through which rows come, change and go: indexes and counters follow there and nowhere else.
 
 use super::Dump;
+use super::requests::RequestRow;
 use postrider_core::attempt::Attempt;
 use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::Delivery;
@@ -32,6 +33,7 @@ pub(super) struct Data {
     pub dead_letters: BTreeMap<DeadLetterId, DeadLetterRow>,
     pub scheduled: BTreeMap<ScheduledId, Scheduled>,
     pub counters: BTreeMap<SubscriptionId, Counters>,
+    pub requests: BTreeMap<RequestKey, RequestRow>,
 
     /// Events by their public id.
     pub event_ids: BTreeMap<EventId, EventSeq>,
@@ -63,6 +65,7 @@ impl Default for Data {
             dead_letters: BTreeMap::new(),
             scheduled: BTreeMap::new(),
             counters: BTreeMap::new(),
+            requests: BTreeMap::new(),
             event_ids: BTreeMap::new(),
             idempotency_keys: BTreeMap::new(),
             event_deliveries: BTreeSet::new(),

@@ -8,6 +8,7 @@
 //! | `data.rs` | the maps, and the few functions through which rows come, change and go |
 //! | `write.rs` | publish, fan-out, settle, replay, dismiss, schedule, fire |
 //! | `claim.rs` | claim, rescue, backlog |
+//! | `requests.rs` | requests with a key of the client's |
 //! | `prune.rs` | retention |
 //! | `read.rs`, `find.rs` | the reads; those with filters and totals |
 
@@ -16,6 +17,7 @@ mod data;
 mod find;
 mod prune;
 mod read;
+mod requests;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -168,6 +170,14 @@ impl Store for MemoryStore {
 
     fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
         self.answer(|data, me| firings.into_iter().map(|firing| data.fire(firing, me)).collect())
+    }
+
+    fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {
+        self.answer(move |data, me| data.begin_request(request, me))
+    }
+
+    fn end_request(&self, key: RequestKey, response: Option<StoredResponse>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.answer(move |data, me| data.end_request(&key, response, me))
     }
 
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>> {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use postrider_core::attempt::Attempt;
 use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::id::*;
-use postrider_core::ports::{PruneRequest, Pruned};
+use postrider_core::ports::{PruneRequest, Pruned, RequestKey};
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
 use postrider_core::time::Timestamp;
 use std::collections::BTreeSet;
@@ -22,6 +22,7 @@ impl Data {
         self.prune_deliveries(request, limit, &mut pruned);
         self.prune_events(request, limit, &mut pruned);
         self.prune_closed(request, limit, &mut pruned);
+        self.prune_requests(request, limit, &mut pruned);
         pruned.more = total(&pruned) >= limit;
         pruned
     }
@@ -110,10 +111,17 @@ impl Data {
         pruned.closed += ended.len() as u64;
         ended.iter().for_each(|id| drop(self.scheduled.remove(id)));
     }
+
+    fn prune_requests(&mut self, request: PruneRequest, limit: u64, pruned: &mut Pruned) {
+        let old = self.requests.iter().filter(|(_, row)| row.created_at < request.requests_before);
+        let old: Vec<RequestKey> = old.map(|(key, _)| key.clone()).take(left(limit, pruned)).collect();
+        pruned.requests += old.len() as u64;
+        old.iter().for_each(|key| drop(self.requests.remove(key)));
+    }
 }
 
 fn total(pruned: &Pruned) -> u64 {
-    pruned.attempts + pruned.bodies + pruned.deliveries + pruned.events + pruned.closed
+    pruned.attempts + pruned.bodies + pruned.deliveries + pruned.events + pruned.closed + pruned.requests
 }
 
 /// How many rows this slice may still remove.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `writer.rs` | the one thread that writes: groups, transactions, answers, failures |
 //! | `session.rs` | its connection, what it keeps in memory beside it, begin, commit and undo |
-//! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `prune.rs`, `config.rs` | the verbs that write |
+//! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `requests.rs`, `prune.rs`, `config.rs` | the verbs that write |
 //! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
 //! | `attempts.rs`, `find.rs`, `merge.rs` | lists with filters and totals, put together of sorted parts |
 //! | `history.rs` | notes of attempts by time |
@@ -32,6 +32,7 @@ mod publish;
 mod readers;
 mod reads;
 mod replay;
+mod requests;
 mod rows;
 mod schedule;
 mod session;
@@ -247,6 +248,15 @@ impl Store for SqliteStore {
     fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
         let weight = firings.iter().map(|firing| 1 + firing.event.as_ref().map_or(0, event_weight)).sum();
         Box::pin(self.write(weight, Urgency::Now, move |s| schedule::fire(s, &firings)))
+    }
+
+    fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {
+        Box::pin(self.write(1, Urgency::Now, move |s| requests::begin(s, &request)))
+    }
+
+    fn end_request(&self, key: RequestKey, response: Option<StoredResponse>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let weight = 1 + response.as_ref().map_or(0, |response| response.body.len() / files::PAGE_SIZE as usize);
+        Box::pin(self.write(weight, Urgency::Now, move |s| requests::end(s, &key, response.as_ref())))
     }
 
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>> {

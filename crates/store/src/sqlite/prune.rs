@@ -6,7 +6,7 @@
 use super::rows::{OPEN, all, id, namespace, one, state_kind, time};
 use super::session::Session;
 use super::tallies::{Kind, Under};
-use super::{config, history};
+use super::{config, history, requests};
 use postrider_core::delivery::StateKind;
 use postrider_core::id::{DeliveryId, SubscriptionId, floor_at};
 use postrider_core::ports::{PruneRequest, Pruned};
@@ -100,7 +100,7 @@ pub(super) fn prune(s: &mut Session, request: &PruneRequest) -> Result<Pruned> {
 }
 
 fn total(pruned: &Pruned) -> i64 {
-    let total = pruned.attempts + pruned.bodies + pruned.deliveries + pruned.events + pruned.closed;
+    let total = pruned.attempts + pruned.bodies + pruned.deliveries + pruned.events + pruned.closed + pruned.requests;
     i64::try_from(total).unwrap_or(i64::MAX)
 }
 
@@ -285,7 +285,7 @@ fn bare_events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pru
     Ok(false)
 }
 
-/// Closed dead letters and occurrences that ended. Both have an index of just these, and all that is found goes.
+/// Closed dead letters, occurrences that ended and old keys of requests. Each has an index of just these, and all that is found goes.
 fn closed(s: &mut Session, request: &PruneRequest, budget: &Budget, pruned: &mut Pruned) -> Result<bool> {
     let before = request.closed_before.as_micros();
     let sql = "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters INDEXED BY dead_letters_closed \
@@ -296,7 +296,10 @@ fn closed(s: &mut Session, request: &PruneRequest, budget: &Budget, pruned: &mut
     let left = budget.rows - letters as i64;
     let occurrences = delete(&s.conn, sql, params![before, left])?;
     pruned.closed += letters + occurrences;
-    Ok((occurrences as i64) < left)
+    let left = left - occurrences as i64;
+    let keys = requests::prune(&s.conn, request.requests_before, left)?;
+    pruned.requests += keys;
+    Ok((keys as i64) < left)
 }
 
 fn delete(conn: &Connection, sql: &str, key: &[&dyn rusqlite::ToSql]) -> Result<u64> {

@@ -197,6 +197,21 @@ CREATE INDEX scheduled_by_namespace ON scheduled (namespace, status <> 0, due_at
 CREATE INDEX scheduled_by_subscription ON scheduled (subscription, status <> 0, due_at, id);
 CREATE INDEX scheduled_ended ON scheduled (updated_at) WHERE status <> 0;
 
+-- Requests of an API by the client's key. Without a status it is being done by the engine of that incarnation, or was when that ended.
+CREATE TABLE requests (
+    scope TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    seed BLOB NOT NULL,
+    incarnation INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    status INTEGER,
+    headers TEXT,
+    body BLOB,
+    PRIMARY KEY (scope, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX requests_created ON requests (created_at);
+
 -- One row per subscription: deliveries in each state, attempts that ended in success and otherwise, open dead letters.
 -- Deliveries describe the rows that exist; attempts are totals over the subscription's life, which retention does not decrease.
 CREATE TABLE counters (

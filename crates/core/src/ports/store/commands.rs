@@ -330,6 +330,8 @@ pub struct PruneRequest {
     pub events_before: Timestamp,
     /// Closed dead letters and scheduled occurrences that ended before this go.
     pub closed_before: Timestamp,
+    /// Keys of requests that were first used before this go; see [`REQUEST_MEMORY`](super::REQUEST_MEMORY).
+    pub requests_before: Timestamp,
     /// At most about this many rows in one slice.
     pub limit: u32,
 }
@@ -347,6 +349,8 @@ pub struct Pruned {
     pub events: u64,
     /// Closed dead letters and occurrences.
     pub closed: u64,
+    /// Keys of requests.
+    pub requests: u64,
     /// Whether another slice may find more.
     pub more: bool,
 }

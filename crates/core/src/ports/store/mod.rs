@@ -12,11 +12,13 @@
 mod commands;
 mod error;
 mod find;
+mod requests;
 mod views;
 
 pub use commands::*;
 pub use error::*;
 pub use find::*;
+pub use requests::*;
 pub use views::*;
 
 use super::BoxFuture;
@@ -84,6 +86,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Turns due occurrences into events, each with its successor in one piece.
     fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>>;
+
+    // ---- requests with a key of the client's ---------------------------------------------------------------------
+
+    /// Notes that a request is being done, unless it is or was already. Of two at once one is new. One that an engine before this one
+    /// left undone is new again, with the seed that it had.
+    fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>>;
+
+    /// Notes the answer to a request that this engine is doing; `None` forgets the request. What this engine is not doing stays as it is.
+    fn end_request(&self, key: RequestKey, response: Option<StoredResponse>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     // ---- upkeep --------------------------------------------------------------------------------------------------
 

@@ -248,6 +248,17 @@ impl Builder {
         firings
     }
 
+    pub fn request(&mut self, plan: RequestPlan) -> NewRequest {
+        let at = if plan.late { self.now().after(REQUEST_MEMORY) } else { self.now() };
+        NewRequest { key: request_key(plan), fingerprint: [plan.content / 2; 32], seed: self.make.uuid(), at }
+    }
+
+    pub fn response(&self, plan: RequestPlan) -> (RequestKey, Option<StoredResponse>) {
+        let n = plan.content;
+        let response = StoredResponse { status: 200 + u16::from(n), headers: vec![("n".into(), n.to_string())], body: vec![n; 3].into() };
+        (request_key(plan), (n > 0).then_some(response))
+    }
+
     pub fn prune(&self, plan: PrunePlan) -> PruneRequest {
         let ago = |secs: u8| self.now().before(Duration::from_secs(secs.into()));
         PruneRequest {
@@ -255,6 +266,7 @@ impl Builder {
             bodies_before: ago(plan.bodies),
             events_before: ago(plan.events),
             closed_before: ago(plan.closed),
+            requests_before: ago(plan.requests),
             limit: plan.limit,
         }
     }
@@ -281,6 +293,10 @@ fn with_bodies(outcome: Outcome, plan: SettlePlan) -> Outcome {
         1 => Outcome { request_body: Some(Bytes::from_static(b"{}")), ..outcome },
         _ => Outcome { request_body: Some(Bytes::from(vec![b'r'; 600])), request_truncated: true, ..outcome },
     }
+}
+
+fn request_key(plan: RequestPlan) -> RequestKey {
+    RequestKey { scope: format!("scope {}", plan.key / 2), key: format!("key {}", plan.key % 2) }
 }
 
 pub(super) fn namespace(n: u8) -> Namespace {

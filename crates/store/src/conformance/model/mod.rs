@@ -105,6 +105,14 @@ impl<S: Store> Pair<S> {
                 let (ids, now) = (self.builder.dead_letters(&self.model.dump(), &picks), self.builder.now());
                 both!(self, dismiss(ids, now));
             }
+            Op::BeginRequest(plan) => {
+                let request = self.builder.request(plan);
+                both!(self, begin_request(request));
+            }
+            Op::EndRequest(plan) => {
+                let (key, response) = self.builder.response(plan);
+                both!(self, end_request(key, response));
+            }
             Op::Schedule(plans) => {
                 let rows = self.builder.occurrences(&plans);
                 both!(self, schedule(rows));

@@ -24,6 +24,9 @@ pub enum Op {
     },
     Replay(Vec<ReplayPlan>),
     Dismiss(Vec<u8>),
+    BeginRequest(RequestPlan),
+    /// With an answer, or to be forgotten.
+    EndRequest(RequestPlan),
     Schedule(Vec<SchedulePlan>),
     Unschedule(u8),
     Fire(Vec<FirePlan>),
@@ -42,6 +45,7 @@ pub struct PrunePlan {
     pub bodies: u8,
     pub events: u8,
     pub closed: u8,
+    pub requests: u8,
     pub limit: u32,
 }
 
@@ -99,6 +103,15 @@ pub struct ReplayPlan {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct RequestPlan {
+    pub key: u8,
+    /// Another content, or another answer; none at all if it is 0.
+    pub content: u8,
+    /// More than a day later.
+    pub late: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct SchedulePlan {
     pub route: u8,
     pub namespace: u8,
@@ -138,8 +151,11 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(Op::Schedule),
         1 => any::<u8>().prop_map(Op::Unschedule),
         2 => vec(fire(), 1..4).prop_map(Op::Fire),
-        3 => (0u8..40, 0u8..40, 0u8..40, 0u8..40, 1u32..20)
-            .prop_map(|(attempts, bodies, events, closed, limit)| Op::Prune(PrunePlan { attempts, bodies, events, closed, limit })),
+        2 => request().prop_map(Op::BeginRequest),
+        1 => request().prop_map(Op::EndRequest),
+        3 => (0u8..40, 0u8..40, 0u8..40, 0u8..40, 0u8..40, 1u32..20).prop_map(|(attempts, bodies, events, closed, requests, limit)| {
+            Op::Prune(PrunePlan { attempts, bodies, events, closed, requests, limit })
+        }),
         1 => vec((0u8..3, 0u8..3).prop_map(|(kind, pick)| ConfigPlan { kind, pick }), 1..4).prop_map(Op::Configure),
         3 => (1u32..8).prop_map(|limit| Op::Look { limit }),
     ]
@@ -175,6 +191,10 @@ fn settle() -> impl Strategy<Value = SettlePlan> {
 fn claim() -> impl Strategy<Value = ClaimPlan> {
     let max_bytes = prop_oneof![Just(0), 1u64..100, Just(u64::MAX)];
     (any::<u8>(), 0u8..60, 0u32..6, max_bytes).prop_map(|(route, ahead, limit, max_bytes)| ClaimPlan { route, ahead, limit, max_bytes })
+}
+
+fn request() -> impl Strategy<Value = RequestPlan> {
+    (0u8..3, 0u8..3, prop::bool::weighted(0.1)).prop_map(|(key, content, late)| RequestPlan { key, content, late })
 }
 
 fn replay() -> impl Strategy<Value = ReplayPlan> {

@@ -1,0 +1,68 @@
+//! Requests of an API that carry a key of the client's, so that one that comes again is answered and not done again.
+
+use crate::time::Timestamp;
+use bytes::Bytes;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long a key is remembered after it was first used (Items contract, section 6). Older ones are new again, whether or not retention has
+/// removed them.
+pub const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What names a request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestKey {
+    /// Who asks for what: the id of the API key, the method and the path. Keys of different scopes have nothing to do with each other.
+    pub scope: String,
+    /// The client's key, as it came.
+    pub key: String,
+}
+
+/// A request that is about to be done.
+#[derive(Clone, Debug)]
+pub struct NewRequest {
+    /// What names it.
+    pub key: RequestKey,
+    /// A digest of what it asks for: the same key with another one is a mistake of the client's.
+    pub fingerprint: [u8; 32],
+    /// What the ids of everything that it makes are to follow from; kept if the request is done for the first time.
+    pub seed: Uuid,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+impl NewRequest {
+    /// Whether a key that was first used then is forgotten when this request comes.
+    pub fn forgets(&self, first_used: Timestamp) -> bool {
+        self.at.since(first_used) >= REQUEST_MEMORY
+    }
+}
+
+/// What is to be done with a [`NewRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// Do it, and end it with its answer.
+    New {
+        /// What the ids of everything that it makes follow from.
+        seed: Uuid,
+        /// Whether a process that is gone has begun it before, with this seed: some of it, or all, may have been done.
+        again: bool,
+    },
+    /// It is being done.
+    Running,
+    /// The key was used for something else.
+    Mismatch,
+    /// It was done, and this is the answer.
+    Done(StoredResponse),
+}
+
+/// An answer, to be given again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredResponse {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers that belong to it, in their order; names may repeat.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
