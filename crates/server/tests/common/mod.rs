@@ -207,7 +207,7 @@ impl Drop for Server {
     }
 }
 
-fn data_dir(directory: &TempDir) -> std::path::PathBuf {
+pub fn data_dir(directory: &TempDir) -> std::path::PathBuf {
     directory.path().join("data")
 }
 
