@@ -2,11 +2,11 @@
 
 use crate::shared::Shared;
 use postrider_core::endpoint::EndpointStatus;
+use postrider_core::event::Namespace;
 use postrider_core::id::{DeadLetterId, JobId};
 use postrider_core::ports::{
     Advanced, DeadLetterFilter, DeadLetterPlace, DeadLetterRow, Job, JobState, JobStep, Replay, ReplayTarget, Replayed, StoreError, Window,
 };
-use postrider_core::event::Namespace;
 use postrider_core::time::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;

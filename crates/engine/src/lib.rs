@@ -59,7 +59,9 @@ use parking_lot::Mutex;
 use postrider_core::body::Unrenderable;
 use postrider_core::event::Event;
 use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId, JobId, ScheduledId, SubscriptionId};
-use postrider_core::ports::{Clock, ConfigChange, Job, JobState, Replay, ReplayTarget, Replayed, Store, StoreError, StoreErrorKind, Transport};
+use postrider_core::ports::{
+    Clock, ConfigChange, Job, JobState, Replay, ReplayTarget, Replayed, Store, StoreError, StoreErrorKind, Transport,
+};
 use postrider_core::schedule::Scheduled;
 use postrider_core::seal::{OpenError, Sealed};
 use postrider_core::time::Timestamp;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::items::{Api, destination};
-use common::{Answer, Receiver, Reply, Server};
+use common::{Answer, Client, Receiver, Reply, Server};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpStream;
@@ -93,14 +93,16 @@ fn a_request_that_is_being_done_is_not_begun_twice() {
     let id = Api::of(&server).make("destinations", &destination(&receiver.url));
     let path = format!("{DESTINATIONS}/{id}/test");
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| send(&server, &key, "t", "POST", &path, &json!({})));
+        let (address, key, path) = (server.address, key.as_str(), path.as_str());
+        let headers = [("x-api-key", key), ("content-type", "application/json"), ("idempotency-key", "t")];
+        let first = scope.spawn(move || Client::new(address).call("POST", path, &headers, b"{}"));
         receiver.wait_for(1);
-        let second = send(&server, &key, "t", "POST", &path, &json!({}));
+        let second = send(&server, key, "t", "POST", path, &json!({}));
         assert_eq!((second.status, &second.json()["code"], second.header("retry-after")), (409, &json!("conflict"), Some("1")));
         receiver.release();
         let first = first.join().expect("it ends");
         assert_eq!((first.status, &first.json()["success"]), (200, &json!(true)));
-        let third = send(&server, &key, "t", "POST", &path, &json!({}));
+        let third = send(&server, key, "t", "POST", path, &json!({}));
         assert_eq!((third.status, third.json()), (200, first.json()));
     });
     assert_eq!(receiver.count(), 1);
@@ -128,7 +130,12 @@ fn a_request_that_a_crash_cut_off_is_done_again() {
     let directory = server.crash();
     let server = Server::start(directory, &["--allow-network", "127.0.0.0/8"], &[("POSTRIDER_BOOTSTRAP_KEY", master)]);
     let again = send(&server, &key, "t", "POST", &path, &json!({}));
-    assert_eq!((again.status, &again.json()["success"], again.header("idempotency-replayed")), (200, &json!(true), None), "{}", again.text());
+    assert_eq!(
+        (again.status, &again.json()["success"], again.header("idempotency-replayed")),
+        (200, &json!(true), None),
+        "{}",
+        again.text()
+    );
     assert_eq!(receiver.count(), 2);
     receiver.release();
 }

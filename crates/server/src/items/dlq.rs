@@ -110,7 +110,13 @@ async fn find_any(app: &App, access: &Access, id: &str) -> Result<Option<DeadLet
 }
 
 /// The open dead letter with this id; `None` where the same request has closed it before, in a process that is gone.
-async fn still_open(app: &App, access: &Access, id: &str, fresh: Fresh, is_done: fn(DeadLetterStatus) -> bool) -> Result<Option<DeadLetterView>, Problem> {
+async fn still_open(
+    app: &App,
+    access: &Access,
+    id: &str,
+    fresh: Fresh,
+    is_done: fn(DeadLetterStatus) -> bool,
+) -> Result<Option<DeadLetterView>, Problem> {
     let view = find_any(app, access, id).await?.ok_or_else(missing)?;
     match view.dead_letter.status {
         DeadLetterStatus::Open => Ok(Some(view)),

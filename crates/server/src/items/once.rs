@@ -202,7 +202,8 @@ fn again(app: &App, path: &str, stored: StoredResponse) -> Response {
         match app.engine.open(&Sealed::from_bytes(stored.body.to_vec())) {
             Ok(text) => Bytes::from(text),
             Err(_) => {
-                let problem = Problem::conflict("this request was done, and its answer cannot be shown again: the server's secrets key has changed");
+                let problem =
+                    Problem::conflict("this request was done, and its answer cannot be shown again: the server's secrets key has changed");
                 return dress(app, path, problem.into_response());
             }
         }
