@@ -51,10 +51,10 @@ pub enum NoJob {
 
 /// Stores a job, which begins at once. What becomes a dead letter from now on is not part of it, so that it ends.
 pub(crate) async fn start(shared: &Arc<Shared>, new: NewJob) -> Result<Job, NoJob> {
-    let running = shared.store.running_jobs().await?;
-    if let Some(there) = running.iter().find(|job| job.id == new.id) {
-        return Ok(there.clone());
+    if let Some(there) = shared.store.job(new.id).await? {
+        return Ok(there);
     }
+    let running = shared.store.running_jobs().await?;
     if running.iter().filter(|job| job.namespace == new.namespace).count() >= MAX_RUNNING_JOBS {
         return Err(NoJob::TooMany);
     }

@@ -13,7 +13,7 @@ use http::{StatusCode, Uri};
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
 use postrider_core::id::{EndpointId, JobId, SubscriptionId};
-use postrider_core::ports::{DeadLetterFilter, Job, JobState, PageRequest, Window};
+use postrider_core::ports::{DeadLetterFilter, Job, JobState, Window};
 use postrider_core::time::Timestamp;
 use postrider_engine::{MAX_RUNNING_JOBS, NewJob, NoJob};
 use serde::Serialize;
@@ -196,8 +196,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, ur
     let query = Query::of(&uri)?;
     let namespace = super::history::namespace(&query, &access)?;
     let page: PageOf<JobId> = query.page()?;
-    let request = PageRequest { after: page.after, ..PageRequest::first(page.limit) };
-    let found = app.engine.store().jobs(namespace, request).await.map_err(Problem::of_read)?;
+    let window = Window { after: page.after, skip: 0, limit: page.limit };
+    let found = app.engine.store().jobs(namespace, window).await.map_err(Problem::of_read)?;
     let data = found.page.items.iter().map(|job| Shown::new(job, &access)).collect();
     Ok(json(StatusCode::OK, &Listed { data, total: found.total, next_cursor: found.page.next.map(|id| id.position()) }))
 }
