@@ -4,6 +4,7 @@ pub mod bench;
 pub mod demo;
 pub mod keys;
 pub mod listen;
+pub mod openapi;
 pub mod serve;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +29,9 @@ enum Command {
     Keys(keys::Args),
     /// Receive webhooks, print them and check their signatures.
     Listen(listen::Args),
+    /// Print the OpenAPI document of the REST APIs, which a server answers at /openapi.json.
+    #[command(name = "openapi")]
+    OpenApi(openapi::Args),
     /// Measure a server under load.
     Bench(Box<bench::Args>),
 }
@@ -55,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Keys(args) => keys::run(args),
         Command::Listen(args) => listen::run(args),
+        Command::OpenApi(args) => openapi::run(&args),
         Command::Bench(args) => bench::run(*args),
     };
     outcome.unwrap_or_else(|error| {
