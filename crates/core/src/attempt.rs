@@ -161,6 +161,8 @@ fn judge_status(origin: Origin, status: u16, retry_after: Option<Duration>) -> V
 fn judge_fault(origin: Origin, fault: &Fault) -> Verdict {
     let code = match fault.kind {
         FaultKind::Dns => ErrorCode::DnsError,
+        // One code for both in the contract of the Items API, section 11; the message tells them apart.
+        FaultKind::Refused if origin == Origin::Items => ErrorCode::ConnectionError,
         FaultKind::Refused => ErrorCode::ConnectionRefused,
         FaultKind::Reset | FaultKind::Unreachable => ErrorCode::ConnectionError,
         FaultKind::Tls => ErrorCode::TlsError,

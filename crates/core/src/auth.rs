@@ -104,6 +104,15 @@ impl Auth {
         }
     }
 
+    /// The name of the header that it becomes.
+    pub fn header_name(&self) -> Option<&str> {
+        match self {
+            Auth::None => None,
+            Auth::Bearer { .. } | Auth::Basic { .. } => Some(http::header::AUTHORIZATION.as_str()),
+            Auth::ApiKey { header, .. } => Some(header),
+        }
+    }
+
     /// The header to send, marked as sensitive. The error says why the secret cannot be opened.
     pub fn header(&self, ring: &KeyRing) -> Result<Option<(HeaderName, HeaderValue)>, String> {
         let open = |sealed| ring.open(sealed).map_err(|e| e.to_string());

@@ -135,8 +135,7 @@ impl ItemsBody {
     /// Makes the body of one attempt, of at most `cap` bytes. Where nothing is changed, and inside an envelope where no field map applies, the
     /// payload's bytes are the accepted ones.
     pub fn render(&self, head: &EnvelopeHead<'_>, payload: &Bytes, cap: usize) -> Result<Bytes, Unrenderable> {
-        let growth = payload.len().saturating_mul(MAX_GROWTH).saturating_add(FREE_GROWTH);
-        let limit = cap.min(growth);
+        let limit = cap.min(most(payload));
         let within = |error| match error {
             Unrenderable::TooLarge { limit } if limit < cap => Unrenderable::Grows,
             other => other,
@@ -168,6 +167,17 @@ impl ItemsBody {
         Ok(Bytes::from(out.into_bytes()))
     }
 
+    /// The payload as the field map leaves it, and that in the format, without an envelope; each within the
+    /// bounds of [`ItemsBody::render`].
+    pub fn pieces(&self, payload: &Bytes, cap: usize) -> Result<(Bytes, Bytes), Unrenderable> {
+        let limit = cap.min(most(payload));
+        let text = json::checked(payload).ok_or(Unrenderable::NotJson)?;
+        let projected = self.project(text, limit)?;
+        let mut serialized = Buffer::new(projected.len(), limit);
+        self.format.write(&projected, &mut serialized)?;
+        Ok((Bytes::from(projected.into_owned()), Bytes::from(serialized.into_bytes())))
+    }
+
     /// The payload, which must be JSON, as the field map leaves it; `limit` bounds what the map makes, in bytes.
     pub fn project<'p>(&self, payload: &'p str, limit: usize) -> Result<Cow<'p, str>, Unrenderable> {
         match &self.field_map {
@@ -175,6 +185,10 @@ impl ItemsBody {
             Some(map) => map.apply(payload, limit).map(Cow::Owned),
         }
     }
+}
+
+fn most(payload: &Bytes) -> usize {
+    payload.len().saturating_mul(MAX_GROWTH).saturating_add(FREE_GROWTH)
 }
 
 /// What an envelope is larger than its payload, mostly.

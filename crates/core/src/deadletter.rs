@@ -4,7 +4,8 @@ use crate::error::ErrorCode;
 use crate::id::{DeadLetterId, DeliveryId};
 use crate::time::Timestamp;
 
-/// A delivery that ended without success. At most one open one exists per delivery.
+/// A delivery that ended without success. At most one open one exists per delivery. It stays open while the delivery is made again where
+/// the replay keeps it, and is closed by how that ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Its id.

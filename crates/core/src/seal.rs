@@ -39,6 +39,11 @@ impl Sealed {
         Sealed(bytes)
     }
 
+    /// The id of the key that it is sealed under; `None` where it is not whole.
+    pub fn key_id(&self) -> Option<&str> {
+        Parts::split(&self.0).ok().map(|parts| parts.id)
+    }
+
     /// The bytes, for a store to keep.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -144,6 +149,11 @@ impl KeyRing {
         }
         let primary = keys.remove(0);
         Self::new(primary, keys)
+    }
+
+    /// The ids of all keys, that of the one that seals first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.id.as_str())
     }
 
     /// The id of the key that seals.

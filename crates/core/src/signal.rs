@@ -15,6 +15,9 @@ pub const ITEM_COMPLETED: &str = "delivery.item.completed";
 /// The type of the event that follows a delivery that ended without success.
 pub const ITEM_FAILED: &str = "delivery.item.failed";
 
+/// The type of the request by which somebody tests an endpoint; there is no event.
+pub const TEST: &str = "delivery.test";
+
 /// Whether a type is one that only Postrider's own events have. Deliveries of such events make no events in turn, so that there is no loop.
 pub fn is_reserved(event_type: &str) -> bool {
     event_type.starts_with(RESERVED_PREFIX)

@@ -1,6 +1,6 @@
 //! What can be set about the engine, and the bounds that keep its memory in check.
 
-use postrider_core::seal::KeyRing;
+use crate::keys::Keys;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub struct EngineConfig {
     /// Where ids and jitter come from; take it from the operating system in production.
     pub seed: u64,
     /// Opens and seals secrets.
-    pub keys: Arc<KeyRing>,
+    pub keys: Arc<Keys>,
     /// Bounds.
     pub limits: Limits,
     /// How long things are kept.

@@ -10,12 +10,15 @@
 //! | module | does |
 //! |---|---|
 //! | [`config`] | what can be set, the bounds on memory |
+//! | [`keys`] | the keys that secrets are sealed under |
 //! | [`route`] | the configuration as an immutable snapshot; who gets an event |
 //! | [`publish`] | match, store as a group, hand over, acknowledge |
+//! | `edit` | changes of the configuration |
 //! | `fan_out` | fan-outs too large for one piece |
 //! | `dispatch` | queues per endpoint, turns, workers, timers |
 //! | `request` | what a receiver is sent |
 //! | `send` | one attempt |
+//! | `sample` | requests that belong to no delivery: probes and previews |
 //! | `settle` | outcomes into the store as a group |
 //! | `meta` | the events that follow from outcomes |
 //! | `refill` | what only the store has comes into memory |
@@ -24,14 +27,17 @@
 
 pub mod config;
 mod dispatch;
+mod edit;
 mod fan_out;
 mod job;
+pub mod keys;
 mod maintain;
 mod meta;
 pub mod publish;
 mod refill;
 mod request;
 pub mod route;
+mod sample;
 mod schedule;
 mod send;
 mod settle;
@@ -41,18 +47,21 @@ mod testing;
 
 pub use config::{EngineConfig, Limits, Retention};
 pub use dispatch::Load;
+pub use keys::Keys;
 pub use publish::{Publish, PublishError, Receipt, To};
 pub use route::{Route, Routes};
+pub use sample::{NotProbed, Preview, Probed};
 
 use parking_lot::Mutex;
-use postrider_core::id::{DeadLetterId, DeliveryId, ScheduledId};
+use postrider_core::body::Unrenderable;
+use postrider_core::event::Event;
+use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId, ScheduledId, SubscriptionId};
 use postrider_core::ports::{Clock, ConfigChange, Replay, ReplayTarget, Replayed, Store, StoreError, StoreErrorKind, Transport};
 use postrider_core::schedule::Scheduled;
 use postrider_core::seal::{OpenError, Sealed};
 use postrider_core::time::Timestamp;
 use settle::Entry;
 use shared::Shared;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
@@ -139,7 +148,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
     ) -> Result<Engine, StoreError> {
         let configuration = store.configuration().await?;
-        let routes = Routes::new(configuration, &config.keys, &config.user_agent);
+        let routes = Routes::new(configuration, &config.keys.ring(), &config.user_agent);
         let shared = Arc::new(Shared::new(config, store, transport, clock, routes));
         for endpoint in shared.routes.load().endpoints() {
             maintain::announce(&shared, endpoint.id);
@@ -210,7 +219,7 @@ impl Engine {
         report.given_back += jobs.len();
         let routes = shared.routes.load();
         shared.settler.extend(flights.into_iter().map(|flight| {
-            let url = routes.route(flight.job.delivery.subscription).map_or_else(|| "".into(), |r| Arc::clone(&r.url));
+            let url = routes.route_of_queued(flight.job.delivery.subscription).map_or_else(|| "".into(), |r| Arc::clone(&r.url));
             let attempt = flight.attempt(url);
             Entry::interrupted(flight.job, Some(attempt), flight.recorded, shared.now())
         }));
@@ -235,12 +244,12 @@ impl Engine {
 
     /// Seals a secret for storing.
     pub fn seal(&self, secret: impl AsRef<[u8]>, random: &mut dyn FnMut(&mut [u8])) -> Sealed {
-        self.shared.config.keys.seal(secret.as_ref(), random)
+        self.shared.config.keys.ring().seal(secret.as_ref(), random)
     }
 
     /// Opens a sealed secret.
     pub fn open(&self, sealed: &Sealed) -> Result<String, OpenError> {
-        self.shared.config.keys.open(sealed).map(|secret| String::from_utf8_lossy(&secret).into_owned())
+        self.shared.config.keys.ring().open(sealed).map(|secret| String::from_utf8_lossy(&secret).into_owned())
     }
 
     /// The configuration as it is now.
@@ -253,7 +262,7 @@ impl Engine {
     where
         E: From<StoreError>,
     {
-        edit(&self.shared, f).await
+        edit::edit(&self.shared, f).await
     }
 
     /// Publishes an event; answers when it and its deliveries are on disk.
@@ -270,25 +279,26 @@ impl Engine {
     /// Retries a dead letter as a new delivery of the same event and subscription, with the same idempotency key.
     pub async fn retry_dead_letter(&self, id: DeadLetterId) -> Result<RetryDeadLetter, StoreError> {
         let new = DeliveryId::new(self.new_id());
-        Ok(match self.replay(ReplayTarget::DeadLetterAsNew { dead_letter: id, new }).await? {
+        Ok(match self.replay(ReplayTarget::DeadLetterAsNew { dead_letter: id, new }, false).await? {
             Replayed::Queued(claimed) => RetryDeadLetter::Queued(claimed.delivery.id),
             Replayed::AlreadyClosed(by) => RetryDeadLetter::AlreadyClosed(by),
             Replayed::NotFound | Replayed::NotResting(_) => RetryDeadLetter::NotFound,
         })
     }
 
-    /// Makes an ended delivery again: same delivery, same key, a fresh budget of attempts.
-    pub async fn replay_delivery(&self, id: DeliveryId) -> Result<Replayed, StoreError> {
-        self.replay(ReplayTarget::Delivery(id)).await
+    /// Makes an ended delivery again: same delivery, same key, a fresh budget of attempts. Its open dead letter is closed at once, or with
+    /// `keep_dead_letter` when the delivery succeeds or fails anew.
+    pub async fn replay_delivery(&self, id: DeliveryId, keep_dead_letter: bool) -> Result<Replayed, StoreError> {
+        self.replay(ReplayTarget::Delivery(id), keep_dead_letter).await
     }
 
     /// Replayed deliveries go through the store: what waits there already goes first.
     ///
     /// It goes on when the caller goes away: a delivery that is pending again must not be forgotten by the dispatcher.
-    async fn replay(&self, target: ReplayTarget) -> Result<Replayed, StoreError> {
+    async fn replay(&self, target: ReplayTarget, keep_dead_letter: bool) -> Result<Replayed, StoreError> {
         let shared = Arc::clone(&self.shared);
         let replaying = tokio::spawn(async move {
-            let replays = vec![Replay { target, claim: false, at: shared.now() }];
+            let replays = vec![Replay { target, keep_dead_letter, claim: false, at: shared.now() }];
             let replayed = shared.store.replay(replays).await?.into_iter().next().unwrap_or(Replayed::NotFound);
             if let Replayed::Queued(claimed) = &replayed {
                 let due = claimed.delivery.progress.state.due_at().unwrap_or(Timestamp::MIN);
@@ -320,6 +330,16 @@ impl Engine {
         self.shared.store.unschedule(id).await
     }
 
+    /// Sends a signed test to an endpoint, whatever its status, and answers what came of it, within 10 s. Nothing is recorded.
+    pub async fn probe(&self, id: EndpointId) -> Result<Probed, NotProbed> {
+        sample::probe(&self.shared, id).await
+    }
+
+    /// What a subscription would send for an event now; `None` where there is no such subscription, or its endpoint is gone.
+    pub fn preview(&self, id: SubscriptionId, event: Arc<Event>) -> Option<Result<Preview, Unrenderable>> {
+        sample::preview(&self.shared, id, event)
+    }
+
     /// What the engine has to do at the moment.
     pub fn stats(&self) -> Stats {
         Stats { load: self.shared.dispatcher.load(), unsettled: self.shared.settler.unsettled() }
@@ -330,51 +350,8 @@ impl Engine {
 const GRACE: Duration = Duration::from_secs(2);
 
 /// The process goes down while a command is under way.
-fn cut_off(ended: &JoinError) -> StoreError {
+pub(crate) fn cut_off(ended: &JoinError) -> StoreError {
     StoreError { kind: StoreErrorKind::Unavailable, cause: ended.to_string() }
-}
-
-async fn edit<T, E: From<StoreError>>(shared: &Arc<Shared>, f: impl FnOnce(&Routes) -> Result<(Vec<ConfigChange>, T), E>) -> Result<T, E> {
-    let editing = Arc::clone(&shared.editing).lock_owned().await;
-    let (changes, answer) = f(&shared.routes.load_full())?;
-    if !changes.is_empty() {
-        let shared = Arc::clone(shared);
-        // It goes on when the caller goes away: what is stored must come into force before the next change looks at it.
-        let putting = tokio::spawn(async move {
-            let _editing = editing;
-            put(&shared, changes).await
-        });
-        putting.await.unwrap_or_else(|ended| Err(cut_off(&ended)))?;
-    }
-    Ok(answer)
-}
-
-/// Stores changes and puts them in force. To be called under `editing`.
-async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<(), StoreError> {
-    shared.store.configure(changes.clone()).await?;
-    let old = shared.routes.load_full();
-    let mut new = Routes::clone(&old);
-    // If somebody else changed something in between, the store's version is a later one, and everything is read anew within a second.
-    new.version = old.version + 1;
-    // Each is announced once, however much of it changed.
-    let mut endpoints = BTreeSet::new();
-    for change in changes {
-        match &change {
-            ConfigChange::Endpoint(endpoint) => _ = endpoints.insert(endpoint.id),
-            ConfigChange::Subscription(subscription) => {
-                endpoints.insert(subscription.endpoint);
-                // The one that it leaves may have been held back by its rate.
-                endpoints.extend(old.subscription(subscription.id).map(|s| s.endpoint));
-            }
-            ConfigChange::Key(_) => {}
-        }
-        new.apply(change, &shared.config.keys, &shared.config.user_agent);
-    }
-    shared.routes.store(Arc::new(new));
-    for endpoint in endpoints {
-        maintain::announce(shared, endpoint);
-    }
-    Ok(())
 }
 
 impl std::fmt::Debug for Engine {

@@ -1,6 +1,7 @@
 //! Upkeep: taking over what a dead engine left, timers, retention, configuration changed by others, endpoints to disable.
 
 use crate::dispatch::Settings;
+use crate::edit::edit;
 use crate::job::Job;
 use crate::route::Routes;
 use crate::settle::Entry;
@@ -192,8 +193,9 @@ async fn reload_if_changed(shared: &Arc<Shared>) -> Result<(), StoreError> {
         return Ok(());
     }
     let configuration = shared.store.configuration().await?;
+    shared.config.keys.refresh();
     let old = shared.routes.load_full();
-    let new = Arc::new(Routes::new(configuration, &shared.config.keys, &shared.config.user_agent));
+    let new = Arc::new(Routes::new(configuration, &shared.config.keys.ring(), &shared.config.user_agent));
     shared.routes.store(Arc::clone(&new));
     let gone = old.endpoints().filter(|e| new.endpoint(e.id).is_none()).map(|e| e.id);
     let is_changed = |e: &&Arc<Endpoint>| old.endpoint(e.id) != Some(*e) || old.rate_limit(e.id) != new.rate_limit(e.id);
@@ -236,7 +238,7 @@ pub(crate) async fn disable(shared: Arc<Shared>) {
 }
 
 async fn disable_one(shared: &Arc<Shared>, id: EndpointId, reason: ErrorCode) -> Result<(), StoreError> {
-    crate::edit(shared, |routes| {
+    edit(shared, |routes| {
         let active = routes.endpoint(id).filter(|e| e.status == EndpointStatus::Active);
         let at = shared.now();
         let change = active.map(|e| {

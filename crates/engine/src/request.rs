@@ -80,6 +80,16 @@ pub(crate) enum Unsendable {
     Body(Unrenderable),
 }
 
+/// What is shown in the place of a secret.
+pub(crate) const MASK: HeaderValue = HeaderValue::from_static("********");
+
+/// Says in the places of signatures that there would be some.
+pub(crate) fn name_signatures(headers: &mut HeaderMap) {
+    for value in headers.values_mut().filter(|value| value.is_empty()) {
+        *value = HeaderValue::from_static("(made when it is sent)");
+    }
+}
+
 /// Puts the request of an attempt together.
 pub(crate) fn request(route: &Route, job: &Job, attempt: AttemptId, started_at: Timestamp) -> Result<Outgoing, Unsendable> {
     let keys = route.secrets.keys.as_ref().map_err(|_| Unsendable::Secret)?;

@@ -16,6 +16,7 @@ use postrider_core::subscription::{Origin, Subscription};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use uuid::Uuid;
 
 #[cfg(test)]
 mod tests;
@@ -136,9 +137,12 @@ struct Known {
 pub struct Routes {
     pub(crate) version: i64,
     endpoints: BTreeMap<EndpointId, Known>,
+    /// Those of retired subscriptions too.
     routes: HashMap<SubscriptionId, Arc<Route>>,
     subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
     by_endpoint: HashMap<EndpointId, BTreeSet<SubscriptionId>>,
+    /// Deleted bindings, by the endpoints of what was queued for them: that is still delivered (contract of the Items API, section 9.3).
+    retired: BTreeMap<(EndpointId, SubscriptionId), Arc<Subscription>>,
     /// Subscriptions by namespace and the exact types they name.
     exact: HashMap<Namespace, HashMap<String, Vec<SubscriptionId>>>,
     /// Subscriptions by namespace that name a pattern, or nothing.
@@ -170,11 +174,12 @@ impl Routes {
 
     fn put_endpoint(&mut self, endpoint: Endpoint, ring: &KeyRing, user_agent: &str) {
         let id = endpoint.id;
-        let affected: Vec<_> = self.subscriptions_of(id).cloned().collect();
+        let affected: Vec<_> = self.subscriptions_of(id).chain(self.retired_of(id)).cloned().collect();
         if endpoint.deleted_at.is_some() {
             self.endpoints.remove(&id);
             for subscription in affected {
                 self.routes.remove(&subscription.id);
+                self.retired.remove(&(id, subscription.id));
             }
             return;
         }
@@ -189,10 +194,14 @@ impl Routes {
     fn put_subscription(&mut self, subscription: Subscription, user_agent: &str) {
         let id = subscription.id;
         self.unindex(id);
+        let subscription = Arc::new(subscription);
         if subscription.deleted_at.is_some() {
+            if subscription.origin == Origin::Items {
+                self.put_route(&subscription, user_agent);
+                self.retired.insert((subscription.endpoint, id), subscription);
+            }
             return;
         }
-        let subscription = Arc::new(subscription);
         let namespace = &subscription.namespace;
         let exact: Option<Vec<&str>> = subscription.patterns.iter().map(|p| p.as_exact()).collect();
         match exact {
@@ -207,16 +216,22 @@ impl Routes {
             }
             _ => self.patterns.entry(namespace.clone()).or_default().push(id),
         }
-        if let Some(Known { endpoint, secrets }) = self.endpoints.get(&subscription.endpoint) {
-            let route = Route::new(Arc::clone(&subscription), Arc::clone(endpoint), Arc::clone(secrets), user_agent);
-            self.routes.insert(id, Arc::new(route));
-        }
+        self.put_route(&subscription, user_agent);
         self.by_endpoint.entry(subscription.endpoint).or_default().insert(id);
         self.subscriptions.insert(id, subscription);
     }
 
+    fn put_route(&mut self, subscription: &Arc<Subscription>, user_agent: &str) {
+        if let Some(Known { endpoint, secrets }) = self.endpoints.get(&subscription.endpoint) {
+            let route = Route::new(Arc::clone(subscription), Arc::clone(endpoint), Arc::clone(secrets), user_agent);
+            self.routes.insert(subscription.id, Arc::new(route));
+        }
+    }
+
     fn unindex(&mut self, id: SubscriptionId) {
-        self.routes.remove(&id);
+        if let Some(route) = self.routes.remove(&id) {
+            self.retired.remove(&(route.endpoint.id, id));
+        }
         let Some(old) = self.subscriptions.remove(&id) else {
             return;
         };
@@ -287,6 +302,11 @@ impl Routes {
 
     /// The route of a subscription, unless it or its endpoint was deleted.
     pub fn route(&self, id: SubscriptionId) -> Option<&Arc<Route>> {
+        self.routes.get(&id).filter(|route| route.subscription.deleted_at.is_none())
+    }
+
+    /// The route of what is queued for a subscription: that of a deleted binding too, as long as its endpoint is there.
+    pub(crate) fn route_of_queued(&self, id: SubscriptionId) -> Option<&Arc<Route>> {
         self.routes.get(&id)
     }
 
@@ -305,12 +325,22 @@ impl Routes {
         self.by_endpoint.get(&endpoint).into_iter().flatten().filter_map(|id| self.subscriptions.get(id))
     }
 
+    fn retired_of(&self, endpoint: EndpointId) -> impl Iterator<Item = &Arc<Subscription>> {
+        let (from, to) = (SubscriptionId::new(Uuid::nil()), SubscriptionId::new(Uuid::max()));
+        self.retired.range((endpoint, from)..=(endpoint, to)).map(|(_, subscription)| subscription)
+    }
+
     /// How often an endpoint may be sent to: the strictest of its own limit and those of its active subscriptions. It holds for all that is
     /// sent there, whichever subscription it is for: what the limits protect is the receiver.
     pub fn rate_limit(&self, endpoint: EndpointId) -> Option<RateLimit> {
         let own = self.endpoint(endpoint).and_then(|e| e.rate_limit);
         let theirs = self.subscriptions_of(endpoint).filter(|s| s.active).filter_map(|s| s.rate_limit);
         own.into_iter().chain(theirs).reduce(RateLimit::strictest)
+    }
+
+    /// An endpoint with what its secrets open to, unless it was deleted.
+    pub(crate) fn known(&self, id: EndpointId) -> Option<(&Arc<Endpoint>, &Arc<Secrets>)> {
+        self.endpoints.get(&id).map(|known| (&known.endpoint, &known.secrets))
     }
 
     /// An endpoint, unless it was deleted.

@@ -43,7 +43,7 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
     let lane = turn.lane.take();
     let delivery = &turn.job.delivery;
     let routes = shared.routes.load();
-    let Some(route) = routes.route(delivery.subscription).cloned() else {
+    let Some(route) = routes.route_of_queued(delivery.subscription).cloned() else {
         let gone =
             if routes.subscription(delivery.subscription).is_some() { ErrorCode::EndpointDeleted } else { ErrorCode::SubscriptionDeleted };
         return (Sent::Cancelled(gone), lane);
@@ -112,18 +112,15 @@ fn judged(shared: &Shared, route: &Route, turn: &Turn, request: Request, exchang
 /// key back; the log says so once for each endpoint (`maintain::announce`), and its deliveries come at the pace of a dead one. A body that
 /// cannot be made now cannot be made later, which says nothing about the endpoint.
 fn unsendable(route: &Route, turn: &Turn, why: Unsendable) -> Sent {
-    let (message, verdict, pulse) = match why {
-        Unsendable::Secret => {
-            let verdict = Verdict::Retry { code: ErrorCode::SecretUnreadable, retry_after: None, free: false };
-            ("a secret of the endpoint cannot be opened with the server's keys".to_owned(), verdict, Pulse::Bad { slow: false })
-        }
-        Unsendable::Body(why) => (why.to_string(), Verdict::Permanent { code: why.code(), disable: false }, Pulse::Unknown),
+    let error = why.error();
+    let (verdict, pulse) = match why {
+        Unsendable::Secret => (Verdict::Retry { code: error.code, retry_after: None, free: false }, Pulse::Bad { slow: false }),
+        Unsendable::Body(_) => (Verdict::Permanent { code: error.code, disable: false }, Pulse::Unknown),
     };
-    let error = verdict.code().map(|code| AttemptError { code, message });
     let outcome = Outcome {
         finished_at: turn.started_at,
         http_status: None,
-        error,
+        error: Some(error),
         phases: Phases::default(),
         request_body: None,
         request_truncated: false,
@@ -147,12 +144,12 @@ fn attempt(route: &Route, turn: &Turn, outcome: Option<Outcome>) -> Attempt {
     }
 }
 
-fn status_line(status: u16) -> String {
+pub(crate) fn status_line(status: u16) -> String {
     let reason = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason());
     reason.map_or_else(|| status.to_string(), |reason| format!("{status} {reason}"))
 }
 
 /// At most [`MAX_ERROR_MESSAGE_BYTES`], cut between characters.
-fn clipped(text: &str) -> String {
+pub(crate) fn clipped(text: &str) -> String {
     text.char_indices().take_while(|(at, c)| at + c.len_utf8() <= MAX_ERROR_MESSAGE_BYTES).map(|(_, c)| c).collect()
 }

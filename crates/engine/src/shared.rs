@@ -4,6 +4,7 @@ use crate::config::EngineConfig;
 use crate::dispatch::Dispatcher;
 use crate::publish::Publisher;
 use crate::route::Routes;
+use crate::sample::MAX_PROBES;
 use crate::settle::Settler;
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 pub(crate) struct Shared {
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     /// Endpoints to be disabled, and why.
     pub(crate) disabling: Mutex<BTreeMap<EndpointId, ErrorCode>>,
     pub(crate) disable: Notify,
+    /// Places for probes.
+    pub(crate) probes: Semaphore,
     stopping: AtomicBool,
     stopped: Notify,
     ids: Mutex<IdGen>,
@@ -59,6 +62,7 @@ impl Shared {
             fan_out: Notify::new(),
             disabling: Mutex::default(),
             disable: Notify::new(),
+            probes: Semaphore::new(MAX_PROBES),
             stopping: AtomicBool::new(false),
             stopped: Notify::new(),
             ids: Mutex::new(IdGen::new(config.seed)),

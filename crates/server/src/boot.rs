@@ -1,7 +1,7 @@
 //! From a configuration to a running server, and back down in good order.
 
 mod keys;
-mod secrets;
+pub(crate) mod secrets;
 
 use crate::auth::Auth;
 use crate::clock::SystemClock;
@@ -48,8 +48,8 @@ pub async fn start(config: Config) -> Result<Running, String> {
     let store = SqliteStore::open(SqliteOptions::new(&config.data_dir)).map_err(|e| e.to_string())?;
     let store = Arc::new(store);
     let stored = store.configuration().await.map_err(|e| with_cause(&e))?;
-    let ring = secrets::key_ring(config.secrets_key.as_ref(), &config.data_dir, &stored)?;
-    if let Some(text) = secrets::unreadable(&ring, &stored) {
+    let secrets_keys = secrets::keys(config.secrets_key.as_ref(), &config.data_dir, &stored)?;
+    if let Some(text) = secrets::unreadable(&secrets_keys.ring(), &stored) {
         tracing::error!("{text}");
     }
     let mut ids = IdGen::new(random::seed());
@@ -73,7 +73,7 @@ pub async fn start(config: Config) -> Result<Running, String> {
     let outbound = Outbound::new(OutboundConfig::new(Arc::clone(&guard), Arc::clone(&clock))).map_err(|e| e.to_string())?;
     let engine_config = EngineConfig {
         seed: random::seed(),
-        keys: Arc::new(ring),
+        keys: Arc::new(secrets_keys),
         limits: Default::default(),
         retention: Retention {
             attempts: config.retain_logs.0,

@@ -129,6 +129,24 @@ fn a_replay_has_the_same_key_and_the_next_number() {
     assert_eq!((nobody.status, &nobody.json()["code"]), (401, &json!("unauthorized")));
 }
 
+/// The contract's table of section 7: the dead letter goes when the replay succeeds, not before, and a second failure replaces it.
+#[test]
+fn a_replayed_item_keeps_its_dead_letter_until_it_succeeds() {
+    let server = Server::dev(&[]);
+    let api = Api::of(&server);
+    let receiver = Receiver::scripted(|n| Reply::Status(if n < 2 { 500 } else { 200 }));
+    api.bound(&receiver.url, "a.b", json!({"delivery_policy": {"max_attempts": 1}}));
+    api.publish("a.b", &json!({}));
+    let first = api.when("/v1/delivery/dlq", |list| list["total"] == 1)["data"][0].clone();
+    let replay = format!("/v1/delivery/items/{}/replay", first["last_item_id"].as_str().expect("an id"));
+    assert_eq!(api.post(&replay, &json!({})).status, 200);
+    let again = api.when("/v1/delivery/dlq", |list| list["data"][0]["attempts"] == 2);
+    assert_eq!((&again["total"], again["data"][0]["id"] == first["id"]), (&json!(1), false));
+    assert_eq!(api.post(&replay, &json!({})).status, 200);
+    api.when("/v1/delivery/items", |list| list["items"][0]["status"] == "succeeded");
+    assert_eq!(api.get("/v1/delivery/dlq").json()["total"], 0);
+}
+
 #[test]
 fn totals_are_right_under_every_filter() {
     let server = Server::dev(&[]);

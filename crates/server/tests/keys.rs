@@ -94,3 +94,21 @@ fn bad_requests_are_refused() {
     }
     assert!(listed(directory.path()).is_empty());
 }
+
+#[test]
+fn a_key_may_end_by_itself() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for bad in ["soon", "2020-01-01T00:00:00Z", "0s"] {
+        let (done, _, talk) = keys(directory.path(), &["create", "--namespace", "default", "--expires", bad]);
+        assert!(!done && talk.contains("--expires"), "{bad}: {talk}");
+    }
+    let (done, _, talk) = keys(directory.path(), &["create", "--expires", "90d"]);
+    assert!(done, "{talk}");
+    let (_, out, _) = keys(directory.path(), &["create", "--namespace", "default", "--expires", "2100-01-01T00:00:00Z"]);
+    let secret = out.trim().to_owned();
+    let all = listed(directory.path());
+    assert!(all[0]["expires_at"].is_string());
+    assert_eq!(all[1]["expires_at"], "2100-01-01T00:00:00Z");
+    let server = Server::start(directory, &[], &[]);
+    assert_eq!(server.call("GET", "/subscriptions", &[("x-api-key", &secret)], b"").status, 200);
+}

@@ -8,7 +8,7 @@ use crate::store::FaultyStore;
 use crate::world::{UNREST, World};
 use postrider_core::ports::{ConfigChange, Store};
 use postrider_core::seal::KeyRing;
-use postrider_engine::{Engine, EngineConfig};
+use postrider_engine::{Engine, EngineConfig, Keys};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,7 +110,7 @@ async fn shut_down(world: &World, engine: &Engine, within: Duration) -> bool {
 fn config(world: &World) -> EngineConfig {
     EngineConfig {
         seed: world.state().rng.u64(..),
-        keys: Arc::new(KeyRing::parse(&"5e".repeat(32)).expect("a right key")),
+        keys: Arc::new(Keys::fixed(KeyRing::parse(&"5e".repeat(32)).expect("a right key"))),
         limits: world.plan.limits,
         retention: world.plan.retention,
         user_agent: "postrider-sim".to_owned(),

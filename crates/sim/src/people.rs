@@ -158,8 +158,9 @@ async fn repair(world: &World, engine: &Engine, rng: &mut fastrand::Rng) {
         let resting: Vec<_> = resting.filter(|d| rng.u8(..10) == 0 || d.progress.state.kind().is_resting()).map(|d| d.id).collect();
         if !resting.is_empty() {
             let id = draw(rng, &resting);
-            world.note(format_args!("replay {id}"));
-            _ = engine.replay_delivery(id).await;
+            let keeps = rng.bool();
+            world.note(format_args!("replay {id}, keeping its dead letter: {keeps}"));
+            _ = engine.replay_delivery(id, keeps).await;
         }
         return;
     }

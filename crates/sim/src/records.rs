@@ -95,6 +95,8 @@ impl Exchanged {
 pub(crate) struct Replays {
     /// Deliveries that went back to pending, in which life and when.
     pub(crate) again: Vec<(DeliveryId, (usize, Timestamp))>,
+    /// Of these, the ones whose dead letters were kept.
+    pub(crate) keeping: BTreeSet<DeliveryId>,
     /// Deliveries that were made from dead letters.
     pub(crate) anew: BTreeSet<DeliveryId>,
 }

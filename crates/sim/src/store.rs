@@ -223,6 +223,9 @@ impl Store for FaultyStore {
                         ReplayTarget::Delivery(id) => {
                             let life = state.life;
                             state.replays.again.push((id, (life, now)));
+                            if replay.keep_dead_letter {
+                                state.replays.keeping.insert(id);
+                            }
                         }
                         ReplayTarget::DeadLetterAsNew { new, .. } => {
                             state.replays.anew.insert(new);

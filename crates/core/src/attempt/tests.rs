@@ -71,7 +71,7 @@ fn every_status_by_every_api() {
 fn every_fault_by_every_api() {
     let table = [
         (FaultKind::Dns, ["retry dns_error", "retry dns_error", "permanent dns_error"]),
-        (FaultKind::Refused, ["retry connection_refused", "retry connection_refused", "retry connection_refused"]),
+        (FaultKind::Refused, ["retry connection_refused", "retry connection_error", "retry connection_refused"]),
         (FaultKind::Reset, ["retry connection_error", "retry connection_error", "retry connection_error"]),
         (FaultKind::Unreachable, ["retry connection_error", "retry connection_error", "retry connection_error"]),
         (FaultKind::Tls, ["retry tls_error", "retry tls_error", "permanent tls_error"]),

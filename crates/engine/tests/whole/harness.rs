@@ -16,7 +16,7 @@ use postrider_core::schedule::Scheduled;
 use postrider_core::seal::KeyRing;
 use postrider_core::subscription::{BodyForm, Origin, Subscription};
 use postrider_core::time::Timestamp;
-use postrider_engine::{Engine, EngineConfig, Limits, Publish, Retention, To};
+use postrider_engine::{Engine, EngineConfig, Keys, Limits, Publish, Retention, To};
 use postrider_store::memory::MemoryStore;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -114,7 +114,7 @@ impl Hand {
 
     /// An engine over a new handle of the store.
     pub async fn start(self: &Arc<Self>, limits: Limits, retention: Retention) -> Engine {
-        let config = EngineConfig { seed: 1, keys: Arc::new(key_ring()), limits, retention, user_agent: "tests".to_owned() };
+        let config = EngineConfig { seed: 1, keys: Arc::new(Keys::fixed(key_ring())), limits, retention, user_agent: "tests".to_owned() };
         let store = Handle { inner: self.store.new_incarnation(), hand: Arc::clone(self) };
         let (transport, clock) = (Receivers(Arc::clone(self)), Time(Arc::clone(self)));
         Engine::start(config, Arc::new(store), Arc::new(transport), Arc::new(clock)).await.expect("it starts")

@@ -259,3 +259,35 @@ fn the_strictest_rate_of_a_destinations_bindings_holds_for_all_of_them() {
         assert_eq!(hand.requests(), 10, "the limit goes with the binding, and what was routed to it is delivered");
     });
 }
+
+/// What was routed to a binding before it was deleted is still delivered, by another process too; nothing more is routed to it.
+#[test]
+fn what_a_deleted_binding_has_queued_is_delivered() {
+    run(async {
+        let hand = Hand::new();
+        let to = destination(1);
+        let bound = binding(2, &to, "a.b");
+        let engine = start(&hand, vec![to.clone()], vec![bound.clone()]).await;
+        *hand.status.lock() = 500;
+        engine.publish(of_type("a.b", "{}")).await.expect("stored");
+        pass(SECOND).await;
+        let gone = ConfigChange::Subscription(Subscription { deleted_at: Some(BEGINNING), ..bound.clone() });
+        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![gone], ()))).await.expect("stored");
+        assert!(engine.routes().route(bound.id).is_none() && engine.routes().subscription(bound.id).is_none());
+        engine.publish(of_type("a.b", "{}")).await.expect("stored");
+        pass(40 * SECOND).await;
+        assert_eq!((hand.requests(), hand.store.dump().deliveries.len()), (2, 1), "one delivery, and its policy goes on");
+        engine.shutdown(SECOND).await;
+        *hand.status.lock() = 200;
+        // Its destination may change on the way.
+        let moved = Endpoint { headers: vec![("X-Team".to_owned(), "ops".to_owned())], ..to.clone() };
+        hand.store.configure(vec![ConfigChange::Endpoint(moved)]).await.expect("the model never fails");
+        let engine = hand.start(Limits::default(), Retention::default()).await;
+        pass(200 * SECOND).await;
+        assert_eq!((hand.requests(), state(&hand)), (3, State::Succeeded));
+        assert_eq!(received(&hand)[2].0["x-team"], "ops");
+        // With its destination nothing is left to deliver to.
+        let gone = ConfigChange::Endpoint(Endpoint { deleted_at: Some(BEGINNING), ..to });
+        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![gone], ()))).await.expect("stored");
+    });
+}

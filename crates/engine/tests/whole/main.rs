@@ -8,5 +8,6 @@ mod items;
 mod meta;
 mod pace;
 mod parked;
+mod sample;
 mod shutdown;
 mod trouble;

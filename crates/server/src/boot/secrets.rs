@@ -5,13 +5,15 @@ use crate::random;
 use postrider_core::hex;
 use postrider_core::ports::Configuration;
 use postrider_core::seal::KeyRing;
+use postrider_engine::Keys;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use zeroize::Zeroizing;
 
 /// The file's name in the data directory.
-const FILE: &str = "secrets.key";
+pub(crate) const FILE: &str = "secrets.key";
 
 /// Tries the keys on every secret that is in use; says what cannot be read, and why.
 ///
@@ -30,27 +32,61 @@ pub(super) fn unreadable(ring: &KeyRing, stored: &Configuration) -> Option<Strin
 }
 
 /// The keys to use: `given` (the environment's), else those of the file, else new ones for a store that holds no secret yet.
-pub(super) fn key_ring(given: Option<&Secret>, directory: &Path, stored: &Configuration) -> Result<KeyRing, String> {
-    if let Some(text) = given {
-        return KeyRing::parse(text.reveal()).map_err(|e| format!("{SECRETS_KEY}: {e}"));
+///
+/// Those of the file are read again when somebody else has changed the configuration: `postrider secrets rotate` puts a new one there.
+pub(super) fn keys(given: Option<&Secret>, directory: &Path, stored: &Configuration) -> Result<Keys, String> {
+    let ring = key_ring(given, directory, stored)?;
+    if given.is_some() {
+        return Ok(Keys::fixed(ring));
     }
     let path = directory.join(FILE);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            check_mode(&path)?;
-            KeyRing::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+    Ok(Keys::read_again_by(ring, move || {
+        let read = read(&path).and_then(|text| text.ok_or_else(|| format!("{} is missing", path.display())));
+        let parsed = read.and_then(|text| parse(&path, &text));
+        parsed
+            .inspect_err(|reason| tracing::warn!(reason, "the keys of secrets cannot be read again: those from before stay in force"))
+            .ok()
+    }))
+}
+
+fn key_ring(given: Option<&Secret>, directory: &Path, stored: &Configuration) -> Result<KeyRing, String> {
+    if let Some(text) = given {
+        return given_ring(text);
+    }
+    let path = directory.join(FILE);
+    match read(&path)? {
+        Some(text) => parse(&path, &text),
+        None => {
             if stored.endpoints.iter().any(|e| e.deleted_at.is_none() && e.sealed().next().is_some()) {
                 return Err(format!(
                     "{} is missing, and without it the stored secrets cannot be read: put it back from a backup, or give its content in {SECRETS_KEY}",
                     path.display()
                 ));
             }
-            make(&path).map_err(|e| format!("cannot write {}: {e}", path.display()))
+            let first: [u8; 32] = random::bytes();
+            write(&path, &format!("k1={}", hex::encode(&first)))?;
+            KeyRing::new((String::from("k1"), first), Vec::new()).map_err(|e| e.to_string())
         }
+    }
+}
+
+/// The keys that the environment gives.
+pub(crate) fn given_ring(text: &Secret) -> Result<KeyRing, String> {
+    KeyRing::parse(text.reveal()).map_err(|e| format!("{SECRETS_KEY}: {e}"))
+}
+
+/// The content of the file, if it is there; one that others can read is refused.
+pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => check_mode(path).map(|()| Some(Zeroizing::new(text))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(format!("cannot read {}: {e}", path.display())),
     }
+}
+
+/// The keys in a file's content.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<KeyRing, String> {
+    KeyRing::parse(text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 fn check_mode(path: &Path) -> Result<(), String> {
@@ -61,22 +97,25 @@ fn check_mode(path: &Path) -> Result<(), String> {
     Err(format!("{} can be read by others (mode {:o}): chmod 600 it", path.display(), mode & 0o777))
 }
 
-/// On disk before it is used: a secret sealed under a key that a crash loses is lost with it.
-fn make(path: &Path) -> io::Result<KeyRing> {
-    let key: [u8; 32] = random::bytes();
+/// Puts keys into the file, in one piece and on disk before they are used: a secret sealed under a key that a crash loses is lost with it.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), String> {
+    replace(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
     let partial = path.with_extension("key.partial");
     match std::fs::remove_file(&partial) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
-    writeln!(file, "k1={}", hex::encode(&key))?;
+    writeln!(file, "{text}")?;
     file.sync_all()?;
     std::fs::rename(&partial, path)?;
     if let Some(directory) = path.parent() {
         std::fs::File::open(directory)?.sync_all()?;
     }
-    KeyRing::new((String::from("k1"), key), Vec::new()).map_err(io::Error::other)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use super::{CommandError, Outcome};
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, value::Span};
 use crate::{auth, random};
 use clap::Subcommand;
 use postrider_core::event::Namespace;
 use postrider_core::id::{IdGen, KeyId};
 use postrider_core::key::{ApiKey, Scopes};
 use postrider_core::ports::{Clock, ConfigChange};
+use postrider_core::time::Timestamp;
 use postrider_store::SqliteAdmin;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -38,6 +39,9 @@ enum Command {
         /// What it may do, of read, write and admin.
         #[arg(long, value_name = "SCOPES", default_value = "read,write")]
         scopes: String,
+        /// When it stops working: a time such as 2027-01-31T12:00:00Z, or a span from now such as 90d.
+        #[arg(long, value_name = "TIME|SPAN")]
+        expires: Option<String>,
         /// What to call it.
         #[arg(long, value_name = "TEXT", default_value = "")]
         name: String,
@@ -65,14 +69,32 @@ pub fn run(args: Args) -> Outcome {
     }
     let door = SqliteAdmin::open(&data_dir).map_err(|e| CommandError(e.to_string()))?;
     match args.command {
-        Command::Create { namespace, scopes, name } => create(&door, &data_dir, namespace.as_deref(), &scopes, &name),
+        Command::Create { namespace, scopes, expires, name } => {
+            let expires = expires.as_deref().map(|text| expiry(text, SystemClock.now())).transpose()?;
+            create(&door, &data_dir, namespace.as_deref(), &scopes, expires, &name)
+        }
         Command::List { json } => list(&door, json),
         Command::Revoke { key } => revoke(&door, &key),
     }?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn create(door: &SqliteAdmin, data_dir: &Path, namespace: Option<&str>, scopes: &str, name: &str) -> Result<(), CommandError> {
+/// When a key expires: it must be after `now`.
+fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, CommandError> {
+    let at = Timestamp::parse_rfc3339(text).or_else(|| text.parse::<Span>().ok().map(|span| now.after(span.0)));
+    let at =
+        at.ok_or_else(|| CommandError(format!("--expires {text:?}: give a time such as 2027-01-31T12:00:00Z, or a span such as 90d")))?;
+    if at > now { Ok(at) } else { Err(CommandError(format!("--expires {text:?} is not in the future"))) }
+}
+
+fn create(
+    door: &SqliteAdmin,
+    data_dir: &Path,
+    namespace: Option<&str>,
+    scopes: &str,
+    expires_at: Option<Timestamp>,
+    name: &str,
+) -> Result<(), CommandError> {
     let namespace = namespace.map(Namespace::new).transpose().map_err(|e| CommandError(e.to_string()))?;
     let scopes = Scopes::parse(scopes).map_err(|word| CommandError(format!("{word:?} is no scope: choose of read, write and admin")))?;
     if scopes == Scopes::default() {
@@ -90,7 +112,7 @@ fn create(door: &SqliteAdmin, data_dir: &Path, namespace: Option<&str>, scopes: 
     let now = SystemClock.now();
     let secret = auth::new_secret();
     let id = KeyId::new(IdGen::new(random::seed()).next(now));
-    let key = auth::new_key(id, &secret, name, namespace, scopes, now);
+    let key = ApiKey { expires_at, ..auth::new_key(id, &secret, name, namespace, scopes, now) };
     let what = describe(&key);
     door.configure(vec![ConfigChange::Key(key)]).map_err(|e| CommandError(e.to_string()))?;
     say(&format!("made a key for {what} in the database in {}; id {id}; it is not shown again:", data_dir.display()));
@@ -110,6 +132,7 @@ struct Listed<'a> {
     namespace: Option<&'a Namespace>,
     scopes: Vec<&'static str>,
     created_at: String,
+    expires_at: Option<String>,
     revoked_at: Option<String>,
 }
 
@@ -124,6 +147,7 @@ fn list(door: &SqliteAdmin, json: bool) -> Result<(), CommandError> {
             namespace: k.namespace.as_ref(),
             scopes: k.scopes.names(),
             created_at: k.created_at.rfc3339(0),
+            expires_at: k.expires_at.map(|at| at.rfc3339(0)),
             revoked_at: k.revoked_at.map(|at| at.rfc3339(0)),
         });
         let text = serde_json::to_string_pretty(&listed.collect::<Vec<_>>()).map_err(|e| CommandError::new("cannot write JSON", e))?;
@@ -133,7 +157,12 @@ fn list(door: &SqliteAdmin, json: bool) -> Result<(), CommandError> {
         format!("{:<36}  {:<11}  {:<16}  {:<16}  {:<20}  {:<7}  NAME\n", "ID", "PREFIX", "NAMESPACE", "SCOPES", "CREATED", "STATE");
     for key in &keys {
         let namespace = key.namespace.as_ref().map_or("(all)", Namespace::as_str);
-        let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
+        let is_expired = key.expires_at.is_some_and(|at| at <= SystemClock.now());
+        let state = match (key.revoked_at, is_expired) {
+            (Some(_), _) => "revoked",
+            (None, true) => "expired",
+            (None, false) => "active",
+        };
         let (scopes, created) = (key.scopes.names().join(","), key.created_at.rfc3339(0));
         text.push_str(&format!(
             "{:<36}  {:<11}  {namespace:<16}  {scopes:<16}  {created:<20}  {state:<7}  {}\n",

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod keys;
 pub mod listen;
 pub mod openapi;
+pub mod secrets;
 pub mod serve;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +28,8 @@ enum Command {
     Demo(demo::Args),
     /// Create, list and revoke API keys.
     Keys(keys::Args),
+    /// List the keys that secrets are encrypted under, and change them.
+    Secrets(secrets::Args),
     /// Receive webhooks, print them and check their signatures.
     Listen(listen::Args),
     /// Print the OpenAPI document of the REST APIs, which a server answers at /openapi.json.
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Demo(args) => demo::run(args),
         Command::Keys(args) => keys::run(args),
+        Command::Secrets(args) => secrets::run(args),
         Command::Listen(args) => listen::run(args),
         Command::OpenApi(args) => openapi::run(&args),
         Command::Bench(args) => bench::run(*args),

@@ -314,7 +314,7 @@ pub(super) async fn delete(
 }
 
 /// The binding with this id, if it exists for the caller.
-fn find<'r>(routes: &'r Routes, access: &Access, id: &str) -> Result<&'r Arc<Subscription>, Problem> {
+pub(super) fn find<'r>(routes: &'r Routes, access: &Access, id: &str) -> Result<&'r Arc<Subscription>, Problem> {
     let found = SubscriptionId::parse(id).and_then(|id| routes.subscription(id));
     found.filter(|s| access.sees(&s.namespace)).ok_or_else(|| Problem::not_found("there is no binding with this id"))
 }

@@ -137,10 +137,11 @@ pub(super) async fn replay(
 ) -> Result<Response, Problem> {
     let view = find(&app, &access, &id).await?;
     may_send(&app, &view.delivery)?;
-    match app.engine.replay_delivery(view.delivery.id).await? {
-        Replayed::Queued(_) => Ok(json(StatusCode::OK, &Done { replayed: true, dismissed: false })),
+    match app.engine.replay_delivery(view.delivery.id, false).await? {
+        // One that is being made again already, through one of its items, comes to the same.
+        Replayed::Queued(_) | Replayed::NotResting(_) => Ok(json(StatusCode::OK, &Done { replayed: true, dismissed: false })),
         // Somebody else was faster: it is no dead letter any more.
-        Replayed::NotResting(_) | Replayed::NotFound | Replayed::AlreadyClosed(_) => Err(missing()),
+        Replayed::NotFound | Replayed::AlreadyClosed(_) => Err(missing()),
     }
 }
 

@@ -7,8 +7,9 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use postrider_core::event::{MAX_NAME_BYTES, Namespace, check_event_type};
+use postrider_core::event::{MAX_NAME_BYTES, Namespace};
 use postrider_core::filter::check_labels;
+use postrider_core::signal;
 use postrider_engine::{Publish, Receipt, To};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -16,9 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const FIELDS: [&str; 6] = ["event_type", "payload", "dedup_key", "labels", "metadata", "ttl_seconds"];
-
-/// What the types of Postrider's own events begin with (contract, section 9.4).
-const RESERVED: &str = "delivery.";
 
 /// Most entries of `metadata`.
 pub(crate) const MAX_METADATA: usize = 50;
@@ -59,11 +57,8 @@ impl<'a> Accepted<'a> {
 /// Reads an event.
 pub(super) fn parse(body: &[u8], namespace: Namespace) -> Result<Publish, Problem> {
     let reader = Reader::open(body, &FIELDS)?;
-    let event_type = reader.read("event_type", "a string", |name: &String| check_event_type(name).map_err(|e| e.to_string()));
+    let event_type = reader.read("event_type", "a string", |name: &String| signal::check_published(name).map_err(|e| e.to_string()));
     let event_type = reader.required("event_type", event_type);
-    if event_type.as_ref().is_some_and(|name| name.starts_with(RESERVED)) {
-        reader.fail("event_type", "must not begin with \"delivery.\": Postrider publishes those itself");
-    }
     let payload = reader.required("payload", reader.raw("payload"));
     if payload.is_some_and(|raw| !raw.starts_with('{')) {
         reader.fail("payload", "must be an object");
@@ -116,16 +111,18 @@ mod tests {
         for (body, path) in [
             (r#"{"payload": {}}"#, "event_type"),
             (r#"{"event_type": "a b", "payload": {}}"#, "event_type"),
+            (r#"{"event_type": "single", "payload": {}}"#, "event_type"),
+            (r#"{"event_type": "A.b", "payload": {}}"#, "event_type"),
             (r#"{"event_type": "delivery.x", "payload": {}}"#, "event_type"),
-            (r#"{"event_type": "a"}"#, "payload"),
-            (r#"{"event_type": "a", "payload": [1]}"#, "payload"),
-            (r#"{"event_type": "a", "payload": {}, "dedup_key": ""}"#, "dedup_key"),
-            (r#"{"event_type": "a", "payload": {}, "labels": {"a b": "c"}}"#, "labels"),
-            (r#"{"event_type": "a", "payload": {}, "labels": {"a": 1}}"#, "labels"),
-            (r#"{"event_type": "a", "payload": {}, "metadata": {"": "c"}}"#, "metadata"),
-            (r#"{"event_type": "a", "payload": {}, "ttl_seconds": 0}"#, "ttl_seconds"),
-            (r#"{"event_type": "a", "payload": {}, "ttl_seconds": -1}"#, "ttl_seconds"),
-            (r#"{"event_type": "a", "payload": {}, "type": "a"}"#, "type"),
+            (r#"{"event_type": "a.b"}"#, "payload"),
+            (r#"{"event_type": "a.b", "payload": [1]}"#, "payload"),
+            (r#"{"event_type": "a.b", "payload": {}, "dedup_key": ""}"#, "dedup_key"),
+            (r#"{"event_type": "a.b", "payload": {}, "labels": {"a b": "c"}}"#, "labels"),
+            (r#"{"event_type": "a.b", "payload": {}, "labels": {"a": 1}}"#, "labels"),
+            (r#"{"event_type": "a.b", "payload": {}, "metadata": {"": "c"}}"#, "metadata"),
+            (r#"{"event_type": "a.b", "payload": {}, "ttl_seconds": 0}"#, "ttl_seconds"),
+            (r#"{"event_type": "a.b", "payload": {}, "ttl_seconds": -1}"#, "ttl_seconds"),
+            (r#"{"event_type": "a.b", "payload": {}, "type": "a"}"#, "type"),
         ] {
             let problem = read(body).expect_err(body);
             assert_eq!(problem.details.iter().map(|d| d.path.as_str()).collect::<Vec<_>>(), [path], "{body}");

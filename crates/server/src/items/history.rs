@@ -156,9 +156,9 @@ pub(super) fn may_send(app: &App, delivery: &Delivery) -> Result<(), Problem> {
     }
 }
 
-/// Puts a delivery back into its queue, unless it is there.
+/// Puts a delivery back into its queue, unless it is there. Its dead letter stays until that succeeds (contract, section 7).
 async fn again(app: &App, delivery: &Delivery) -> Result<(), Problem> {
-    match app.engine.replay_delivery(delivery.id).await? {
+    match app.engine.replay_delivery(delivery.id, true).await? {
         // One that is queued already comes to the same.
         Replayed::Queued(_) | Replayed::NotResting(StateKind::Pending | StateKind::Sending) => Ok(()),
         Replayed::NotResting(_) => Err(waiting(delivery)),

@@ -14,6 +14,8 @@ mod history;
 mod keys;
 mod outbox;
 pub(crate) mod page;
+pub(crate) mod preview;
+mod probe;
 mod wire;
 
 pub use envelope::dress;
@@ -45,11 +47,13 @@ pub fn routes() -> Table {
         .get("/v1/delivery/destinations/{id}", destinations::show)
         .put("/v1/delivery/destinations/{id}", destinations::update)
         .delete("/v1/delivery/destinations/{id}", destinations::delete)
+        .post("/v1/delivery/destinations/{id}/test", probe::test)
         .get(bindings::PATH, bindings::list)
         .post(bindings::PATH, bindings::create)
         .get("/v1/delivery/bindings/{id}", bindings::show)
         .put("/v1/delivery/bindings/{id}", bindings::update)
         .delete("/v1/delivery/bindings/{id}", bindings::delete)
+        .post("/v1/delivery/bindings/{id}/preview", preview::preview)
         .get("/v1/delivery/catalog/signals", catalog::signals)
         .get("/v1/delivery/catalog/deliverables", catalog::deliverables)
         .get("/v1/delivery/catalog/serializers", catalog::serializers)

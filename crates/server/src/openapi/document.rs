@@ -74,7 +74,7 @@ fn show(operation: &Operation, responses: &mut BTreeMap<String, Json>) -> Json {
     }
     if !operation.body.is_empty() {
         let content = operation.body.iter().map(|content| (content.media, media(content)));
-        fields.push(("requestBody", Json::object([("required", true.into()), ("content", Json::object(content))])));
+        fields.push(("requestBody", Json::object([("required", operation.body_required.into()), ("content", Json::object(content))])));
     }
     let successes = operation.answers.iter().map(|answer| (answer.status.to_string(), success(operation.api, answer)));
     let failures = by_status(&operation.faults).into_iter().map(|(status, faults)| {

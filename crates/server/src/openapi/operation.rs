@@ -25,6 +25,7 @@ pub struct Operation {
     pub(super) access: Access,
     pub(super) parameters: Vec<Parameter>,
     pub(super) body: Vec<Content>,
+    pub(super) body_required: bool,
     pub(super) answers: Vec<Answer>,
     pub(super) faults: Vec<Fault>,
 }
@@ -112,9 +113,20 @@ impl Operation {
             access: Access::Key(scope),
             parameters: Vec::new(),
             body: Vec::new(),
+            body_required: true,
             answers: Vec::new(),
             faults: usual.to_vec(),
         }
+    }
+
+    /// The name of its group.
+    pub fn group(&self) -> &'static str {
+        self.tag
+    }
+
+    /// What it does, in a few words.
+    pub fn summary(&self) -> &'static str {
+        self.summary
     }
 
     /// For people, in Markdown.
@@ -197,6 +209,12 @@ impl Operation {
     /// It takes a body of another media type too.
     pub fn or_takes(mut self, media: &'static str, schema: Schema, examples: Vec<(&'static str, Json)>) -> Self {
         self.body.push(Content { media, schema, examples });
+        self
+    }
+
+    /// The body may be left out.
+    pub fn body_optional(mut self) -> Self {
+        self.body_required = false;
         self
     }
 

@@ -39,7 +39,7 @@ fn skips_are_recorded(world: &World, whole: &Whole, event: &Event) {
     }
 }
 
-/// What ended without success has a dead letter, what did not has no open one.
+/// What ended without success has a dead letter, what did not has no open one. A replay may keep one, but not beyond a success.
 fn dead_letters(world: &World, whole: &Whole) {
     for delivery in &whole.dump.deliveries {
         let letters = whole.dead_letters.get(&delivery.id).map_or(&[][..], Vec::as_slice);
@@ -50,7 +50,8 @@ fn dead_letters(world: &World, whole: &Whole) {
         let right = if has_ended {
             open <= 1 && newest.is_some_and(|l| Some(l.code) == reason && l.attempts == delivery.progress.attempts)
         } else {
-            open == 0
+            let may_keep = delivery.progress.state != State::Succeeded && whole.replays.keeping.contains(&delivery.id);
+            open <= usize::from(may_keep)
         };
         if !right {
             let what = format!("delivery {} is {:?} and has the dead letters {letters:?}", delivery.id, delivery.progress.state);

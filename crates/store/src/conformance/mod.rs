@@ -163,6 +163,11 @@ macro_rules! conformance_tests {
                 makes_a_new_delivery_of_a_dead_letter
                 refuses_a_dead_letter_that_is_closed
                 outlives_a_restart
+                a_kept_dead_letter_is_closed_by_success
+                a_new_dead_letter_takes_the_place_of_a_kept_one
+                a_kept_dead_letter_outlives_a_cancellation
+                a_kept_dead_letter_can_be_closed_on_the_way
+                a_kept_dead_letter_can_be_dismissed
             }
             dead_letters {
                 come_newest_first

@@ -1,11 +1,13 @@
 //! Ended deliveries that are made again.
 
-use super::{Harness, World};
+use super::{Harness, Route, World};
 use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::{Progress, State, StateKind};
 use postrider_core::error::ErrorCode;
 use postrider_core::id::*;
 use postrider_core::ports::*;
+use postrider_core::time::Timestamp;
+use std::time::Duration;
 
 /// However it ended, it is pending again: with its number of attempts, a fresh budget and no time to live.
 pub async fn takes_every_resting_delivery_back<H: Harness>(w: &mut World<H>) {
@@ -47,7 +49,7 @@ pub async fn refuses_what_does_not_rest<H: Harness>(w: &mut World<H>) {
     }
     let done = w.claimed(route).await;
     w.succeed(done).await;
-    let replay = Replay { target: ReplayTarget::Delivery(done), claim: false, at: now };
+    let replay = Replay { target: ReplayTarget::Delivery(done), keep_dead_letter: false, claim: false, at: now };
     let answers = w.store().replay(vec![replay, replay]).await.expect("replay");
     assert!(matches!(answers[..], [Replayed::Queued(_), Replayed::NotResting(StateKind::Pending)]), "{answers:?}");
 }
@@ -182,6 +184,117 @@ pub async fn outlives_a_restart<H: Harness>(w: &mut World<H>) {
     let batch = w.claim(route.endpoint, now).await;
     assert_eq!(batch.deliveries.iter().map(|claimed| claimed.delivery.id).collect::<Vec<_>>(), [free]);
     assert_eq!(dead_letter(w, letter).await.status, DeadLetterStatus::Retried(new));
+}
+
+/// A dead letter that a replay keeps stays open and counted while the delivery is made again, over a crash too, and success closes it.
+pub async fn a_kept_dead_letter_is_closed_by_success<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let id = w.claimed(route).await;
+    let letter = w.fail(id).await;
+    w.make.advance_secs(1);
+    queued(w.replay_keeping(id).await);
+    assert_eq!(open(w, route).await, [letter]);
+    let now = w.make.now();
+    w.retry(id, now, true).await;
+    w.begin(id).await;
+    assert_eq!(open(w, route).await, [letter], "an attempt that fails decides nothing");
+    w.reopen().await;
+    assert_eq!(w.store().rescue(10).await.expect("rescue").len(), 1);
+    assert_eq!(open(w, route).await, [letter]);
+    let at = w.make.advance_secs(1);
+    w.succeed(id).await;
+    assert_eq!((w.state(id).await, open(w, route).await), (State::Succeeded, Vec::new()));
+    assert_eq!(dead_letter(w, letter).await.status, DeadLetterStatus::Retried(id));
+    // It was closed when the attempt ended, and retention counts from there.
+    let before = |at| PruneRequest { closed_before: at, ..nothing() };
+    assert_eq!(w.prune(before(at)).await.closed, 0);
+    assert_eq!(w.prune(before(at.after(Duration::from_micros(1)))).await.closed, 1);
+}
+
+/// A new dead letter takes the place of a kept one in one moment: there is never more than one open.
+pub async fn a_new_dead_letter_takes_the_place_of_a_kept_one<H: Harness>(w: &mut World<H>) {
+    let (route, other) = (w.make.route(), w.make.route());
+    let (id, untouched) = (w.claimed(route).await, w.claimed(other).await);
+    let (first, beside) = (w.fail(id).await, w.fail(untouched).await);
+    for number in 2..4 {
+        let before = open(w, route).await;
+        w.make.advance_secs(1);
+        queued(w.replay_keeping(id).await);
+        let second = w.fail(id).await;
+        assert_eq!(open(w, route).await, [second]);
+        assert_eq!(dead_letter(w, before[0]).await.status, DeadLetterStatus::Retried(id));
+        assert_eq!(dead_letter(w, second).await.attempts, number);
+    }
+    assert_eq!(dead_letter(w, first).await.attempts, 1);
+    assert_eq!(open(w, other).await, [beside]);
+}
+
+/// A delivery that ends without the receiver leaves its dead letter open: it has still not arrived.
+pub async fn a_kept_dead_letter_outlives_a_cancellation<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let id = w.claimed(route).await;
+    let letter = w.fail(id).await;
+    queued(w.replay_keeping(id).await);
+    let ends = w.settlement(id, State::Cancelled(ErrorCode::EndpointDeleted), None).await;
+    w.settle_one(Settlement { attempt: None, ..ends }).await;
+    assert_eq!(open(w, route).await, [letter]);
+    assert_eq!(w.prune(PruneRequest { events_before: w.make.now().after(DAY), ..nothing() }).await.deliveries, 0);
+    queued(w.replay(ReplayTarget::Delivery(id), true).await);
+    assert!(open(w, route).await.is_empty());
+    w.succeed(id).await;
+}
+
+/// A replay that wants the dead letter gone closes it although the delivery is under way already, and changes nothing else.
+pub async fn a_kept_dead_letter_can_be_closed_on_the_way<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let id = w.claimed(route).await;
+    let letter = w.fail(id).await;
+    queued(w.replay_keeping(id).await);
+    let before = w.view(id).await.delivery;
+    let again = w.replay_keeping(id).await;
+    assert!(matches!(again, Replayed::NotResting(StateKind::Pending)), "{again:?}");
+    assert_eq!(open(w, route).await, [letter]);
+    let answer = w.replay(ReplayTarget::Delivery(id), false).await;
+    assert!(matches!(answer, Replayed::NotResting(StateKind::Pending)), "{answer:?}");
+    assert_eq!((w.view(id).await.delivery, open(w, route).await), (before, Vec::new()));
+    assert_eq!(dead_letter(w, letter).await.status, DeadLetterStatus::Retried(id));
+    let second = w.fail(id).await;
+    assert_eq!(open(w, route).await, [second]);
+}
+
+/// Dismissing a kept dead letter closes the row; the delivery goes on, retention or not.
+pub async fn a_kept_dead_letter_can_be_dismissed<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let id = w.claimed(route).await;
+    let letter = w.fail(id).await;
+    queued(w.replay_keeping(id).await);
+    let late = w.make.now().after(DAY);
+    let all = PruneRequest { attempts_before: late, bodies_before: late, events_before: late, closed_before: late, limit: 100 };
+    assert_eq!(w.prune(all).await.deliveries, 0, "it does not rest");
+    let before = w.view(id).await.delivery;
+    assert_eq!(w.store().dismiss(vec![letter], w.make.now()).await.expect("dismiss"), [true]);
+    assert_eq!((w.view(id).await.delivery, open(w, route).await), (before, Vec::new()));
+    assert_eq!(w.prune(all).await.deliveries, 0);
+    w.succeed(id).await;
+    assert_eq!(w.prune(all).await.deliveries, 1);
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A round of retention that removes nothing.
+fn nothing() -> PruneRequest {
+    let never = Timestamp::MIN;
+    PruneRequest { attempts_before: never, bodies_before: never, events_before: never, closed_before: never, limit: 100 }
+}
+
+/// The open dead letters of a route; as many are counted.
+async fn open<H: Harness>(w: &World<H>, route: Route) -> Vec<DeadLetterId> {
+    let filter = DeadLetterFilter { subscription: Some(route.subscription), ..DeadLetterFilter::default() };
+    let found = w.find_dead_letters(filter, Window::first(10)).await;
+    let open: Vec<_> = found.page.items.into_iter().map(|row| row.dead_letter.id).collect();
+    let counted = w.counters(route.subscription).await.dead_letters;
+    assert_eq!((found.total, counted), (open.len() as u64, open.len() as u64));
+    open
 }
 
 fn queued(answer: Replayed) -> Box<Claimed> {

@@ -131,7 +131,16 @@ impl<H: Harness> World<H> {
 
     /// Replays one.
     pub async fn replay(&mut self, target: ReplayTarget, claim: bool) -> Replayed {
-        let replay = Replay { target, claim, at: self.make.now() };
+        self.replay_one(Replay { target, keep_dead_letter: false, claim, at: self.make.now() }).await
+    }
+
+    /// Replays one delivery, whose dead letter stays open.
+    pub async fn replay_keeping(&mut self, id: DeliveryId) -> Replayed {
+        let target = ReplayTarget::Delivery(id);
+        self.replay_one(Replay { target, keep_dead_letter: true, claim: true, at: self.make.now() }).await
+    }
+
+    async fn replay_one(&mut self, replay: Replay) -> Replayed {
         let mut answers = self.store().replay(vec![replay]).await.expect("replay");
         assert_eq!(answers.len(), 1, "one answer for each replay");
         let answer = answers.remove(0);

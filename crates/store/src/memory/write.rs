@@ -88,6 +88,9 @@ impl Data {
             self.put_attempt(Attempt { delivery: settlement.delivery, ..attempt.clone() });
         }
         self.put_delivery(row);
+        if settlement.closes_dead_letter() {
+            self.retry_open_dead_letter(settlement.delivery, settlement.at());
+        }
         if let Some(new) = &settlement.dead_letter {
             let dead_letter = DeadLetter {
                 id: new.id,
@@ -109,9 +112,21 @@ impl Data {
     pub fn replay(&mut self, replay: Replay, me: u64) -> Replayed {
         let claim = replay.claim.then_some(me);
         match replay.target {
-            ReplayTarget::Delivery(id) => self.replay_delivery(id, claim, replay.at),
+            ReplayTarget::Delivery(id) => {
+                if !replay.keep_dead_letter {
+                    self.retry_open_dead_letter(id, Some(replay.at));
+                }
+                self.replay_delivery(id, claim, replay.at)
+            }
             ReplayTarget::DeadLetterAsNew { dead_letter, new } => self.replay_dead_letter(dead_letter, new, claim, replay.at),
         }
+    }
+
+    /// The open dead letter of a delivery, if it has one, was retried as that delivery.
+    fn retry_open_dead_letter(&mut self, of: DeliveryId, at: Option<Timestamp>) {
+        let Some(&open) = self.open_dead_letters.get(&of) else { return };
+        let Some(at) = at.or_else(|| Some(self.dead_letters.get(&open)?.dead_letter.failed_at)) else { return };
+        self.close_dead_letter(open, DeadLetterStatus::Retried(of), at);
     }
 
     fn replay_delivery(&mut self, id: DeliveryId, claim: Option<u64>, at: Timestamp) -> Replayed {
@@ -120,9 +135,6 @@ impl Data {
             Ok(progress) => progress,
             Err(refused) => return Replayed::NotResting(refused.from),
         };
-        if let Some(&open) = self.open_dead_letters.get(&id) {
-            self.close_dead_letter(open, DeadLetterStatus::Retried(id), at);
-        }
         let mut row = self.take_delivery(id).expect("it was there a moment ago");
         row.delivery.progress = progress;
         row.claim = claim;

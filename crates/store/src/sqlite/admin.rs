@@ -49,6 +49,21 @@ impl SqliteAdmin {
         read(&mut conn).map_err(|e| store_error(&e))
     }
 
+    /// Changes the configuration by what it is at that moment, whole or not at all: nobody else changes it in between. `f` answers what to
+    /// put, and something for the caller.
+    pub fn revise<T>(&self, f: impl FnOnce(Configuration) -> (Vec<ConfigChange>, T)) -> Result<T, StoreError> {
+        let mut conn = self.conn.lock();
+        let write = |conn: &mut Connection| {
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let (changes, answer) = f(config::read(&tx)?);
+            if !changes.is_empty() {
+                config::put(&tx, &config::documents(&changes)?)?;
+            }
+            tx.commit().map(|()| answer)
+        };
+        write(&mut conn).map_err(|e| store_error(&e))
+    }
+
     /// Puts configuration, whole or not at all; each item replaces what has its id.
     pub fn configure(&self, changes: Vec<ConfigChange>) -> Result<(), StoreError> {
         let mut conn = self.conn.lock();

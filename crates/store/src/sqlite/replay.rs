@@ -1,5 +1,6 @@
 //! People's second thoughts: ended deliveries made again, dead letters dismissed.
 
+use super::counters::Deltas;
 use super::publish::{delivery_insert, insert_delivery};
 use super::rows::{DISMISSED, DeliveryRow, Events, OPEN, RETRIED, dead_letter_status, id, micros, one, reason};
 use super::session::Session;
@@ -27,6 +28,10 @@ fn delivery(conn: &Connection, id: DeliveryId) -> Result<Option<DeliveryRow>> {
 
 fn again(s: &mut Session, id: DeliveryId, replay: &Replay, events: &mut Events) -> Result<Replayed> {
     let Some(mut row) = delivery(&s.conn, id)? else { return Ok(Replayed::NotFound) };
+    let open = open_dead_letter(&s.conn, id)?;
+    if let Some(open) = open.filter(|_| !replay.keep_dead_letter) {
+        close(&s.conn, &mut s.deltas, open, Closed::Retried(id), Some(replay.at))?;
+    }
     let from = row.progress.state.kind();
     row.progress = match transition(row.progress, Step::Replay { at: replay.at }) {
         Ok(progress) => progress,
@@ -34,7 +39,8 @@ fn again(s: &mut Session, id: DeliveryId, replay: &Replay, events: &mut Events) 
     };
     let Progress { state, attempts, spent, expires_at } = row.progress;
     let mut update = s.conn.prepare_cached(
-        "UPDATE deliveries SET state = ?2, attempts = ?3, spent = ?4, due_at = ?5, reason = ?6, expires_at = ?7, claim = ?8 WHERE id = ?1",
+        "UPDATE deliveries SET state = ?2, attempts = ?3, spent = ?4, due_at = ?5, reason = ?6, expires_at = ?7, claim = ?8, kept_letter = ?9 \
+         WHERE id = ?1",
     )?;
     update.execute(params![
         id.bytes(),
@@ -44,13 +50,11 @@ fn again(s: &mut Session, id: DeliveryId, replay: &Replay, events: &mut Events) 
         micros(state.due_at()),
         reason(&state),
         micros(expires_at),
-        claim_of(s, replay)
+        claim_of(s, replay),
+        replay.keep_dead_letter && open.is_some(),
     ])?;
     drop(update);
     s.deltas.moved(row.subscription, from, state.kind());
-    if let Some(open) = open_dead_letter(&s.conn, id)? {
-        close(s, open, RETRIED, Some(id), replay.at)?;
-    }
     queued(s, row, events)
 }
 
@@ -69,7 +73,7 @@ fn as_new(s: &mut Session, dead_letter: DeadLetterId, new: DeliveryId, replay: &
     let insert = NewDelivery { id: new, subscription: row.subscription, endpoint: row.endpoint, claimed: replay.claim, expires_at: None };
     insert_delivery(&mut delivery_insert(&s.conn)?, row.event, &insert, replay.at, claim_of(s, replay))?;
     s.deltas.deliveries(row.subscription, StateKind::Pending, 1);
-    close(s, dead_letter, RETRIED, Some(new), replay.at)?;
+    close(&s.conn, &mut s.deltas, dead_letter, Closed::Retried(new), Some(replay.at))?;
     queued(s, row, events)
 }
 
@@ -82,23 +86,41 @@ fn queued(s: &Session, row: DeliveryRow, events: &mut Events) -> Result<Replayed
     Ok(Replayed::Queued(Box::new(Claimed { delivery: row.of(&event.namespace), event, open_attempt: None })))
 }
 
+/// The open dead letter of a delivery was retried as that delivery.
+pub(super) fn retry_open_dead_letter(conn: &Connection, deltas: &mut Deltas, of: DeliveryId, at: Option<Timestamp>) -> Result<()> {
+    match open_dead_letter(conn, of)? {
+        Some(open) => close(conn, deltas, open, Closed::Retried(of), at).map(drop),
+        None => Ok(()),
+    }
+}
+
 fn open_dead_letter(conn: &Connection, of: DeliveryId) -> Result<Option<DeadLetterId>> {
     let sql = "SELECT id FROM dead_letters INDEXED BY dead_letters_delivery WHERE delivery = ?1 AND status = ?2";
     one(conn, sql, &[&of.bytes(), &OPEN], |row| id(row, 0, DeadLetterId::new))
 }
 
-/// Closes a dead letter; whether it was open.
-fn close(s: &mut Session, dead_letter: DeadLetterId, status: i64, retried_as: Option<DeliveryId>, at: Timestamp) -> Result<bool> {
-    let sql = "UPDATE dead_letters SET status = ?2, retried_as = ?3, closed_at = ?4 WHERE id = ?1 AND status = ?5 \
+/// How a dead letter is closed.
+#[derive(Clone, Copy)]
+enum Closed {
+    Retried(DeliveryId),
+    Dismissed,
+}
+
+/// Closes a dead letter, without a time as of when it came; whether it was open.
+fn close(conn: &Connection, deltas: &mut Deltas, dead_letter: DeadLetterId, how: Closed, at: Option<Timestamp>) -> Result<bool> {
+    let sql = "UPDATE dead_letters SET status = ?2, retried_as = ?3, closed_at = coalesce(?4, failed_at) WHERE id = ?1 AND status = ?5 \
                RETURNING namespace, subscription, endpoint, code";
-    let retried_as = retried_as.map(DeliveryId::bytes);
-    let params: &[&dyn ToSql] = &[&dead_letter.bytes(), &status, &retried_as, &at.as_micros(), &OPEN];
-    let Some(under) = one(&s.conn, sql, params, |row| Under::read(row, Kind::DeadLetters))? else { return Ok(false) };
-    s.deltas.dead_letter(under, -1);
+    let (status, retried_as) = match how {
+        Closed::Retried(delivery) => (RETRIED, Some(delivery.bytes())),
+        Closed::Dismissed => (DISMISSED, None),
+    };
+    let params: &[&dyn ToSql] = &[&dead_letter.bytes(), &status, &retried_as, &micros(at), &OPEN];
+    let Some(under) = one(conn, sql, params, |row| Under::read(row, Kind::DeadLetters))? else { return Ok(false) };
+    deltas.dead_letter(under, -1);
     Ok(true)
 }
 
 /// Dismisses open dead letters; which of them were open.
 pub(super) fn dismiss(s: &mut Session, ids: &[DeadLetterId], at: Timestamp) -> Result<Vec<bool>> {
-    ids.iter().map(|id| close(s, *id, DISMISSED, None, at)).collect()
+    ids.iter().map(|id| close(&s.conn, &mut s.deltas, *id, Closed::Dismissed, Some(at))).collect()
 }

@@ -38,6 +38,7 @@ CREATE INDEX events_by_type ON events (namespace, type, created_at);
 
 -- state: the number of core::delivery::StateKind. due_at is set exactly while it waits.
 -- claim: 0, or the incarnation of the engine that has it in memory; a resting delivery has none.
+-- kept_letter: 1 where a replay kept its dead letter open. Then it does not rest, and how it ends may close that.
 CREATE TABLE deliveries (
     id BLOB NOT NULL PRIMARY KEY,
     event INTEGER NOT NULL,
@@ -47,6 +48,7 @@ CREATE TABLE deliveries (
     attempts INTEGER NOT NULL,
     spent INTEGER NOT NULL,
     claim INTEGER NOT NULL,
+    kept_letter INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL,
     due_at INTEGER,
     last_attempt_at INTEGER,

@@ -3,6 +3,7 @@
 use super::counters::Deltas;
 use super::history;
 use super::publish::Publisher;
+use super::replay::retry_open_dead_letter;
 use super::rows::{OPEN, micros, one, reason};
 use super::session::{Memory, Session};
 use super::tallies::{Kind, Under};
@@ -43,6 +44,7 @@ fn follow_ups(s: &mut Session, settlements: &[Settlement], settled: &[Settled]) 
 /// What settling needs, looked up once for many.
 struct Settler<'s> {
     conn: &'s Connection,
+    /// Of a delivery that rests from now on it changes the row only if no dead letter was kept, so that the many pay nothing for the few.
     advance: CachedStatement<'s>,
     insert_attempt: CachedStatement<'s>,
     note_attempt: CachedStatement<'s>,
@@ -56,7 +58,8 @@ impl<'s> Settler<'s> {
         let Session { conn, deltas, memory, incarnation, .. } = s;
         let advance = conn.prepare_cached(
             "UPDATE deliveries SET state = ?4, attempts = ?5, spent = ?6, due_at = ?7, reason = ?8, expires_at = ?9, claim = ?10, \
-             last_attempt_at = coalesce(?11, last_attempt_at) WHERE id = ?1 AND claim = ?2 AND state = ?3",
+             last_attempt_at = coalesce(?11, last_attempt_at) WHERE id = ?1 AND claim = ?2 AND state = ?3 \
+             AND (kept_letter = 0 OR ?4 < 3)",
         )?;
         let insert_attempt = conn.prepare_cached(
             "INSERT INTO attempts (delivery, number, id, namespace, subscription, endpoint, target_url, started_at, finished_at, http_status, \
@@ -68,7 +71,8 @@ impl<'s> Settler<'s> {
     }
 
     fn settle(&mut self, settlement: &Settlement) -> Result<Settled> {
-        if !self.advance(settlement)? {
+        let is_stored = self.advance(settlement)? || (self.ends_with_kept_letter(settlement)? && self.advance(settlement)?);
+        if !is_stored {
             return Ok(Settled::Fenced);
         }
         let of = settlement.subscription;
@@ -107,6 +111,22 @@ impl<'s> Settler<'s> {
             settlement.attempt.as_ref().map(|attempt| attempt.started_at.as_micros()),
         ])?;
         Ok(changed == 1)
+    }
+
+    /// Whether the delivery is to rest and may have an open dead letter that a replay kept. It is closed where that end closes it, and the
+    /// delivery is like any other from then on.
+    fn ends_with_kept_letter(&mut self, settlement: &Settlement) -> Result<bool> {
+        let sql = "UPDATE deliveries SET kept_letter = 0 WHERE id = ?1 AND claim = ?2 AND state = ?3 AND kept_letter = 1";
+        let delivery = settlement.delivery;
+        if !settlement.progress.state.kind().is_resting()
+            || self.conn.prepare_cached(sql)?.execute(params![delivery.bytes(), self.incarnation, settlement.from as u8])? == 0
+        {
+            return Ok(false);
+        }
+        if settlement.closes_dead_letter() {
+            retry_open_dead_letter(self.conn, self.deltas, delivery, settlement.at())?;
+        }
+        Ok(true)
     }
 
     fn put_attempt(&mut self, settlement: &Settlement, attempt: &Attempt) -> Result<()> {

@@ -155,11 +155,25 @@ pub struct Settlement {
     pub attempt_recorded: bool,
     /// Whether the engine keeps it in memory. A resting delivery is always let go.
     pub keep_claim: bool,
-    /// The dead letter to open, where the delivery ends in one.
+    /// The dead letter to open, where the delivery ends in one. An open one that a replay kept is closed as retried in the same moment.
     pub dead_letter: Option<NewDeadLetter>,
     /// An event that the outcome makes. It is stored with it, in one piece, and not at all where the settlement is fenced. Its deliveries are
     /// unclaimed, and it has no idempotency key.
     pub follow_up: Option<Box<NewEvent>>,
+}
+
+impl Settlement {
+    /// Whether the delivery's dead letter that a replay kept open is done with: the delivery succeeded, or has a new one.
+    pub fn closes_dead_letter(&self) -> bool {
+        self.dead_letter.is_some() || self.progress.state.kind() == StateKind::Succeeded
+    }
+
+    /// When it came to that: when the new dead letter came into being, or else when the attempt ended or began. `None` without either.
+    pub fn at(&self) -> Option<Timestamp> {
+        let attempt = self.attempt.as_ref();
+        let ended = attempt.map(|attempt| attempt.outcome.as_ref().map_or(attempt.started_at, |outcome| outcome.finished_at));
+        self.dead_letter.as_ref().map(|new| new.at).or(ended)
+    }
 }
 
 /// A dead letter to be opened. Its delivery and attempts are those of the settlement.
@@ -233,6 +247,9 @@ pub struct Backlog {
 pub struct Replay {
     /// What to make again.
     pub target: ReplayTarget,
+    /// Whether the delivery's open dead letter stays open until the delivery rests again, for a [`ReplayTarget::Delivery`]. A success closes
+    /// it then, as retried; a new dead letter takes its place; however else the delivery ends, it stays.
+    pub keep_dead_letter: bool,
     /// Whether the engine keeps it in memory.
     pub claim: bool,
     /// When.
@@ -242,9 +259,11 @@ pub struct Replay {
 /// What a [`Replay`] makes again.
 #[derive(Clone, Copy, Debug)]
 pub enum ReplayTarget {
-    /// The same delivery goes back to pending; its open dead letter is marked as retried.
+    /// The same delivery goes back to pending. Its open dead letter is marked as retried, at once or at the end: see
+    /// [`Replay::keep_dead_letter`]. One that is to be closed at once is closed even where the delivery is not resting.
     Delivery(DeliveryId),
-    /// A new delivery of the same event and subscription; the dead letter is marked as retried.
+    /// A new delivery of the same event and subscription; the dead letter is marked as retried. Where its delivery was replayed and is not
+    /// resting, both go on.
     DeadLetterAsNew {
         /// The dead letter.
         dead_letter: DeadLetterId,

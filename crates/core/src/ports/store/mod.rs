@@ -67,7 +67,7 @@ pub trait Store: Send + Sync + 'static {
     /// Makes ended deliveries again.
     fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Result<Vec<Replayed>, StoreError>>;
 
-    /// Dismisses open dead letters; answers which of them were open.
+    /// Dismisses open dead letters; answers which of them were open. A delivery that is being made again goes on.
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>>;
 
     // ---- scheduled webhooks --------------------------------------------------------------------------------------

@@ -1,15 +1,16 @@
 //! `/v1/delivery/bindings`: which events go to a destination, and in what form.
 
-use super::{PLAIN, customer_id, page};
+use super::{PLAIN, customer_id, error_code, event_id, event_type, page};
 use crate::items::binding_request::MAX_GAPS;
 use crate::items::destination_request::MAX_NAME_BYTES;
+use crate::items::preview::MAX_SHOWN;
 use crate::openapi::operation::{Operation, answer, delete, get, post, put};
-use crate::openapi::schema::{Schema, any, array, boolean, either, integer, map, named, number, object, string, time, uuid, word};
+use crate::openapi::schema::{Schema, always, any, array, boolean, either, integer, map, named, number, object, string, time, uuid, word};
 use crate::openapi::{Noun, Tag};
 use postrider_core::body::{MAX_FIELD_MAP_ENTRIES, MAX_PATH_BYTES};
 use postrider_core::catalog::CATALOG;
-use postrider_core::event::MAX_NAME_BYTES as MAX_EVENT_TYPE_BYTES;
 use postrider_core::filter::MAX_MATCH_FIELDS;
+use postrider_core::key::Scope;
 use postrider_core::policy::{MAX_ATTEMPTS, MAX_BURST, MAX_GAP, MAX_RATE, TIMEOUTS};
 
 const NEW: &str = r#"{
@@ -38,6 +39,25 @@ const ONE: &str = r#"{
   "updated_at": "2026-01-05T07:00:00.000Z"
 }"#;
 
+const PREVIEW: &str = r#"{
+  "available": true,
+  "sample_mode": "structural",
+  "matched": true,
+  "signal": {"event_type": "invoice.paid", "event_id": null, "payload": {"total": 12.5, "currency": "EUR"}},
+  "resolver": {"type": "event", "shape": {"kind": "envelope"}},
+  "projected": {"amount": 12.5, "currency": "EUR", "source": "postrider"},
+  "serialized": "{\"amount\":12.5,\"currency\":\"EUR\",\"source\":\"postrider\"}",
+  "wire_preview": {
+    "body_preview": "{\"event\":{\"event_type\":\"invoice.paid\"},\"payload\":{\"amount\":12.5,\"currency\":\"EUR\",\"source\":\"postrider\"},\"content\":null}",
+    "mime": "application/json",
+    "size_bytes": 118,
+    "headers_preview": {"content-type": "application/json"}
+  },
+  "structural_sample": {"total": 12.5, "currency": "EUR"},
+  "error_code": null,
+  "error_message": null
+}"#;
+
 pub(super) fn noun() -> Noun {
     Noun {
         tag: Tag { name: "Bindings", about: "Which events go to a destination, in what form, and how hard delivery is tried." },
@@ -50,6 +70,7 @@ pub(super) fn noun() -> Noun {
             ("FieldMap", field_map()),
             ("ShortFieldMap", short_field_map()),
             ("DeliveryPolicy", delivery_policy()),
+            ("BindingPreview", preview()),
         ],
         operations: operations(),
     }
@@ -116,7 +137,7 @@ fn wanted(is_new: bool) -> Schema {
 }
 
 fn signal_filter() -> Schema {
-    let event_type = string().length(3..=MAX_EVENT_TYPE_BYTES).pattern(r"^[a-z0-9_]+(\.[a-z0-9_]+)+$").about(
+    let event_type = event_type().about(
         "The type of the events. Of those that begin with `delivery.` there are `delivery.item.completed` and `delivery.item.failed` only.",
     );
     let matches = map(any()).most_fields(MAX_MATCH_FIELDS).nullable();
@@ -174,6 +195,43 @@ fn delivery_policy() -> Schema {
         .closed()
 }
 
+fn preview() -> Schema {
+    let signal = object()
+        .field("event_type", string())
+        .field("event_id", event_id().nullable().about("Null where the event was never published."))
+        .field("payload", any().about("Null where it is no JSON."))
+        .closed();
+    let shape = object().field("kind", word(["record", "blob", "graph", "envelope"])).closed();
+    let resolver = object().field("type", always("event")).field("shape", shape.nullable()).closed();
+    let wire = object()
+        .field("body_preview", string().about(format!("The body's first {MAX_SHOWN} bytes.")))
+        .field("mime", string())
+        .field("size_bytes", integer().at_least(0).about("Of the whole body."))
+        .field("headers_preview", map(string()).about("The request's headers, secrets masked."))
+        .closed();
+    object()
+        .field("available", always(true))
+        .field("sample_mode", word(["real", "structural"]).about("`real` shows an event that was published."))
+        .field("matched", boolean().about("Whether the binding would get such an event."))
+        .field("signal", signal)
+        .field("resolver", resolver)
+        .field("projected", any().about("The payload after the field map; null where nothing could be made."))
+        .field("serialized", string().nullable())
+        .field("wire_preview", wire.nullable())
+        .optional("structural_sample", any().about("The payload that was made up or given."))
+        .optional("fallback_reason", string().about("Why no published event is shown."))
+        .field("error_code", error_code().nullable().about("Why nothing could be made."))
+        .field("error_message", string().nullable())
+        .closed()
+}
+
+fn preview_request() -> Schema {
+    object()
+        .optional("event_id", event_id().nullable().about("A published event. Goes with no `payload`."))
+        .optional("payload", map(any()).nullable().about("A payload to try."))
+        .closed()
+}
+
 fn operations() -> Vec<Operation> {
     let list = get("/v1/delivery/bindings", "listBindings", "List bindings")
         .about("Bindings, newest first, also subscriptions that other APIs made.")
@@ -206,5 +264,13 @@ fn operations() -> Vec<Operation> {
         .answers(
             answer(200, "It is deleted.").json(named("Deleted"), r#"{"deleted": true, "id": "0b8f6c1e-2f4a-4d7b-9c33-5a1de0c7f001"}"#),
         );
-    vec![list, create, show, update, remove]
+    let preview = post("/v1/delivery/bindings/{id}/preview", "previewBinding", "Preview what a binding sends")
+        .about("Nothing is sent. Shown for the event `event_id`, else for `payload`, else for the newest event that the binding wants, else for a made up one.")
+        .scope(Scope::Read)
+        .id("id", "The binding's UUID.")
+        .takes(preview_request(), &[("payload", r#"{"payload": {"total": 12.5, "currency": "EUR"}}"#)])
+        .body_optional()
+        .reads()
+        .answers(answer(200, "What it would send.").json(named("BindingPreview"), PREVIEW));
+    vec![list, create, show, update, remove, preview]
 }

@@ -2,6 +2,7 @@
 
 use super::{PLAIN, customer_id, error_code, page};
 use crate::items::destination_request::{MAX_NAME_BYTES, MAX_SECRET_BYTES};
+use crate::openapi::faults;
 use crate::openapi::operation::{Operation, answer, delete, get, post, put};
 use crate::openapi::schema::{Schema, always, boolean, either, integer, map, named, object, string, time, uuid, word};
 use crate::openapi::{Noun, Tag};
@@ -164,5 +165,19 @@ fn operations() -> Vec<Operation> {
         .tenant()
         .writes()
         .answers(answer(200, "It is deleted.").json(named("Deleted"), r#"{"deleted": true, "id": "2b9e0000-0000-4000-8000-0000000000d1"}"#));
-    vec![list, create, show, update, remove]
+    let probed = object()
+        .field("success", boolean())
+        .field("httpStatus", integer().nullable().about("Null where nothing answered."))
+        .field("durationMs", integer().at_least(0))
+        .field("message", string().nullable().about("What went wrong."))
+        .field("error_code", error_code().nullable())
+        .closed();
+    let example = r#"{"success": true, "httpStatus": 200, "durationMs": 41, "message": null, "error_code": null}"#;
+    let test = post("/v1/delivery/destinations/{id}/test", "testDestination", "Test a destination")
+        .about("Sends a signed event of the type `delivery.test`. A test that fails is an answer as well, and disables nothing.")
+        .id("id", "The destination's UUID.")
+        .tenant()
+        .fault(faults::UNAVAILABLE)
+        .answers(answer(200, "What came of it.").json(probed, example));
+    vec![list, create, show, update, remove, test]
 }

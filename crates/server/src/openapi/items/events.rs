@@ -1,6 +1,6 @@
 //! `/v1/delivery/events`: publishing, and what was published.
 
-use super::{PLAIN, customer_id, event_id, namespace, page};
+use super::{PLAIN, customer_id, event_id, event_type, namespace, page};
 use crate::items::batch::MAX_EVENTS;
 use crate::items::events::{MAX_METADATA, MAX_METADATA_ENTRY_BYTES, MAX_TTL_SECONDS};
 use crate::openapi::json::Json;
@@ -61,7 +61,6 @@ pub(super) fn noun() -> Noun {
 }
 
 fn wanted() -> Schema {
-    let event_type = string().length(1..=MAX_NAME_BYTES).pattern(r"^(?!delivery\.)[!-~]+$");
     let labels = map(string().length(0..=MAX_LABEL_VALUE_BYTES).pattern(PLAIN))
         .names(string().pattern(format!("^[A-Za-z0-9._-]{{1,{MAX_LABEL_KEY_BYTES}}}$")))
         .most_fields(MAX_LABELS);
@@ -73,7 +72,7 @@ fn wanted() -> Schema {
     object()
         .field(
             "event_type",
-            event_type.about("What happened, such as `invoice.paid`. Types that begin with `delivery.` are Postrider's own."),
+            event_type().about("What happened, such as `invoice.paid`. Types that begin with `delivery.` are Postrider's own."),
         )
         .field("payload", map(any()).about("An object. Its bytes are kept as they are sent."))
         .optional(

@@ -11,6 +11,7 @@ mod keys;
 use super::Noun;
 use super::schema::{Schema, array, integer, named, object, string};
 use postrider_core::error::ErrorCode;
+use postrider_core::event::MAX_NAME_BYTES;
 
 pub(super) fn nouns() -> Vec<Noun> {
     vec![history::noun(), dlq::noun(), destinations::noun(), bindings::noun(), events::noun(), catalog::noun(), keys::noun()]
@@ -40,6 +41,11 @@ fn namespace() -> Schema {
     string().pattern("^[A-Za-z0-9._-]{1,64}$")
 }
 
+/// The type of an event, of the form of the contract (section 9.4).
+fn event_type() -> Schema {
+    string().length(3..=MAX_NAME_BYTES).pattern(r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")
+}
+
 /// A code of `docs/errors`.
 fn error_code() -> Schema {
     super::schema::word(ErrorCode::ALL.iter().map(|code| code.as_str()))
@@ -50,5 +56,5 @@ const PLAIN: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
 /// The number of an event.
 fn event_id() -> Schema {
-    string().pattern("^[0-9]+$").example("98765")
+    string().pattern("^[0-9]{1,18}$").example("98765")
 }

@@ -208,7 +208,7 @@ impl Builder {
                 let Some(id) = pick(&self.known.deliveries, plan.pick) else { continue };
                 ReplayTarget::Delivery(id)
             };
-            replays.push(Replay { target, claim: plan.claim, at: self.now() });
+            replays.push(Replay { target, keep_dead_letter: plan.keep, claim: plan.claim, at: self.now() });
         }
         replays
     }

@@ -94,6 +94,7 @@ pub struct ClaimPlan {
 pub struct ReplayPlan {
     pub pick: u8,
     pub dead_letter: bool,
+    pub keep: bool,
     pub claim: bool,
 }
 
@@ -131,8 +132,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => vec(claim(), 1..4).prop_map(Op::Claim),
         1 => Just(Op::Restart),
         2 => (1u32..4).prop_map(|limit| Op::Rescue { limit }),
-        4 => vec((any::<u8>(), any::<bool>(), any::<bool>()).prop_map(|(pick, dead_letter, claim)| ReplayPlan { pick, dead_letter, claim }), 1..4)
-            .prop_map(Op::Replay),
+        4 => vec(replay(), 1..4).prop_map(Op::Replay),
         2 => vec(any::<u8>(), 1..4).prop_map(Op::Dismiss),
         2 => vec((any::<u8>(), 0u8..2, 0u8..30).prop_map(|(route, namespace, ahead)| SchedulePlan { route, namespace, ahead }), 1..3)
             .prop_map(Op::Schedule),
@@ -175,6 +175,15 @@ fn settle() -> impl Strategy<Value = SettlePlan> {
 fn claim() -> impl Strategy<Value = ClaimPlan> {
     let max_bytes = prop_oneof![Just(0), 1u64..100, Just(u64::MAX)];
     (any::<u8>(), 0u8..60, 0u32..6, max_bytes).prop_map(|(route, ahead, limit, max_bytes)| ClaimPlan { route, ahead, limit, max_bytes })
+}
+
+fn replay() -> impl Strategy<Value = ReplayPlan> {
+    (any::<u8>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(pick, dead_letter, keep, claim)| ReplayPlan {
+        pick,
+        dead_letter,
+        keep,
+        claim,
+    })
 }
 
 fn fire() -> impl Strategy<Value = FirePlan> {
