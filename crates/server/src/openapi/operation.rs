@@ -193,6 +193,11 @@ impl Operation {
         self.query("limit", "Entries of a page.", limit).query("cursor", "The `next_cursor` of the page before.", string())
     }
 
+    /// A master key may name a namespace.
+    pub fn of_customer(self) -> Self {
+        self.query("customer_id", "Of this namespace, for keys without one of their own; for others it is an unknown filter.", string())
+    }
+
     /// It takes a JSON body; the examples are JSON texts, each with its name.
     pub fn takes(self, schema: Schema, examples: &[(&'static str, &str)]) -> Self {
         self.takes_unlabelled(schema, examples).fault(faults::MEDIA_TYPE)

@@ -170,9 +170,9 @@ fn operations() -> Vec<Operation> {
         .field("httpStatus", integer().nullable().about("Null where nothing answered."))
         .field("durationMs", integer().at_least(0))
         .field("message", string().nullable().about("What went wrong."))
-        .field("error_code", error_code().nullable())
+        .field("errorCode", error_code().nullable())
         .closed();
-    let example = r#"{"success": true, "httpStatus": 200, "durationMs": 41, "message": null, "error_code": null}"#;
+    let example = r#"{"success": true, "httpStatus": 200, "durationMs": 41, "message": null, "errorCode": null}"#;
     let test = post("/v1/delivery/destinations/{id}/test", "testDestination", "Test a destination")
         .about("Sends a signed event of the type `delivery.test`. A test that fails is an answer as well, and disables nothing.")
         .id("id", "The destination's UUID.")

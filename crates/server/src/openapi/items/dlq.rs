@@ -1,6 +1,6 @@
 //! `/v1/delivery/dlq`: deliveries that ended without success.
 
-use super::{customer_id, error_code, event_id, namespace, page};
+use super::{customer_id, error_code, event_id, page};
 use crate::openapi::faults;
 use crate::openapi::operation::{Operation, answer, delete, get, post};
 use crate::openapi::schema::{always, integer, named, object, string, time, uuid};
@@ -44,7 +44,7 @@ fn operations() -> Vec<Operation> {
         .query("error_code", "Ended for this reason.", error_code())
         .query("created_after", "Ended at this time or later.", time())
         .query("created_before", "Ended before this time.", time())
-        .query("customer_id", "Of this namespace; for keys without one.", namespace())
+        .of_customer()
         .pages()
         .reads()
         .answers(answer(200, "A page of dead letters.").json(named("DeadLetterList"), &super::page_of(ONE)));

@@ -1,6 +1,6 @@
 //! `/v1/delivery/events`: publishing, and what was published.
 
-use super::{PLAIN, customer_id, event_id, event_type, namespace, page};
+use super::{PLAIN, customer_id, event_id, event_type, page};
 use crate::items::batch::MAX_EVENTS;
 use crate::items::events::{MAX_METADATA, MAX_METADATA_ENTRY_BYTES, MAX_TTL_SECONDS};
 use crate::openapi::json::Json;
@@ -145,7 +145,7 @@ fn operations() -> Vec<Operation> {
         .query("event_type", "Of this type.", string())
         .query("created_after", "Published at this time or later.", time())
         .query("created_before", "Published before this time.", time())
-        .query("customer_id", "Of this namespace; for keys without one.", namespace())
+        .of_customer()
         .pages()
         .reads()
         .answers(answer(200, "A page of events.").json(named("EventList"), &super::page_of(ONE)));

@@ -107,7 +107,7 @@ fn operations() -> Vec<Operation> {
         .query("event_id", "Of this event.", integer().at_least(0))
         .query("created_after", "Begun at this time or later.", time())
         .query("created_before", "Begun before this time.", time())
-        .query("customer_id", "Of this namespace; for keys without one.", super::namespace())
+        .of_customer()
         .pages()
         .query("page", "The older way of counting, from 1, as far as the first 10,000 items go; not with `cursor`.", integer().at_least(1))
         .reads()
