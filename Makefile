@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Everything works from a fresh clone: what a target lacks, scripts/setup installs.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint fmt interop sim crash bench
+.PHONY: help setup demo test lint fmt interop fuzz sim crash bench
 
 SEEDS ?= 5000
 FROM ?= 0
@@ -27,6 +27,9 @@ fmt: ## Format the Rust code
 
 interop: ## Run published Node and Python libraries against the real binary
 	scripts/interop
+
+fuzz: ## Hold every answer against the OpenAPI document: make fuzz SEED=1 EXAMPLES=12
+	scripts/fuzz
 
 sim: ## Simulate whole systems with faults: make sim SEEDS=5000 FROM=0
 	cargo run --locked -p postrider-sim -- --seeds $(SEEDS) --from $(FROM)

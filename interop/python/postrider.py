@@ -57,16 +57,16 @@ class Api:
 
 
 @contextmanager
-def running():
-    """A server in development mode; yields its address."""
+def running(flags=("--dev",), settings=None):
+    """A server, in development mode unless its flags say otherwise; yields its address."""
     if not binary().is_file():
         raise FileNotFoundError(f"no binary at {binary()}: run `cargo build -p postrider-server` or set POSTRIDER_BIN")
     with tempfile.TemporaryDirectory(prefix="postrider-interop-") as directory:
         home = pathlib.Path(directory)
         port_file, log = home / "port", home / "log"
-        command = [binary(), "serve", "--dev", "--listen", "127.0.0.1:0", "--port-file", port_file, "--data-dir", home / "data"]
+        command = [binary(), "serve", *flags, "--listen", "127.0.0.1:0", "--port-file", port_file, "--data-dir", home / "data"]
         # Settings that belong to another server must not reach this one.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("POSTRIDER_")}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("POSTRIDER_")} | (settings or {})
         with log.open("wb") as talk, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=talk, stderr=talk, cwd=home, env=environment) as process:
             try:
                 yield _address(process, port_file, log)

@@ -12,7 +12,8 @@
 //! | [`key_limits`] | how often each key may ask |
 //! | [`tasks`] | the Tasks API: `/subscriptions`, `/ingest`, `/deliveries`, `/dlq`, `/scheduled` |
 //! | [`items`] | the Items API: `/v1/delivery`, and `/v1/keys` |
-//! | [`web`] | the page at `/` |
+//! | [`openapi`] | the document of both REST APIs, `openapi.json` |
+//! | [`web`] | the pages at `/` and `/docs`, and `/openapi.json` |
 //! | [`clock`], [`random`] | the only places that ask the operating system for the time and for randomness |
 //! | [`observe`] | the log |
 //! | [`receiver`] | a webhook receiver for `listen`, `bench` and tests |
@@ -26,6 +27,7 @@ pub mod http;
 pub mod items;
 pub mod key_limits;
 pub mod observe;
+pub mod openapi;
 pub mod random;
 pub mod receiver;
 pub mod tasks;

@@ -1,15 +1,42 @@
-//! The page at `/`: one committed file that asks the network for nothing.
+//! What people open in a browser, and the OpenAPI document. Nothing here asks the network for anything.
 
+mod docs;
+mod document;
+
+use crate::auth;
+use crate::http::Table;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::HeaderMap;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 
 const HOME: &str = include_str!("web/home.html");
 
 /// Nothing but the page itself and its own style; nobody may frame it.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The routes that belong to no API.
+pub fn routes() -> Table {
+    Table::default()
+        .page("/", home)
+        .get("/openapi.json", document::show)
+        .page("/docs", docs::page)
+        .page("/docs/", docs::without_slash)
+        .page("/docs/{name}", docs::asset)
+}
+
+/// An `ETag`: half of a SHA-256 is enough to tell two contents apart.
+fn tag(content: impl AsRef<[u8]>) -> String {
+    format!("\"{}\"", &auth::hash(content)[..32])
+}
+
+/// Whether `If-None-Match` names this tag; one that a cache made weak names the same.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let named = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    named.flat_map(|value| value.split(',')).map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
 /// `GET /`.
-pub async fn home() -> Response {
+async fn home() -> Response {
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, POLICY),
@@ -18,4 +45,17 @@ pub async fn home() -> Response {
         (CACHE_CONTROL, "no-cache"),
     ];
     (headers, HOME).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_found_however_they_are_listed() {
+        let known =
+            |value: &'static str| is_known(&HeaderMap::from_iter([(IF_NONE_MATCH, http::HeaderValue::from_static(value))]), "\"a\"");
+        assert!(known("\"a\"") && known("*") && known("\"b\", W/\"a\""));
+        assert!(!known("\"b\"") && !known("a") && !is_known(&HeaderMap::new(), "\"a\""));
+    }
 }

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod demo;
 pub mod keys;
 pub mod listen;
+pub mod openapi;
 pub mod secrets;
 pub mod serve;
 
@@ -31,6 +32,9 @@ enum Command {
     Secrets(secrets::Args),
     /// Receive webhooks, print them and check their signatures.
     Listen(listen::Args),
+    /// Print the OpenAPI document of the REST APIs, which a server answers at /openapi.json.
+    #[command(name = "openapi")]
+    OpenApi(openapi::Args),
     /// Measure a server under load.
     Bench(Box<bench::Args>),
 }
@@ -59,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Keys(args) => keys::run(args),
         Command::Secrets(args) => secrets::run(args),
         Command::Listen(args) => listen::run(args),
+        Command::OpenApi(args) => openapi::run(&args),
         Command::Bench(args) => bench::run(*args),
     };
     outcome.unwrap_or_else(|error| {

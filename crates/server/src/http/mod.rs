@@ -7,12 +7,14 @@ mod listener;
 mod problem;
 pub mod reader;
 mod service;
+mod table;
 pub mod target;
 
 pub use body::Bodies;
 pub use listener::{Limits, Server};
 pub use problem::{Detail, Problem};
 pub use reader::Reader;
+pub use table::{Route, Table};
 
 use crate::auth::{Access, Auth};
 use crate::key_limits::KeyLimits;
@@ -80,12 +82,18 @@ impl App {
 
 /// Everything but the hot path, which [`Server`] takes straight to its handler.
 pub fn router(app: Arc<App>) -> Router {
-    tasks::router()
+    tasks::routes()
+        .into_router()
         .merge(items::router(&app))
-        .route("/", axum::routing::get(web::home))
+        .merge(web::routes().into_router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
+}
+
+/// Every route that clients call.
+pub fn routes() -> Vec<Route> {
+    [tasks::routes(), items::routes(), web::routes()].iter().flat_map(|table| table.routes().to_vec()).collect()
 }
 
 async fn not_found(State(app): State<Arc<App>>, uri: Uri) -> Response {

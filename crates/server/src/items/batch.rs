@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(super) const PATH: &str = "/v1/delivery/events/batch";
 
 /// Most events of a batch: a commit of some tens of milliseconds, during which other publishers wait.
-const MAX_EVENTS: usize = 1_000;
+pub(crate) const MAX_EVENTS: usize = 1_000;
 
 /// What became of one event.
 #[derive(Serialize)]

@@ -25,7 +25,7 @@ const FIELDS: [&str; 10] = [
 ];
 
 /// Most gaps of a `backoff_schedule`; what no attempt can use is cut off.
-const MAX_GAPS: usize = 100;
+pub(crate) const MAX_GAPS: usize = 100;
 
 /// What a request says; what it leaves out is `Absent` or `None`.
 #[derive(Debug)]

@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 const FIELDS: [&str; 7] = ["name", "type", "config", "auth_config", "signing_secret", "payload_cap_bytes", "is_active"];
 
 /// Longest name, in bytes.
-pub(super) const MAX_NAME_BYTES: usize = 200;
+pub(crate) const MAX_NAME_BYTES: usize = 200;
 
 /// Longest signing secret, in bytes.
-const MAX_SECRET_BYTES: usize = 1_024;
+pub(crate) const MAX_SECRET_BYTES: usize = 1_024;
 
 /// What a value is shown as that nobody gets to see.
 pub(super) const MASK: &str = "********";

@@ -20,13 +20,13 @@ use std::time::Duration;
 const FIELDS: [&str; 6] = ["event_type", "payload", "dedup_key", "labels", "metadata", "ttl_seconds"];
 
 /// Most entries of `metadata`.
-const MAX_METADATA: usize = 50;
+pub(crate) const MAX_METADATA: usize = 50;
 
 /// Longest key and value of `metadata` together, in bytes.
-const MAX_METADATA_ENTRY_BYTES: usize = 1_024;
+pub(crate) const MAX_METADATA_ENTRY_BYTES: usize = 1_024;
 
 /// Longest `ttl_seconds`: a year.
-const MAX_TTL_SECONDS: u64 = 366 * 86_400;
+pub(crate) const MAX_TTL_SECONDS: u64 = 366 * 86_400;
 
 /// What a publisher is told of an event that is stored.
 #[derive(Serialize)]

@@ -2,7 +2,7 @@
 
 use super::gate::{Caller, Tenant};
 use super::page::{PageOf, Position, Query};
-use super::wire::{Item, time};
+use super::wire::{Item, event_seq, time};
 use crate::auth::Access;
 use crate::http::{App, PathId, Problem, json};
 use axum::extract::State;
@@ -12,7 +12,7 @@ use postrider_core::delivery::{Delivery, State as Progress, StateKind};
 use postrider_core::endpoint::EndpointStatus;
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
-use postrider_core::id::{AttemptId, EndpointId, EventSeq, SubscriptionId, idempotency_key};
+use postrider_core::id::{AttemptId, EndpointId, SubscriptionId, idempotency_key};
 use postrider_core::ports::{AttemptDetail, AttemptFilter, OutcomeFilter, Replayed, Window};
 use postrider_core::time::Timestamp;
 use serde::Serialize;
@@ -68,7 +68,7 @@ fn filter(query: &Query, access: &Access) -> Result<AttemptFilter, Problem> {
         namespace: namespace(query, access)?,
         subscription: query.read("binding_id", UUID, SubscriptionId::parse)?,
         endpoint: query.read("destination_id", UUID, EndpointId::parse)?,
-        event: query.read("event_id", "a whole number", |text| text.parse().ok().map(EventSeq))?,
+        event: query.read("event_id", "a whole number", event_seq)?,
         outcome: match (outcome, code) {
             (Some(OutcomeFilter::UnderWay | OutcomeFilter::Succeeded), Some(_)) => {
                 return Err(Problem::validation(vec![crate::http::Detail {

@@ -3,7 +3,7 @@
 use super::gate::Caller;
 use super::history::namespace;
 use super::page::{Listed, PageOf, Position, Query};
-use super::wire::time;
+use super::wire::{event_seq, time};
 use crate::auth::Access;
 use crate::http::{App, PathId, Problem, json};
 use axum::extract::State;
@@ -118,7 +118,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, ur
 /// Answers one event.
 pub(super) async fn show(State(app): State<Arc<App>>, Caller(access): Caller, PathId(id): PathId) -> Result<Response, Problem> {
     let missing = || Problem::not_found("there is no event with this id");
-    let seq = id.parse().map(EventSeq).map_err(|_| missing())?;
+    let seq = event_seq(&id).ok_or_else(missing)?;
     let found = app.engine.store().event_by_seq(seq, access.namespace.clone()).await.map_err(Problem::of_read)?;
     let view = found.ok_or_else(missing)?;
     let fate = Fate { has_deliveries: !view.deliveries.is_empty(), is_pending: view.fan_out_pending, skipped: &view.skipped };

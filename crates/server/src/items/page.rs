@@ -8,10 +8,10 @@ use postrider_core::id::KeyId;
 use serde::Serialize;
 
 /// Entries of a page where the request does not say.
-pub(super) const DEFAULT_LIMIT: u32 = 20;
+pub(crate) const DEFAULT_LIMIT: u32 = 20;
 
 /// Most entries of a page.
-pub(super) const MAX_LIMIT: u32 = 500;
+pub(crate) const MAX_LIMIT: u32 = 500;
 
 /// A place in a list, and its text in a cursor: opaque, and of one kind of list only.
 pub(super) trait Position: Sized {

@@ -2,6 +2,7 @@
 
 use super::bindings::find;
 use super::gate::Caller;
+use super::wire::event_seq;
 use crate::http::{App, Detail, PathId, Problem, Reader, json};
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How much of a body is shown, in bytes (contract, section 9.3).
-const MAX_SHOWN: usize = 8 << 10;
+pub(crate) const MAX_SHOWN: usize = 8 << 10;
 
 /// How many of the newest events are looked through for one that the binding wants.
 const LOOKED_THROUGH: u32 = 50;
@@ -156,9 +157,8 @@ enum Asked {
 
 fn asked(body: &[u8]) -> Result<Asked, Problem> {
     let reader = Reader::open(body, &["event_id", "payload"])?;
-    let number =
-        |text: &String| text.parse::<u64>().map(drop).map_err(|_| String::from("must be an event's id, a whole number as a string"));
-    let event = reader.read("event_id", "a string", number).value().and_then(|text| text.parse().ok()).map(EventSeq);
+    let number = |text: &String| event_seq(text).map(drop).ok_or_else(|| String::from("must be an event's id, a whole number as a string"));
+    let event = reader.read("event_id", "a string", number).value().and_then(|text| event_seq(&text));
     let payload = reader.raw("payload").value();
     if payload.is_some_and(|raw| !raw.starts_with('{')) {
         reader.fail("payload", "must be an object");

@@ -17,6 +17,11 @@ pub(super) fn time(at: Timestamp) -> String {
     at.rfc3339(3)
 }
 
+/// An event's number as this API writes it: decimal digits and nothing else.
+pub(super) fn event_seq(text: &str) -> Option<EventSeq> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok().map(EventSeq))?
+}
+
 /// An item: one attempt (seed page; contract, section 7).
 #[derive(Debug, Serialize)]
 pub(super) struct Item<'a> {
@@ -181,6 +186,14 @@ pub(super) async fn last_ended(app: &App, filter: AttemptFilter) -> Result<Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_events_have_one_spelling() {
+        assert_eq!((event_seq("1042"), event_seq("9223372036854775807")), (Some(EventSeq(1042)), Some(EventSeq(i64::MAX))));
+        for bad in ["", "-1", "+1", " 1", "1.0", "9223372036854775808"] {
+            assert_eq!(event_seq(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn bodies_are_cut_between_characters_and_bytes_are_shown_all_the_same() {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use std::sync::Arc;
 
 /// Dead letters of a page, and the most of one.
-const LISTED: (u32, u32) = (100, 1_000);
+pub(crate) const LISTED: (u32, u32) = (100, 1_000);
 
 /// `GET /subscriptions/{subscription_id}/dlq`: newest first; those that were dismissed are left out, with `status=pending` also those that
 /// were retried.

@@ -25,7 +25,7 @@ use std::sync::Arc;
 pub(crate) const PREFIX: &str = "/ingest/";
 
 /// Its path for the router, which answers the wrong methods with it.
-pub(super) const ROUTE: &str = "/ingest/{id}";
+pub(super) const ROUTE: &str = "/ingest/{subscription_id}";
 
 const HUB_SIGNATURE: HeaderName = HeaderName::from_static("x-hub-signature-256");
 const EVENT_TYPE: HeaderName = HeaderName::from_static("x-event-type");
@@ -33,7 +33,7 @@ const GITHUB_EVENT: HeaderName = HeaderName::from_static("x-github-event");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Longest `Idempotency-Key`, in bytes: with the subscription's id before it, it must fit the store's index.
-const MAX_IDEMPOTENCY_KEY_BYTES: usize = 200;
+pub(crate) const MAX_IDEMPOTENCY_KEY_BYTES: usize = 200;
 
 /// The endpoint as the router would reach it.
 pub(super) async fn through_router(State(app): State<Arc<App>>, request: axum::extract::Request) -> Response {

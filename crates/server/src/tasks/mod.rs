@@ -4,41 +4,43 @@
 //! a dlq task a dead letter. Every error is `{"error": text}`.
 
 mod deliveries;
-mod dlq;
+pub(crate) mod dlq;
 mod health;
 pub mod ingest;
 mod page;
 mod schedule_request;
-mod scheduled;
-mod subscription_request;
-mod subscriptions;
+pub(crate) mod scheduled;
+pub(crate) mod subscription_request;
+pub(crate) mod subscriptions;
 mod wire;
 
 pub use health::Health;
 
 use crate::auth::Access;
-use crate::http::{App, Problem};
-use axum::Router;
-use axum::routing::{delete, get, post};
+use crate::http::{App, Problem, Table};
 use postrider_core::id::SubscriptionId;
 use postrider_core::subscription::Subscription;
 use std::sync::Arc;
 
 /// The routes of this API.
-pub fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/subscriptions", get(subscriptions::list).post(subscriptions::create))
-        .route("/subscriptions/{id}", get(subscriptions::show).put(subscriptions::update).delete(subscriptions::delete))
-        .route("/subscriptions/{id}/deliveries", get(deliveries::of_subscription))
-        .route("/subscriptions/{id}/dlq", get(dlq::of_subscription))
+pub fn routes() -> Table {
+    Table::default()
+        .get("/subscriptions", subscriptions::list)
+        .post("/subscriptions", subscriptions::create)
+        .get("/subscriptions/{id}", subscriptions::show)
+        .put("/subscriptions/{id}", subscriptions::update)
+        .delete("/subscriptions/{id}", subscriptions::delete)
+        .get("/subscriptions/{id}/deliveries", deliveries::of_subscription)
+        .get("/subscriptions/{id}/dlq", dlq::of_subscription)
         // Requests that this route takes never come here: the listener hands them to `ingest` directly.
-        .route(ingest::ROUTE, post(ingest::through_router))
-        .route("/deliveries/{id}", get(deliveries::show))
-        .route("/dlq/{id}", delete(dlq::dismiss))
-        .route("/dlq/{id}/retry", post(dlq::retry))
-        .route("/scheduled", get(scheduled::list).post(scheduled::create))
-        .route("/scheduled/{id}", delete(scheduled::remove))
-        .route("/healthz", get(health::healthz))
+        .post(ingest::ROUTE, ingest::through_router)
+        .get("/deliveries/{delivery_task_id}", deliveries::show)
+        .delete("/dlq/{dlq_task_id}", dlq::dismiss)
+        .post("/dlq/{dlq_task_id}/retry", dlq::retry)
+        .get("/scheduled", scheduled::list)
+        .post("/scheduled", scheduled::create)
+        .delete("/scheduled/{id}", scheduled::remove)
+        .get("/healthz", health::healthz)
 }
 
 /// The subscription with this id, if it exists for the caller. Ids of other namespaces, deleted ones and malformed ones do not.

@@ -16,7 +16,7 @@ use serde::Serialize;
 use std::sync::Arc;
 
 /// Most rows of a page (contract, section 3.1).
-const MAX_LISTED: u32 = 1_000;
+pub(crate) const MAX_LISTED: u32 = 1_000;
 
 /// `GET /scheduled`: those that are still to come by due time, then those that ended, latest first; of one subscription if the query
 /// names it.

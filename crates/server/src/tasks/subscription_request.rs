@@ -12,7 +12,7 @@ use postrider_core::sign::SigningKey;
 const MAX_EVENT_TYPES: usize = 100;
 
 /// Longest secret, in bytes.
-const MAX_SECRET_BYTES: usize = 1_024;
+pub(crate) const MAX_SECRET_BYTES: usize = 1_024;
 
 const FIELDS: [&str; 3] = ["target_url", "secret", "event_types"];
 

@@ -23,7 +23,7 @@ use serde::Serialize;
 use std::sync::Arc;
 
 /// How a secret is shown: that there is one, and nothing else.
-pub(super) const MASK: &str = "********";
+pub(crate) const MASK: &str = "********";
 
 #[derive(Debug, Serialize)]
 struct Shape<'a> {
