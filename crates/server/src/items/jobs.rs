@@ -29,10 +29,10 @@ const FIELDS: [&str; 8] =
     ["binding_id", "destination_id", "error_code", "created_after", "created_before", "all", "dry_run", "rate_per_second"];
 
 /// How many dead letters a second are replayed where the request does not say.
-const DEFAULT_RATE: u64 = 100;
+pub(crate) const DEFAULT_RATE: u64 = 100;
 
 /// The highest `rate_per_second`.
-const MAX_RATE: u64 = 1_000;
+pub(crate) const MAX_RATE: u64 = 1_000;
 
 #[derive(Debug, Serialize)]
 struct Shown<'a> {

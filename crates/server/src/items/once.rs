@@ -27,7 +27,7 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Longest key, in bytes.
-const MAX_KEY_BYTES: usize = 255;
+pub(crate) const MAX_KEY_BYTES: usize = 255;
 
 /// What is kept of an answer besides its status and body.
 const KEPT: [HeaderName; 3] = [CONTENT_TYPE, LOCATION, CACHE_CONTROL];
