@@ -65,6 +65,8 @@ ids! {
     DeadLetterId;
     /// Names a scheduled webhook.
     ScheduledId;
+    /// Names a job.
+    JobId;
     /// Names an API key (never the secret itself).
     KeyId;
 }

@@ -5,7 +5,7 @@ use crate::world::World;
 use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::Namespace;
-use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EventId, EventSeq, ScheduledId, SubscriptionId};
+use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
 use postrider_core::time::Timestamp;
@@ -75,6 +75,27 @@ pub(crate) async fn pass(time: Duration) {
     }
 }
 
+/// Remembers what somebody made again.
+fn made_again(world: &World, replays: &[Replay], answers: &[Replayed]) {
+    let mut state = world.state();
+    let now = state.now();
+    for (replay, answer) in replays.iter().zip(answers) {
+        let Replayed::Queued(claimed) = answer else { continue };
+        match replay.target {
+            ReplayTarget::Delivery(id) => {
+                let life = state.life;
+                state.replays.again.push((id, (life, now)));
+                if replay.keep_dead_letter {
+                    state.replays.keeping.insert(id);
+                }
+            }
+            ReplayTarget::DeadLetterAsNew { new, .. } => _ = state.replays.anew.insert(new),
+        }
+        let id = claimed.delivery.id;
+        state.note(format_args!("made again: {id}"));
+    }
+}
+
 /// A read verb: the same verb of the model, with faults.
 macro_rules! reads {
     ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {$(
@@ -102,6 +123,9 @@ impl Store for FaultyStore {
         backlog() -> Vec<Backlog>;
         due_scheduled(now: Timestamp, limit: u32, max_bytes: u64) -> DueScheduled;
         health() -> ();
+        job(id: JobId) -> Option<Job>;
+        jobs(namespace: Option<Namespace>, window: Window<JobId>) -> Found<Job, JobId>;
+        running_jobs() -> Vec<Job>;
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;
         delivery_of(subscription: SubscriptionId, event: EventSeq) -> Option<Delivery>;
@@ -125,6 +149,8 @@ impl Store for FaultyStore {
         schedule(rows: Vec<Scheduled>) -> ();
         unschedule(id: ScheduledId) -> bool;
         fire(firings: Vec<Firing>) -> Vec<Fired>;
+        put_job(job: Job) -> ();
+        set_job_state(id: JobId, from: JobState, to: JobState, at: Timestamp) -> bool;
         begin_request(request: NewRequest) -> Begun;
         end_request(key: RequestKey, response: Option<StoredResponse>) -> ();
     }
@@ -217,28 +243,21 @@ impl Store for FaultyStore {
         let world = Arc::clone(&self.world);
         self.run("replay", true, async move {
             let answers = inner.replay(replays.clone()).await?;
-            let mut state = world.state();
-            let now = state.now();
-            for (replay, answer) in replays.iter().zip(&answers) {
-                if let Replayed::Queued(claimed) = answer {
-                    match replay.target {
-                        ReplayTarget::Delivery(id) => {
-                            let life = state.life;
-                            state.replays.again.push((id, (life, now)));
-                            if replay.keep_dead_letter {
-                                state.replays.keeping.insert(id);
-                            }
-                        }
-                        ReplayTarget::DeadLetterAsNew { new, .. } => {
-                            state.replays.anew.insert(new);
-                        }
-                    }
-                    let id = claimed.delivery.id;
-                    state.note(format_args!("made again: {id}"));
-                }
-            }
-            drop(state);
+            made_again(&world, &replays, &answers);
             Ok(answers)
+        })
+    }
+
+    fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Answer<Advanced>> {
+        let inner = self.inner.clone();
+        let world = Arc::clone(&self.world);
+        self.run("advance_job", true, async move {
+            let replays = step.replays.clone();
+            let advanced = inner.advance_job(step).await?;
+            if let Advanced::Done(answers, _) = &advanced {
+                made_again(&world, &replays, answers);
+            }
+            Ok(advanced)
         })
     }
 

@@ -1,6 +1,9 @@
 //! The embedded store against the suite that every store must pass.
 
-use postrider_store::conformance::Harness;
+use postrider_core::event::Namespace;
+use postrider_core::id::JobId;
+use postrider_core::ports::*;
+use postrider_store::conformance::{Harness, run};
 use postrider_store::{SqliteOptions, SqliteStore};
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -49,3 +52,48 @@ impl Harness for Sqlite {
 }
 
 postrider_store::conformance_tests!(Sqlite::new());
+
+/// What cannot be done takes its whole piece with it, and nothing else of its group.
+#[test]
+fn a_piece_of_a_job_is_stored_whole_or_not_at_all() {
+    run(Sqlite::new(), async |w| {
+        let route = w.make.route();
+        let (id, other) = (w.claimed(route).await, w.claimed(route).await);
+        let letters = [w.fail(id).await, w.fail(other).await];
+        let at = w.make.now();
+        let job = Job {
+            id: JobId::new(w.make.uuid()),
+            namespace: Namespace::default_namespace(),
+            filter: DeadLetterFilter::default(),
+            state: JobState::Running,
+            cursor: None,
+            matched: 2,
+            replayed: 0,
+            skipped: 0,
+            rate: None,
+            created_at: at,
+            updated_at: at,
+            ended_at: None,
+        };
+        w.store().put_job(job.clone()).await.expect("put_job");
+        // The first replay could be made. The second one could not: the id of its new delivery is taken.
+        let again = |target| Replay { target, keep_dead_letter: false, claim: false, at };
+        let new = ReplayTarget::DeadLetterAsNew { dead_letter: letters[1], new: id };
+        let replays = vec![again(ReplayTarget::Delivery(id)), again(new)];
+        let to_cursor = Some(DeadLetterPlace { failed_at: at, id: letters[1] });
+        let step = JobStep { id: job.id, from_cursor: None, replays, skipped: 0, to_cursor, completed: true, at };
+        let before = w.view(id).await.delivery;
+        let (advanced, cancelled) =
+            tokio::join!(w.store().advance_job(step.clone()), w.store().set_job_state(job.id, JobState::Running, JobState::Cancelled, at),);
+        assert!(advanced.is_err(), "{advanced:?}");
+        assert_eq!(cancelled, Ok(true));
+        let found = w.store().job(job.id).await.expect("job").expect("it is there");
+        assert_eq!(found, job.clone().narrowed().in_state(JobState::Cancelled, at));
+        assert_eq!(w.view(id).await.delivery, before);
+        assert_eq!(w.counters(route.subscription).await.dead_letters, 2);
+        assert_eq!(w.store().set_job_state(job.id, JobState::Cancelled, JobState::Running, at).await, Ok(true));
+        let step = JobStep { replays: step.replays[..1].to_vec(), ..step };
+        assert!(matches!(w.store().advance_job(step).await, Ok(Advanced::Done(..))));
+        assert_eq!(w.counters(route.subscription).await.dead_letters, 1);
+    });
+}

@@ -279,6 +279,12 @@ impl Store for Handle {
         unschedule(id: ScheduledId) -> bool;
         due_scheduled(now: Timestamp, limit: u32, max_bytes: u64) -> DueScheduled;
         fire(firings: Vec<Firing>) -> Vec<Fired>;
+        put_job(job: Job) -> ();
+        job(id: JobId) -> Option<Job>;
+        jobs(namespace: Option<Namespace>, window: Window<JobId>) -> Found<Job, JobId>;
+        running_jobs() -> Vec<Job>;
+        set_job_state(id: JobId, from: JobState, to: JobState, at: Timestamp) -> bool;
+        advance_job(step: JobStep) -> Advanced;
         begin_request(request: NewRequest) -> Begun;
         end_request(key: RequestKey, response: Option<StoredResponse>) -> ();
         prune(request: PruneRequest) -> Pruned;

@@ -12,6 +12,7 @@
 //! | [`claim`], [`rescue`] | who has a delivery in memory |
 //! | [`replay`], [`dead_letters`] | what people do with deliveries that ended |
 //! | [`schedule`] | scheduled webhooks |
+//! | [`jobs`] | bulk replays |
 //! | [`requests`] | requests with a key of the client's |
 //! | [`prune`], [`prune_slices`] | retention |
 //! | [`find_attempts`], [`find_others`] | lists with filters and totals |
@@ -27,6 +28,7 @@ pub mod find_attempts;
 pub mod find_others;
 pub mod fixtures;
 pub mod follow_up;
+pub mod jobs;
 pub mod model;
 pub mod prune;
 pub mod prune_slices;
@@ -195,6 +197,16 @@ macro_rules! conformance_tests {
                 a_fired_delivery_goes_its_way
                 outlives_a_restart
             }
+            jobs {
+                gives_back_what_was_put
+                what_is_put_again_stays
+                come_newest_first
+                a_piece_makes_its_replays
+                a_piece_from_another_place_is_fenced
+                is_cancelled_and_resumed
+                outlives_a_restart
+                ended_ones_go_with_their_age
+            }
             requests {
                 a_key_is_done_once
                 an_answer_comes_back_whole
@@ -289,6 +301,7 @@ mod tests {
             ("replay", include_str!("replay.rs")),
             ("dead_letters", include_str!("dead_letters.rs")),
             ("schedule", include_str!("schedule.rs")),
+            ("jobs", include_str!("jobs.rs")),
             ("requests", include_str!("requests.rs")),
             ("prune", include_str!("prune.rs")),
             ("prune_slices", include_str!("prune_slices.rs")),

@@ -33,6 +33,7 @@ pub(super) struct Data {
     pub dead_letters: BTreeMap<DeadLetterId, DeadLetterRow>,
     pub scheduled: BTreeMap<ScheduledId, Scheduled>,
     pub counters: BTreeMap<SubscriptionId, Counters>,
+    pub jobs: BTreeMap<JobId, Job>,
     pub requests: BTreeMap<RequestKey, RequestRow>,
 
     /// Events by their public id.
@@ -65,6 +66,7 @@ impl Default for Data {
             dead_letters: BTreeMap::new(),
             scheduled: BTreeMap::new(),
             counters: BTreeMap::new(),
+            jobs: BTreeMap::new(),
             requests: BTreeMap::new(),
             event_ids: BTreeMap::new(),
             idempotency_keys: BTreeMap::new(),
@@ -241,6 +243,7 @@ impl Data {
             attempts: self.attempts.values().cloned().collect(),
             dead_letters: self.dead_letters.values().map(|row| row.dead_letter.clone()).collect(),
             scheduled: self.scheduled.values().cloned().collect(),
+            jobs: self.jobs.values().cloned().collect(),
             counters: self.counters.clone(),
         }
     }

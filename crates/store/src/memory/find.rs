@@ -126,7 +126,7 @@ fn is_wanted(filter: &AttemptFilter, row: &AttemptRow) -> bool {
 }
 
 /// Cuts a piece out of a list. `key` and `place` turn the places that callers see into what the list is ordered by, and back.
-fn found<T, K: Ord + Copy, P>(mut list: Vec<(K, T)>, window: Window<P>, key: fn(P) -> K, place: fn(K) -> P) -> Found<T, P> {
+pub(super) fn found<T, K: Ord + Copy, P>(mut list: Vec<(K, T)>, window: Window<P>, key: fn(P) -> K, place: fn(K) -> P) -> Found<T, P> {
     list.sort_by_key(|(key, _)| *key);
     let total = list.len() as u64;
     let after = window.after.map(key);

@@ -8,6 +8,7 @@
 //! | `data.rs` | the maps, and the few functions through which rows come, change and go |
 //! | `write.rs` | publish, fan-out, settle, replay, dismiss, schedule, fire |
 //! | `claim.rs` | claim, rescue, backlog |
+//! | `jobs.rs` | bulk replays |
 //! | `requests.rs` | requests with a key of the client's |
 //! | `prune.rs` | retention |
 //! | `read.rs`, `find.rs` | the reads; those with filters and totals |
@@ -15,6 +16,7 @@
 mod claim;
 mod data;
 mod find;
+mod jobs;
 mod prune;
 mod read;
 mod requests;
@@ -62,6 +64,8 @@ pub struct Dump {
     pub dead_letters: Vec<DeadLetter>,
     /// Scheduled occurrences by id, whatever their status.
     pub scheduled: Vec<Scheduled>,
+    /// Jobs by id, whatever their state.
+    pub jobs: Vec<Job>,
     /// Counters by subscription, as they were kept.
     pub counters: BTreeMap<SubscriptionId, Counters>,
 }
@@ -170,6 +174,30 @@ impl Store for MemoryStore {
 
     fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
         self.answer(|data, me| firings.into_iter().map(|firing| data.fire(firing, me)).collect())
+    }
+
+    fn put_job(&self, job: Job) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.answer(move |data, _| data.put_job(job))
+    }
+
+    fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>> {
+        self.answer(move |data, _| data.jobs.get(&id).cloned())
+    }
+
+    fn jobs(&self, namespace: Option<Namespace>, window: Window<JobId>) -> BoxFuture<'_, Result<Found<Job, JobId>, StoreError>> {
+        self.answer(move |data, _| data.find_jobs(namespace, window))
+    }
+
+    fn running_jobs(&self) -> BoxFuture<'_, Result<Vec<Job>, StoreError>> {
+        self.answer(|data, _| data.running_jobs())
+    }
+
+    fn set_job_state(&self, id: JobId, from: JobState, to: JobState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.answer(move |data, _| data.set_job_state(id, from, to, at))
+    }
+
+    fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Result<Advanced, StoreError>> {
+        self.answer(|data, me| data.advance_job(step, me))
     }
 
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {

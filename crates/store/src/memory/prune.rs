@@ -110,6 +110,11 @@ impl Data {
         let ended: Vec<ScheduledId> = ended.map(|row| row.id).take(left(limit, pruned)).collect();
         pruned.closed += ended.len() as u64;
         ended.iter().for_each(|id| drop(self.scheduled.remove(id)));
+
+        let ended = self.jobs.values().filter(|job| job.ended_at.is_some_and(|at| at < request.closed_before));
+        let ended: Vec<JobId> = ended.map(|job| job.id).take(left(limit, pruned)).collect();
+        pruned.closed += ended.len() as u64;
+        ended.iter().for_each(|id| drop(self.jobs.remove(id)));
     }
 
     fn prune_requests(&mut self, request: PruneRequest, limit: u64, pruned: &mut Pruned) {

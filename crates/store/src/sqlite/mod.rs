@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `writer.rs` | the one thread that writes: groups, transactions, answers, failures |
 //! | `session.rs` | its connection, what it keeps in memory beside it, begin, commit and undo |
-//! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `requests.rs`, `prune.rs`, `config.rs` | the verbs that write |
+//! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `jobs.rs`, `requests.rs`, `prune.rs`, `config.rs` | the verbs that write |
 //! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
 //! | `attempts.rs`, `find.rs`, `merge.rs` | lists with filters and totals, put together of sorted parts |
 //! | `history.rs` | notes of attempts by time |
@@ -26,6 +26,7 @@ mod counters;
 mod files;
 mod find;
 mod history;
+mod jobs;
 mod merge;
 mod prune;
 mod publish;
@@ -248,6 +249,30 @@ impl Store for SqliteStore {
     fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
         let weight = firings.iter().map(|firing| 1 + firing.event.as_ref().map_or(0, event_weight)).sum();
         Box::pin(self.write(weight, Urgency::Now, move |s| schedule::fire(s, &firings)))
+    }
+
+    fn put_job(&self, job: Job) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.write(1, Urgency::Now, move |s| jobs::put(&s.conn, &job)))
+    }
+
+    fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| jobs::job(conn, id)))
+    }
+
+    fn jobs(&self, namespace: Option<Namespace>, window: Window<JobId>) -> BoxFuture<'_, Result<Found<Job, JobId>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| jobs::jobs(conn, namespace.as_ref(), window)))
+    }
+
+    fn running_jobs(&self) -> BoxFuture<'_, Result<Vec<Job>, StoreError>> {
+        Box::pin(self.readers.read(jobs::running))
+    }
+
+    fn set_job_state(&self, id: JobId, from: JobState, to: JobState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.write(1, Urgency::Now, move |s| jobs::set_state(&s.conn, id, from, to, at)))
+    }
+
+    fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Result<Advanced, StoreError>> {
+        Box::pin(self.write(1 + step.replays.len(), Urgency::Now, move |s| jobs::advance(s, &step)))
     }
 
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {

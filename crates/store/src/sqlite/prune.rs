@@ -6,7 +6,7 @@
 use super::rows::{OPEN, all, id, namespace, one, state_kind, time};
 use super::session::Session;
 use super::tallies::{Kind, Under};
-use super::{config, history, requests};
+use super::{config, history, jobs, requests};
 use postrider_core::delivery::StateKind;
 use postrider_core::id::{DeliveryId, SubscriptionId, floor_at};
 use postrider_core::ports::{PruneRequest, Pruned};
@@ -285,7 +285,7 @@ fn bare_events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pru
     Ok(false)
 }
 
-/// Closed dead letters, occurrences that ended and old keys of requests. Each has an index of just these, and all that is found goes.
+/// Closed dead letters, occurrences and jobs that ended and old keys of requests. Each has an index of just these, and all that is found goes.
 fn closed(s: &mut Session, request: &PruneRequest, budget: &Budget, pruned: &mut Pruned) -> Result<bool> {
     let before = request.closed_before.as_micros();
     let sql = "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters INDEXED BY dead_letters_closed \
@@ -295,8 +295,10 @@ fn closed(s: &mut Session, request: &PruneRequest, budget: &Budget, pruned: &mut
                WHERE status <> 0 AND updated_at < ?1 LIMIT ?2)";
     let left = budget.rows - letters as i64;
     let occurrences = delete(&s.conn, sql, params![before, left])?;
-    pruned.closed += letters + occurrences;
     let left = left - occurrences as i64;
+    let jobs = jobs::prune(&s.conn, request.closed_before, left)?;
+    pruned.closed += letters + occurrences + jobs;
+    let left = left - jobs as i64;
     let keys = requests::prune(&s.conn, request.requests_before, left)?;
     pruned.requests += keys;
     Ok((keys as i64) < left)

@@ -197,6 +197,26 @@ CREATE INDEX scheduled_by_namespace ON scheduled (namespace, status <> 0, due_at
 CREATE INDEX scheduled_by_subscription ON scheduled (subscription, status <> 0, due_at, id);
 CREATE INDEX scheduled_ended ON scheduled (updated_at) WHERE status <> 0;
 
+-- state: 0 running, 1 cancelled, 2 completed. filter: JSON, without the namespace, which is the job's. cursor: the place of a dead letter.
+CREATE TABLE jobs (
+    id BLOB NOT NULL PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    filter TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    cursor_at INTEGER,
+    cursor_id BLOB,
+    matched INTEGER NOT NULL,
+    replayed INTEGER NOT NULL,
+    skipped INTEGER NOT NULL,
+    rate INTEGER,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    ended_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX jobs_by_namespace ON jobs (namespace);
+CREATE INDEX jobs_running ON jobs (state) WHERE state = 0;
+CREATE INDEX jobs_ended ON jobs (ended_at) WHERE ended_at IS NOT NULL;
+
 -- Requests of an API by the client's key. Without a status it is being done by the engine of that incarnation, or was when that ended.
 CREATE TABLE requests (
     scope TEXT NOT NULL,

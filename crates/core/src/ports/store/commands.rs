@@ -328,7 +328,7 @@ pub struct PruneRequest {
     /// Ended deliveries made before this go with their attempts, and events once they have no delivery left. Open dead letters keep theirs
     /// for as long as their subscription is there.
     pub events_before: Timestamp,
-    /// Closed dead letters and scheduled occurrences that ended before this go.
+    /// Closed dead letters, scheduled occurrences and jobs that ended before this go.
     pub closed_before: Timestamp,
     /// Keys of requests that were first used before this go; see [`REQUEST_MEMORY`](super::REQUEST_MEMORY).
     pub requests_before: Timestamp,
@@ -347,7 +347,7 @@ pub struct Pruned {
     pub deliveries: u64,
     /// Events.
     pub events: u64,
-    /// Closed dead letters and occurrences.
+    /// Closed dead letters, occurrences and jobs.
     pub closed: u64,
     /// Keys of requests.
     pub requests: u64,

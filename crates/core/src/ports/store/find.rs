@@ -229,7 +229,7 @@ pub struct EventRow {
 }
 
 /// Which open dead letters to list. `None` narrows nothing. With a bound in time matches are counted in an index.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
     /// Of this tenant; `None` is the master view.
     pub namespace: Option<Namespace>,

@@ -12,19 +12,21 @@
 mod commands;
 mod error;
 mod find;
+mod jobs;
 mod requests;
 mod views;
 
 pub use commands::*;
 pub use error::*;
 pub use find::*;
+pub use jobs::*;
 pub use requests::*;
 pub use views::*;
 
 use super::BoxFuture;
 use crate::delivery::Delivery;
 use crate::event::Namespace;
-use crate::id::{AttemptId, DeadLetterId, DeliveryId, EventId, EventSeq, ScheduledId, SubscriptionId};
+use crate::id::{AttemptId, DeadLetterId, DeliveryId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use crate::schedule::Scheduled;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -86,6 +88,26 @@ pub trait Store: Send + Sync + 'static {
 
     /// Turns due occurrences into events, each with its successor in one piece.
     fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>>;
+
+    // ---- jobs ----------------------------------------------------------------------------------------------------
+
+    /// Stores a job. One with a known id stays as it is, so that a job which is made twice is made once.
+    fn put_job(&self, job: Job) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// A job by its id.
+    fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>>;
+
+    /// Jobs, newest first, of one namespace if given. They are counted in an index, for people make them one by one.
+    fn jobs(&self, namespace: Option<Namespace>, window: Window<JobId>) -> BoxFuture<'_, Result<Found<Job, JobId>, StoreError>>;
+
+    /// Jobs that go on, oldest first.
+    fn running_jobs(&self) -> BoxFuture<'_, Result<Vec<Job>, StoreError>>;
+
+    /// Cancels or resumes a job, if it is in the state `from` and [may become](JobState::may_become) `to`; answers whether it did.
+    fn set_job_state(&self, id: JobId, from: JobState, to: JobState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Makes the replays of a piece of a job and moves its cursor and counts, in one piece.
+    fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Result<Advanced, StoreError>>;
 
     // ---- requests with a key of the client's ---------------------------------------------------------------------
 

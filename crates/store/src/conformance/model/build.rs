@@ -35,6 +35,7 @@ pub struct Known {
     pub deliveries: Vec<DeliveryId>,
     pub dead_letters: Vec<DeadLetterId>,
     pub scheduled: Vec<ScheduledId>,
+    pub jobs: Vec<JobId>,
 }
 
 impl Builder {
@@ -50,6 +51,10 @@ impl Builder {
 
     pub fn now(&self) -> Timestamp {
         self.make.now()
+    }
+
+    pub fn uuid(&mut self) -> uuid::Uuid {
+        self.make.uuid()
     }
 
     pub fn advance(&mut self, secs: u8) {
@@ -303,6 +308,6 @@ pub(super) fn namespace(n: u8) -> Namespace {
     Namespace::new(if n == 0 { "default" } else { "other" }).expect("both names follow the rule")
 }
 
-fn pick<T: Clone>(among: &[T], n: u8) -> Option<T> {
+pub(super) fn pick<T: Clone>(among: &[T], n: u8) -> Option<T> {
     among.get(usize::from(n) % among.len().max(1)).cloned()
 }

@@ -3,8 +3,19 @@
 //! Where the port leaves an order open (backlog, rescue, configuration) answers are sorted first; where it leaves open how
 //! much a slice of retention takes, retention runs to its end and what was removed is compared.
 
+/// Calls one verb on both and compares what they answer.
+macro_rules! both {
+    ($pair:expr, $verb:ident($($argument:expr),*)) => {{
+        let model = $pair.model.$verb($($argument.clone()),*).await.map_err(failed)?;
+        let store = $pair.store.$verb($($argument.clone()),*).await.map_err(failed)?;
+        same(stringify!($verb), &model, &store)?;
+        model
+    }};
+}
+
 mod build;
 mod filters;
+mod jobs;
 mod plan;
 
 use super::{Harness, block_on};
@@ -62,16 +73,6 @@ struct Pair<S> {
     builder: Builder,
 }
 
-/// Calls one verb on both and compares what they answer.
-macro_rules! both {
-    ($pair:expr, $verb:ident($($argument:expr),*)) => {{
-        let model = $pair.model.$verb($($argument.clone()),*).await.map_err(failed)?;
-        let store = $pair.store.$verb($($argument.clone()),*).await.map_err(failed)?;
-        same(stringify!($verb), &model, &store)?;
-        model
-    }};
-}
-
 impl<S: Store> Pair<S> {
     async fn step<H: Harness<Store = S>>(mut self, harness: &H, op: Op) -> Checked<Self> {
         match op {
@@ -105,6 +106,7 @@ impl<S: Store> Pair<S> {
                 let (ids, now) = (self.builder.dead_letters(&self.model.dump(), &picks), self.builder.now());
                 both!(self, dismiss(ids, now));
             }
+            Op::Job(plan) => self.job(&plan).await?,
             Op::BeginRequest(plan) => {
                 let request = self.builder.request(plan);
                 both!(self, begin_request(request));
@@ -205,6 +207,7 @@ impl<S: Store> Pair<S> {
             }
         }
         self.same_finds(limit).await?;
+        self.same_jobs(limit).await?;
         let max_bytes = if limit == u32::MAX { u64::MAX } else { u64::from(limit) * 64 };
         both!(self, unfinished_fan_outs(limit, max_bytes));
         let now = self.builder.now();

@@ -24,6 +24,7 @@ pub enum Op {
     },
     Replay(Vec<ReplayPlan>),
     Dismiss(Vec<u8>),
+    Job(JobPlan),
     BeginRequest(RequestPlan),
     /// With an answer, or to be forgotten.
     EndRequest(RequestPlan),
@@ -102,6 +103,31 @@ pub struct ReplayPlan {
     pub claim: bool,
 }
 
+/// Something that happens to a job.
+#[derive(Clone, Debug)]
+pub enum JobPlan {
+    Put {
+        filter: u8,
+        rate: Option<u32>,
+    },
+    /// The one of that number again.
+    PutAgain(u8),
+    Set {
+        pick: u8,
+        from: u8,
+        to: u8,
+    },
+    Advance {
+        pick: u8,
+        replays: Vec<ReplayPlan>,
+        /// The new cursor: the place of a dead letter.
+        to: u8,
+        completed: bool,
+        /// Names another cursor than the job is at.
+        mistaken: bool,
+    },
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct RequestPlan {
     pub key: u8,
@@ -151,6 +177,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(Op::Schedule),
         1 => any::<u8>().prop_map(Op::Unschedule),
         2 => vec(fire(), 1..4).prop_map(Op::Fire),
+        3 => job().prop_map(Op::Job),
         2 => request().prop_map(Op::BeginRequest),
         1 => request().prop_map(Op::EndRequest),
         3 => (0u8..40, 0u8..40, 0u8..40, 0u8..40, 0u8..40, 1u32..20).prop_map(|(attempts, bodies, events, closed, requests, limit)| {
@@ -191,6 +218,16 @@ fn settle() -> impl Strategy<Value = SettlePlan> {
 fn claim() -> impl Strategy<Value = ClaimPlan> {
     let max_bytes = prop_oneof![Just(0), 1u64..100, Just(u64::MAX)];
     (any::<u8>(), 0u8..60, 0u32..6, max_bytes).prop_map(|(route, ahead, limit, max_bytes)| ClaimPlan { route, ahead, limit, max_bytes })
+}
+
+fn job() -> impl Strategy<Value = JobPlan> {
+    let advance = (any::<u8>(), vec(replay(), 0..4), any::<u8>(), prop::bool::weighted(0.2), prop::bool::weighted(0.1));
+    prop_oneof![
+        3 => (0u8..18, prop::option::of(1u32..9)).prop_map(|(filter, rate)| JobPlan::Put { filter, rate }),
+        1 => any::<u8>().prop_map(JobPlan::PutAgain),
+        2 => (any::<u8>(), 0u8..3, 0u8..3).prop_map(|(pick, from, to)| JobPlan::Set { pick, from, to }),
+        4 => advance.prop_map(|(pick, replays, to, completed, mistaken)| JobPlan::Advance { pick, replays, to, completed, mistaken }),
+    ]
 }
 
 fn request() -> impl Strategy<Value = RequestPlan> {
