@@ -20,7 +20,8 @@
 //! | `meta` | the events that follow from outcomes |
 //! | `refill` | what only the store has comes into memory |
 //! | `schedule` | scheduled webhooks |
-//! | `maintain` | recovery at start, retention, configuration changed by others |
+//! | `maintain` | recovery at start, configuration changed by others, parked deliveries |
+//! | `retain` | what is too old goes, and what was erased |
 
 pub mod config;
 mod dispatch;
@@ -31,6 +32,7 @@ mod meta;
 pub mod publish;
 mod refill;
 mod request;
+mod retain;
 pub mod route;
 mod schedule;
 mod send;
@@ -87,7 +89,7 @@ impl Tasks {
         upkeep.spawn(maintain::timers(Arc::clone(shared)));
         upkeep.spawn(maintain::configuration(Arc::clone(shared)));
         upkeep.spawn(maintain::disable(Arc::clone(shared)));
-        upkeep.spawn(maintain::prune(Arc::clone(shared)));
+        upkeep.spawn(retain::run(Arc::clone(shared)));
         upkeep.spawn(maintain::sweep(Arc::clone(shared)));
     }
 }
@@ -358,9 +360,13 @@ async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<(), Sto
     new.version = old.version + 1;
     // Each is announced once, however much of it changed.
     let mut endpoints = BTreeSet::new();
+    let mut erases = false;
     for change in changes {
         match &change {
-            ConfigChange::Endpoint(endpoint) => _ = endpoints.insert(endpoint.id),
+            ConfigChange::Endpoint(endpoint) => {
+                endpoints.insert(endpoint.id);
+                erases |= endpoint.is_erased();
+            }
             ConfigChange::Subscription(subscription) => {
                 endpoints.insert(subscription.endpoint);
                 // The one that it leaves may have been held back by its rate.
@@ -373,6 +379,9 @@ async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<(), Sto
     shared.routes.store(Arc::new(new));
     for endpoint in endpoints {
         maintain::announce(shared, endpoint);
+    }
+    if erases {
+        shared.erased.notify_one();
     }
     Ok(())
 }

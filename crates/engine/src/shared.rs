@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     /// Endpoints to be disabled, and why.
     pub(crate) disabling: Mutex<BTreeMap<EndpointId, ErrorCode>>,
     pub(crate) disable: Notify,
+    /// An endpoint was erased.
+    pub(crate) erased: Notify,
     stopping: AtomicBool,
     stopped: Notify,
     ids: Mutex<IdGen>,
@@ -59,6 +61,7 @@ impl Shared {
             fan_out: Notify::new(),
             disabling: Mutex::default(),
             disable: Notify::new(),
+            erased: Notify::new(),
             stopping: AtomicBool::new(false),
             stopped: Notify::new(),
             ids: Mutex::new(IdGen::new(config.seed)),

@@ -155,7 +155,14 @@ pub async fn are_closed_when_their_subscription_was_deleted<H: Harness>(w: &mut 
     let changes = vec![ConfigChange::Subscription(deleted), ConfigChange::Subscription(stays)];
     w.store().configure(changes).await.expect("configure");
     let never = Timestamp::MIN;
-    let slice = PruneRequest { attempts_before: never, bodies_before: never, events_before: never, closed_before: deleted_at, limit: 2 };
+    let slice = PruneRequest {
+        attempts_before: never,
+        bodies_before: never,
+        events_before: never,
+        closed_before: deleted_at,
+        configuration_before: never,
+        limit: 2,
+    };
     while w.prune(slice).await.more {}
     for id in &letters {
         let view = w.store().dead_letter(*id).await.expect("dead_letter").expect("it was closed at the bound, and stays");

@@ -254,7 +254,14 @@ pub async fn counters_follow<H: Harness>(w: &mut World<H>) {
 }
 
 pub(super) fn before(cutoff: Timestamp) -> PruneRequest {
-    PruneRequest { attempts_before: cutoff, bodies_before: NEVER, events_before: cutoff, closed_before: cutoff, limit: LIMIT }
+    PruneRequest {
+        attempts_before: cutoff,
+        bodies_before: NEVER,
+        events_before: cutoff,
+        closed_before: cutoff,
+        configuration_before: cutoff,
+        limit: LIMIT,
+    }
 }
 
 pub(super) async fn succeeded<H: Harness>(w: &mut World<H>, route: Route) -> (DeliveryId, EventId) {

@@ -22,7 +22,8 @@ pub(super) fn replay(s: &mut Session, replays: &[Replay]) -> Result<Vec<Replayed
 }
 
 fn delivery(conn: &Connection, id: DeliveryId) -> Result<Option<DeliveryRow>> {
-    one(conn, concat!("SELECT ", delivery_columns!(), " FROM deliveries d WHERE id = ?1"), &[&id.bytes()], DeliveryRow::read)
+    let sql = concat!("SELECT ", delivery_columns!(), " FROM deliveries d WHERE id = ?1 AND", not_erased!("endpoint"));
+    one(conn, sql, &[&id.bytes()], DeliveryRow::read)
 }
 
 fn again(s: &mut Session, id: DeliveryId, replay: &Replay, events: &mut Events) -> Result<Replayed> {
@@ -100,5 +101,10 @@ fn close(s: &mut Session, dead_letter: DeadLetterId, status: i64, retried_as: Op
 
 /// Dismisses open dead letters; which of them were open.
 pub(super) fn dismiss(s: &mut Session, ids: &[DeadLetterId], at: Timestamp) -> Result<Vec<bool>> {
-    ids.iter().map(|id| close(s, *id, DISMISSED, None, at)).collect()
+    let sql = concat!("SELECT 1 FROM dead_letters WHERE id = ?1 AND", not_erased!("endpoint"));
+    let mut dismiss_one = |id: &DeadLetterId| {
+        let is_there = one(&s.conn, sql, &[&id.bytes()], |_| Ok(()))?.is_some();
+        Ok(is_there && close(s, *id, DISMISSED, None, at)?)
+    };
+    ids.iter().map(&mut dismiss_one).collect()
 }
