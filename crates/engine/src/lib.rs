@@ -24,7 +24,8 @@
 //! | `refill` | what only the store has comes into memory |
 //! | `schedule` | scheduled webhooks |
 //! | `jobs` | bulk replays |
-//! | `maintain` | recovery at start, retention, configuration changed by others |
+//! | `maintain` | recovery at start, configuration changed by others, parked deliveries |
+//! | `retain` | what is too old goes, and what was erased |
 
 pub mod config;
 mod dispatch;
@@ -38,6 +39,7 @@ mod meta;
 pub mod publish;
 mod refill;
 mod request;
+mod retain;
 pub mod route;
 mod sample;
 mod schedule;
@@ -102,7 +104,7 @@ impl Tasks {
         upkeep.spawn(maintain::timers(Arc::clone(shared)));
         upkeep.spawn(maintain::configuration(Arc::clone(shared)));
         upkeep.spawn(maintain::disable(Arc::clone(shared)));
-        upkeep.spawn(maintain::prune(Arc::clone(shared)));
+        upkeep.spawn(retain::run(Arc::clone(shared)));
         upkeep.spawn(maintain::sweep(Arc::clone(shared)));
     }
 }

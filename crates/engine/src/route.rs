@@ -175,7 +175,7 @@ impl Routes {
     fn put_endpoint(&mut self, endpoint: Endpoint, ring: &KeyRing, user_agent: &str) {
         let id = endpoint.id;
         let affected: Vec<_> = self.subscriptions_of(id).chain(self.retired_of(id)).cloned().collect();
-        if endpoint.deleted_at.is_some() {
+        if endpoint.deleted.is_some() {
             self.endpoints.remove(&id);
             for subscription in affected {
                 self.routes.remove(&subscription.id);

@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) disable: Notify,
     /// Places for probes.
     pub(crate) probes: Semaphore,
+    /// An endpoint was erased.
+    pub(crate) erased: Notify,
     stopping: AtomicBool,
     stopped: Notify,
     ids: Mutex<IdGen>,
@@ -66,6 +68,7 @@ impl Shared {
             disabling: Mutex::default(),
             disable: Notify::new(),
             probes: Semaphore::new(MAX_PROBES),
+            erased: Notify::new(),
             stopping: AtomicBool::new(false),
             stopped: Notify::new(),
             ids: Mutex::new(IdGen::new(config.seed)),

@@ -13,7 +13,7 @@ use axum::response::Response;
 use http::{StatusCode, Uri};
 use postrider_core::auth::Auth;
 use postrider_core::catalog::WEBHOOK;
-use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
+use postrider_core::endpoint::{Deletion, Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::id::EndpointId;
 use postrider_core::ports::{AttemptFilter, AttemptRow, ConfigChange};
@@ -100,7 +100,7 @@ impl Position for EndpointId {
 pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, uri: Uri) -> Result<Response, Problem> {
     let page = PageOf::<EndpointId>::read(&uri)?;
     let routes = app.engine.routes();
-    let mut all: Vec<&Arc<Endpoint>> = routes.endpoints().filter(|e| e.deleted_at.is_none() && access.sees(&e.namespace)).collect();
+    let mut all: Vec<&Arc<Endpoint>> = routes.endpoints().filter(|e| e.deleted.is_none() && access.sees(&e.namespace)).collect();
     all.sort_unstable_by_key(|endpoint| std::cmp::Reverse(endpoint.id));
     let total = all.len() as u64;
     let begin = page.after.map_or(0, |after| all.partition_point(|endpoint| endpoint.id >= after));
@@ -162,7 +162,7 @@ pub(super) async fn create(
         status: EndpointStatus::Active,
         created_at: now,
         updated_at: now,
-        deleted_at: None,
+        deleted: None,
     };
     let endpoint = changed(&app, &blank, wanted, now)?;
     let change = ConfigChange::Endpoint(endpoint.clone());
@@ -265,7 +265,7 @@ pub(super) struct Deleted<T> {
     pub id: T,
 }
 
-/// Deletes a destination with its bindings; what waits for it ends, and its items and dead letters are gone.
+/// Deletes a destination with its bindings. Its items and dead letters are gone with it, and what waits for it is never sent.
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     Caller(access): Caller,
@@ -279,7 +279,7 @@ pub(super) async fn delete(
             let endpoint = find(routes, &access, &id)?;
             let bindings = routes.subscriptions().filter(|s| s.endpoint == endpoint.id && s.deleted_at.is_none());
             let bindings = bindings.map(|s| Subscription { deleted_at: Some(now), updated_at: now, ..Subscription::clone(s) });
-            let gone = Endpoint { deleted_at: Some(now), updated_at: now, ..Endpoint::clone(endpoint) };
+            let gone = Endpoint { deleted: Some(Deletion::Erased { erased_at: now }), updated_at: now, ..Endpoint::clone(endpoint) };
             let mut changes: Vec<_> = bindings.map(ConfigChange::Subscription).collect();
             changes.push(ConfigChange::Endpoint(gone));
             Ok::<_, Problem>((changes, endpoint.id))
@@ -292,6 +292,6 @@ pub(super) async fn delete(
 pub(super) fn find<'r>(routes: &'r Routes, access: &Access, id: &str) -> Result<&'r Arc<Endpoint>, Problem> {
     let found = EndpointId::parse(id).and_then(|id| routes.endpoint(id));
     found
-        .filter(|endpoint| access.sees(&endpoint.namespace) && endpoint.deleted_at.is_none())
+        .filter(|endpoint| access.sees(&endpoint.namespace) && endpoint.deleted.is_none())
         .ok_or_else(|| Problem::not_found("there is no destination with this id"))
 }
