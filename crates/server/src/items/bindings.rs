@@ -4,8 +4,9 @@
 use super::binding_request::{Made, Wanted};
 use super::destinations::Deleted;
 use super::gate::{Caller, Tenant};
+use super::history::namespace;
 use super::once::Fresh;
-use super::page::{Listed, PageOf, Position};
+use super::page::{Listed, PageOf, Position, Query};
 use super::wire::time;
 use crate::auth::Access;
 use crate::http::{App, Detail, PathId, Problem, json, with_location};
@@ -146,9 +147,12 @@ impl Position for SubscriptionId {
 
 /// Answers the bindings, newest first.
 pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, uri: Uri) -> Result<Response, Problem> {
-    let page = PageOf::<SubscriptionId>::read(&uri)?;
+    let query = Query::of(&uri)?;
+    let of = namespace(&query, &access)?;
+    let page: PageOf<SubscriptionId> = query.page()?;
     let routes = app.engine.routes();
-    let mut all: Vec<&Arc<Subscription>> = routes.subscriptions().filter(|s| access.sees(&s.namespace)).collect();
+    let is_listed = |s: &Subscription| of.as_ref().is_none_or(|of| *of == s.namespace);
+    let mut all: Vec<&Arc<Subscription>> = routes.subscriptions().filter(|subscription| is_listed(subscription)).collect();
     all.sort_unstable_by_key(|subscription| std::cmp::Reverse(subscription.id));
     let total = all.len() as u64;
     let begin = page.after.map_or(0, |after| all.partition_point(|subscription| subscription.id >= after));

@@ -2,8 +2,9 @@
 
 use super::destination_request::{Header, MASK, Means, Wanted};
 use super::gate::{Caller, Tenant};
+use super::history::namespace;
 use super::once::Fresh;
-use super::page::{Listed, PageOf, Position};
+use super::page::{Listed, PageOf, Position, Query};
 use crate::auth::Access;
 use crate::http::json::Field;
 use crate::http::{App, PathId, Problem, json, with_location};
@@ -98,9 +99,12 @@ impl Position for EndpointId {
 
 /// Answers the destinations, newest first.
 pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, uri: Uri) -> Result<Response, Problem> {
-    let page = PageOf::<EndpointId>::read(&uri)?;
+    let query = Query::of(&uri)?;
+    let of = namespace(&query, &access)?;
+    let page: PageOf<EndpointId> = query.page()?;
     let routes = app.engine.routes();
-    let mut all: Vec<&Arc<Endpoint>> = routes.endpoints().filter(|e| e.deleted.is_none() && access.sees(&e.namespace)).collect();
+    let is_listed = |e: &Endpoint| e.deleted.is_none() && of.as_ref().is_none_or(|of| *of == e.namespace);
+    let mut all: Vec<&Arc<Endpoint>> = routes.endpoints().filter(|endpoint| is_listed(endpoint)).collect();
     all.sort_unstable_by_key(|endpoint| std::cmp::Reverse(endpoint.id));
     let total = all.len() as u64;
     let begin = page.after.map_or(0, |after| all.partition_point(|endpoint| endpoint.id >= after));

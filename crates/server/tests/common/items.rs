@@ -21,6 +21,15 @@ impl<'s> Api<'s> {
         Api { server, key: key.to_owned() }
     }
 
+    /// Makes an API key; answers it and its id.
+    pub fn key(&self, body: &Value) -> (String, String) {
+        let answer = self.post("/v1/keys", body);
+        assert_eq!(answer.status, 201, "{body}: {}", answer.text());
+        let made = answer.json();
+        let text = |name: &str| made[name].as_str().expect("a text").to_owned();
+        (text("key"), text("id"))
+    }
+
     pub fn call(&self, method: &str, path: &str, body: &Value) -> Answer {
         let text = if body.is_null() { String::new() } else { body.to_string() };
         self.server.call(method, path, &[("x-api-key", &self.key), ("content-type", "application/json")], text.as_bytes())

@@ -39,7 +39,7 @@ pub struct Server {
     pub dev_key: Option<String>,
     pub directory: TempDir,
     client: Client,
-    /// What it said on stderr until it had started.
+    /// What it said until it had started.
     pub heard: Vec<String>,
     said: mpsc::Receiver<String>,
 }
@@ -64,8 +64,10 @@ impl Server {
         let mut command = postrider();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir(&directory)).args(flags);
         command.envs(environment.iter().copied()).current_dir(directory.path());
-        let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the binary starts");
-        let said = lines(child.stderr.take().expect("a pipe"));
+        let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let (sender, said) = mpsc::channel();
+        lines(child.stderr.take().expect("a pipe"), sender.clone());
+        lines(child.stdout.take().expect("a pipe"), sender);
         let (mut address, mut dev_key) = (None, None);
         let mut heard = Vec::new();
         // The line that begins with "try" is the last one of what is said at start.
@@ -183,6 +185,15 @@ impl Server {
         (status, self.take_directory())
     }
 
+    /// Asks it to stop, waits for that, and answers its directory and all that it ever said, on stderr and on stdout.
+    pub fn stop_and_tell(mut self) -> (TempDir, Vec<String>) {
+        self.signal(rustix::process::Signal::TERM);
+        self.child.wait().expect("it ends");
+        let mut all = std::mem::take(&mut self.heard);
+        all.extend(self.said.iter());
+        (self.take_directory(), all)
+    }
+
     fn take_directory(&mut self) -> TempDir {
         std::mem::replace(&mut self.directory, tempfile::tempdir().expect("a directory"))
     }
@@ -211,15 +222,13 @@ pub fn data_dir(directory: &TempDir) -> std::path::PathBuf {
     directory.path().join("data")
 }
 
-fn lines(from: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
+fn lines(from: impl std::io::Read + Send + 'static, sender: mpsc::Sender<String>) {
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             // Whoever listens may have gone; the pipe is emptied all the same.
             let _ = sender.send(line);
         }
     });
-    receiver
 }
 
 /// Runs the binary to its end: how it ended, stdout, stderr.

@@ -234,6 +234,7 @@ fn preview_request() -> Schema {
 fn operations() -> Vec<Operation> {
     let list = get("/v1/delivery/bindings", "listBindings", "List bindings")
         .about("Bindings, newest first, also subscriptions that other APIs made.")
+        .of_customer()
         .pages()
         .reads()
         .answers(answer(200, "A page of bindings.").json(named("BindingList"), &super::page_of(ONE)));

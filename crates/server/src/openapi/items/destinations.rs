@@ -138,6 +138,7 @@ fn deleted() -> Schema {
 fn operations() -> Vec<Operation> {
     let list = get("/v1/delivery/destinations", "listDestinations", "List destinations")
         .about("Destinations, newest first, also those that other APIs made.")
+        .of_customer()
         .pages()
         .reads()
         .answers(answer(200, "A page of destinations.").json(named("DestinationList"), &super::page_of(ONE)));
