@@ -108,7 +108,7 @@ fn a_replay_has_the_same_key_and_the_next_number() {
     api.publish("a.b", &json!({"n": 1}));
     let failed = api.when("/v1/delivery/items", |list| list["items"][0]["status"] == "failed");
     let item = &failed["items"][0];
-    assert_eq!((&item["error_code"], &item["error_message"]), (&json!("connector_5xx"), &json!("500 Internal Server Error")));
+    assert_eq!((&item["error_code"], &item["error_message"]), (&json!("connector_5xx"), &json!("HTTP 500")));
     let path = format!("/v1/delivery/items/{}/replay", item["id"].as_str().expect("an id"));
     let answer = api.post(&path, &json!({}));
     assert_eq!((answer.status, answer.json()), (200, json!({"enqueued": true, "idempotency_key": item["idempotency_key"]})));

@@ -4,7 +4,7 @@ use super::Problem;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 /// How deep arrays and objects may lie in each other; receivers' parsers commonly stop there too.
@@ -93,11 +93,12 @@ impl<'a> Fields<'a> {
 
     /// Fields that are not `known`, and known ones that come a second time, each with what is wrong with it.
     pub fn strangers<'f>(&'f self, known: &'f [&str]) -> impl Iterator<Item = (&'f str, String)> + 'f {
-        self.0.iter().enumerate().filter_map(move |(at, (name, _))| {
+        let mut seen = HashSet::with_capacity(known.len());
+        self.0.iter().filter_map(move |(name, _)| {
             if !known.contains(&name.as_ref()) {
                 return Some((name.as_ref(), format!("unknown field; known: {}", known.join(", "))));
             }
-            self.0[..at].iter().any(|(earlier, _)| earlier == name).then(|| (name.as_ref(), String::from("is there twice")))
+            (!seen.insert(name.as_ref())).then(|| (name.as_ref(), String::from("is there twice")))
         })
     }
 

@@ -232,6 +232,7 @@ fn changed(app: &App, before: &Endpoint, wanted: Wanted, now: Timestamp) -> Resu
         Field::Null => endpoint.payload_cap = None,
         Field::Absent => {}
     }
+    check_headers(&endpoint)?;
     endpoint.status = match (wanted.is_active, endpoint.status) {
         (Some(false), EndpointStatus::Active) => EndpointStatus::Paused { at: now },
         (None, EndpointStatus::Disabled { .. }) | (Some(true), _) => EndpointStatus::Active,
@@ -239,6 +240,16 @@ fn changed(app: &App, before: &Endpoint, wanted: Wanted, now: Timestamp) -> Resu
     };
     endpoint.updated_at = now;
     Ok(endpoint)
+}
+
+/// Credentials take up a header of their own, whichever of the two came first.
+fn check_headers(endpoint: &Endpoint) -> Result<(), Problem> {
+    let Some(taken) = endpoint.auth.header_name() else { return Ok(()) };
+    let plain = endpoint.headers.iter().map(|(name, _)| name);
+    let mut names = plain.chain(endpoint.secret_headers.iter().map(|(name, _)| name));
+    let Some(name) = names.find(|name| name.eq_ignore_ascii_case(taken)) else { return Ok(()) };
+    let message = String::from("is the header of the credentials in auth_config: leave one of the two out");
+    Err(Problem::validation(vec![crate::http::Detail { path: format!("config.headers.{name}"), message }]))
 }
 
 type Headers = (Vec<(String, String)>, Vec<(String, postrider_core::seal::Sealed)>);
