@@ -4,7 +4,7 @@ use super::Problem;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 /// How deep arrays and objects may lie in each other; receivers' parsers commonly stop there too.
@@ -25,6 +25,22 @@ pub fn clip(text: &str) -> Cow<'_, str> {
         None => Cow::Borrowed(text),
         Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
     }
+}
+
+/// Where a field is there twice in its object, in valid JSON of a bounded depth; `None` where no field is.
+pub fn doubled(json: &str) -> Option<String> {
+    let under = |place: Cow<'_, str>, inner: String| {
+        let separator = if inner.starts_with('[') { "" } else { "." };
+        format!("{place}{separator}{inner}")
+    };
+    if let Ok(Fields(fields)) = serde_json::from_str(json) {
+        let mut seen = HashSet::new();
+        return fields.iter().find_map(|(name, value)| {
+            if seen.insert(name) { Some(under(clip(name), doubled(value.get())?)) } else { Some(clip(name).into_owned()) }
+        });
+    }
+    let values: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    values.iter().enumerate().find_map(|(at, value)| Some(under(format!("[{at}]").into(), doubled(value.get())?)))
 }
 
 /// Checks the depth of valid JSON.
@@ -93,11 +109,12 @@ impl<'a> Fields<'a> {
 
     /// Fields that are not `known`, and known ones that come a second time, each with what is wrong with it.
     pub fn strangers<'f>(&'f self, known: &'f [&str]) -> impl Iterator<Item = (&'f str, String)> + 'f {
-        self.0.iter().enumerate().filter_map(move |(at, (name, _))| {
+        let mut seen = HashSet::new();
+        self.0.iter().filter_map(move |(name, _)| {
             if !known.contains(&name.as_ref()) {
                 return Some((name.as_ref(), format!("unknown field; known: {}", known.join(", "))));
             }
-            self.0[..at].iter().any(|(earlier, _)| earlier == name).then(|| (name.as_ref(), String::from("is there twice")))
+            (!seen.insert(name.as_ref())).then(|| (name.as_ref(), String::from("is there twice")))
         })
     }
 
@@ -218,6 +235,20 @@ mod tests {
         assert_eq!(check(format!("[\"\\\"{}\"]", "[".repeat(1_000)).as_bytes()), Ok(()));
         // Far deeper than a stack would bear, were it parsed by recursion.
         assert!(check(nested(400_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn fields_that_are_there_twice_are_found_at_any_depth() {
+        for (json, path) in [
+            (r#"{"a": 1, "b": {"a": 1}, "c": [{"a": 1}, {"a": 2}]}"#, None),
+            (r#"{"a": 1, "\u0061": 2}"#, Some("a")),
+            (r#"{"b": {"a": 1, "a": 1}}"#, Some("b.a")),
+            (r#"{"b": [1, [{"c": {"a": 1, "a": 1}}]]}"#, Some("b[1][0].c.a")),
+            (r#"[{}, {"a": 1, "a": 1}]"#, Some("[1].a")),
+            ("\"a\"", None),
+        ] {
+            assert_eq!(doubled(json).as_deref(), path, "{json}");
+        }
     }
 
     #[test]
