@@ -1,6 +1,6 @@
 //! How Postrider shows receivers who it is: credentials of an endpoint, sealed.
 
-use crate::event::BadName;
+use crate::invalid::Invalid;
 use crate::seal::{KeyRing, Sealed};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -44,37 +44,39 @@ pub enum Auth {
 pub type Seal<'a> = &'a mut dyn FnMut(&[u8]) -> Sealed;
 
 impl Auth {
-    /// A bearer token: visible ASCII.
-    pub fn bearer(token: &str, seal: Seal<'_>) -> Result<Self, BadName> {
+    /// A bearer token: visible ASCII. The error names the field of `auth_config` (contract of the Items API, section 9.2), here as below.
+    pub fn bearer(token: &str, seal: Seal<'_>) -> Result<Self, Invalid> {
         if token.is_empty() || token.len() > MAX_CREDENTIAL_BYTES || !token.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(BadName("a token is 1 to 4,096 visible ASCII characters without spaces"));
+            return Err(Invalid::new("token", "a token is 1 to 4,096 visible ASCII characters without spaces"));
         }
         Ok(Auth::Bearer { token: seal(token.as_bytes()) })
     }
 
     /// User name and password in UTF-8 (RFC 7617): no control characters in either, and no colon in the name.
-    pub fn basic(username: &str, password: &str, seal: Seal<'_>) -> Result<Self, BadName> {
+    pub fn basic(username: &str, password: &str, seal: Seal<'_>) -> Result<Self, Invalid> {
         let is_plain = |text: &str| text.len() <= MAX_CREDENTIAL_BYTES / 2 && !text.chars().any(char::is_control);
-        if !is_plain(username) || !is_plain(password) || username.contains(':') {
-            return Err(BadName(
-                "a user name and a password are at most 2,048 bytes each without control characters, and a user name has no colon",
-            ));
+        if !is_plain(username) || username.contains(':') {
+            return Err(Invalid::new("username", "a user name is at most 2,048 bytes without control characters and colons"));
+        }
+        if !is_plain(password) {
+            return Err(Invalid::new("password", "a password is at most 2,048 bytes without control characters"));
         }
         Ok(Auth::Basic { credentials: seal(Zeroizing::new(format!("{username}:{password}")).as_bytes()) })
     }
 
     /// A key in a header: one that extra headers may have too, or `Authorization`.
-    pub fn api_key(header: &str, key: &str, seal: Seal<'_>) -> Result<Self, BadName> {
-        let name = HeaderName::try_from(header).map_err(|_| BadName("a header's name is made of letters, digits and !#$%&'*+-.^_`|~"))?;
+    pub fn api_key(header: &str, key: &str, seal: Seal<'_>) -> Result<Self, Invalid> {
+        let name = HeaderName::try_from(header)
+            .map_err(|_| Invalid::new("header_name", "a header's name is made of letters, digits and !#$%&'*+-.^_`|~"))?;
         if name != http::header::AUTHORIZATION {
-            crate::endpoint::check_header_name(&name)?;
+            crate::endpoint::check_header_name(&name).map_err(|rule| Invalid::new("header_name", rule.0))?;
         }
         if key.is_empty()
             || key.len() > MAX_CREDENTIAL_BYTES
             || !key.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
             || key.trim() != key
         {
-            return Err(BadName("an API key is 1 to 4,096 visible ASCII characters"));
+            return Err(Invalid::new("api_key", "an API key is 1 to 4,096 visible ASCII characters, with spaces only between them"));
         }
         Ok(Auth::ApiKey { header: header.to_owned(), key: seal(key.as_bytes()) })
     }
@@ -144,7 +146,7 @@ mod tests {
         KeyRing::parse(&format!("{digits}={}", digits.repeat(32))).expect("a ring")
     }
 
-    fn header(make: impl Fn(Seal<'_>) -> Result<Auth, BadName>) -> (String, String) {
+    fn header(make: impl Fn(Seal<'_>) -> Result<Auth, Invalid>) -> (String, String) {
         let ring = ring("ab");
         let auth = make(&mut |plain| ring.seal(plain, &mut |bytes| bytes.fill(7))).expect("right credentials");
         let json = serde_json::to_string(&auth).expect("JSON");
@@ -170,15 +172,24 @@ mod tests {
     fn credentials_that_would_break_a_request_are_refused() {
         let no = &mut |_: &[u8]| -> Sealed { panic!("nothing to seal") };
         let long = "x".repeat(MAX_CREDENTIAL_BYTES + 1);
+        let at = |made: Result<Auth, Invalid>| made.expect_err("it would break a request").path;
         for token in ["", "a b", "a\r\nX: y", "ü", &long] {
-            assert!(Auth::bearer(token, no).is_err(), "{token}");
+            assert_eq!(at(Auth::bearer(token, no)), "token", "{token}");
         }
-        for (name, password) in [("a:b", "c"), ("a\n", "c"), ("a", "\u{7f}"), (&*long, "c")] {
-            assert!(Auth::basic(name, password, no).is_err(), "{name} {password}");
+        for (name, password, path) in [
+            ("a:b", "c", "username"),
+            ("a\n", "c", "username"),
+            ("a", "\u{7f}", "password"),
+            (&*long, "c", "username"),
+            ("a", &*long, "password"),
+        ] {
+            assert_eq!(at(Auth::basic(name, password, no)), path, "{name} {password}");
         }
-        for (name, key) in [("X Key", "k"), ("Host", "k"), ("X-Postrider-Event", "k"), ("X-Key", ""), ("X-Key", "a\r\nb"), ("X-Key", " k")]
-        {
-            assert!(Auth::api_key(name, key, no).is_err(), "{name} {key}");
+        for name in ["X Key", "", "Host", "X-Postrider-Event"] {
+            assert_eq!(at(Auth::api_key(name, "k", no)), "header_name", "{name}");
+        }
+        for key in ["", "a\r\nb", " k", &long] {
+            assert_eq!(at(Auth::api_key("X-Key", key, no)), "api_key", "{key}");
         }
     }
 

@@ -27,7 +27,30 @@ fn is_time(value: &Value) -> bool {
     text.len() == 24 && text.ends_with('Z') && &text[19..20] == "." && &text[10..11] == "T"
 }
 
+fn is_uuid(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default();
+    let places =
+        text.char_indices().all(|(at, c)| if [8, 13, 18, 23].contains(&at) { c == '-' } else { matches!(c, '0'..='9' | 'a'..='f') });
+    text.len() == 36 && places
+}
+
+/// "SHA-256 idempotency key": the first half of that of `binding:event` (contract, section 10).
+fn idempotency_key(item: &Value) -> String {
+    let text = format!("{}:{}", item["binding_id"].as_str().expect("an id"), item["event_id"].as_str().expect("an id"));
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    postrider_core::hex::encode(&digest.as_ref()[..16])
+}
+
 fn check_types(item: &Value) {
+    for name in ["id", "binding_id"] {
+        assert!(is_uuid(&item[name]), "{name}: {item}");
+    }
+    assert_eq!(item["idempotency_key"], json!(idempotency_key(item)));
+    assert!(["in_flight", "succeeded", "failed"].iter().any(|status| item["status"] == *status), "{item}");
+    // An error has both of its fields, and there is one where it failed.
+    assert_eq!([item["error_code"].is_string(), item["error_message"].is_string()], [item["status"] == "failed"; 2], "{item}");
+    // The times are those of one attempt.
+    assert!(item["completed_at"].as_str().is_none_or(|end| Some(end) >= item["created_at"].as_str()), "{item}");
     for name in ["id", "binding_id", "event_id", "idempotency_key", "status", "created_at"] {
         assert!(item[name].is_string(), "{name}: {item}");
     }
@@ -98,6 +121,163 @@ fn an_attempt_under_way_is_in_flight_and_cannot_be_replayed() {
     receiver.release();
     let list = api.when("/v1/delivery/items", |list| list["items"][0]["status"] == "succeeded");
     assert_eq!((&list["items"][0]["id"], &list["total"]), (&json!(id), &json!(1)), "the same item, ended");
+}
+
+/// Each way to end has its status and its nulls, in the list and in the detail.
+#[test]
+fn what_has_ended_says_how() {
+    let server = Server::dev(&[]);
+    let api = Api::of(&server);
+    let (good, bad) = (Receiver::answering(204), Receiver::answering(404));
+    for (url, event_type) in [(good.url.as_str(), "a.good"), (&bad.url, "a.bad"), ("http://127.0.0.1:1/", "a.nowhere")] {
+        api.bound(url, event_type, json!({"delivery_policy": {"max_attempts": 1}, "serializer_config": {"envelope": false}}));
+        api.publish(event_type, &json!({"n": 1}));
+    }
+    let list = api.when("/v1/delivery/items", |list| {
+        let items = list["items"].as_array().expect("items");
+        items.len() == 3 && items.iter().all(|item| item["status"] != "in_flight")
+    });
+    let mut seen = Vec::new();
+    for item in list["items"].as_array().expect("items") {
+        assert_eq!(keys(item), LISTED);
+        check_types(item);
+        let detail = api.get(&format!("/v1/delivery/items/{}", item["id"].as_str().expect("an id"))).json();
+        check_types(&detail);
+        for name in LISTED {
+            assert_eq!(detail[name], item[name], "{name}");
+        }
+        assert_eq!(detail["request_body"], r#"{"n":1}"#);
+        assert_eq!(detail["response_body"], if item["http_status"].is_null() { Value::Null } else { json!("") });
+        seen.push((item["status"].clone(), item["http_status"].clone(), item["error_code"].clone()));
+    }
+    seen.sort_by_key(|(status, http_status, _)| (status.to_string(), http_status.to_string()));
+    let failed = json!("failed");
+    assert_eq!(
+        seen,
+        [
+            (failed.clone(), json!(404), json!("connector_4xx")),
+            (failed, Value::Null, json!("connection_error")),
+            (json!("succeeded"), json!(204), Value::Null),
+        ]
+    );
+}
+
+/// "Truncated request body (up to 10 KB)": of bytes, cut between characters.
+#[test]
+fn long_bodies_are_cut_in_the_detail_and_whole_on_the_wire() {
+    let server = Server::dev(&[]);
+    let api = Api::of(&server);
+    let receiver = Receiver::answering(200);
+    api.bound(&receiver.url, "a.b", json!({"serializer_config": {"envelope": false}}));
+    let mut lengths = Vec::new();
+    // 10,240 bytes, one more, and one more with a character of two bytes at the cut.
+    for text in ["x".repeat(10_232), "x".repeat(10_233), format!("{}é", "x".repeat(10_232)), format!("{}é", "x".repeat(10_233))] {
+        let id = api.publish("a.b", &json!({"n": text}));
+        let path = format!("/v1/delivery/items?event_id={id}&status=succeeded");
+        let item = api.when(&path, |list| list["total"] == 1)["items"][0]["id"].as_str().expect("an id").to_owned();
+        let detail = api.get(&format!("/v1/delivery/items/{item}")).json();
+        let shown = detail["request_body"].as_str().expect("a body");
+        let sent = receiver.wait_for(lengths.len() + 1).last().expect("a request").body.clone();
+        assert!(sent.starts_with(shown.as_bytes()), "what is shown is how it begins");
+        lengths.push((sent.len(), shown.len(), detail["request_truncated"] == true));
+    }
+    assert_eq!(lengths, [(10_240, 10_240, false), (10_241, 10_240, true), (10_242, 10_240, true), (10_243, 10_239, true)]);
+}
+
+/// The page's table of errors, for each of its three endpoints; 400 and 429 have tests of their own.
+#[test]
+fn the_errors_of_the_page_are_those_of_every_endpoint() {
+    let server = Server::dev(&[]);
+    let api = Api::of(&server);
+    let id = "e5f6a7b8-c9d0-1234-efab-456789012345";
+    let envelope = ["code", "error", "message", "path", "request_id", "retryable", "statusCode", "timestamp"];
+    for (method, path, has_id) in [
+        ("GET", String::from("/v1/delivery/items"), false),
+        ("GET", format!("/v1/delivery/items/{id}"), true),
+        ("POST", format!("/v1/delivery/items/{id}/replay"), true),
+    ] {
+        let wrong = [
+            ("x-api-key", "nobody's"),
+            ("authorization", "Bearer nobody's"),
+            ("authorization", "Basic bm8="),
+            ("authorization", "nobody's"),
+        ];
+        let missing = server.call(method, &path, &[], b"");
+        for answer in wrong.map(|header| server.call(method, &path, &[header], b"")).iter().chain([&missing]) {
+            let value = answer.json();
+            assert_eq!(keys(&value), envelope);
+            assert_eq!(
+                (answer.status, &value["statusCode"], &value["code"]),
+                (401, &json!(401), &json!("unauthorized")),
+                "{method} {path}"
+            );
+            assert_eq!((&value["error"], &value["path"], &value["retryable"]), (&json!("Unauthorized"), &json!(path), &json!(false)));
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        }
+        if has_id {
+            let answer = api.call(method, &path, &Value::Null);
+            let value = answer.json();
+            assert_eq!(keys(&value), envelope);
+            assert_eq!((answer.status, &value["statusCode"], &value["code"]), (404, &json!(404), &json!("not_found")), "{method} {path}");
+            assert!(is_time(&value["timestamp"]) && value["message"].as_str().is_some_and(|text| !text.is_empty()), "{value}");
+        }
+    }
+}
+
+/// `total` against the whole list, counted here: every filter alone, and every two of them, while one attempt is under way.
+#[test]
+fn totals_are_right_under_every_pair_of_filters() {
+    let server = Server::dev(&[]);
+    let api = Api::of(&server);
+    let (good, bad, stalled) = (Receiver::answering(200), Receiver::answering(404), Receiver::scripted(|_| Reply::Stall));
+    let mut destination_of = std::collections::BTreeMap::new();
+    let mut filters: Vec<(&str, String)> = Vec::new();
+    for receiver in [&good, &bad, &stalled] {
+        let to = api.make("destinations", &destination(&receiver.url));
+        for event_type in ["a.one", "a.two"] {
+            let bound = api.make("bindings", &binding(&to, event_type, json!({"delivery_policy": {"timeout_ms": 120_000}})));
+            filters.push(("binding_id", bound.clone()));
+            destination_of.insert(bound, to.clone());
+        }
+        filters.push(("destination_id", to));
+    }
+    for event_type in ["a.one", "a.two", "a.one"] {
+        filters.push(("event_id", api.publish(event_type, &json!({}))));
+    }
+    // Where nothing was heard yet there is one attempt at a time.
+    for (status, count) in [("in_flight", 1), ("failed", 3), ("succeeded", 3)] {
+        api.when(&format!("/v1/delivery/items?status={status}"), |list| list["total"] == count);
+    }
+    let all = api.get("/v1/delivery/items?limit=500").json()["items"].as_array().expect("items").clone();
+    assert_eq!(all.len(), 7);
+    filters.extend(["in_flight", "succeeded", "failed"].map(|status| ("status", status.to_owned())));
+    filters.extend(["connector_4xx", "connector_5xx"].map(|code| ("error_code", code.to_owned())));
+    for place in [0, 3, 6] {
+        let at = all[place]["created_at"].as_str().expect("a time").to_owned();
+        filters.extend([("created_after", at.clone()), ("created_before", at)]);
+    }
+    let holds = |item: &Value, name: &str, value: &str| match name {
+        "destination_id" => destination_of[item["binding_id"].as_str().expect("an id")] == value,
+        "created_after" => item["created_at"].as_str() >= Some(value),
+        "created_before" => item["created_at"].as_str() < Some(value),
+        _ => item[name] == value,
+    };
+    for (n, one) in filters.iter().enumerate() {
+        for two in filters[n..].iter().filter(|two| two.0 != one.0 || *two == one) {
+            let both: Vec<_> = if one == two { vec![one] } else { vec![one, two] };
+            let query: Vec<_> = both.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let answer = api.get(&format!("/v1/delivery/items?{}", query.join("&")));
+            let value = answer.json();
+            let status = both.iter().find(|(name, _)| *name == "status").map(|(_, value)| value.as_str());
+            if both.iter().any(|(name, _)| *name == "error_code") && status.is_some_and(|status| status != "failed") {
+                assert_eq!((answer.status, &value["details"][0]["path"]), (400, &json!("error_code")), "{query:?}");
+                continue;
+            }
+            let expected: Vec<_> = all.iter().filter(|item| both.iter().all(|(name, value)| holds(item, name, value))).collect();
+            let found: Vec<_> = value["items"].as_array().expect("items").iter().collect();
+            assert_eq!((value["total"].as_u64(), found), (Some(expected.len() as u64), expected), "{query:?}");
+        }
+    }
 }
 
 #[test]

@@ -27,6 +27,22 @@ pub fn clip(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Where a field is there twice in its object, in valid JSON of a bounded depth; `None` where no field is.
+pub fn doubled(json: &str) -> Option<String> {
+    let under = |place: Cow<'_, str>, inner: String| {
+        let separator = if inner.starts_with('[') { "" } else { "." };
+        format!("{place}{separator}{inner}")
+    };
+    if let Ok(Fields(fields)) = serde_json::from_str(json) {
+        let mut seen = HashSet::new();
+        return fields.iter().find_map(|(name, value)| {
+            if seen.insert(name) { Some(under(clip(name), doubled(value.get())?)) } else { Some(clip(name).into_owned()) }
+        });
+    }
+    let values: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    values.iter().enumerate().find_map(|(at, value)| Some(under(format!("[{at}]").into(), doubled(value.get())?)))
+}
+
 /// Checks the depth of valid JSON.
 pub fn check_depth(bytes: &[u8]) -> Result<(), Problem> {
     // Every level takes two bytes and a bracket that opens it, and counting those is fast.
@@ -219,6 +235,20 @@ mod tests {
         assert_eq!(check(format!("[\"\\\"{}\"]", "[".repeat(1_000)).as_bytes()), Ok(()));
         // Far deeper than a stack would bear, were it parsed by recursion.
         assert!(check(nested(400_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn fields_that_are_there_twice_are_found_at_any_depth() {
+        for (json, path) in [
+            (r#"{"a": 1, "b": {"a": 1}, "c": [{"a": 1}, {"a": 2}]}"#, None),
+            (r#"{"a": 1, "\u0061": 2}"#, Some("a")),
+            (r#"{"b": {"a": 1, "a": 1}}"#, Some("b.a")),
+            (r#"{"b": [1, [{"c": {"a": 1, "a": 1}}]]}"#, Some("b[1][0].c.a")),
+            (r#"[{}, {"a": 1, "a": 1}]"#, Some("[1].a")),
+            ("\"a\"", None),
+        ] {
+            assert_eq!(doubled(json).as_deref(), path, "{json}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::json::{self, Field, Fields, clip};
 use super::{Detail, Problem};
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
@@ -94,6 +95,24 @@ impl<'a> Reader<'a> {
     /// A text of so many bytes without control characters.
     pub fn text(&self, name: &str, bytes: RangeInclusive<usize>) -> Field<String> {
         self.read(name, "a string", |text: &String| check_text(text, &bytes))
+    }
+
+    /// An object of texts whose names are the caller's own; the rule answers what is wrong with it.
+    pub fn texts(&self, name: &str, rule: impl FnOnce(&BTreeMap<String, String>) -> Result<(), String>) -> Field<BTreeMap<String, String>> {
+        let read = self.read(name, "an object of strings", rule);
+        if let (Field::Value(_), Field::Value(raw)) = (&read, self.raw(name)) {
+            self.distinct(name, raw);
+        }
+        read
+    }
+
+    /// Notes a field that is there twice in this value of `name`, at any depth: only one of the two could count. For values of a bounded
+    /// length: each level is read again.
+    pub fn distinct(&self, name: &str, value: &str) {
+        if let Some(path) = json::doubled(value) {
+            let separator = if path.starts_with('[') { "" } else { "." };
+            self.fail(&format!("{name}{separator}{path}"), "is there twice");
+        }
     }
 
     /// `true` or `false`.

@@ -6,6 +6,7 @@ use crate::http::{Detail, Problem, Reader};
 use postrider_core::body::{BodyForm, FieldMap, Serializer};
 use postrider_core::catalog::{CATALOG, EVENT, WEBHOOK};
 use postrider_core::compatibility::{Compatible, Proposal, check};
+use postrider_core::filter::MAX_MATCH_BYTES;
 use postrider_core::id::EndpointId;
 use postrider_core::invalid::Invalid;
 use postrider_core::policy::{self, DeliveryPolicy};
@@ -142,7 +143,13 @@ fn filter(reader: &Reader<'_>, is_new: bool) -> Option<Filter> {
     let filter = super::destination_request::set(reader, "signal_filter", is_new, field)?;
     let event_type = filter.required("event_type", filter.read("event_type", "a string", |_: &String| Ok(())))?;
     let matches = match filter.raw("match") {
-        Field::Value(raw) => Some(raw.to_owned()),
+        Field::Value(raw) => {
+            // What is longer is refused by the rule of its own.
+            if raw.len() <= MAX_MATCH_BYTES {
+                filter.distinct("match", raw);
+            }
+            Some(raw.to_owned())
+        }
         Field::Null | Field::Absent => None,
     };
     Some(Filter { event_type, matches })
@@ -161,8 +168,10 @@ fn field_map(reader: &Reader<'_>) -> Field<FieldMap> {
         Field::Absent => Field::Absent,
         Field::Null => Field::Null,
         Field::Value(raw) => match FieldMap::parse(raw) {
-            Ok(Some(map)) => Field::Value(map),
-            Ok(None) => Field::Null,
+            Ok(map) => {
+                reader.distinct("field_map", raw);
+                map.map_or(Field::Null, Field::Value)
+            }
             Err(fault) => {
                 note(reader, fault.under("field_map"));
                 Field::Absent

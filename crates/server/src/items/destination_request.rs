@@ -127,7 +127,7 @@ fn headers(config: &Reader<'_>, auth: &Auth, seal: Seal<'_>) -> Option<Vec<Heade
     let rule = |headers: &BTreeMap<String, String>| {
         if headers.len() > MAX_HEADERS { Err(format!("must have at most {MAX_HEADERS} entries")) } else { Ok(()) }
     };
-    let given = match config.read("headers", "an object of strings", rule) {
+    let given = match config.texts("headers", rule) {
         Field::Value(given) => given,
         Field::Null => return Some(Vec::new()),
         Field::Absent => return None,
@@ -178,18 +178,18 @@ fn auth(reader: &Reader<'_>, seal: Seal<'_>) -> Option<Auth> {
         config.fail(name, format!("has no meaning with the type {kind:?}: leave it out"));
     }
     let made = match kind.as_str() {
-        "bearer" => Auth::bearer(&config.required("token", text("token"))?, seal).map_err(|rule| ("token", rule)),
+        "bearer" => Auth::bearer(&config.required("token", text("token"))?, seal),
         "basic" => {
             let (username, password) = (config.required("username", text("username")), config.required("password", text("password")));
-            Auth::basic(&username?, &password?, seal).map_err(|rule| ("username", rule))
+            Auth::basic(&username?, &password?, seal)
         }
         "api_key" => {
             let header = text("header_name").value().unwrap_or_else(|| String::from(DEFAULT_API_KEY_HEADER));
-            Auth::api_key(&header, &config.required("api_key", text("api_key"))?, seal).map_err(|rule| ("api_key", rule))
+            Auth::api_key(&header, &config.required("api_key", text("api_key"))?, seal)
         }
         _ => Ok(Auth::None),
     };
-    made.map_err(|(name, rule)| config.fail(name, rule.to_string())).ok()
+    made.map_err(|fault| config.fail(&fault.path, fault.message)).ok()
 }
 
 fn check_secret(secret: &str) -> Result<(), String> {

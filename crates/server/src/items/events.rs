@@ -67,9 +67,8 @@ pub(super) fn parse(body: &[u8], namespace: Namespace) -> Result<Publish, Proble
         reader.fail("payload", "must be an object");
     }
     let idempotency_key = reader.text("dedup_key", 1..=MAX_NAME_BYTES).value();
-    let what = "an object of strings";
-    let labels = reader.read("labels", what, |labels| check_labels(labels).map_err(|e| e.to_string())).value().unwrap_or_default();
-    let metadata = reader.read("metadata", what, check_metadata).value().unwrap_or_default();
+    let labels = reader.texts("labels", |labels| check_labels(labels).map_err(|e| e.to_string())).value().unwrap_or_default();
+    let metadata = reader.texts("metadata", check_metadata).value().unwrap_or_default();
     let ttl = reader.number("ttl_seconds", 1..=MAX_TTL_SECONDS).value().map(Duration::from_secs);
     reader.finish()?;
     let (event_type, payload) = (event_type.unwrap_or_default(), payload.unwrap_or_default());
