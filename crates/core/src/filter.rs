@@ -68,6 +68,11 @@ impl TypePattern {
         }
     }
 
+    /// Whether it is `*`.
+    pub fn is_any(&self) -> bool {
+        self.0 == Form::Any
+    }
+
     /// The one type it stands for, if it has no wildcard.
     pub fn as_exact(&self) -> Option<&str> {
         match &self.0 {

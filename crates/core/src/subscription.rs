@@ -5,6 +5,7 @@ use crate::filter::{Facts, LabelFilter, Match, TypePattern};
 use crate::id::{EndpointId, SubscriptionId};
 use crate::limit::RateLimit;
 use crate::retry::RetryPolicy;
+use crate::signal::is_reserved;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -67,9 +68,14 @@ impl Subscription {
     }
 
     /// Whether it would want an event of this type with these labels, were it not for the payload. Of the type patterns only `*` matches an
-    /// event without a type.
+    /// event without a type. Postrider's own events go to those that ask for them by name or by `delivery.*`: whoever wants all
+    /// that is published has not asked to hear of each delivery of that.
     pub fn may_want(&self, event_type: &str, labels: &BTreeMap<String, String>) -> bool {
-        let type_fits = self.patterns.is_empty() || self.patterns.iter().any(|p| p.matches(event_type));
+        let type_fits = if is_reserved(event_type) {
+            self.patterns.iter().any(|p| !p.is_any() && p.matches(event_type))
+        } else {
+            self.patterns.is_empty() || self.patterns.iter().any(|p| p.matches(event_type))
+        };
         self.active && type_fits && self.labels.matches(labels)
     }
 }

@@ -70,3 +70,14 @@ fn a_subscriptions_deadline_comes_before_its_endpoints() {
     let long = target(Some(60 * second));
     assert_eq!((long.timeout, long.connect_timeout), (60 * second, 10 * second));
 }
+
+/// Whoever wants everything that is published has not asked to hear of each delivery of that.
+#[test]
+fn postriders_own_events_go_to_those_that_name_them() {
+    let all = Subscription { patterns: Vec::new(), ..subscription(4, "*", "{}") };
+    let routes =
+        routes(vec![subscription(1, "*", "{}"), subscription(2, "delivery.*", "{}"), subscription(3, "delivery.item.failed", "{}"), all]);
+    assert_eq!(matched(&routes, "delivery.item.failed", "{}"), [2, 3]);
+    assert_eq!(matched(&routes, "delivery.item.completed", "{}"), [2]);
+    assert_eq!(matched(&routes, "a.b", "{}"), [1, 4]);
+}
