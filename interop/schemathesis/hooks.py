@@ -1,5 +1,6 @@
 """What generated requests must not do: reach other machines, and take away the key that they are made with."""
 
+import itertools
 import json
 import os
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ import schemathesis
 # What the others are about: with it gone there would be little but 401 and 404 to see.
 KEPT = set(os.environ["POSTRIDER_FUZZ_KEPT"].split(","))
 MAX_URL = 2_048
+MAX_KEY = 200
 RECEIVER = os.environ["POSTRIDER_FUZZ_RECEIVER"]
 
 
@@ -23,9 +25,19 @@ def ndjson(context, value):
     return (value if isinstance(value, str) else json.dumps(value)).encode(errors="surrogatepass")
 
 
+requests = itertools.count()
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """A URL that is one leads to a receiver on this machine, whatever it was; one that is wrong stays as it is."""
+    """A URL that is one leads to a receiver on this machine, whatever it was; one that is wrong stays as it is.
+
+    Most keys are made new: with the same few on different requests there would be little but 422 to see.
+    """
+    key = (case.headers or {}).get("Idempotency-Key")
+    number = next(requests)
+    if key and number % 5 and len(key) < MAX_KEY:
+        case.headers["Idempotency-Key"] = f"{key}{number}"[:MAX_KEY]
     if isinstance(case.body, dict):
         case.body = led_home(case.body)
 

@@ -70,11 +70,45 @@ pub struct Endpoint {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
-    /// Set when it was deleted: nothing is routed to it any more, its history stays readable.
-    pub deleted_at: Option<Timestamp>,
+    /// Set when it was deleted: nothing is routed to it any more.
+    #[serde(rename = "deleted_at")]
+    pub deleted: Option<Deletion>,
+}
+
+/// When an endpoint was deleted, and what becomes of its history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Deletion {
+    /// Its history stays readable until its retention. What still waits for it is cancelled.
+    Kept(Timestamp),
+    /// Its history goes with it: from then on nobody gets to see a delivery to it, an attempt or a dead letter, and retention removes them
+    /// whatever their age, waiting ones too. The events stay.
+    Erased {
+        /// When.
+        erased_at: Timestamp,
+    },
+}
+
+impl Deletion {
+    /// When it was deleted.
+    pub fn at(self) -> Timestamp {
+        match self {
+            Deletion::Kept(at) | Deletion::Erased { erased_at: at } => at,
+        }
+    }
+
+    /// Whether the history goes with it.
+    pub fn is_erased(self) -> bool {
+        matches!(self, Deletion::Erased { .. })
+    }
 }
 
 impl Endpoint {
+    /// Whether it was deleted with its history.
+    pub fn is_erased(&self) -> bool {
+        self.deleted.is_some_and(Deletion::is_erased)
+    }
+
     /// The largest body that a subscription made through `origin` may send to it, in bytes. Without a cap of its own it is
     /// [`DEFAULT_PAYLOAD_CAP`] for the Items API; elsewhere what was accepted is sent, however large.
     pub fn cap_for(&self, origin: Origin) -> usize {
@@ -226,6 +260,18 @@ mod tests {
         assert_eq!(endpoint.cap_for(Origin::Items), 5_242_880);
         endpoint.payload_cap = Some(2_000);
         assert_eq!([Origin::Tasks, Origin::Items, Origin::Rpc].map(|origin| endpoint.cap_for(origin)), [2_000; 3]);
+    }
+
+    #[test]
+    fn what_was_deleted_says_whether_its_history_is_kept() {
+        let at = Timestamp::from_micros(5);
+        for (deleted, text) in
+            [(None, "null"), (Some(Deletion::Kept(at)), "5"), (Some(Deletion::Erased { erased_at: at }), r#"{"erased_at":5}"#)]
+        {
+            assert_eq!(serde_json::to_string(&deleted).expect("JSON"), text);
+            assert_eq!(serde_json::from_str::<Option<Deletion>>(text).expect("a deletion"), deleted);
+            assert!(deleted.is_none_or(|deleted| deleted.at() == at && deleted.is_erased() == text.starts_with('{')));
+        }
     }
 
     #[test]

@@ -34,6 +34,12 @@ impl ApiKey {
     pub fn is_valid(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| now < at)
     }
+
+    /// Whether nothing needs to know of it any more some time after it was revoked. Keys that opened everything are remembered for ever:
+    /// a secret that leaked must not be taken as the bootstrap key again.
+    pub fn may_be_forgotten(&self) -> bool {
+        self.revoked_at.is_some() && !(self.namespace.is_none() && self.scopes.admin)
+    }
 }
 
 /// What a key may do.

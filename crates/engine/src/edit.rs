@@ -35,9 +35,13 @@ async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<(), Sto
     new.version = old.version + 1;
     // Each is announced once, however much of it changed.
     let mut endpoints = BTreeSet::new();
+    let mut erases = false;
     for change in changes {
         match &change {
-            ConfigChange::Endpoint(endpoint) => _ = endpoints.insert(endpoint.id),
+            ConfigChange::Endpoint(endpoint) => {
+                endpoints.insert(endpoint.id);
+                erases |= endpoint.is_erased();
+            }
             ConfigChange::Subscription(subscription) => {
                 endpoints.insert(subscription.endpoint);
                 // The one that it leaves may have been held back by its rate.
@@ -50,6 +54,9 @@ async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<(), Sto
     shared.routes.store(Arc::new(new));
     for endpoint in endpoints {
         maintain::announce(shared, endpoint);
+    }
+    if erases {
+        shared.erased.notify_one();
     }
     Ok(())
 }

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Most dead letters of one step: a commit of a few milliseconds.
-const STEP: u32 = 100;
+/// Most dead letters of one step: a commit of a few milliseconds, in which the payloads of their events are read.
+const STEP: u32 = 25;
 
 /// How many steps a job makes in a second, as far as its rate and [`STEP`] allow: small ones let others in between.
-const STEPS_PER_SECOND: u32 = 10;
+const STEPS_PER_SECOND: u32 = 40;
 
 /// How long to wait after the store has failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -54,19 +54,18 @@ pub(crate) async fn start(shared: &Arc<Shared>, new: NewJob) -> Result<Job, NoJo
     if let Some(there) = shared.store.job(new.id).await? {
         return Ok(there);
     }
-    let running = shared.store.running_jobs().await?;
-    if running.iter().filter(|job| job.namespace == new.namespace).count() >= MAX_RUNNING_JOBS {
-        return Err(NoJob::TooMany);
-    }
+    let _one_at_a_time = shared.starting.lock().await;
+    check_room(shared, &new.namespace).await?;
     let now = shared.now();
     let filter = DeadLetterFilter { namespace: Some(new.namespace.clone()), ..new.filter };
+    let end = filter.failed_before.unwrap_or(now).min(now);
     let matched = shared.store.find_dead_letters(filter.clone(), Window::first(1)).await?.total;
     let job = Job {
         id: new.id,
         namespace: new.namespace,
         filter,
         state: JobState::Running,
-        cursor: Some(DeadLetterPlace { failed_at: now, id: DeadLetterId::new(uuid::Uuid::max()) }),
+        cursor: Some(DeadLetterPlace { failed_at: end, id: DeadLetterId::new(uuid::Uuid::max()) }),
         matched,
         replayed: 0,
         skipped: 0,
@@ -80,11 +79,23 @@ pub(crate) async fn start(shared: &Arc<Shared>, new: NewJob) -> Result<Job, NoJo
     Ok(job)
 }
 
-/// Cancels a running job or resumes a cancelled one; answers whether it was in the state for that.
-pub(crate) async fn turn(shared: &Arc<Shared>, id: JobId, from: JobState, to: JobState) -> Result<bool, StoreError> {
-    let turned = shared.store.set_job_state(id, from, to, shared.now()).await?;
+async fn check_room(shared: &Shared, namespace: &Namespace) -> Result<(), NoJob> {
+    let running = shared.store.running_jobs().await?;
+    if running.iter().filter(|job| job.namespace == *namespace).count() < MAX_RUNNING_JOBS { Ok(()) } else { Err(NoJob::TooMany) }
+}
+
+/// Cancels a running job.
+pub(crate) async fn cancel(shared: &Arc<Shared>, id: JobId) -> Result<bool, StoreError> {
+    shared.store.set_job_state(id, JobState::Running, JobState::Cancelled, shared.now()).await
+}
+
+/// Resumes a cancelled job.
+pub(crate) async fn resume(shared: &Arc<Shared>, job: &Job) -> Result<bool, NoJob> {
+    let _one_at_a_time = shared.starting.lock().await;
+    check_room(shared, &job.namespace).await?;
+    let resumed = shared.store.set_job_state(job.id, JobState::Cancelled, JobState::Running, shared.now()).await?;
     shared.jobs.notify_one();
-    Ok(turned)
+    Ok(resumed)
 }
 
 /// Makes the running jobs' steps, each job at its own rate, until the engine is stopped.
@@ -137,7 +148,12 @@ async fn step(shared: &Arc<Shared>, job: &Job) -> Result<Duration, StoreError> {
     let rate = job.rate.unwrap_or(STEP).max(1);
     let size = (rate / STEPS_PER_SECOND).clamp(1, STEP);
     let window = Window { after: job.cursor, skip: 0, limit: size };
-    let page = shared.store.find_dead_letters(job.filter.clone(), window).await?.page;
+    // The cursor and the check below are the bounds in time: with them in the filter everything would be counted at each step.
+    let untimed = DeadLetterFilter { failed_from: None, failed_before: None, ..job.filter.clone() };
+    let mut page = shared.store.find_dead_letters(untimed, window).await?.page;
+    let whole = page.items.len();
+    page.items.retain(|row| job.filter.failed_within(row.dead_letter.failed_at));
+    let is_last = page.next.is_none() || page.items.len() < whole;
     let last = page.items.last().map(|row| DeadLetterPlace { failed_at: row.dead_letter.failed_at, id: row.dead_letter.id });
     let at = shared.now();
     let (wanted, skipped): (Vec<_>, Vec<_>) = page.items.iter().partition(|row| may_be_sent(shared, row));
@@ -153,7 +169,7 @@ async fn step(shared: &Arc<Shared>, job: &Job) -> Result<Duration, StoreError> {
         replays: wanted.iter().map(replay).collect(),
         skipped: skipped.len() as u64,
         to_cursor: last.or(job.cursor),
-        completed: page.next.is_none(),
+        completed: is_last,
         at,
     };
     advance(shared, step).await?;

@@ -24,7 +24,8 @@
 //! | `refill` | what only the store has comes into memory |
 //! | `schedule` | scheduled webhooks |
 //! | `jobs` | bulk replays |
-//! | `maintain` | recovery at start, retention, configuration changed by others |
+//! | `maintain` | recovery at start, configuration changed by others, parked deliveries |
+//! | `retain` | what is too old goes, and what was erased |
 
 pub mod config;
 mod dispatch;
@@ -38,6 +39,7 @@ mod meta;
 pub mod publish;
 mod refill;
 mod request;
+mod retain;
 pub mod route;
 mod sample;
 mod schedule;
@@ -59,9 +61,7 @@ use parking_lot::Mutex;
 use postrider_core::body::Unrenderable;
 use postrider_core::event::Event;
 use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId, JobId, ScheduledId, SubscriptionId};
-use postrider_core::ports::{
-    Clock, ConfigChange, Job, JobState, Replay, ReplayTarget, Replayed, Store, StoreError, StoreErrorKind, Transport,
-};
+use postrider_core::ports::{Clock, ConfigChange, Job, Replay, ReplayTarget, Replayed, Store, StoreError, StoreErrorKind, Transport};
 use postrider_core::schedule::Scheduled;
 use postrider_core::seal::{OpenError, Sealed};
 use postrider_core::time::Timestamp;
@@ -102,7 +102,7 @@ impl Tasks {
         upkeep.spawn(maintain::timers(Arc::clone(shared)));
         upkeep.spawn(maintain::configuration(Arc::clone(shared)));
         upkeep.spawn(maintain::disable(Arc::clone(shared)));
-        upkeep.spawn(maintain::prune(Arc::clone(shared)));
+        upkeep.spawn(retain::run(Arc::clone(shared)));
         upkeep.spawn(maintain::sweep(Arc::clone(shared)));
     }
 }
@@ -225,7 +225,8 @@ impl Engine {
         report.given_back += jobs.len();
         let routes = shared.routes.load();
         shared.settler.extend(flights.into_iter().map(|flight| {
-            let url = routes.route_of_queued(flight.job.delivery.subscription).map_or_else(|| "".into(), |r| Arc::clone(&r.url));
+            let url =
+                routes.route_of_queued(&flight.job.delivery, &shared.config.user_agent).map_or_else(|| "".into(), |r| Arc::clone(&r.url));
             let attempt = flight.attempt(url);
             Entry::interrupted(flight.job, Some(attempt), flight.recorded, shared.now())
         }));
@@ -320,9 +321,14 @@ impl Engine {
         jobs::start(&self.shared, new).await
     }
 
-    /// Cancels a running job, or resumes a cancelled one; answers whether it was in the state `from`.
-    pub async fn turn_job(&self, id: JobId, from: JobState, to: JobState) -> Result<bool, StoreError> {
-        jobs::turn(&self.shared, id, from, to).await
+    /// Cancels a job; answers whether it was running.
+    pub async fn cancel_job(&self, id: JobId) -> Result<bool, StoreError> {
+        jobs::cancel(&self.shared, id).await
+    }
+
+    /// Goes on with a cancelled job; answers whether it was cancelled.
+    pub async fn resume_job(&self, job: &Job) -> Result<bool, NoJob> {
+        jobs::resume(&self.shared, job).await
     }
 
     /// Dismisses a dead letter; answers whether it was open.

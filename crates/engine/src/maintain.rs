@@ -1,4 +1,4 @@
-//! Upkeep: taking over what a dead engine left, timers, retention, configuration changed by others, endpoints to disable.
+//! Upkeep: taking over what a dead engine left, timers, configuration changed by others, endpoints to disable.
 
 use crate::dispatch::Settings;
 use crate::edit::edit;
@@ -10,18 +10,12 @@ use postrider_core::delivery::StateKind;
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::error::ErrorCode;
 use postrider_core::id::EndpointId;
-use postrider_core::ports::{ClaimRequest, Claimed, ConfigChange, PruneRequest, REQUEST_MEMORY, StoreError};
+use postrider_core::ports::{ClaimRequest, Claimed, ConfigChange, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Deliveries taken over in one piece.
 const RESCUE: u32 = 512;
-
-/// Rows removed in one piece: a few milliseconds of the writer's time.
-const PRUNE_SLICE: u32 = 1_000;
-
-/// Pause between two slices, so that publishers get their turn.
-const PRUNE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Parked deliveries given up in one piece.
 const GIVE_UP: u32 = 512;
@@ -39,7 +33,7 @@ const HORIZON: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// How long to wait with upkeep that the store refused, unless it comes more often anyway.
-const UPKEEP_RETRY: Duration = Duration::from_secs(30);
+pub(crate) const UPKEEP_RETRY: Duration = Duration::from_secs(30);
 
 /// Takes over everything that a dead engine had claimed, and learns what the store has waiting. Runs before anything is sent.
 pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), StoreError> {
@@ -85,42 +79,7 @@ pub(crate) async fn timers(shared: Arc<Shared>) {
     }
 }
 
-/// Removes what is past its retention, at start and then regularly.
-pub(crate) async fn prune(shared: Arc<Shared>) {
-    loop {
-        let wait = match prune_round(&shared).await {
-            Ok(()) => shared.config.retention.every,
-            Err(error) => {
-                tracing::error!(%error, cause = error.cause, "retention cannot be kept for the moment");
-                UPKEEP_RETRY.min(shared.config.retention.every)
-            }
-        };
-        tokio::time::sleep(wait).await;
-    }
-}
-
-async fn prune_round(shared: &Arc<Shared>) -> Result<(), StoreError> {
-    let now = shared.now();
-    let keep = shared.config.retention;
-    let request = PruneRequest {
-        attempts_before: now.before(keep.attempts),
-        bodies_before: now.before(keep.bodies),
-        events_before: now.before(keep.events),
-        closed_before: now.before(keep.closed),
-        requests_before: now.before(REQUEST_MEMORY),
-        limit: PRUNE_SLICE,
-    };
-    loop {
-        let pruned = shared.store.prune(request).await?;
-        if !pruned.more {
-            return Ok(());
-        }
-        tracing::debug!(?pruned, "removed a slice of what is past its retention");
-        tokio::time::sleep(PRUNE_PAUSE).await;
-    }
-}
-
-/// Gives up what was parked for too long. Apart from [`prune`], which must go on when this cannot: it is what makes room on a full disk.
+/// Gives up what was parked for too long. Apart from [retention](crate::retain), which must go on when this cannot: it is what makes room on a full disk.
 pub(crate) async fn give_up(shared: Arc<Shared>) {
     loop {
         let mut wait = shared.config.retention.every;
@@ -195,6 +154,9 @@ async fn reload_if_changed(shared: &Arc<Shared>) -> Result<(), StoreError> {
     }
     let configuration = shared.store.configuration().await?;
     shared.config.keys.refresh();
+    if configuration.endpoints.iter().any(Endpoint::is_erased) {
+        shared.erased.notify_one();
+    }
     let old = shared.routes.load_full();
     let new = Arc::new(Routes::new(configuration, &shared.config.keys.ring(), &shared.config.user_agent));
     shared.routes.store(Arc::clone(&new));

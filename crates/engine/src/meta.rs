@@ -28,7 +28,8 @@ pub(crate) fn follow_up(
         _ => return None,
     };
     let delivery = &job.delivery;
-    let is_of_a_binding = routes.route_of_queued(delivery.subscription).is_some_and(|r| r.subscription.origin == Origin::Items);
+    let is_of_a_binding =
+        routes.route_of_queued(delivery, &shared.config.user_agent).is_some_and(|r| r.subscription.origin == Origin::Items);
     if !is_of_a_binding || is_reserved(&job.event.event_type) || !routes.may_match(&delivery.namespace, event_type) {
         return None;
     }

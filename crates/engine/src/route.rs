@@ -3,6 +3,7 @@
 use crate::request;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use postrider_core::auth;
+use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::event::{Namespace, SkipReason, Skipped};
 use postrider_core::filter::Facts;
@@ -175,7 +176,7 @@ impl Routes {
     fn put_endpoint(&mut self, endpoint: Endpoint, ring: &KeyRing, user_agent: &str) {
         let id = endpoint.id;
         let affected: Vec<_> = self.subscriptions_of(id).chain(self.retired_of(id)).cloned().collect();
-        if endpoint.deleted_at.is_some() {
+        if endpoint.deleted.is_some() {
             self.endpoints.remove(&id);
             for subscription in affected {
                 self.routes.remove(&subscription.id);
@@ -196,8 +197,7 @@ impl Routes {
         self.unindex(id);
         let subscription = Arc::new(subscription);
         if subscription.deleted_at.is_some() {
-            if subscription.origin == Origin::Items {
-                self.put_route(&subscription, user_agent);
+            if subscription.origin == Origin::Items && self.put_route(&subscription, user_agent) {
                 self.retired.insert((subscription.endpoint, id), subscription);
             }
             return;
@@ -221,11 +221,12 @@ impl Routes {
         self.subscriptions.insert(id, subscription);
     }
 
-    fn put_route(&mut self, subscription: &Arc<Subscription>, user_agent: &str) {
-        if let Some(Known { endpoint, secrets }) = self.endpoints.get(&subscription.endpoint) {
-            let route = Route::new(Arc::clone(subscription), Arc::clone(endpoint), Arc::clone(secrets), user_agent);
-            self.routes.insert(subscription.id, Arc::new(route));
-        }
+    /// Answers whether there is an endpoint for it.
+    fn put_route(&mut self, subscription: &Arc<Subscription>, user_agent: &str) -> bool {
+        let Some(Known { endpoint, secrets }) = self.endpoints.get(&subscription.endpoint) else { return false };
+        let route = Route::new(Arc::clone(subscription), Arc::clone(endpoint), Arc::clone(secrets), user_agent);
+        self.routes.insert(subscription.id, Arc::new(route));
+        true
     }
 
     fn unindex(&mut self, id: SubscriptionId) {
@@ -305,9 +306,19 @@ impl Routes {
         self.routes.get(&id).filter(|route| route.subscription.deleted_at.is_none())
     }
 
-    /// The route of what is queued for a subscription: that of a deleted binding too, as long as its endpoint is there.
-    pub(crate) fn route_of_queued(&self, id: SubscriptionId) -> Option<&Arc<Route>> {
-        self.routes.get(&id)
+    /// The route of what is queued: by its subscription as that is now, to the endpoint for which it was routed. A deleted binding still has
+    /// one, as long as that endpoint is there.
+    pub(crate) fn route_of_queued(&self, delivery: &Delivery, user_agent: &str) -> Option<Arc<Route>> {
+        let route = self.routes.get(&delivery.subscription);
+        match route {
+            Some(route) if route.endpoint.id == delivery.endpoint => Some(Arc::clone(route)),
+            // It has moved since: what it gets from now on goes elsewhere.
+            _ => {
+                let subscription = route.map(|route| &route.subscription).or_else(|| self.subscriptions.get(&delivery.subscription))?;
+                let Known { endpoint, secrets } = self.endpoints.get(&delivery.endpoint)?;
+                Some(Arc::new(Route::new(Arc::clone(subscription), Arc::clone(endpoint), Arc::clone(secrets), user_agent)))
+            }
+        }
     }
 
     /// A subscription, unless it was deleted.

@@ -95,7 +95,7 @@ pub(crate) async fn probe(shared: &Shared, id: EndpointId) -> Result<Probed, Not
     let code = judge(Origin::Items, &exchange).code();
     let error = |message| code.map(|code| AttemptError { code, message });
     let (http_status, error) = match &exchange.result {
-        Ok(response) => (Some(response.status), error(status_line(response.status))),
+        Ok(response) => (Some(response.status), error(status_line(Origin::Items, response.status))),
         Err(fault) => (None, error(clipped(&fault.message))),
     };
     Ok(Probed { http_status, took: Duration::from_micros(u64::from(exchange.phases.total)), error })

@@ -10,6 +10,7 @@ use postrider_core::attempt::{Attempt, AttemptError, MAX_ERROR_MESSAGE_BYTES, Ou
 use postrider_core::endpoint::EndpointStatus;
 use postrider_core::error::ErrorCode;
 use postrider_core::ports::{Exchange, Lane, Target};
+use postrider_core::subscription::Origin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
     let lane = turn.lane.take();
     let delivery = &turn.job.delivery;
     let routes = shared.routes.load();
-    let Some(route) = routes.route_of_queued(delivery.subscription).cloned() else {
+    let Some(route) = routes.route_of_queued(delivery, &shared.config.user_agent) else {
         let gone =
             if routes.subscription(delivery.subscription).is_some() { ErrorCode::EndpointDeleted } else { ErrorCode::SubscriptionDeleted };
         return (Sent::Cancelled(gone), lane);
@@ -87,7 +88,7 @@ fn judged(shared: &Shared, route: &Route, turn: &Turn, request: Request, exchang
     let finished_at = finished_at.min(shared.now().max(turn.started_at));
     let (http_status, error, response_body, response_truncated) = match exchange.result {
         Ok(response) => {
-            let error = verdict.code().map(|code| AttemptError { code, message: status_line(response.status) });
+            let error = verdict.code().map(|code| AttemptError { code, message: status_line(route.subscription.origin, response.status) });
             (Some(response.status), error, response.body, response.truncated)
         }
         Err(fault) => {
@@ -144,7 +145,11 @@ fn attempt(route: &Route, turn: &Turn, outcome: Option<Outcome>) -> Attempt {
     }
 }
 
-pub(crate) fn status_line(status: u16) -> String {
+/// `HTTP 503` for bindings, as their contract shows it (section 7), else with the reason.
+pub(crate) fn status_line(origin: Origin, status: u16) -> String {
+    if origin == Origin::Items {
+        return format!("HTTP {status}");
+    }
     let reason = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason());
     reason.map_or_else(|| status.to_string(), |reason| format!("{status} {reason}"))
 }

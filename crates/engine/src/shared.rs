@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) scheduled: Notify,
     /// An event has a fan-out to go on with.
     pub(crate) fan_out: Notify,
+    /// One job is begun or resumed at a time, so that their number is right.
+    pub(crate) starting: tokio::sync::Mutex<()>,
     /// A job may have a step to make.
     pub(crate) jobs: Notify,
     /// Endpoints to be disabled, and why.
@@ -41,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) disable: Notify,
     /// Places for probes.
     pub(crate) probes: Semaphore,
+    /// An endpoint was erased.
+    pub(crate) erased: Notify,
     stopping: AtomicBool,
     stopped: Notify,
     ids: Mutex<IdGen>,
@@ -62,10 +66,12 @@ impl Shared {
             editing: Arc::default(),
             scheduled: Notify::new(),
             fan_out: Notify::new(),
+            starting: tokio::sync::Mutex::default(),
             jobs: Notify::new(),
             disabling: Mutex::default(),
             disable: Notify::new(),
             probes: Semaphore::new(MAX_PROBES),
+            erased: Notify::new(),
             stopping: AtomicBool::new(false),
             stopped: Notify::new(),
             ids: Mutex::new(IdGen::new(config.seed)),

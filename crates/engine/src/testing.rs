@@ -46,7 +46,7 @@ pub(crate) fn endpoint(n: u128) -> Endpoint {
         status: EndpointStatus::Active,
         created_at: BEGINNING,
         updated_at: BEGINNING,
-        deleted_at: None,
+        deleted: None,
     }
 }
 

@@ -54,18 +54,18 @@ fn errors_come_in_the_flat_envelope() {
         &[("POSTRIDER_BOOTSTRAP_KEY", "a-master-key-of-this-test")],
     );
     let key = server.dev_key.clone().expect("a key");
-    let good = json!({ "event_type": "a", "payload": {} });
+    let good = json!({ "event_type": "a.b", "payload": {} });
     let bare = server.send_json("POST", "/v1/delivery/events", &good);
     assert_eq!(code(&bare), (401, String::from("unauthorized")), "a key is wanted in development mode too");
     assert_eq!(code(&publish(&server, "wrong", &good)), (401, String::from("unauthorized")));
     assert_eq!(code(&publish(&server, "a-master-key-of-this-test", &good)), (400, String::from("bad_request")));
-    let invalid = publish(&server, &key, &json!({ "event_type": "a", "payload": [] }));
+    let invalid = publish(&server, &key, &json!({ "event_type": "a.b", "payload": [] }));
     assert_eq!(code(&invalid), (400, String::from("validation_error")));
     assert_eq!(invalid.json()["path"], "/v1/delivery/events");
-    let large = publish(&server, &key, &json!({ "event_type": "a", "payload": {"x": "y".repeat(2_000)} }));
+    let large = publish(&server, &key, &json!({ "event_type": "a.b", "payload": {"x": "y".repeat(2_000)} }));
     assert_eq!(code(&large), (413, String::from("payload_too_large")));
     assert_eq!(code(&server.get("/v1/delivery/nothing")), (404, String::from("not_found")));
-    let wrong = server.get("/v1/delivery/events");
+    let wrong = server.get("/v1/delivery/events/batch");
     assert_eq!((code(&wrong), wrong.header("allow")), ((405, String::from("method_not_allowed")), Some("POST")));
     let form = server.call("POST", "/v1/delivery/events", &[("x-api-key", &key), ("content-type", "text/plain")], b"{}");
     assert_eq!(code(&form), (415, String::from("unsupported_media_type")));

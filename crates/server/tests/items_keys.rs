@@ -116,7 +116,7 @@ fn a_key_that_asks_too_often_is_told_to_wait_and_for_how_long() {
     assert!(header(last, "retry-after") >= 1 && header(last, "x-ratelimit-remaining") == 0);
     let (other, _) = make(&server, MASTER, &json!({"namespace": "b", "scopes": ["admin"]}));
     assert_eq!(ask(&server, &other, "GET", "/v1/keys", None).status, 200, "every key has buckets of its own");
-    let published = ask(&server, &other, "POST", "/v1/delivery/events", Some(&json!({"event_type": "a", "payload": {}})));
+    let published = ask(&server, &other, "POST", "/v1/delivery/events", Some(&json!({"event_type": "a.b", "payload": {}})));
     assert_eq!((published.status, published.header("x-ratelimit-limit")), (202, None), "publishing has no limit unless it is given one");
     assert!(published.header("x-request-id").is_some_and(|id| id.starts_with("req_")));
 }

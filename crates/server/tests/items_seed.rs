@@ -90,7 +90,7 @@ fn the_list_and_the_detail_have_the_fields_of_the_page() {
     expected.extend(["request_body", "request_truncated", "response_body", "response_truncated"]);
     expected.sort_unstable();
     assert_eq!(keys(&detail), expected);
-    assert_eq!(detail["request_body"], payload.to_string());
+    assert_eq!(detail["request_body"], payload.to_string(), "the bytes that were published");
     assert!(detail["response_body"].is_string(), "{detail}");
     for name in LISTED {
         assert_eq!(detail[name], item[name], "{name}");
@@ -289,7 +289,7 @@ fn a_replay_has_the_same_key_and_the_next_number() {
     api.publish("a.b", &json!({"n": 1}));
     let failed = api.when("/v1/delivery/items", |list| list["items"][0]["status"] == "failed");
     let item = &failed["items"][0];
-    assert_eq!((&item["error_code"], &item["error_message"]), (&json!("connector_5xx"), &json!("500 Internal Server Error")));
+    assert_eq!((&item["error_code"], &item["error_message"]), (&json!("connector_5xx"), &json!("HTTP 500")));
     let path = format!("/v1/delivery/items/{}/replay", item["id"].as_str().expect("an id"));
     let answer = api.post(&path, &json!({}));
     assert_eq!((answer.status, answer.json()), (200, json!({"enqueued": true, "idempotency_key": item["idempotency_key"]})));

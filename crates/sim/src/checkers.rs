@@ -1,6 +1,7 @@
 //! One checker for each promise of the design. They judge what the world remembers, and know nothing of how the engine works.
 
 pub(crate) mod durable;
+pub(crate) mod gone;
 mod history;
 mod isolation;
 mod limits;

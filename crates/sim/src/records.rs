@@ -4,11 +4,12 @@ use bytes::Bytes;
 use postrider_core::attempt::{Attempt, Phases, Verdict, judge};
 use postrider_core::deadletter::DeadLetter;
 use postrider_core::delivery::{Delivery, Progress};
+use postrider_core::endpoint::Endpoint;
 use postrider_core::event::{Event, Namespace};
-use postrider_core::id::{DeliveryId, EventSeq, ScheduledId, SubscriptionId};
+use postrider_core::id::{DeliveryId, EndpointId, EventSeq, ScheduledId, SubscriptionId};
 use postrider_core::ports::{Exchange, Fault, FaultKind, Response};
 use postrider_core::schedule::Scheduled;
-use postrider_core::subscription::Origin;
+use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 use postrider_engine::{Receipt, To};
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,6 +112,8 @@ pub(crate) struct Removed {
     pub(crate) scheduled: Vec<Scheduled>,
     pub(crate) events_by_key: BTreeSet<(Namespace, String)>,
     pub(crate) skipped: BTreeSet<EventSeq>,
+    pub(crate) endpoints: BTreeMap<EndpointId, Endpoint>,
+    pub(crate) subscriptions: BTreeMap<SubscriptionId, Subscription>,
 }
 
 /// The store when a life ended.

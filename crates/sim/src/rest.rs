@@ -97,7 +97,7 @@ fn deliveries(world: &World, dump: &Dump, endpoints: &BTreeMap<EndpointId, Endpo
         *most = count.max(*most);
     }
     for delivery in waiting() {
-        let endpoint = endpoints.get(&delivery.endpoint).filter(|e| e.deleted_at.is_none());
+        let endpoint = endpoints.get(&delivery.endpoint).filter(|e| e.deleted.is_none());
         if endpoint.is_some_and(|e| is_parked(delivery, e)) {
             continue;
         }

@@ -267,12 +267,13 @@ impl Store for FaultyStore {
         let hasty = self.sabotaged(Sabotage::PrunesTooEarly);
         self.run("prune", true, async move {
             let before = inner.dump();
-            let subscriptions = inner.configuration().await?.subscriptions;
-            let deleted = subscriptions.into_iter().filter(|s| s.deleted_at.is_some()).map(|s| s.id).collect();
+            let configured = inner.configuration().await?;
             let asked = if hasty { PruneRequest { events_before: Timestamp::MAX, ..request } } else { request };
             let pruned = inner.prune(asked).await?;
             if pruned != Pruned::default() {
-                crate::checkers::durable::pruned(&world, request, &deleted, before, &inner.dump());
+                let left = inner.configuration().await?;
+                crate::checkers::gone::configuration(&world, &configured, &left, &inner.dump());
+                crate::checkers::durable::pruned(&world, request, &configured, before, &inner.dump());
             }
             Ok(pruned)
         })

@@ -169,7 +169,7 @@ fn endpoint(id: EndpointId, n: usize, at: Timestamp) -> Endpoint {
         status: EndpointStatus::Active,
         created_at: at,
         updated_at: at,
-        deleted_at: None,
+        deleted: None,
     }
 }
 

@@ -153,7 +153,7 @@ impl FieldMap {
 impl TryFrom<String> for FieldMap {
     type Error = Invalid;
     fn try_from(text: String) -> Result<Self, Invalid> {
-        FieldMap::parse(&text)?.ok_or_else(|| Invalid::new("", "a stored field map does something"))
+        FieldMap::read(&text)?.ok_or_else(|| Invalid::new("", "a stored field map does something"))
     }
 }
 

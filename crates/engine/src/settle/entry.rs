@@ -110,7 +110,7 @@ impl Entry {
     pub(super) fn started(shared: &Shared, flight: &InFlight) -> Option<Self> {
         let delivery = &flight.job.delivery;
         let routes = shared.routes.load();
-        let route = routes.route_of_queued(delivery.subscription)?;
+        let route = routes.route_of_queued(delivery, &shared.config.user_agent)?;
         let progress = transition(delivery.progress, Step::Start).ok()?;
         let mut settlement = settlement(&flight.job, progress, Some(flight.attempt(Arc::clone(&route.url))));
         settlement.keep_claim = true;
@@ -147,7 +147,7 @@ fn attempted(shared: &Shared, mut job: Job, attempt: Attempt, verdict: &Verdict)
     let routes = shared.routes.load();
     let before = job.delivery.progress;
     let progress = transition(before, Step::Start).and_then(|started| {
-        let route = routes.route_of_queued(job.delivery.subscription);
+        let route = routes.route_of_queued(&job.delivery, &shared.config.user_agent);
         let seed = jitter_seed(shared.config.seed, job.delivery.id, started.attempts);
         match route {
             Some(route) => transition(started, Step::Finish { at, verdict, policy: &route.subscription.retry, seed }),

@@ -152,7 +152,7 @@ pub fn endpoint(status: EndpointStatus) -> Endpoint {
         status,
         created_at: BEGINNING,
         updated_at: BEGINNING,
-        deleted_at: None,
+        deleted: None,
     }
 }
 

@@ -7,7 +7,7 @@ use postrider_core::attempt::Attempt;
 use postrider_core::auth::Auth;
 use postrider_core::body::{BodyForm, FieldMap, Format, ItemsBody};
 use postrider_core::delivery::State;
-use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
+use postrider_core::endpoint::{Deletion, Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::error::ErrorCode;
 use postrider_core::filter::{Match, TypePattern};
 use postrider_core::id::{EndpointId, SubscriptionId};
@@ -287,7 +287,7 @@ fn what_a_deleted_binding_has_queued_is_delivered() {
         assert_eq!((hand.requests(), state(&hand)), (3, State::Succeeded));
         assert_eq!(received(&hand)[2].0["x-team"], "ops");
         // With its destination nothing is left to deliver to.
-        let gone = ConfigChange::Endpoint(Endpoint { deleted_at: Some(BEGINNING), ..to });
+        let gone = ConfigChange::Endpoint(Endpoint { deleted: Some(Deletion::Kept(BEGINNING)), ..to });
         engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![gone], ()))).await.expect("stored");
     });
 }

@@ -3,6 +3,7 @@
 mod batch;
 mod calendar;
 mod clock;
+mod erase;
 mod harness;
 mod items;
 mod meta;

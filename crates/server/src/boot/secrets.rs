@@ -19,7 +19,7 @@ pub(crate) const FILE: &str = "secrets.key";
 ///
 /// The server starts all the same: where a key is lost for good, secrets are set anew through it.
 pub(super) fn unreadable(ring: &KeyRing, stored: &Configuration) -> Option<String> {
-    let live = stored.endpoints.iter().filter(|e| e.deleted_at.is_none());
+    let live = stored.endpoints.iter().filter(|e| e.deleted.is_none());
     let secrets: Vec<_> = live.flat_map(|e| e.sealed().map(|secret| (e.id, ring.open(secret)))).collect();
     let mut closed = secrets.iter().filter_map(|(id, opened)| Some((id, opened.as_ref().err()?)));
     let (endpoint, cause) = closed.next()?;
@@ -57,7 +57,7 @@ fn key_ring(given: Option<&Secret>, directory: &Path, stored: &Configuration) ->
     match read(&path)? {
         Some(text) => parse(&path, &text),
         None => {
-            if stored.endpoints.iter().any(|e| e.deleted_at.is_none() && e.sealed().next().is_some()) {
+            if stored.endpoints.iter().any(|e| e.deleted.is_none() && e.sealed().next().is_some()) {
                 return Err(format!(
                     "{} is missing, and without it the stored secrets cannot be read: put it back from a backup, or give its content in {SECRETS_KEY}",
                     path.display()
@@ -122,7 +122,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 mod tests {
     use super::*;
     use postrider_core::auth::Auth;
-    use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
+    use postrider_core::endpoint::{Deletion, Endpoint, EndpointStatus, HttpOptions};
     use postrider_core::event::Namespace;
     use postrider_core::id::EndpointId;
     use postrider_core::time::Timestamp;
@@ -158,7 +158,7 @@ mod tests {
             status: EndpointStatus::Active,
             created_at: Timestamp::from_secs(0),
             updated_at: Timestamp::from_secs(0),
-            deleted_at: None,
+            deleted: None,
         }
     }
 
@@ -175,7 +175,7 @@ mod tests {
         assert!(text.starts_with("1 of 2 ") && text.contains("needs the key \"ours\""), "{text}");
         let text = unreadable(&ring("ours", "cd"), &stored).expect("another key under that name");
         assert!(text.starts_with("2 of 2 ") && text.contains("does not open"), "{text}");
-        stored.endpoints.iter_mut().for_each(|e| e.deleted_at = Some(Timestamp::from_secs(1)));
+        stored.endpoints.iter_mut().for_each(|e| e.deleted = Some(Deletion::Kept(Timestamp::from_secs(1))));
         assert_eq!(unreadable(&ring("none", "ef"), &stored), None);
     }
 

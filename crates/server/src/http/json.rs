@@ -109,7 +109,7 @@ impl<'a> Fields<'a> {
 
     /// Fields that are not `known`, and known ones that come a second time, each with what is wrong with it.
     pub fn strangers<'f>(&'f self, known: &'f [&str]) -> impl Iterator<Item = (&'f str, String)> + 'f {
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::with_capacity(known.len());
         self.0.iter().filter_map(move |(name, _)| {
             if !known.contains(&name.as_ref()) {
                 return Some((name.as_ref(), format!("unknown field; known: {}", known.join(", "))));

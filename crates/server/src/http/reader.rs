@@ -34,7 +34,7 @@ impl<'a> Reader<'a> {
     fn of(json: &'a [u8], prefix: String, known: &[&str], findings: &Findings) -> Option<Self> {
         let fields: Fields<'a> = serde_json::from_slice(json).ok()?;
         let reader = Reader { fields, prefix, findings: Rc::clone(findings) };
-        for (name, message) in reader.fields.strangers(known) {
+        for (name, message) in reader.fields.strangers(known).take(MAX_DETAILS) {
             reader.fail(&clip(name), message);
         }
         Some(reader)

@@ -23,7 +23,7 @@ pub(crate) const MAX_SECRET_BYTES: usize = 1_024;
 pub(super) const MASK: &str = "********";
 
 /// Names of headers whose values are secrets: sealed at rest and masked when shown.
-const SENSITIVE: [&str; 8] = ["authorization", "cookie", "token", "secret", "password", "key", "credential", "signature"];
+const SENSITIVE: [&str; 11] = ["auth", "cookie", "token", "secret", "pass", "key", "credential", "signature", "session", "jwt", "access"];
 
 /// What a request says; what it leaves out is `Absent`.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use axum::response::Response;
 use http::{StatusCode, Uri};
 use postrider_core::auth::Auth;
 use postrider_core::catalog::WEBHOOK;
-use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
+use postrider_core::endpoint::{Deletion, Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::id::EndpointId;
 use postrider_core::ports::{AttemptFilter, AttemptRow, ConfigChange};
@@ -103,7 +103,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, ur
     let of = namespace(&query, &access)?;
     let page: PageOf<EndpointId> = query.page()?;
     let routes = app.engine.routes();
-    let is_listed = |e: &Endpoint| e.deleted_at.is_none() && of.as_ref().is_none_or(|of| *of == e.namespace);
+    let is_listed = |e: &Endpoint| e.deleted.is_none() && of.as_ref().is_none_or(|of| *of == e.namespace);
     let mut all: Vec<&Arc<Endpoint>> = routes.endpoints().filter(|endpoint| is_listed(endpoint)).collect();
     all.sort_unstable_by_key(|endpoint| std::cmp::Reverse(endpoint.id));
     let total = all.len() as u64;
@@ -166,7 +166,7 @@ pub(super) async fn create(
         status: EndpointStatus::Active,
         created_at: now,
         updated_at: now,
-        deleted_at: None,
+        deleted: None,
     };
     let endpoint = changed(&app, &blank, wanted, now)?;
     let change = ConfigChange::Endpoint(endpoint.clone());
@@ -232,6 +232,7 @@ fn changed(app: &App, before: &Endpoint, wanted: Wanted, now: Timestamp) -> Resu
         Field::Null => endpoint.payload_cap = None,
         Field::Absent => {}
     }
+    check_headers(&endpoint)?;
     endpoint.status = match (wanted.is_active, endpoint.status) {
         (Some(false), EndpointStatus::Active) => EndpointStatus::Paused { at: now },
         (None, EndpointStatus::Disabled { .. }) | (Some(true), _) => EndpointStatus::Active,
@@ -239,6 +240,16 @@ fn changed(app: &App, before: &Endpoint, wanted: Wanted, now: Timestamp) -> Resu
     };
     endpoint.updated_at = now;
     Ok(endpoint)
+}
+
+/// Credentials take up a header of their own, whichever of the two came first.
+fn check_headers(endpoint: &Endpoint) -> Result<(), Problem> {
+    let Some(taken) = endpoint.auth.header_name() else { return Ok(()) };
+    let plain = endpoint.headers.iter().map(|(name, _)| name);
+    let mut names = plain.chain(endpoint.secret_headers.iter().map(|(name, _)| name));
+    let Some(name) = names.find(|name| name.eq_ignore_ascii_case(taken)) else { return Ok(()) };
+    let message = String::from("is the header of the credentials in auth_config: leave one of the two out");
+    Err(Problem::validation(vec![crate::http::Detail { path: format!("config.headers.{name}"), message }]))
 }
 
 type Headers = (Vec<(String, String)>, Vec<(String, postrider_core::seal::Sealed)>);
@@ -269,7 +280,7 @@ pub(super) struct Deleted<T> {
     pub id: T,
 }
 
-/// Deletes a destination with its bindings; what waits for it ends, and its items and dead letters are gone.
+/// Deletes a destination with its bindings. Its items and dead letters are gone with it, and what waits for it is never sent.
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     Caller(access): Caller,
@@ -283,7 +294,7 @@ pub(super) async fn delete(
             let endpoint = find(routes, &access, &id)?;
             let bindings = routes.subscriptions().filter(|s| s.endpoint == endpoint.id && s.deleted_at.is_none());
             let bindings = bindings.map(|s| Subscription { deleted_at: Some(now), updated_at: now, ..Subscription::clone(s) });
-            let gone = Endpoint { deleted_at: Some(now), updated_at: now, ..Endpoint::clone(endpoint) };
+            let gone = Endpoint { deleted: Some(Deletion::Erased { erased_at: now }), updated_at: now, ..Endpoint::clone(endpoint) };
             let mut changes: Vec<_> = bindings.map(ConfigChange::Subscription).collect();
             changes.push(ConfigChange::Endpoint(gone));
             Ok::<_, Problem>((changes, endpoint.id))
@@ -296,6 +307,6 @@ pub(super) async fn delete(
 pub(super) fn find<'r>(routes: &'r Routes, access: &Access, id: &str) -> Result<&'r Arc<Endpoint>, Problem> {
     let found = EndpointId::parse(id).and_then(|id| routes.endpoint(id));
     found
-        .filter(|endpoint| access.sees(&endpoint.namespace) && endpoint.deleted_at.is_none())
+        .filter(|endpoint| access.sees(&endpoint.namespace) && endpoint.deleted.is_none())
         .ok_or_else(|| Problem::not_found("there is no destination with this id"))
 }

@@ -94,7 +94,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, ur
 /// Answers one open dead letter.
 pub(super) async fn show(State(app): State<Arc<App>>, Caller(access): Caller, PathId(id): PathId) -> Result<Response, Problem> {
     let view = find(&app, &access, &id).await?;
-    let row = row(&app, &view).await?;
+    let row = row(&view);
     Ok(json(StatusCode::OK, &Shown::new(&row, &access)))
 }
 
@@ -129,16 +129,15 @@ fn missing() -> Problem {
     Problem::not_found("there is no open dead letter with this id")
 }
 
-async fn row(app: &App, view: &DeadLetterView) -> Result<DeadLetterRow, Problem> {
-    let story = app.engine.store().delivery(view.delivery.id).await.map_err(Problem::of_read)?;
-    Ok(DeadLetterRow {
+fn row(view: &DeadLetterView) -> DeadLetterRow {
+    DeadLetterRow {
         dead_letter: view.dead_letter.clone(),
         namespace: view.event.namespace.clone(),
         subscription: view.delivery.subscription,
         endpoint: view.delivery.endpoint,
         event: view.delivery.event,
-        last_attempt: story.and_then(|story| story.attempts.last().map(|attempt| attempt.id)),
-    })
+        last_attempt: view.last_attempt,
+    }
 }
 
 #[derive(Serialize)]

@@ -29,10 +29,10 @@ const FIELDS: [&str; 8] =
     ["binding_id", "destination_id", "error_code", "created_after", "created_before", "all", "dry_run", "rate_per_second"];
 
 /// How many dead letters a second are replayed where the request does not say.
-const DEFAULT_RATE: u64 = 100;
+pub(crate) const DEFAULT_RATE: u64 = 100;
 
 /// The highest `rate_per_second`.
-const MAX_RATE: u64 = 1_000;
+pub(crate) const MAX_RATE: u64 = 1_000;
 
 #[derive(Debug, Serialize)]
 struct Shown<'a> {
@@ -183,10 +183,7 @@ pub(super) async fn replay(
         return Ok(json(StatusCode::OK, &DryRun { dry_run: true, matched: found.total }));
     }
     let new = NewJob { id: JobId::new(fresh.id(&app)), namespace, filter, rate: wanted.rate };
-    let job = app.engine.start_job(new).await.map_err(|error| match error {
-        NoJob::TooMany => Problem::conflict(format!("{MAX_RUNNING_JOBS} jobs are running: cancel one, or wait until one has ended")),
-        NoJob::Store(error) => error.into(),
-    })?;
+    let job = app.engine.start_job(new).await?;
     let path = format!("{PATH}/{}", job.id);
     Ok(with_location(json(StatusCode::ACCEPTED, &Shown::new(&job, &access)), &path))
 }
@@ -231,14 +228,25 @@ pub(super) async fn resume(
 /// A job that is in the state already comes to the same; one that is complete stays so.
 async fn turn(app: &App, access: &Access, id: &str, to: JobState) -> Result<Response, Problem> {
     let job = find(app, access, id).await?;
-    if job.state != to {
-        app.engine.turn_job(job.id, job.state, to).await?;
+    match (job.state, to) {
+        (JobState::Running, JobState::Cancelled) => _ = app.engine.cancel_job(job.id).await?,
+        (JobState::Cancelled, JobState::Running) => _ = app.engine.resume_job(&job).await?,
+        _ => {}
     }
     let job = find(app, access, id).await?;
     if job.state == JobState::Completed {
         return Err(Problem::conflict("this job is complete"));
     }
     Ok(json(StatusCode::OK, &Shown::new(&job, access)))
+}
+
+impl From<NoJob> for Problem {
+    fn from(error: NoJob) -> Self {
+        match error {
+            NoJob::TooMany => Problem::conflict(format!("{MAX_RUNNING_JOBS} jobs are running: cancel one, or wait until one has ended")),
+            NoJob::Store(error) => error.into(),
+        }
+    }
 }
 
 async fn find(app: &App, access: &Access, id: &str) -> Result<Job, Problem> {

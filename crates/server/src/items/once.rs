@@ -27,7 +27,7 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Longest key, in bytes.
-const MAX_KEY_BYTES: usize = 255;
+pub(crate) const MAX_KEY_BYTES: usize = 255;
 
 /// What is kept of an answer besides its status and body.
 const KEPT: [HeaderName; 3] = [CONTENT_TYPE, LOCATION, CACHE_CONTROL];
@@ -81,34 +81,38 @@ impl<S: Send + Sync> FromRequestParts<S> for Fresh {
 /// Does a request, unless it was done before. The answer is complete.
 pub(super) async fn run(app: Arc<App>, access: &Access, request: Request<Body>, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    match begin(&app, access, request).await {
-        Err(problem) => dress(&app, &path, problem.into_response()),
-        Ok(Turn::Plain(request)) => dress(&app, &path, next.run(request).await),
-        Ok(Turn::Answered(stored)) => again(&app, &path, stored),
-        Ok(Turn::First(key, request)) => {
-            // It goes on when the caller goes away: whoever asks again is to hear what became of it.
-            let doing = tokio::spawn(async move { first(app, path, key, request, next).await });
-            doing.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD) && !path.ends_with("/preview");
+    let key = match key(request.headers()) {
+        Ok(key) => key.filter(|_| changes),
+        Err(problem) => return dress(&app, &path, problem.into_response()),
+    };
+    let Some(key) = key else { return dress(&app, &path, next.run(request).await) };
+    let (parts, body) = request.into_parts();
+    let body = match app.read_body(&parts.headers, body).await {
+        Ok(body) => body,
+        Err(problem) => return dress(&app, &path, problem.into_response()),
+    };
+    let access = access.clone();
+    // It goes on when the caller goes away: once it is begun it must end, and whoever asks again is to hear what became of it.
+    let doing = tokio::spawn(async move {
+        match begin(&app, &access, key, parts, body).await {
+            Ok(Turn::First(key, request)) => first(app, path, key, request, next).await,
+            Ok(Turn::Answered(stored)) => again(&app, &path, stored),
+            Err(problem) => dress(&app, &path, problem.into_response()),
         }
-    }
+    });
+    doing.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 /// How to go on with a request.
-#[expect(clippy::large_enum_variant, reason = "one at a time, on its way from one function to the next")]
 enum Turn {
-    /// It has no key, or changes nothing.
-    Plain(Request<Body>),
     /// It was done.
     Answered(StoredResponse),
     /// It is to be done under its key.
     First(RequestKey, Request<Body>),
 }
 
-async fn begin(app: &App, access: &Access, request: Request<Body>) -> Result<Turn, Problem> {
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD) && !request.uri().path().ends_with("/preview");
-    let Some(key) = key(request.headers())?.filter(|_| changes) else { return Ok(Turn::Plain(request)) };
-    let (mut parts, body) = request.into_parts();
-    let body = app.read_body(&parts.headers, body).await?;
+async fn begin(app: &App, access: &Access, key: String, mut parts: Parts, body: Bytes) -> Result<Turn, Problem> {
     let owner = access.key.map_or_else(String::new, |key| key.to_string());
     let key = RequestKey { scope: format!("{owner} {} {}", parts.method, parts.uri.path()), key };
     let fingerprint = fingerprint(&parts.headers, parts.uri.query().unwrap_or_default(), &body);

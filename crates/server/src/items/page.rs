@@ -13,6 +13,9 @@ pub(crate) const DEFAULT_LIMIT: u32 = 20;
 /// Most entries of a page.
 pub(crate) const MAX_LIMIT: u32 = 500;
 
+/// Most parameters of a query.
+const MAX_PARAMETERS: usize = 64;
+
 /// A place in a list, and its text in a cursor: opaque, and of one kind of list only.
 pub(super) trait Position: Sized {
     /// What the cursor of such a list begins with.
@@ -69,16 +72,15 @@ impl<P: Position> PageOf<P> {
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// 400 where it cannot be read or a parameter is there twice.
+    /// 400 where it cannot be read, or has more than [`MAX_PARAMETERS`].
     pub(super) fn of(uri: &Uri) -> Result<Self, Problem> {
         let text = uri.query().unwrap_or_default();
         let pairs: Vec<(String, String)> =
             serde_urlencoded::from_str(text).map_err(|e| bad("", format!("the query cannot be read: {e}")))?;
-        let twice = pairs.iter().enumerate().find(|(at, (name, _))| pairs[..*at].iter().any(|(earlier, _)| earlier == name));
-        match twice {
-            Some((_, (name, _))) => Err(bad(name, "is there twice")),
-            None => Ok(Query(pairs)),
+        if pairs.len() > MAX_PARAMETERS {
+            return Err(bad("", format!("the query has more than {MAX_PARAMETERS} parameters")));
         }
+        Ok(Query(pairs))
     }
 
     /// A parameter's text.
@@ -88,6 +90,9 @@ impl Query {
 
     /// A parameter that `read` understands; `what` says what it must be.
     pub(super) fn read<T>(&self, name: &str, what: &str, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Problem> {
+        if self.0.iter().filter(|(n, _)| n == name).count() > 1 {
+            return Err(bad(name, "is there twice"));
+        }
         self.get(name).map(|text| read(text).ok_or_else(|| bad(name, format!("must be {what}")))).transpose()
     }
 

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postrider_core::attempt::{AttemptError, Outcome};
 use postrider_core::endpoint::ITEMS_BODY_BYTES;
+use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
 use postrider_core::id::{AttemptId, EventSeq, SubscriptionId, idempotency_key};
 use postrider_core::ports::{AttemptDetail, AttemptEnd, AttemptFilter, AttemptRow, OutcomeFilter, Window};
@@ -142,14 +143,24 @@ impl<'a> Item<'a> {
 fn bodies(detail: &AttemptDetail) -> Bodies {
     let nothing = Bodies { request_body: None, response_body: None, request_truncated: false, response_truncated: false };
     let Some(outcome) = detail.attempt.outcome.as_ref().filter(|_| !detail.bodies_removed) else { return nothing };
-    // Where nothing of its own was kept the payload itself was sent.
+    let never_made = outcome.error.as_ref().is_some_and(|error| {
+        matches!(
+            error.code,
+            ErrorCode::SerializationFailed | ErrorCode::PayloadTooLarge | ErrorCode::SecretUnreadable | ErrorCode::Interrupted
+        )
+    });
     let (request, cut) = match &outcome.request_body {
-        Some(request) => (text(request).0, outcome.request_truncated),
-        None => text(&detail.event.payload),
+        Some(request) => (Some(text(request).0), outcome.request_truncated),
+        None if never_made => (None, false),
+        // Where nothing of its own was kept the payload itself was sent.
+        None => {
+            let (payload, cut) = text(&detail.event.payload);
+            (Some(payload), cut)
+        }
     };
     let (response, response_cut) = text(&outcome.response_body);
     Bodies {
-        request_body: Some(request),
+        request_body: request,
         response_body: outcome.http_status.is_some().then_some(response),
         request_truncated: cut,
         response_truncated: outcome.response_truncated || response_cut,

@@ -76,7 +76,8 @@ fn show(operation: &Operation, responses: &mut BTreeMap<String, Json>) -> Json {
         let content = operation.body.iter().map(|content| (content.media, media(content)));
         fields.push(("requestBody", Json::object([("required", operation.body_required.into()), ("content", Json::object(content))])));
     }
-    let successes = operation.answers.iter().map(|answer| (answer.status.to_string(), success(operation.api, answer)));
+    let is_once = operation.faults.contains(&faults::MISMATCH);
+    let successes = operation.answers.iter().map(|answer| (answer.status.to_string(), success(operation.api, answer, is_once)));
     let failures = by_status(&operation.faults).into_iter().map(|(status, faults)| {
         let name = component(operation.api, status, &faults);
         let reference = Json::object([("$ref", format!("#/components/responses/{name}").into())]);
@@ -115,9 +116,10 @@ fn media(content: &Content) -> Json {
     Json::object([("schema", Json::from(content.schema.clone()))].into_iter().chain(examples))
 }
 
-fn success(api: Api, answer: &Answer) -> Json {
+fn success(api: Api, answer: &Answer, is_once: bool) -> Json {
     let usual: &[&str] = if api == Api::Items { &ITEMS_HEADERS } else { &[] };
-    let headers: Vec<&str> = answer.headers.iter().chain(usual).copied().collect();
+    let replayed = is_once.then_some("Idempotency-Replayed");
+    let headers: Vec<&str> = answer.headers.iter().copied().chain(replayed).chain(usual.iter().copied()).collect();
     let content = answer.content.as_ref().map(|content| Json::object([(content.media, media(content))]));
     response(answer.about, &headers, content)
 }
@@ -155,7 +157,7 @@ fn failure(api: Api, status: u16, of: &[Fault]) -> Json {
     let about: Vec<&str> = of.iter().map(|fault| fault.when).collect();
     let mut headers: Vec<&'static str> = Vec::new();
     headers.extend((status == 401).then_some("WWW-Authenticate"));
-    headers.extend(matches!(status, 429 | 500 | 503).then_some("Retry-After"));
+    headers.extend(matches!(status, 409 | 429 | 500 | 503).then_some("Retry-After"));
     headers.extend(if api == Api::Items { &ITEMS_HEADERS[..] } else { &[] });
     response(&about.join(" "), &headers, Some(Json::object([(JSON, media)])))
 }
@@ -165,7 +167,7 @@ const ITEMS_HEADERS: [&str; 4] = ["X-Request-Id", "X-RateLimit-Limit", "X-RateLi
 
 fn headers() -> Json {
     let path = || string().pattern("^/");
-    let all: [(&'static str, bool, &str, Schema); 10] = [
+    let all: [(&'static str, bool, &str, Schema); 11] = [
         ("X-Request-Id", true, "Names the request, in errors too.", string().pattern("^req_[0-9a-f]{32}$")),
         (
             "X-RateLimit-Limit",
@@ -176,6 +178,12 @@ fn headers() -> Json {
         ("X-RateLimit-Remaining", false, "Requests that are left.", integer().at_least(0)),
         ("X-RateLimit-Reset", false, "The Unix second at which all of them are back.", integer().at_least(0)),
         ("Retry-After", false, "After how many seconds the same request may succeed. Always there with 429.", integer().at_least(1)),
+        (
+            "Idempotency-Replayed",
+            false,
+            "`true` where this is the answer of an earlier request with the same `Idempotency-Key`.",
+            super::schema::word(["true"]),
+        ),
         ("WWW-Authenticate", true, "`Bearer`.", super::schema::word(["Bearer"])),
         ("Location", true, "The path of what was made.", path()),
         ("Link", false, "With `rel=\"next\"`: the path of the next page. Left out at the end.", string().pattern("^</.*>; rel=\"next\"$")),

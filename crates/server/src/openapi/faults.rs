@@ -86,6 +86,13 @@ pub const CONFLICT: Fault = fault(
     "It cannot be done as things are; the message says why.",
     "this attempt is still under way: wait for its outcome",
 );
+/// An `Idempotency-Key` that was used for something else.
+pub const MISMATCH: Fault = fault(
+    422,
+    "idempotency_mismatch",
+    "The `Idempotency-Key` was used for a request with another content.",
+    "this Idempotency-Key was used for a request with another content: use a new key for each request",
+);
 /// The body is too large.
 pub const TOO_LARGE: Fault = fault(
     413,

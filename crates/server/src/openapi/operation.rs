@@ -3,6 +3,7 @@
 use super::faults::{self, Api, Fault};
 use super::json::Json;
 use super::schema::{Schema, integer, string, uuid};
+use crate::items::once::MAX_KEY_BYTES;
 use crate::items::page::{DEFAULT_LIMIT, MAX_LIMIT};
 use http::Method;
 use postrider_core::key::Scope;
@@ -238,6 +239,18 @@ impl Operation {
         [faults::INTERNAL, faults::UNAVAILABLE, faults::STORAGE_FULL].into_iter().fold(self, Operation::fault)
     }
 
+    /// Whatever changes something in `/v1` can carry a key under which it is done once.
+    fn once(self) -> Self {
+        if self.api != Api::Items {
+            return self;
+        }
+        let about = "The same key with the same request again within 24 hours does nothing more and answers as the first time, with \
+                     `Idempotency-Replayed: true`. While the first is being done: 409.";
+        let key = string().length(1..=MAX_KEY_BYTES).pattern("^[!-~]+$");
+        let faults = [faults::VALIDATION, faults::TIMEOUT, faults::CONFLICT, faults::TOO_LARGE, faults::MISMATCH];
+        faults.into_iter().fold(self.header("Idempotency-Key", about, key).writes(), Operation::fault)
+    }
+
     /// Something else can go wrong.
     pub fn fault(mut self, fault: Fault) -> Self {
         if !self.faults.contains(&fault) {
@@ -260,15 +273,20 @@ pub fn get(path: &'static str, id: &'static str, summary: &'static str) -> Opera
 
 /// `POST`.
 pub fn post(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
-    Operation::new(Method::POST, path, id, summary)
+    Operation::new(Method::POST, path, id, summary).once()
+}
+
+/// `POST` that changes nothing.
+pub fn post_to_look(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(Method::POST, path, id, summary).scope(Scope::Read)
 }
 
 /// `PUT`.
 pub fn put(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
-    Operation::new(Method::PUT, path, id, summary)
+    Operation::new(Method::PUT, path, id, summary).once()
 }
 
 /// `DELETE`.
 pub fn delete(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
-    Operation::new(Method::DELETE, path, id, summary)
+    Operation::new(Method::DELETE, path, id, summary).once()
 }

@@ -10,7 +10,7 @@ use ::http::{StatusCode, Uri};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use postrider_core::auth::Auth;
-use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
+use postrider_core::endpoint::{Deletion, Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::filter::{LabelFilter, TypePattern};
 use postrider_core::id::{EndpointId, SubscriptionId};
@@ -114,7 +114,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, Writes(access): Writes, 
         status: EndpointStatus::Active,
         created_at: now,
         updated_at: now,
-        deleted_at: None,
+        deleted: None,
     };
     let subscription = Subscription {
         id: SubscriptionId::new(id),
@@ -191,7 +191,7 @@ pub(super) async fn delete(State(app): State<Arc<App>>, Writes(access): Writes, 
     let now = app.engine.now();
     put(&app, |routes| {
         let (mut endpoint, mut subscription) = current(routes, subscription.id)?;
-        endpoint.deleted_at = Some(now);
+        endpoint.deleted = Some(Deletion::Kept(now));
         endpoint.updated_at = now;
         subscription.deleted_at = Some(now);
         subscription.updated_at = now;

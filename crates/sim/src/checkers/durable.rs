@@ -9,8 +9,8 @@ use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::{Delivery, State};
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Event;
-use postrider_core::id::SubscriptionId;
-use postrider_core::ports::PruneRequest;
+use postrider_core::id::DeliveryId;
+use postrider_core::ports::{Configuration, PruneRequest};
 use postrider_core::schedule::ScheduledStatus;
 use postrider_store::memory::Dump;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +48,8 @@ fn fact_is_kept(world: &World, whole: &Whole, number: usize, fact: &Fact) {
             return world.violated(BytesAreExact, format!("fact {number} was stored with other bytes"));
         }
         let first = receipt.first_delivery.map(|first| first.id);
-        if first.is_some_and(|id| whole.deliveries.get(&id).is_none_or(|d| d.event != event.seq)) {
+        let is_erased = receipt.first_delivery.is_some_and(|first| whole.is_erased(first.subscription));
+        if !is_erased && first.is_some_and(|id| whole.deliveries.get(&id).is_none_or(|d| d.event != event.seq)) {
             return violated(format!("its first delivery {first:?} is not one of its deliveries"));
         }
     }
@@ -89,7 +90,7 @@ fn reaches_everybody(world: &World, whole: &Whole, event: &Event, call: &Call) {
     let is_sliced = call.expected.len() > world.plan.limits.fan_out_slice;
     let is_pending = whole.dump.unfinished_fan_outs.contains_key(&event.seq);
     let missing: Vec<_> = call.expected.difference(&reached).collect();
-    let excused = |id: &&&_| is_sliced && (whole.is_gone(***id) || is_pending);
+    let excused = |id: &&&_| whole.is_erased(***id) || is_sliced && (whole.is_gone(***id) || is_pending);
     if let Some(id) = missing.iter().find(|id| !excused(id)) {
         let what = format!("event {} has no delivery for {id}, which wanted it", event.seq);
         world.violated(AcknowledgedIsDurable, what);
@@ -203,16 +204,31 @@ fn has_bodies(attempt: &Attempt) -> bool {
     attempt.outcome.as_ref().is_some_and(|o| o.request_body.is_some() || !o.response_body.is_empty())
 }
 
+/// Deliveries of subscriptions that were deleted: what was left open of them counts as dismissed.
+fn orphans(configured: &Configuration, before: &Dump) -> BTreeSet<DeliveryId> {
+    let deleted: BTreeSet<_> = configured.subscriptions.iter().filter(|s| s.deleted_at.is_some()).map(|s| s.id).collect();
+    before.deliveries.iter().filter(|d| deleted.contains(&d.subscription)).map(|d| d.id).collect()
+}
+
+/// Deliveries to erased endpoints that nobody has in memory: they may go, however they stand.
+fn erasable(configured: &Configuration, before: &Dump) -> BTreeSet<DeliveryId> {
+    let erased: BTreeSet<_> = configured.endpoints.iter().filter(|e| e.is_erased()).map(|e| e.id).collect();
+    let of_erased = before.deliveries.iter().filter(|d| erased.contains(&d.endpoint)).map(|d| d.id);
+    of_erased.filter(|id| !before.claims.contains_key(id)).collect()
+}
+
 /// Holds what retention removed against what it may remove, and remembers it.
-pub(crate) fn pruned(world: &World, request: PruneRequest, deleted: &BTreeSet<SubscriptionId>, before: Dump, after: &Dump) {
+pub(crate) fn pruned(world: &World, request: PruneRequest, configured: &Configuration, before: Dump, after: &Dump) {
+    let (orphans, may_go) = (orphans(configured, &before), erasable(configured, &before));
     let events: BTreeSet<_> = after.events.iter().map(|e| e.seq).collect();
     let deliveries: BTreeSet<_> = after.deliveries.iter().map(|d| d.id).collect();
     let attempts: BTreeSet<_> = after.attempts.iter().map(|a| (a.delivery, a.number)).collect();
     let letters: BTreeSet<_> = after.dead_letters.iter().map(|l| l.id).collect();
     let scheduled: BTreeSet<_> = after.scheduled.iter().map(|s| s.id).collect();
-    // What was left open of a subscription that was deleted counts as dismissed.
-    let orphans: BTreeSet<_> = before.deliveries.iter().filter(|d| deleted.contains(&d.subscription)).map(|d| d.id).collect();
-    let is_open = |letter: &DeadLetter| letter.status == DeadLetterStatus::Open && !orphans.contains(&letter.delivery);
+    let is_open = |letter: &DeadLetter| {
+        let is_doomed = orphans.contains(&letter.delivery) || may_go.contains(&letter.delivery);
+        letter.status == DeadLetterStatus::Open && !is_doomed
+    };
     let open: BTreeSet<_> = before.dead_letters.iter().filter(|l| is_open(l)).map(|l| l.delivery).collect();
     let before_bodies: BTreeMap<_, _> = before.attempts.iter().map(|a| ((a.delivery, a.number), has_bodies(a))).collect();
     let mut wrong = Vec::new();
@@ -235,7 +251,8 @@ pub(crate) fn pruned(world: &World, request: PruneRequest, deleted: &BTreeSet<Su
     }
     for delivery in before.deliveries.into_iter().filter(|d| !deliveries.contains(&d.id)) {
         let rests = delivery.progress.state.kind().is_resting();
-        if !rests || delivery.created_at >= request.events_before || open.contains(&delivery.id) {
+        let is_kept = !rests || delivery.created_at >= request.events_before || open.contains(&delivery.id);
+        if is_kept && !may_go.contains(&delivery.id) {
             wrong.push(format!("delivery {} that is {:?}", delivery.id, delivery.progress.state));
         }
         state.removed.deliveries.insert(delivery.id, delivery);

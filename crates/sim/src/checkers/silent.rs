@@ -80,7 +80,8 @@ fn counters(world: &World, whole: &Whole) {
             counted.entry(delivery.subscription).or_default().dead_letters += 1;
         }
     }
-    for id in whole.subscriptions.keys() {
+    // Counters go with their subscription.
+    for id in whole.subscriptions.keys().filter(|id| !whole.removed.subscriptions.contains_key(id)) {
         let kept = whole.dump.counters.get(id).copied().unwrap_or_default();
         let counted = counted.get(id).copied().unwrap_or_default();
         if kept != counted {

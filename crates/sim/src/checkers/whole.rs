@@ -69,6 +69,10 @@ impl Whole {
         for (number, exchange) in state.exchanges.iter().enumerate() {
             exchanges_of.entry(exchange.delivery).or_default().push(number);
         }
+        let endpoints = configuration.endpoints.into_iter().chain(removed.endpoints.values().cloned());
+        let endpoints = endpoints.map(|e| (e.id, e)).collect();
+        let subscriptions = configuration.subscriptions.into_iter().chain(removed.subscriptions.values().cloned());
+        let subscriptions = subscriptions.map(|s| (s.id, s)).collect();
         Whole {
             events_by_id: events.values().map(|e| (e.id, Arc::clone(e))).collect(),
             removed,
@@ -82,8 +86,8 @@ impl Whole {
             attempts,
             dead_letters,
             exchanges_of,
-            endpoints: configuration.endpoints.into_iter().map(|e| (e.id, e)).collect(),
-            subscriptions: configuration.subscriptions.into_iter().map(|s| (s.id, s)).collect(),
+            endpoints,
+            subscriptions,
             dump,
         }
     }
@@ -105,13 +109,19 @@ impl Whole {
         self.replays.again.iter().any(|(id, at)| *id == a.delivery && between(*at))
     }
 
+    /// Whether the endpoint of a subscription was erased: then nobody is told what came of its deliveries.
+    pub(crate) fn is_erased(&self, subscription: SubscriptionId) -> bool {
+        let endpoint = self.subscriptions.get(&subscription).and_then(|s| self.endpoints.get(&s.endpoint));
+        endpoint.is_some_and(Endpoint::is_erased)
+    }
+
     /// Whether a subscription, or its endpoint, was deleted at any time.
     pub(crate) fn is_gone(&self, subscription: SubscriptionId) -> bool {
         let Some(subscription) = self.subscriptions.get(&subscription) else {
             return true;
         };
         let endpoint = self.endpoints.get(&subscription.endpoint);
-        subscription.deleted_at.is_some() || endpoint.is_none_or(|e| e.deleted_at.is_some())
+        subscription.deleted_at.is_some() || endpoint.is_none_or(|e| e.deleted.is_some())
     }
 }
 

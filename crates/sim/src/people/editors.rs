@@ -3,7 +3,7 @@
 use super::rest;
 use crate::scenario::{Latency, draw, subscription};
 use crate::world::World;
-use postrider_core::endpoint::{Endpoint, EndpointStatus};
+use postrider_core::endpoint::{Deletion, Endpoint, EndpointStatus};
 use postrider_core::error::ErrorCode;
 use postrider_core::id::SubscriptionId;
 use postrider_core::limit::RateLimit;
@@ -57,7 +57,7 @@ async fn edit(world: &World, engine: &Engine, mut change: impl FnMut(&Routes, Ti
 fn told(changes: &[ConfigChange]) -> String {
     let one = |change: &ConfigChange| match change {
         ConfigChange::Endpoint(e) => {
-            format!("endpoint {} {:?}, limit {:?}, cap {:?}, deleted {:?}", e.id, e.status, e.rate_limit, e.concurrency, e.deleted_at)
+            format!("endpoint {} {:?}, limit {:?}, cap {:?}, deleted {:?}", e.id, e.status, e.rate_limit, e.concurrency, e.deleted)
         }
         ConfigChange::Subscription(s) => {
             format!("subscription {} of {}, deleted {:?}", s.id, s.endpoint, s.deleted_at)
@@ -100,7 +100,10 @@ fn change(rng: &mut fastrand::Rng, routes: &Routes, now: Timestamp, id: Subscrip
         13 | 14 if subscriptions.len() > 1 => {
             vec![deleted(subscriptions[rng.usize(..subscriptions.len())], now)]
         }
-        15 if endpoints.len() > 1 => put(Endpoint { deleted_at: Some(now), ..endpoint }),
+        15 if endpoints.len() > 1 => {
+            let deleted = if rng.bool() { Deletion::Kept(now) } else { Deletion::Erased { erased_at: now } };
+            put(Endpoint { deleted: Some(deleted), ..endpoint })
+        }
         _ => Vec::new(),
     }
 }

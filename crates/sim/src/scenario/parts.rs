@@ -64,7 +64,7 @@ pub(super) fn endpoint(rng: &mut fastrand::Rng, ids: &mut IdGen, number: usize, 
         status: EndpointStatus::Active,
         created_at: now,
         updated_at: now,
-        deleted_at: None,
+        deleted: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Endpoints, subscriptions, keys, and the version that tells of changes.
 
 use super::{Harness, World};
-use postrider_core::endpoint::EndpointStatus;
+use postrider_core::endpoint::{Deletion, EndpointStatus};
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
 use postrider_core::filter::{LabelFilter, TypePattern};
@@ -39,7 +39,7 @@ pub async fn gives_back_what_was_put<H: Harness>(w: &mut World<H>) {
     let now = w.make.advance_secs(5);
     endpoint.status = EndpointStatus::Disabled { reason: ErrorCode::EndpointGone, at: now };
     endpoint.updated_at = now;
-    endpoint.deleted_at = Some(now);
+    endpoint.deleted = Some(Deletion::Erased { erased_at: now });
 
     let mut subscription = w.make.subscription(&endpoint);
     subscription.origin = Origin::Items;

@@ -86,7 +86,7 @@ impl Fixtures {
             status: EndpointStatus::Active,
             created_at: self.now,
             updated_at: self.now,
-            deleted_at: None,
+            deleted: None,
         }
     }
 

@@ -15,6 +15,7 @@
 //! | [`jobs`] | bulk replays |
 //! | [`requests`] | requests with a key of the client's |
 //! | [`prune`], [`prune_slices`] | retention |
+//! | [`gone`] | what goes with deleted configuration |
 //! | [`find_attempts`], [`find_others`] | lists with filters and totals |
 //! | [`reads`] | order, limits and what is not there |
 //! | [`model`] | random sequences, compared with [`MemoryStore`](crate::memory::MemoryStore) |
@@ -28,6 +29,7 @@ pub mod find_attempts;
 pub mod find_others;
 pub mod fixtures;
 pub mod follow_up;
+pub mod gone;
 pub mod jobs;
 pub mod model;
 pub mod prune;
@@ -237,6 +239,17 @@ macro_rules! conformance_tests {
                 more_deliveries_that_stay_than_a_slice_looks_at
                 more_attempts_that_stay_than_a_slice_looks_at
             }
+            gone {
+                lists_and_totals_hide_it_at_once
+                single_reads_hide_it_at_once
+                nothing_can_be_done_with_it
+                everything_goes_and_then_the_endpoint
+                it_goes_in_slices
+                what_moved_away_stays
+                deleted_configuration_goes_after_its_history
+                a_deleted_endpoint_stays_with_what_others_sent_there
+                revoked_keys_go
+            }
             find_attempts {
                 every_filter_narrows
                 bounds_in_time_are_exact
@@ -305,6 +318,7 @@ mod tests {
             ("requests", include_str!("requests.rs")),
             ("prune", include_str!("prune.rs")),
             ("prune_slices", include_str!("prune_slices.rs")),
+            ("gone", include_str!("gone.rs")),
             ("find_attempts", include_str!("find_attempts.rs")),
             ("find_others", include_str!("find_others.rs")),
             ("reads", include_str!("reads.rs")),

@@ -260,6 +260,7 @@ pub(super) fn before(cutoff: Timestamp) -> PruneRequest {
         events_before: cutoff,
         closed_before: cutoff,
         requests_before: cutoff,
+        configuration_before: cutoff,
         limit: LIMIT,
     }
 }

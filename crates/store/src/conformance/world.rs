@@ -175,11 +175,19 @@ impl<H: Harness> World<H> {
             sum.events += slice.events;
             sum.closed += slice.closed;
             sum.requests += slice.requests;
+            sum.configuration += slice.configuration;
+            sum.erasing = slice.erasing;
             if !slice.more {
                 return sum;
             }
         }
         panic!("10,000 slices did not bring retention to an end; so far {sum:?}");
+    }
+
+    /// Leaves a subscription out of the recount: its counters are gone, or hidden.
+    pub fn forget(&mut self, subscription: SubscriptionId) {
+        self.subscriptions.remove(&subscription);
+        self.attempts.remove(&subscription);
     }
 
     fn remember(&mut self, deliveries: &[NewDelivery]) {

@@ -9,6 +9,9 @@ use postrider_core::time::Timestamp;
 impl Data {
     pub fn claim(&mut self, request: ClaimRequest, me: u64) -> ClaimBatch {
         let mut batch = ClaimBatch { endpoint: request.endpoint, deliveries: Vec::new(), next_due: None };
+        if self.is_erased(request.endpoint) {
+            return batch;
+        }
         let mut bytes = 0;
         while let Some((due_at, id)) = self.first_unclaimed(request.endpoint) {
             let is_full = batch.deliveries.len() >= request.limit as usize || (bytes >= request.max_bytes && !batch.deliveries.is_empty());
@@ -32,7 +35,7 @@ impl Data {
 
     pub fn backlog(&self) -> Vec<Backlog> {
         let mut backlog: Vec<Backlog> = Vec::new();
-        for &(endpoint, first_due, _) in &self.unclaimed {
+        for &(endpoint, first_due, _) in self.unclaimed.iter().filter(|(endpoint, ..)| !self.is_erased(*endpoint)) {
             if backlog.last().is_none_or(|last| last.endpoint != endpoint) {
                 backlog.push(Backlog { endpoint, first_due });
             }

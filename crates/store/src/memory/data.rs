@@ -20,9 +20,9 @@ use std::sync::Arc;
 pub(super) struct Data {
     pub newest_incarnation: u64,
     pub configuration_version: i64,
-    endpoints: BTreeMap<EndpointId, Endpoint>,
-    subscriptions: BTreeMap<SubscriptionId, Subscription>,
-    keys: BTreeMap<KeyId, ApiKey>,
+    pub endpoints: BTreeMap<EndpointId, Endpoint>,
+    pub subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    pub keys: BTreeMap<KeyId, ApiKey>,
 
     last_seq: i64,
     pub events: BTreeMap<EventSeq, EventRow>,
@@ -120,6 +120,16 @@ impl Data {
     /// When a subscription was deleted; `None` too for one that is not configured.
     pub fn deleted_at(&self, of: SubscriptionId) -> Option<Timestamp> {
         self.subscriptions.get(&of)?.deleted_at
+    }
+
+    /// Whether nobody gets to see what went to this endpoint.
+    pub fn is_erased(&self, endpoint: EndpointId) -> bool {
+        self.endpoints.get(&endpoint).is_some_and(Endpoint::is_erased)
+    }
+
+    /// A delivery that may be seen.
+    pub fn seen(&self, id: DeliveryId) -> Option<&Delivery> {
+        self.deliveries.get(&id).map(|row| &row.delivery).filter(|delivery| !self.is_erased(delivery.endpoint))
     }
 
     pub fn configure(&mut self, changes: Vec<ConfigChange>) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 impl Data {
     pub fn delivery_of(&self, subscription: SubscriptionId, event: EventSeq) -> Option<Delivery> {
-        let of_it = self.deliveries_of(event).filter_map(|id| Some(&self.deliveries.get(&id)?.delivery));
+        let of_it = self.deliveries_of(event).filter_map(|id| self.seen(id));
         of_it.filter(|delivery| delivery.subscription == subscription).last().cloned()
     }
 
@@ -29,7 +29,7 @@ impl Data {
         let rows = self.events.values().filter(|row| is_wanted(&row.event)).map(|row| {
             let item = EventRow {
                 event: Arc::clone(&row.event),
-                has_deliveries: self.deliveries_of(row.event.seq).next().is_some(),
+                has_deliveries: self.deliveries_of(row.event.seq).any(|id| self.seen(id).is_some()),
                 skipped: row.skipped.clone(),
                 fan_out_pending: row.fan_out_after.is_some(),
             };
@@ -45,7 +45,7 @@ impl Data {
     }
 
     fn attempt_row(&self, attempt: &Attempt) -> Option<AttemptRow> {
-        let delivery = &self.deliveries.get(&attempt.delivery)?.delivery;
+        let delivery = self.seen(attempt.delivery)?;
         Some(AttemptRow {
             id: attempt.id,
             namespace: delivery.namespace.clone(),
@@ -67,7 +67,7 @@ impl Data {
 
     pub fn attempt_detail(&self, id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail> {
         let (key, attempt) = self.attempts.iter().find(|(_, attempt)| attempt.id == id)?;
-        let delivery = self.deliveries.get(&attempt.delivery)?.delivery.clone();
+        let delivery = self.seen(attempt.delivery)?.clone();
         is_in(&namespace, &delivery.namespace).then(|| AttemptDetail {
             attempt: attempt.clone(),
             bodies_removed: self.bodies_removed.contains(key),
@@ -79,7 +79,7 @@ impl Data {
     pub fn find_dead_letters(&self, filter: &DeadLetterFilter, window: Window<DeadLetterPlace>) -> Found<DeadLetterRow, DeadLetterPlace> {
         let open = self.dead_letters.values().filter(|row| row.dead_letter.status == DeadLetterStatus::Open);
         let rows = open.filter_map(|row| {
-            let delivery = &self.deliveries.get(&row.dead_letter.delivery)?.delivery;
+            let delivery = self.seen(row.dead_letter.delivery)?;
             Some(DeadLetterRow {
                 dead_letter: row.dead_letter.clone(),
                 namespace: delivery.namespace.clone(),

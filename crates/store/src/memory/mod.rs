@@ -291,6 +291,6 @@ impl Store for MemoryStore {
     }
 
     fn counters(&self, of: Vec<SubscriptionId>) -> BoxFuture<'_, Result<Vec<Counters>, StoreError>> {
-        self.answer(|data, _| of.into_iter().map(|id| data.counters.get(&id).copied().unwrap_or_default()).collect())
+        self.answer(|data, _| of.into_iter().map(|id| data.counters(id)).collect())
     }
 }

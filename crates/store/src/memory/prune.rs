@@ -4,8 +4,9 @@ use super::data::Data;
 use bytes::Bytes;
 use postrider_core::attempt::Attempt;
 use postrider_core::deadletter::DeadLetterStatus;
+use postrider_core::endpoint::{Deletion, Endpoint};
 use postrider_core::id::*;
-use postrider_core::ports::{PruneRequest, Pruned, RequestKey};
+use postrider_core::ports::{Counters, PruneRequest, Pruned, RequestKey};
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
 use postrider_core::time::Timestamp;
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ impl Data {
         // A slice of nothing would never end.
         let limit = u64::from(request.limit.max(1));
         let mut pruned = Pruned::default();
+        self.prune_erased(limit, &mut pruned);
         self.dismiss_orphans();
         self.prune_attempts(request, limit, &mut pruned);
         self.prune_bodies(request, limit, &mut pruned);
@@ -23,8 +25,17 @@ impl Data {
         self.prune_events(request, limit, &mut pruned);
         self.prune_closed(request, limit, &mut pruned);
         self.prune_requests(request, limit, &mut pruned);
+        self.prune_configuration(request, &mut pruned);
         pruned.more = total(&pruned) >= limit;
+        pruned.erasing = self.endpoints.values().any(Endpoint::is_erased);
         pruned
+    }
+
+    /// Whatever its age and its state; what is claimed belongs to an engine.
+    fn prune_erased(&mut self, limit: u64, pruned: &mut Pruned) {
+        let erased = self.deliveries.iter().filter(|(_, row)| row.claim.is_none() && self.is_erased(row.delivery.endpoint));
+        let erased: BTreeSet<DeliveryId> = erased.map(|(id, _)| *id).take(left(limit, pruned)).collect();
+        self.remove_deliveries(&erased, pruned);
     }
 
     /// Nobody can reach what was left open of a subscription that was deleted.
@@ -66,25 +77,29 @@ impl Data {
         }
     }
 
-    /// Closed dead letters go with their delivery, for without it there is nothing to show of them.
+    /// Dead letters go with their delivery, for without it there is nothing to show of them.
     fn prune_deliveries(&mut self, request: PruneRequest, limit: u64, pruned: &mut Pruned) {
         let old = self.deliveries.iter().filter(|(id, row)| {
             let is_old = row.delivery.created_at < request.events_before;
             is_old && row.delivery.progress.state.kind().is_resting() && !self.open_dead_letters.contains_key(id)
         });
         let old: BTreeSet<DeliveryId> = old.map(|(id, _)| *id).take(left(limit, pruned)).collect();
-        if old.is_empty() {
-            return;
-        }
-        pruned.deliveries += old.len() as u64;
-        for &id in &old {
+        self.remove_deliveries(&old, pruned);
+    }
+
+    fn remove_deliveries(&mut self, ids: &BTreeSet<DeliveryId>, pruned: &mut Pruned) {
+        pruned.deliveries += ids.len() as u64;
+        for &id in ids {
+            if let Some(open) = self.open_dead_letters.get(&id) {
+                self.close_dead_letter(*open, DeadLetterStatus::Dismissed, Timestamp::MIN);
+            }
             self.take_delivery(id);
             let attempts: Vec<(DeliveryId, u32)> = self.attempts.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();
             pruned.attempts += attempts.len() as u64;
             attempts.into_iter().for_each(|key| self.remove_attempt(key));
         }
         let before = self.dead_letters.len();
-        self.dead_letters.retain(|_, row| !old.contains(&row.dead_letter.delivery));
+        self.dead_letters.retain(|_, row| !ids.contains(&row.dead_letter.delivery));
         pruned.closed += (before - self.dead_letters.len()) as u64;
     }
 
@@ -123,10 +138,40 @@ impl Data {
         pruned.requests += old.len() as u64;
         old.iter().for_each(|key| drop(self.requests.remove(key)));
     }
+
+    /// Deleted configuration of which nothing is left. There is never much of it, so that it counts for no slice.
+    fn prune_configuration(&mut self, request: PruneRequest, pruned: &mut Pruned) {
+        let is_old = |at: Option<Timestamp>, before| at.is_some_and(|at| at < before);
+        let is_bare = |counters: Option<&Counters>| counters.is_none_or(|counters| counters.deliveries.iter().all(|n| *n == 0));
+        let keys: Vec<KeyId> = self
+            .keys
+            .values()
+            .filter(|key| key.may_be_forgotten() && is_old(key.revoked_at, request.closed_before))
+            .map(|key| key.id)
+            .collect();
+        keys.iter().for_each(|id| drop(self.keys.remove(id)));
+        let subscriptions = self.subscriptions.values().filter(|s| is_old(s.deleted_at, request.configuration_before));
+        let subscriptions: Vec<SubscriptionId> = subscriptions.map(|s| s.id).filter(|id| is_bare(self.counters.get(id))).collect();
+        for id in &subscriptions {
+            self.subscriptions.remove(id);
+            self.counters.remove(id);
+        }
+        let has_deliveries = |id: EndpointId| self.deliveries.values().any(|row| row.delivery.endpoint == id);
+        let is_named = |id: EndpointId| self.subscriptions.values().any(|s| s.endpoint == id);
+        let endpoints = self.endpoints.values().filter(|e| is_old(e.deleted.map(Deletion::at), request.configuration_before));
+        let endpoints: Vec<EndpointId> =
+            endpoints.filter(|e| !has_deliveries(e.id) && (e.is_erased() || !is_named(e.id))).map(|e| e.id).collect();
+        endpoints.iter().for_each(|id| drop(self.endpoints.remove(id)));
+        let gone = keys.len() + subscriptions.len() + endpoints.len();
+        if gone > 0 {
+            pruned.configuration += gone as u64;
+            self.configuration_version += 1;
+        }
+    }
 }
 
 fn total(pruned: &Pruned) -> u64 {
-    pruned.attempts + pruned.bodies + pruned.deliveries + pruned.events + pruned.closed + pruned.requests
+    pruned.attempts + pruned.bodies + pruned.deliveries + pruned.events + pruned.closed + pruned.requests + pruned.configuration
 }
 
 /// How many rows this slice may still remove.

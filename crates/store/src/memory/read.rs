@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 impl Data {
     pub fn delivery_view(&self, id: DeliveryId) -> Option<DeliveryView> {
-        let delivery = self.deliveries.get(&id)?.delivery.clone();
+        let delivery = self.seen(id)?.clone();
         let attempts = self.attempts.range((id, 0)..=(id, u32::MAX)).map(|(_, attempt)| attempt.clone()).collect();
         Some(DeliveryView { event: self.event_of(&delivery), delivery, attempts })
     }
 
     pub fn event_view(&self, id: EventId) -> Option<EventView> {
         let row = self.events.get(self.event_ids.get(&id)?)?;
-        let deliveries = self.deliveries_of(row.event.seq).filter_map(|id| Some(self.deliveries.get(&id)?.delivery.clone()));
+        let deliveries = self.deliveries_of(row.event.seq).filter_map(|id| self.seen(id).cloned());
         Some(EventView {
             event: Arc::clone(&row.event),
             deliveries: deliveries.collect(),
@@ -35,6 +35,12 @@ impl Data {
         self.event_deliveries.range(from..=to).map(|(_, id)| *id)
     }
 
+    /// Those of a subscription to an erased endpoint are as hidden as what they count.
+    pub fn counters(&self, of: SubscriptionId) -> Counters {
+        let is_to_erased = self.subscriptions.get(&of).is_some_and(|subscription| self.is_erased(subscription.endpoint));
+        self.counters.get(&of).copied().filter(|_| !is_to_erased).unwrap_or_default()
+    }
+
     pub fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut> {
         let unfinished = self.events.values().filter_map(|row| {
             Some(UnfinishedFanOut { event: Arc::clone(&row.event), after: row.fan_out_after?, skipped: row.skipped.clone() })
@@ -46,7 +52,7 @@ impl Data {
         let mut newest: Vec<_> = self.attempts.values().filter(|attempt| attempt.subscription == of).collect();
         newest.sort_by_key(|attempt| Reverse(attempt.id));
         let view = |attempt: &postrider_core::attempt::Attempt| {
-            let state = self.deliveries.get(&attempt.delivery)?.delivery.progress.state.kind();
+            let state = self.seen(attempt.delivery)?.progress.state.kind();
             Some(AttemptView { attempt: attempt.clone(), state })
         };
         newest.into_iter().filter_map(view).take(limit as usize).collect()
@@ -54,7 +60,7 @@ impl Data {
 
     pub fn dead_letter_view(&self, id: DeadLetterId) -> Option<DeadLetterView> {
         let dead_letter = self.dead_letters.get(&id)?.dead_letter.clone();
-        let delivery = self.deliveries.get(&dead_letter.delivery)?.delivery.clone();
+        let delivery = self.seen(dead_letter.delivery)?.clone();
         Some(DeadLetterView { event: self.event_of(&delivery), last_attempt: self.last_attempt(&dead_letter), dead_letter, delivery })
     }
 

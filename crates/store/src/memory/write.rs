@@ -37,7 +37,7 @@ impl Data {
     }
 
     fn first_delivery(&self, of: EventSeq) -> Option<FirstDelivery> {
-        let delivery = &self.deliveries.get(&self.deliveries_of(of).next()?)?.delivery;
+        let delivery = self.deliveries_of(of).find_map(|id| self.seen(id))?;
         Some(FirstDelivery { id: delivery.id, subscription: delivery.subscription, state: delivery.progress.state.kind() })
     }
 
@@ -50,6 +50,10 @@ impl Data {
 
     fn add_deliveries(&mut self, event: EventSeq, namespace: &Namespace, created_at: Timestamp, new: &[NewDelivery], me: u64) {
         for new in new {
+            // Planned before its endpoint was erased: nobody may see it any more.
+            if self.is_erased(new.endpoint) {
+                continue;
+            }
             let delivery = Delivery {
                 id: new.id,
                 event,
@@ -130,8 +134,8 @@ impl Data {
     }
 
     fn replay_delivery(&mut self, id: DeliveryId, claim: Option<u64>, at: Timestamp) -> Replayed {
-        let Some(row) = self.deliveries.get(&id) else { return Replayed::NotFound };
-        let progress = match delivery::transition(row.delivery.progress, Step::Replay { at }) {
+        let Some(seen) = self.seen(id) else { return Replayed::NotFound };
+        let progress = match delivery::transition(seen.progress, Step::Replay { at }) {
             Ok(progress) => progress,
             Err(refused) => return Replayed::NotResting(refused.from),
         };
@@ -150,10 +154,9 @@ impl Data {
             DeadLetterStatus::Retried(as_delivery) => return Replayed::AlreadyClosed(Some(as_delivery)),
             DeadLetterStatus::Dismissed => return Replayed::AlreadyClosed(None),
         }
-        let Some(ended) = self.deliveries.get(&row.dead_letter.delivery) else { return Replayed::NotFound };
+        let Some(ended) = self.seen(row.dead_letter.delivery) else { return Replayed::NotFound };
         // Like a replay of the delivery itself it has a fresh budget and no time to live.
-        let delivery =
-            Delivery { id: new, progress: Progress::new(at, None), created_at: at, last_attempt_at: None, ..ended.delivery.clone() };
+        let delivery = Delivery { id: new, progress: Progress::new(at, None), created_at: at, last_attempt_at: None, ..ended.clone() };
         self.close_dead_letter(id, DeadLetterStatus::Retried(new), at);
         let claimed = self.hand_over(&delivery);
         self.put_delivery(DeliveryRow { delivery, claim });
@@ -161,7 +164,8 @@ impl Data {
     }
 
     pub fn dismiss(&mut self, id: DeadLetterId, at: Timestamp) -> bool {
-        self.close_dead_letter(id, DeadLetterStatus::Dismissed, at)
+        let is_seen = self.dead_letters.get(&id).is_some_and(|row| self.seen(row.dead_letter.delivery).is_some());
+        is_seen && self.close_dead_letter(id, DeadLetterStatus::Dismissed, at)
     }
 
     pub fn schedule(&mut self, rows: Vec<Scheduled>) {
@@ -181,8 +185,8 @@ impl Data {
             Published::Stored(seq) | Published::Duplicate { seq, .. } => seq,
         });
         // An event without any delivery leaves nothing that the occurrence could name.
-        let status = match seq.and_then(|seq| self.deliveries_of(seq).next()) {
-            Some(delivery) => ScheduledStatus::Completed(delivery),
+        let status = match seq.and_then(|seq| self.first_delivery(seq)) {
+            Some(delivery) => ScheduledStatus::Completed(delivery.id),
             None => ScheduledStatus::Failed,
         };
         if let Some(row) = self.scheduled.get_mut(&firing.id) {

@@ -51,7 +51,7 @@ const COUNT_BY_SUBSCRIPTION: &str =
     in_part!("count(*) FROM attempts_by_subscription", "subscription = ?1 AND endpoint = ?2 AND outcome = ?3", "");
 
 macro_rules! looked_through {
-    ($of:literal, $what:literal, $from:literal) => {
+    ($of:literal, $endpoint:literal, $what:literal, $from:literal) => {
         concat!(
             "SELECT ",
             $of,
@@ -63,7 +63,9 @@ macro_rules! looked_through {
             $what,
             " FROM ",
             $from,
-            " AND (?1 IS NULL OR ",
+            " AND ",
+            not_erased!($endpoint),
+            "AND (?1 IS NULL OR ",
             $of,
             "namespace = ?1) AND (?2 IS NULL OR ",
             $of,
@@ -81,10 +83,11 @@ macro_rules! looked_through {
         )
     };
 }
-const NEW: &str = looked_through!("", "outcome", "attempts_new WHERE 1");
-const UNDER_WAY: &str = looked_through!("", "''", "attempts INDEXED BY attempts_open WHERE finished_at IS NULL");
+const NEW: &str = looked_through!("", "endpoint", "outcome", "attempts_new WHERE 1");
+const UNDER_WAY: &str = looked_through!("", "endpoint", "''", "attempts INDEXED BY attempts_open WHERE finished_at IS NULL");
 const OF_EVENT: &str = looked_through!(
     "a.",
+    "a.endpoint",
     "coalesce(a.error_code, ''), a.finished_at IS NULL",
     "deliveries d INDEXED BY deliveries_event CROSS JOIN attempts a ON a.delivery = d.id WHERE d.event = ?8"
 );
@@ -164,7 +167,7 @@ fn spots(conn: &Connection, filter: &AttemptFilter, window: Window<AttemptId>) -
 
 fn parts(conn: &Connection, filter: &AttemptFilter) -> Result<Vec<Part>> {
     let scope = Scope { namespace: filter.namespace.as_ref(), subscription: filter.subscription, endpoint: filter.endpoint };
-    let mut parts = tallies::parts(conn, Kind::Attempts, scope)?;
+    let mut parts = tallies::seen(conn, Kind::Attempts, scope)?;
     parts.retain(|part| filter.outcome.wants_ended(part.code));
     Ok(parts)
 }
@@ -255,7 +258,8 @@ pub(super) fn detail(conn: &Connection, of: AttemptId, within: Option<&Namespace
         delivery_columns!(),
         ", a.stripped FROM attempts a CROSS JOIN deliveries d ON d.id = a.delivery",
         attempt_body!(),
-        "WHERE a.delivery = ?1 AND a.number = ?2"
+        "WHERE a.delivery = ?1 AND a.number = ?2 AND",
+        not_erased!("a.endpoint")
     );
     one(conn, sql, &[&spot.delivery, &spot.number], |row| {
         let delivery = DeliveryRow::read_from(row, ATTEMPT_COLUMNS)?;

@@ -1,5 +1,6 @@
 //! Who has which delivery in memory: claims on due deliveries, and the takeover of a dead engine's.
 
+use super::config;
 use super::rows::{DeliveryRow, Events, all, attempt_row, one, time};
 use super::session::{Rescue, Session};
 use postrider_core::attempt::Attempt;
@@ -8,15 +9,19 @@ use postrider_core::id::{DeliveryId, EndpointId};
 use postrider_core::ports::{ClaimBatch, ClaimRequest, Claimed};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Result, params};
+use std::collections::BTreeSet;
 
 /// Claims due, unclaimed deliveries, oldest due first.
 pub(super) fn claim(s: &mut Session, requests: &[ClaimRequest]) -> Result<Vec<ClaimBatch>> {
-    let mut events = Events::default();
-    requests.iter().map(|request| claim_one(s, request, &mut events)).collect()
+    let (mut events, erased) = (Events::default(), config::erased(&s.conn)?);
+    requests.iter().map(|request| claim_one(s, request, &erased, &mut events)).collect()
 }
 
-fn claim_one(s: &Session, request: &ClaimRequest, events: &mut Events) -> Result<ClaimBatch> {
+fn claim_one(s: &Session, request: &ClaimRequest, erased: &BTreeSet<EndpointId>, events: &mut Events) -> Result<ClaimBatch> {
     let mut batch = ClaimBatch { endpoint: request.endpoint, deliveries: Vec::new(), next_due: None };
+    if erased.contains(&request.endpoint) {
+        return Ok(batch);
+    }
     let mut bytes: u64 = 0;
     let sql = concat!(
         "SELECT ",

@@ -56,6 +56,13 @@ macro_rules! last_attempt {
     };
 }
 
+/// The condition that what went to this endpoint may be seen: it was not erased.
+macro_rules! not_erased {
+    ($endpoint:literal) => {
+        concat!(" ", $endpoint, " NOT IN (SELECT id FROM config INDEXED BY config_erased WHERE erased = 1) ")
+    };
+}
+
 /// Columns of `scheduled` for [`super::rows::scheduled_row`].
 macro_rules! scheduled_columns {
     () => {

@@ -1,25 +1,28 @@
 //! Configuration: documents by kind and id, and a version that rises with every change.
 
-use super::rows::{json, one, to_json};
+use super::rows::{all, id, json, one, time_opt, to_json};
 use crate::error::bad_value;
-use postrider_core::endpoint::Endpoint;
-use postrider_core::id::SubscriptionId;
+use postrider_core::endpoint::{Deletion, Endpoint};
+use postrider_core::id::{EndpointId, SubscriptionId};
 use postrider_core::key::ApiKey;
 use postrider_core::ports::{ConfigChange, Configuration};
 use postrider_core::subscription::Subscription;
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, Row, params};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 
-const ENDPOINT: i64 = 0;
-const SUBSCRIPTION: i64 = 1;
-const KEY: i64 = 2;
+pub(super) const ENDPOINT: i64 = 0;
+pub(super) const SUBSCRIPTION: i64 = 1;
+pub(super) const KEY: i64 = 2;
 
 /// A change as it is written.
 pub(super) struct Document {
     kind: i64,
     id: [u8; 16],
+    gone_at: Option<Timestamp>,
+    endpoint: Option<EndpointId>,
+    erased: bool,
     json: String,
 }
 
@@ -27,11 +30,30 @@ pub(super) struct Document {
 pub(super) fn documents(changes: &[ConfigChange]) -> Result<Vec<Document>> {
     let document = |change: &ConfigChange| {
         Ok(match change {
-            ConfigChange::Endpoint(endpoint) => Document { kind: ENDPOINT, id: endpoint.id.bytes(), json: to_json(endpoint)? },
-            ConfigChange::Subscription(subscription) => {
-                Document { kind: SUBSCRIPTION, id: subscription.id.bytes(), json: to_json(subscription)? }
-            }
-            ConfigChange::Key(key) => Document { kind: KEY, id: key.id.bytes(), json: to_json(key)? },
+            ConfigChange::Endpoint(endpoint) => Document {
+                kind: ENDPOINT,
+                id: endpoint.id.bytes(),
+                gone_at: endpoint.deleted.map(Deletion::at),
+                endpoint: None,
+                erased: endpoint.is_erased(),
+                json: to_json(endpoint)?,
+            },
+            ConfigChange::Subscription(subscription) => Document {
+                kind: SUBSCRIPTION,
+                id: subscription.id.bytes(),
+                gone_at: subscription.deleted_at,
+                endpoint: Some(subscription.endpoint),
+                erased: false,
+                json: to_json(subscription)?,
+            },
+            ConfigChange::Key(key) => Document {
+                kind: KEY,
+                id: key.id.bytes(),
+                gone_at: key.revoked_at.filter(|_| key.may_be_forgotten()),
+                endpoint: None,
+                erased: false,
+                json: to_json(key)?,
+            },
         })
     };
     changes.iter().map(document).collect()
@@ -39,12 +61,18 @@ pub(super) fn documents(changes: &[ConfigChange]) -> Result<Vec<Document>> {
 
 /// Puts documents, in the transaction that is open.
 pub(super) fn put(conn: &Connection, documents: &[Document]) -> Result<()> {
-    let mut insert = conn.prepare_cached("INSERT OR REPLACE INTO config (kind, id, doc) VALUES (?1, ?2, ?3)")?;
+    let sql = "INSERT OR REPLACE INTO config (kind, id, gone_at, endpoint, erased, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let mut insert = conn.prepare_cached(sql)?;
     for document in documents {
-        insert.execute(params![document.kind, document.id, document.json])?;
+        let Document { kind, id, gone_at, endpoint, erased, json } = document;
+        insert.execute(params![kind, id, gone_at.map(Timestamp::as_micros), endpoint.map(EndpointId::bytes), erased, json])?;
     }
-    conn.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'config_version'")?.execute([])?;
-    Ok(())
+    changed(conn)
+}
+
+/// Tells everybody that reads the version of a change.
+pub(super) fn changed(conn: &Connection) -> Result<()> {
+    conn.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'config_version'")?.execute([]).map(drop)
 }
 
 /// The configuration's version.
@@ -54,13 +82,21 @@ pub(super) fn version(conn: &Connection) -> Result<i64> {
 
 /// When a subscription was deleted; `None` too for one that is not configured.
 pub(super) fn deleted_at(conn: &Connection, of: SubscriptionId) -> Result<Option<Timestamp>> {
-    #[derive(Deserialize)]
-    struct Deleted {
-        deleted_at: Option<Timestamp>,
-    }
-    let sql = "SELECT doc FROM config WHERE kind = ?1 AND id = ?2";
-    let found = one(conn, sql, &[&SUBSCRIPTION, &of.bytes()], |row| json::<Option<Deleted>>(row, 0))?;
-    Ok(found.flatten().and_then(|document| document.deleted_at))
+    let sql = "SELECT gone_at FROM config WHERE kind = ?1 AND id = ?2";
+    Ok(one(conn, sql, &[&SUBSCRIPTION, &of.bytes()], |row| time_opt(row, 0))?.flatten())
+}
+
+/// Endpoints that were erased and of which something may be left. Hardly ever any, and then cheap: an empty index is looked into.
+pub(super) fn erased(conn: &Connection) -> Result<BTreeSet<EndpointId>> {
+    let sql = "SELECT id FROM config INDEXED BY config_erased WHERE erased = 1";
+    Ok(all(conn, sql, &[], |row| id(row, 0, EndpointId::new))?.into_iter().collect())
+}
+
+/// Whether the endpoint of this subscription was erased.
+pub(super) fn is_to_erased(conn: &Connection, of: SubscriptionId) -> Result<bool> {
+    let sql =
+        "SELECT 1 FROM config s CROSS JOIN config e ON e.kind = 0 AND e.id = s.endpoint AND e.erased = 1 WHERE s.kind = 1 AND s.id = ?1";
+    Ok(one(conn, sql, &[&of.bytes()], |_| Ok(()))?.is_some())
 }
 
 /// Everything that is configured, in the transaction that is open.

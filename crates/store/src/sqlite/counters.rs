@@ -79,6 +79,9 @@ impl Deltas {
 
 /// Reads the counters of one subscription; zeros if nothing was ever counted.
 pub(super) fn read(conn: &Connection, of: SubscriptionId) -> Result<Counters> {
+    if super::config::is_to_erased(conn, of)? {
+        return Ok(Counters::default());
+    }
     let sql = "SELECT pending, sending, retrying, succeeded, failed, expired, cancelled, attempts_succeeded, attempts_failed, dead_letters \
                FROM counters WHERE subscription = ?1";
     let mut select = conn.prepare_cached(sql)?;

@@ -24,7 +24,9 @@ pub(super) fn delivery_of(conn: &Connection, subscription: SubscriptionId, event
     let sql = concat!(
         "SELECT ",
         delivery_columns!(),
-        " FROM deliveries d INDEXED BY deliveries_event WHERE event = ?1 AND subscription = ?2 ORDER BY id DESC LIMIT 1"
+        " FROM deliveries d INDEXED BY deliveries_event WHERE event = ?1 AND subscription = ?2 AND",
+        not_erased!("endpoint"),
+        "ORDER BY id DESC LIMIT 1"
     );
     let Some(row) = one(conn, sql, &[&event.0, &subscription.bytes()], DeliveryRow::read)? else { return Ok(None) };
     let of = |row: &Row<'_>| namespace(row, 0);
@@ -93,8 +95,9 @@ fn event(conn: &Connection, seq: EventSeq) -> Result<EventRow> {
     let sql = concat!(
         "SELECT ",
         event_columns!(),
-        ", skipped, fan_out_after IS NOT NULL, EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_event WHERE event = seq) \
-         FROM events WHERE seq = ?1"
+        ", skipped, fan_out_after IS NOT NULL, EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_event WHERE event = seq AND",
+        not_erased!("endpoint"),
+        ") FROM events WHERE seq = ?1"
     );
     conn.prepare_cached(sql)?.query_row([seq.0], |row| {
         Ok(EventRow {
@@ -159,7 +162,7 @@ pub(super) fn dead_letters(
     window: Window<DeadLetterPlace>,
 ) -> Result<Found<DeadLetterRow, DeadLetterPlace>> {
     let scope = Scope { namespace: filter.namespace.as_ref(), subscription: filter.subscription, endpoint: filter.endpoint };
-    let mut parts = tallies::parts(conn, Kind::DeadLetters, scope)?;
+    let mut parts = tallies::seen(conn, Kind::DeadLetters, scope)?;
     parts.retain(|part| filter.code.is_none() || filter.code == part.code);
     let (from, before) = bounds(filter.failed_from, filter.failed_before);
     let is_timed = filter.failed_from.is_some() || filter.failed_before.is_some();
@@ -222,8 +225,11 @@ mod tests {
         statements.extend(tallies::STATEMENTS);
         for sql in statements {
             let plan = plan(&conn, sql);
+            // Endpoints that were erased are looked up once, before everything else.
+            let beside = ["LIST SUBQUERY", "CREATE BLOOM FILTER"];
+            let is_walk = |line: &&String| !beside.iter().any(|text| line.starts_with(text));
             let is_good = |line: &String| line.starts_with("SEARCH ") && !line.contains("AUTOMATIC");
-            assert!(!plan.is_empty() && plan.iter().all(is_good), "{sql}\n{plan:#?}");
+            assert!(!plan.is_empty() && plan.iter().filter(is_walk).all(is_good), "{sql}\n{plan:#?}");
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `jobs.rs`, `requests.rs`, `prune.rs`, `config.rs` | the verbs that write |
 //! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
 //! | `attempts.rs`, `find.rs`, `merge.rs` | lists with filters and totals, put together of sorted parts |
+//! | `gone.rs` | what goes with configuration that was deleted |
 //! | `history.rs` | notes of attempts by time |
 //! | `counters.rs`, `tallies.rs` | counters per subscription, and per part of a list; summed up per group |
 //! | `rows.rs`, `columns.rs` | rows to nouns and back |
@@ -25,6 +26,7 @@ mod config;
 mod counters;
 mod files;
 mod find;
+mod gone;
 mod history;
 mod jobs;
 mod merge;

@@ -3,6 +3,7 @@
 //! Ids are UUIDv7, so walks over them are walks in order of time: no index is kept for retention's sake. Rows that must stay are
 //! passed over; once those are many, the place is remembered between slices, so that no slice passes over them again.
 
+use super::gone::{self, Walk};
 use super::rows::{OPEN, all, id, namespace, one, state_kind, time};
 use super::session::Session;
 use super::tallies::{Kind, Under};
@@ -32,14 +33,17 @@ const ID_SLACK: Duration = Duration::from_secs(1);
 pub(super) struct Sweep {
     phase: Phase,
     /// The last key that was looked at in this phase; empty at its beginning.
-    after: Vec<u8>,
+    pub(super) after: Vec<u8>,
     /// The attempt's number in that key.
     after_number: u32,
     /// Rows that were passed over since the sweep began.
-    kept: i64,
+    pub(super) kept: i64,
+    /// Looks for what is left of deleted endpoints.
+    pub(super) walk: Walk,
 }
 
-/// Dead letters close before they are asked about; attempts go before the deliveries that they belong to, deliveries before their events.
+/// Dead letters close before they are asked about; attempts go before the deliveries that they belong to, deliveries before their events
+/// and subscriptions, those before their endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
     #[default]
@@ -49,12 +53,33 @@ enum Phase {
     Deliveries,
     Events,
     Closed,
+    Keys,
+    Subscriptions,
+    Endpoints,
+    BareEndpoints,
+}
+
+impl Phase {
+    fn next(self) -> Option<Phase> {
+        match self {
+            Phase::Orphans => Some(Phase::Attempts),
+            Phase::Attempts => Some(Phase::Bodies),
+            Phase::Bodies => Some(Phase::Deliveries),
+            Phase::Deliveries => Some(Phase::Events),
+            Phase::Events => Some(Phase::Closed),
+            Phase::Closed => Some(Phase::Keys),
+            Phase::Keys => Some(Phase::Subscriptions),
+            Phase::Subscriptions => Some(Phase::Endpoints),
+            Phase::Endpoints => Some(Phase::BareEndpoints),
+            Phase::BareEndpoints => None,
+        }
+    }
 }
 
 /// What a slice may still do.
-struct Budget {
-    rows: i64,
-    looks: i64,
+pub(super) struct Budget {
+    pub(super) rows: i64,
+    pub(super) looks: i64,
 }
 
 /// Removes one slice of what is past its retention.
@@ -62,45 +87,56 @@ struct Budget {
 /// What goes with a delivery is counted where it belongs: its attempts as attempts, its closed dead letters as closed.
 pub(super) fn prune(s: &mut Session, request: &PruneRequest) -> Result<Pruned> {
     let limit = i64::from(request.limit.max(1));
-    let mut looks = limit.saturating_mul(LOOKS_PER_ROW).max(2 * MAX_REPEATED);
+    let mut budget = Budget { rows: limit, looks: limit.saturating_mul(LOOKS_PER_ROW).max(2 * MAX_REPEATED) };
     let mut pruned = Pruned::default();
     history::sort_in(s)?;
+    pruned.more = !gone::erase(s, request, &mut budget, &mut pruned)? || sweep(s, request, limit, budget.looks, &mut pruned)?;
+    if !pruned.more {
+        // The next run looks for what was still claimed.
+        s.memory.erasing = None;
+    }
+    if pruned.configuration > 0 {
+        config::changed(&s.conn)?;
+    }
+    pruned.erasing = !config::erased(&s.conn)?.is_empty();
+    Ok(pruned)
+}
+
+/// Goes on with the sweep over everything that has an age; whether there may be more.
+fn sweep(s: &mut Session, request: &PruneRequest, limit: i64, mut looks: i64, pruned: &mut Pruned) -> Result<bool> {
     loop {
-        let mut budget = Budget { rows: (limit - total(&pruned)).max(0), looks };
+        let mut budget = Budget { rows: (limit - total(pruned)).max(0), looks };
         let done = match s.memory.sweep.phase {
             Phase::Orphans => orphans(s, &mut budget)?,
-            Phase::Attempts => attempts(s, request, &mut budget, &mut pruned)?,
-            Phase::Bodies => bodies(s, request, &mut budget, &mut pruned)?,
-            Phase::Deliveries => deliveries(s, request, &mut budget, &mut pruned)?,
-            Phase::Events => events(s, request, &mut budget, &mut pruned)?,
-            Phase::Closed => closed(s, request, &budget, &mut pruned)?,
+            Phase::Attempts => attempts(s, request, &mut budget, pruned)?,
+            Phase::Bodies => bodies(s, request, &mut budget, pruned)?,
+            Phase::Deliveries => deliveries(s, request, &mut budget, pruned)?,
+            Phase::Events => events(s, request, &mut budget, pruned)?,
+            Phase::Closed => closed(s, request, &budget, pruned)?,
+            Phase::Keys => gone::keys(s, request, &mut budget, pruned)?,
+            Phase::Subscriptions => gone::subscriptions(s, request, &mut budget, pruned)?,
+            Phase::Endpoints => gone::endpoints(s, request, &mut budget)?,
+            Phase::BareEndpoints => gone::bare_endpoints(s, request, &mut budget, pruned)?,
         };
         looks = budget.looks;
-        let sweep = &mut s.memory.sweep;
-        let next = match sweep.phase {
-            _ if !done => break,
-            Phase::Orphans => Phase::Attempts,
-            Phase::Attempts => Phase::Bodies,
-            Phase::Bodies => Phase::Deliveries,
-            Phase::Deliveries => Phase::Events,
-            Phase::Events => Phase::Closed,
-            Phase::Closed => {
-                *sweep = Sweep::default();
-                pruned.more = total(&pruned) >= limit;
-                return Ok(pruned);
-            }
-        };
-        *sweep = Sweep { phase: next, kept: sweep.kept, ..Sweep::default() };
+        if !done {
+            break;
+        }
+        let Sweep { phase, kept, walk, .. } = std::mem::take(&mut s.memory.sweep);
+        match phase.next() {
+            Some(phase) => s.memory.sweep = Sweep { phase, kept, walk, ..Sweep::default() },
+            None => return Ok(total(pruned) >= limit),
+        }
     }
     if s.memory.sweep.kept <= MAX_REPEATED {
         s.memory.sweep = Sweep::default();
     }
-    pruned.more = true;
-    Ok(pruned)
+    Ok(true)
 }
 
 fn total(pruned: &Pruned) -> i64 {
-    let total = pruned.attempts + pruned.bodies + pruned.deliveries + pruned.events + pruned.closed + pruned.requests;
+    let total =
+        pruned.attempts + pruned.bodies + pruned.deliveries + pruned.events + pruned.closed + pruned.requests + pruned.configuration;
     i64::try_from(total).unwrap_or(i64::MAX)
 }
 
@@ -117,7 +153,7 @@ impl Budget {
         self.looks.min(self.rows.saturating_mul(2).clamp(MIN_PAGE, MAX_PAGE))
     }
 
-    fn is_spent(&self) -> bool {
+    pub(super) fn is_spent(&self) -> bool {
         self.rows <= 0 || self.looks <= 0
     }
 }
@@ -231,11 +267,20 @@ fn deliveries(s: &mut Session, request: &PruneRequest, budget: &mut Budget, prun
     Ok(false)
 }
 
-/// Closed dead letters go with their delivery, for without it there is nothing to show of them.
-fn remove_delivery(s: &mut Session, id: DeliveryId, subscription: SubscriptionId, state: StateKind, pruned: &mut Pruned) -> Result<()> {
+/// Dead letters go with their delivery, for without it there is nothing to show of them.
+pub(super) fn remove_delivery(
+    s: &mut Session,
+    id: DeliveryId,
+    subscription: SubscriptionId,
+    state: StateKind,
+    pruned: &mut Pruned,
+) -> Result<()> {
     let key = params![id.bytes()];
     pruned.attempts += history::forget(&s.conn, &mut s.deltas.tallies, id.bytes(), None)?;
-    pruned.closed += delete(&s.conn, "DELETE FROM dead_letters WHERE delivery = ?1", key)?;
+    let sql = "DELETE FROM dead_letters WHERE delivery = ?1 RETURNING namespace, subscription, endpoint, code, status = 0";
+    let letters = all(&s.conn, sql, key, |row| Ok((Under::read(row, Kind::DeadLetters)?, row.get::<_, bool>(4)?)))?;
+    pruned.closed += letters.len() as u64;
+    letters.into_iter().filter(|(_, was_open)| *was_open).for_each(|(under, _)| s.deltas.dead_letter(under, -1));
     pruned.deliveries += delete(&s.conn, "DELETE FROM deliveries WHERE id = ?1", key)?;
     s.deltas.deliveries(subscription, state, -1);
     Ok(())

@@ -1,13 +1,15 @@
 //! Events come in with their deliveries.
 
+use super::config;
 use super::counters::Deltas;
 use super::rows::{id, map_json, micros, one, state_kind, to_json};
 use super::session::{Memory, Session};
 use postrider_core::delivery::StateKind;
-use postrider_core::id::{DeliveryId, EventId, EventSeq, SubscriptionId};
+use postrider_core::id::{DeliveryId, EndpointId, EventId, EventSeq, SubscriptionId};
 use postrider_core::ports::{FanOutSlice, FirstDelivery, NewDelivery, NewEvent, Published};
 use postrider_core::time::Timestamp;
 use rusqlite::{CachedStatement, Connection, Result, params};
+use std::collections::BTreeSet;
 
 /// Stores events with their deliveries.
 pub(super) fn publish(s: &mut Session, events: &[NewEvent]) -> Result<Vec<Published>> {
@@ -37,6 +39,7 @@ pub(super) struct Publisher<'s> {
     deltas: &'s mut Deltas,
     memory: &'s mut Memory,
     incarnation: i64,
+    erased: BTreeSet<EndpointId>,
 }
 
 impl<'s> Publisher<'s> {
@@ -48,7 +51,8 @@ impl<'s> Publisher<'s> {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?;
         let insert_delivery = delivery_insert(conn)?;
-        Ok(Publisher { conn, insert_event, insert_delivery, deltas, memory, incarnation: *incarnation })
+        let erased = config::erased(conn)?;
+        Ok(Publisher { conn, insert_event, insert_delivery, deltas, memory, incarnation: *incarnation, erased })
     }
 
     /// Stores one event, unless its idempotency key is taken.
@@ -87,7 +91,8 @@ impl<'s> Publisher<'s> {
     }
 
     fn deliveries(&mut self, event: EventSeq, created_at: Timestamp, deliveries: &[NewDelivery]) -> Result<()> {
-        for new in deliveries {
+        // Planned before its endpoint was erased: nobody may see it any more.
+        for new in deliveries.iter().filter(|new| !self.erased.contains(&new.endpoint)) {
             let claim = if new.claimed { self.incarnation } else { 0 };
             insert_delivery(&mut self.insert_delivery, event, new, created_at, claim)?;
             self.deltas.deliveries(new.subscription, StateKind::Pending, 1);
@@ -103,9 +108,13 @@ fn by_key(conn: &Connection, namespace: &str, key: &str) -> Result<Option<Publis
     Ok(Some(Published::Duplicate { id, seq, first: first_delivery(conn, seq)? }))
 }
 
-/// The oldest delivery of an event.
+/// The oldest delivery of an event that may be seen.
 pub(super) fn first_delivery(conn: &Connection, of: EventSeq) -> Result<Option<FirstDelivery>> {
-    let sql = "SELECT id, subscription, state FROM deliveries INDEXED BY deliveries_event WHERE event = ?1 ORDER BY id LIMIT 1";
+    let sql = concat!(
+        "SELECT id, subscription, state FROM deliveries INDEXED BY deliveries_event WHERE event = ?1 AND",
+        not_erased!("endpoint"),
+        "ORDER BY id LIMIT 1"
+    );
     one(conn, sql, &[&of.0], |row| {
         Ok(FirstDelivery { id: id(row, 0, DeliveryId::new)?, subscription: id(row, 1, SubscriptionId::new)?, state: state_kind(row, 2)? })
     })

@@ -1,6 +1,7 @@
 //! The reads. Each is given a connection with an open read transaction, so that all it answers is of one moment.
 
 use super::columns::{DEAD_LETTER_COLUMNS, EVENT_COLUMNS};
+use super::config;
 use super::rows::{DeliveryRow, Events, all, attempt_row, dead_letter_row, event_row, id, id_opt, json, one, scheduled_row, some, time};
 use postrider_core::event::Namespace;
 use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, ScheduledId, SubscriptionId};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 /// A delivery with its event and its attempts.
 pub(super) fn delivery(conn: &Connection, of: DeliveryId) -> Result<Option<DeliveryView>> {
-    let sql = concat!("SELECT ", delivery_columns!(), " FROM deliveries d WHERE id = ?1");
+    let sql = concat!("SELECT ", delivery_columns!(), " FROM deliveries d WHERE id = ?1 AND", not_erased!("endpoint"));
     let Some(row) = one(conn, sql, &[&of.bytes()], DeliveryRow::read)? else { return Ok(None) };
     let sql = concat!("SELECT ", attempt_columns!(), " FROM attempts a", attempt_body!(), "WHERE a.delivery = ?1 ORDER BY a.number");
     let attempts = all(conn, sql, &[&of.bytes()], attempt_row)?;
@@ -38,7 +39,13 @@ fn event_view(conn: &Connection, sql: &str, key: &[&dyn ToSql]) -> Result<Option
     let read = |row: &Row<'_>| Ok((event_row(row)?, json(row, EVENT_COLUMNS)?, id_opt(row, EVENT_COLUMNS + 1, SubscriptionId::new)?));
     let found = one(conn, sql, key, read)?;
     let Some((event, skipped, fan_out_after)) = found else { return Ok(None) };
-    let sql = concat!("SELECT ", delivery_columns!(), " FROM deliveries d INDEXED BY deliveries_event WHERE event = ?1 ORDER BY id");
+    let sql = concat!(
+        "SELECT ",
+        delivery_columns!(),
+        " FROM deliveries d INDEXED BY deliveries_event WHERE event = ?1 AND",
+        not_erased!("endpoint"),
+        "ORDER BY id"
+    );
     let deliveries = all(conn, sql, &[&event.seq.0], |row| Ok(DeliveryRow::read(row)?.of(&event.namespace)))?;
     Ok(Some(EventView { event: Arc::new(event), deliveries, skipped, fan_out_pending: fan_out_after.is_some() }))
 }
@@ -70,6 +77,8 @@ pub(super) fn backlog(conn: &Connection) -> Result<Vec<Backlog>> {
         backlog.push(endpoint);
         found = one(conn, next, &[&endpoint.endpoint.bytes()], read)?;
     }
+    let erased = config::erased(conn)?;
+    backlog.retain(|backlog| !erased.contains(&backlog.endpoint));
     Ok(backlog)
 }
 
@@ -92,7 +101,9 @@ pub(super) fn dead_letters(
                 last_attempt!(),
                 "CROSS JOIN deliveries d ON d.id = l.delivery WHERE l.subscription = ?1 AND l.status ",
                 $status,
-                " AND (l.failed_at, l.id) < (?2, ?3) ORDER BY l.failed_at DESC, l.id DESC"
+                " AND (l.failed_at, l.id) < (?2, ?3) AND",
+                not_erased!("l.endpoint"),
+                "ORDER BY l.failed_at DESC, l.id DESC"
             )
         };
     }
@@ -117,7 +128,8 @@ pub(super) fn dead_letter(conn: &Connection, of: DeadLetterId) -> Result<Option<
         delivery_columns!(),
         " FROM dead_letters l",
         last_attempt!(),
-        "CROSS JOIN deliveries d ON d.id = l.delivery WHERE l.id = ?1"
+        "CROSS JOIN deliveries d ON d.id = l.delivery WHERE l.id = ?1 AND",
+        not_erased!("l.endpoint")
     );
     one(conn, sql, &[&of.bytes()], |row| dead_letter_view(conn, row, &mut Events::default()))
 }

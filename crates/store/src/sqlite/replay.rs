@@ -23,7 +23,8 @@ pub(super) fn replay(s: &mut Session, replays: &[Replay]) -> Result<Vec<Replayed
 }
 
 fn delivery(conn: &Connection, id: DeliveryId) -> Result<Option<DeliveryRow>> {
-    one(conn, concat!("SELECT ", delivery_columns!(), " FROM deliveries d WHERE id = ?1"), &[&id.bytes()], DeliveryRow::read)
+    let sql = concat!("SELECT ", delivery_columns!(), " FROM deliveries d WHERE id = ?1 AND", not_erased!("endpoint"));
+    one(conn, sql, &[&id.bytes()], DeliveryRow::read)
 }
 
 fn again(s: &mut Session, id: DeliveryId, replay: &Replay, events: &mut Events) -> Result<Replayed> {
@@ -122,5 +123,10 @@ fn close(conn: &Connection, deltas: &mut Deltas, dead_letter: DeadLetterId, how:
 
 /// Dismisses open dead letters; which of them were open.
 pub(super) fn dismiss(s: &mut Session, ids: &[DeadLetterId], at: Timestamp) -> Result<Vec<bool>> {
-    ids.iter().map(|id| close(&s.conn, &mut s.deltas, *id, Closed::Dismissed, Some(at))).collect()
+    let sql = concat!("SELECT 1 FROM dead_letters WHERE id = ?1 AND", not_erased!("endpoint"));
+    let mut dismiss_one = |id: &DeadLetterId| {
+        let is_there = one(&s.conn, sql, &[&id.bytes()], |_| Ok(()))?.is_some();
+        Ok(is_there && close(&s.conn, &mut s.deltas, *id, Closed::Dismissed, Some(at))?)
+    };
+    ids.iter().map(&mut dismiss_one).collect()
 }

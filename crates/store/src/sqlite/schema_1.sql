@@ -7,13 +7,20 @@ CREATE TABLE meta (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO meta VALUES ('config_version', 0), ('incarnation', 0), ('next_event', 1), ('probe', 0);
 
--- kind: 0 endpoint, 1 subscription, 2 key.
+-- kind: 0 endpoint, 1 subscription, 2 key. gone_at: since when it is deleted, or revoked and may be forgotten. endpoint: a subscription's.
+-- erased: 1 for an endpoint whose history nobody gets to see any more, and retention removes.
 CREATE TABLE config (
     kind INTEGER NOT NULL,
     id BLOB NOT NULL,
+    gone_at INTEGER,
+    endpoint BLOB,
+    erased INTEGER NOT NULL,
     doc TEXT NOT NULL,
     PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX config_gone ON config (kind, id, gone_at) WHERE gone_at IS NOT NULL;
+CREATE INDEX config_by_endpoint ON config (endpoint) WHERE endpoint IS NOT NULL;
+CREATE INDEX config_erased ON config (erased, id) WHERE erased = 1;
 
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY,

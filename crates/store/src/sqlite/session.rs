@@ -2,6 +2,7 @@
 
 use super::counters::Deltas;
 use super::files;
+use super::gone::Walk;
 use super::history;
 use super::prune::Sweep;
 use crate::error::{is_fault_of_one, kind_of_io, may_have_committed, needs_reopening, store_error};
@@ -43,6 +44,8 @@ pub(super) struct Memory {
     pub(super) rescue: Rescue,
     /// How far [`super::prune::prune`] has come.
     pub(super) sweep: Sweep,
+    /// How far it has come with what belongs to erased endpoints, since its run began.
+    pub(super) erasing: Option<Walk>,
 }
 
 /// How far the takeover of dead engines' claims has come. Nobody else makes such claims any more, so that none appear behind it.
@@ -61,7 +64,7 @@ impl Session {
         prepare(&mut conn, max_pages, &wal_frames)?;
         let (incarnation, next_event) = take_office(&mut conn)?;
         let attempts_new = history::gathered(&conn)?;
-        let memory = Memory { next_event, attempts_new, rescue: Rescue::After(None), sweep: Sweep::default() };
+        let memory = Memory { next_event, attempts_new, rescue: Rescue::After(None), sweep: Sweep::default(), erasing: None };
         Ok(Session {
             conn,
             incarnation,

@@ -4,6 +4,7 @@
 //! together. Dead letters and events change tallies with their group (see `counters.rs`), attempts when their notes go to their places
 //! (see `history.rs`): until then they are few enough to be counted.
 
+use super::config;
 use super::rows::{all, code_opt, count, id, namespace};
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
@@ -172,9 +173,31 @@ const PARTS_OF_SUBSCRIPTION: &str = "SELECT subscription, endpoint, code, n FROM
 const PARTS_OF_ENDPOINT: &str = "SELECT subscription, endpoint, code, n FROM tallies_by_subscription \
     INDEXED BY tallies_by_endpoint WHERE kind = ?1 AND endpoint = ?2 AND (?3 IS NULL OR namespace = ?3)";
 
-/// Those four, for a look at their plans.
+/// While there are erased endpoints: the index by namespace does not tell theirs from the others.
+const PARTS_SEEN: &str = concat!(
+    "SELECT subscription, endpoint, code, n FROM tallies_by_subscription WHERE kind = ?1 AND (?2 IS NULL OR namespace = ?2) AND",
+    not_erased!("endpoint")
+);
+
+/// Those five, for a look at their plans.
 #[cfg(test)]
-pub(super) const STATEMENTS: [&str; 4] = [PARTS_OF_ALL, PARTS_OF_NAMESPACE, PARTS_OF_SUBSCRIPTION, PARTS_OF_ENDPOINT];
+pub(super) const STATEMENTS: [&str; 5] = [PARTS_OF_ALL, PARTS_OF_NAMESPACE, PARTS_OF_SUBSCRIPTION, PARTS_OF_ENDPOINT, PARTS_SEEN];
+
+/// The parts that make up all that may be seen in that scope. While there are erased endpoints a list of everything, or of a namespace, is
+/// put together of as many parts as there are subscriptions and outcomes.
+pub(super) fn seen(conn: &Connection, kind: Kind, scope: Scope<'_>) -> Result<Vec<Part>> {
+    let erased = config::erased(conn)?;
+    if erased.is_empty() {
+        return parts(conn, kind, scope);
+    }
+    if scope.subscription.is_none() && scope.endpoint.is_none() {
+        let namespace = scope.namespace.map(Namespace::as_str);
+        return all(conn, PARTS_SEEN, &[&(kind as u8), &namespace], part_of_subscription);
+    }
+    let mut parts = parts(conn, kind, scope)?;
+    parts.retain(|part| !matches!(part.place, PartPlace::Subscription(_, endpoint) if erased.contains(&endpoint)));
+    Ok(parts)
+}
 
 /// The parts that make up everything in that scope.
 pub(super) fn parts(conn: &Connection, kind: Kind, scope: Scope<'_>) -> Result<Vec<Part>> {

@@ -137,3 +137,19 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<BTreeMap<String, i64>>(&result).expect("an object"), expected);
     }
 }
+
+/// What is stored is longer than what was given, in the short form most of all: it must be readable all the same, for ever.
+#[test]
+fn the_longest_maps_are_read_back() {
+    let padding = "x".repeat(MAX_FIELD_MAP_BYTES - r#"{"static":{"a":""}}"#.len());
+    let longest = format!(r#"{{"static":{{"a":"{padding}"}}}}"#);
+    assert_eq!(longest.len(), MAX_FIELD_MAP_BYTES);
+    let short: Vec<String> = (0..MAX_FIELD_MAP_ENTRIES).map(|n| format!("\"t{n:0240}\":\"s{n:0240}\"")).collect();
+    let short = format!("{{{}}}", short.join(","));
+    for given in [longest, short] {
+        let map = FieldMap::parse(&given).expect("a right one").expect("it does something");
+        assert!(map.as_json().len() > given.len());
+        let stored = serde_json::to_string(&map).expect("JSON");
+        assert_eq!(serde_json::from_str::<FieldMap>(&stored).expect("it is read back"), map);
+    }
+}

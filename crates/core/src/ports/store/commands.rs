@@ -328,10 +328,14 @@ pub struct PruneRequest {
     /// Ended deliveries made before this go with their attempts, and events once they have no delivery left. Open dead letters keep theirs
     /// for as long as their subscription is there.
     pub events_before: Timestamp,
-    /// Closed dead letters, scheduled occurrences and jobs that ended before this go.
+    /// Closed dead letters, scheduled occurrences and jobs that ended before this go, and keys revoked before it that
+    /// [may be forgotten](crate::key::ApiKey::may_be_forgotten).
     pub closed_before: Timestamp,
     /// Keys of requests that were first used before this go; see [`REQUEST_MEMORY`](super::REQUEST_MEMORY).
     pub requests_before: Timestamp,
+    /// Subscriptions and endpoints that were deleted before this go, once no delivery of theirs is left; an endpoint not before its
+    /// subscriptions, unless it was erased. It lies a little in the past: what is being published meanwhile may still name them.
+    pub configuration_before: Timestamp,
     /// At most about this many rows in one slice.
     pub limit: u32,
 }
@@ -343,14 +347,18 @@ pub struct Pruned {
     pub attempts: u64,
     /// Attempts that lost their bodies.
     pub bodies: u64,
-    /// Deliveries.
+    /// Deliveries; of erased endpoints also those that were still waiting.
     pub deliveries: u64,
     /// Events.
     pub events: u64,
-    /// Closed dead letters, occurrences and jobs.
+    /// Closed dead letters, occurrences and jobs, and open dead letters of erased endpoints.
     pub closed: u64,
     /// Keys of requests.
     pub requests: u64,
+    /// Subscriptions, endpoints and keys. The configuration's version rises with them.
+    pub configuration: u64,
     /// Whether another slice may find more.
     pub more: bool,
+    /// Whether there are erased endpoints left of which something may have to be removed later: deliveries that are claimed now.
+    pub erasing: bool,
 }

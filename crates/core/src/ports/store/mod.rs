@@ -8,6 +8,10 @@
 //! All deliveries of a subscription are of one namespace: that of their events.
 //!
 //! A delivery that waits or is being sent is either *claimed* (one live engine has it in memory) or in the index of due deliveries.
+//!
+//! An endpoint that is [erased](crate::endpoint::Deletion::Erased) hides what was delivered to it: from the moment at which that is configured
+//! no read answers a delivery, an attempt or a dead letter of it, and no total counts one. Nothing of it can be claimed, replayed or dismissed,
+//! and deliveries to it that are still being published are not stored. What is claimed is settled as ever. [`Store::prune`] removes it all.
 
 mod commands;
 mod error;
@@ -120,7 +124,8 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- upkeep --------------------------------------------------------------------------------------------------
 
-    /// Removes one slice of what is past its retention. Nothing that still has to be delivered is ever removed.
+    /// Removes one slice of what is past its retention. Nothing that still has to be delivered is ever removed, except what waits for an
+    /// erased endpoint: everything of those that is not claimed goes first, whatever its age.
     ///
     /// Open dead letters of subscriptions that were deleted are dismissed on the way, as of the deletion: nobody can reach them any more.
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>>;
@@ -191,6 +196,7 @@ pub trait Store: Send + Sync + 'static {
     /// One scheduled occurrence.
     fn scheduled_one(&self, id: ScheduledId) -> BoxFuture<'_, Result<Option<Scheduled>, StoreError>>;
 
-    /// Counters of these subscriptions, in their order. Kept with every write, never counted.
+    /// Counters of these subscriptions, in their order. Kept with every write, never counted. Those of a subscription to an erased endpoint
+    /// are zero; of one that had moved away from it deliveries to it count until they are removed.
     fn counters(&self, of: Vec<SubscriptionId>) -> BoxFuture<'_, Result<Vec<Counters>, StoreError>>;
 }

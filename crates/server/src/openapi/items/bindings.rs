@@ -4,13 +4,12 @@ use super::{PLAIN, customer_id, error_code, event_id, event_type, page};
 use crate::items::binding_request::MAX_GAPS;
 use crate::items::destination_request::MAX_NAME_BYTES;
 use crate::items::preview::MAX_SHOWN;
-use crate::openapi::operation::{Operation, answer, delete, get, post, put};
+use crate::openapi::operation::{Operation, answer, delete, get, post, post_to_look, put};
 use crate::openapi::schema::{Schema, always, any, array, boolean, either, integer, map, named, number, object, string, time, uuid, word};
 use crate::openapi::{Noun, Tag};
 use postrider_core::body::{MAX_FIELD_MAP_ENTRIES, MAX_PATH_BYTES};
 use postrider_core::catalog::CATALOG;
 use postrider_core::filter::MAX_MATCH_FIELDS;
-use postrider_core::key::Scope;
 use postrider_core::policy::{MAX_ATTEMPTS, MAX_BURST, MAX_GAP, MAX_RATE, TIMEOUTS};
 
 const NEW: &str = r#"{
@@ -265,9 +264,8 @@ fn operations() -> Vec<Operation> {
         .answers(
             answer(200, "It is deleted.").json(named("Deleted"), r#"{"deleted": true, "id": "0b8f6c1e-2f4a-4d7b-9c33-5a1de0c7f001"}"#),
         );
-    let preview = post("/v1/delivery/bindings/{id}/preview", "previewBinding", "Preview what a binding sends")
+    let preview = post_to_look("/v1/delivery/bindings/{id}/preview", "previewBinding", "Preview what a binding sends")
         .about("Nothing is sent. Shown for the event `event_id`, else for `payload`, else for the newest event that the binding wants, else for a made up one.")
-        .scope(Scope::Read)
         .id("id", "The binding's UUID.")
         .takes(preview_request(), &[("payload", r#"{"payload": {"total": 12.5, "currency": "EUR"}}"#)])
         .body_optional()

@@ -37,6 +37,9 @@ const ONE: &str = r#"{
 /// What header names are made of (RFC 9110).
 const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 
+/// No control characters but tabs.
+const HEADER_VALUE: &str = r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$";
+
 /// Visible ASCII.
 const VISIBLE: &str = "^[!-~]+$";
 
@@ -81,7 +84,7 @@ fn shown() -> Schema {
 
 fn wanted(is_new: bool) -> Schema {
     let url = string().uri().length(1..=MAX_URL_BYTES).about("Absolute `https` (or, where the server allows it, `http`), without user name, password and fragment. Private addresses are refused unless the server allows them.");
-    let headers = map(string().length(0..=MAX_HEADER_VALUE_BYTES))
+    let headers = map(string().length(0..=MAX_HEADER_VALUE_BYTES).pattern(HEADER_VALUE))
         .names(string().pattern(TOKEN))
         .most_fields(MAX_HEADERS)
         .nullable()

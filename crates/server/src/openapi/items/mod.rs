@@ -6,6 +6,7 @@ mod destinations;
 mod dlq;
 mod events;
 mod history;
+mod jobs;
 mod keys;
 
 use super::Noun;
@@ -14,7 +15,7 @@ use postrider_core::error::ErrorCode;
 use postrider_core::event::MAX_NAME_BYTES;
 
 pub(super) fn nouns() -> Vec<Noun> {
-    vec![history::noun(), dlq::noun(), destinations::noun(), bindings::noun(), events::noun(), catalog::noun(), keys::noun()]
+    vec![history::noun(), dlq::noun(), jobs::noun(), destinations::noun(), bindings::noun(), events::noun(), catalog::noun(), keys::noun()]
 }
 
 /// A page of a list: `{data, total, next_cursor}`, or with another name for `data`.

@@ -6,7 +6,7 @@ use crate::memory::Dump;
 use bytes::Bytes;
 use postrider_core::attempt::{Attempt, AttemptError, Outcome};
 use postrider_core::delivery::{Delivery, Progress, State, StateKind};
-use postrider_core::endpoint::Endpoint;
+use postrider_core::endpoint::{Deletion, Endpoint};
 use postrider_core::error::ErrorCode;
 use postrider_core::event::{Namespace, SkipReason, Skipped};
 use postrider_core::id::*;
@@ -272,6 +272,7 @@ impl Builder {
             events_before: ago(plan.events),
             closed_before: ago(plan.closed),
             requests_before: ago(plan.requests),
+            configuration_before: ago(plan.closed),
             limit: plan.limit,
         }
     }
@@ -281,8 +282,11 @@ impl Builder {
         let mut changes = Vec::new();
         for plan in plans {
             let n = usize::from(plan.pick) % self.keys.len();
+            let endpoint = |deleted| ConfigChange::Endpoint(Endpoint { deleted, updated_at: now, ..self.endpoints[n].clone() });
             changes.push(match plan.kind {
-                0 => ConfigChange::Endpoint(Endpoint { updated_at: now, ..self.endpoints[n].clone() }),
+                0 => endpoint(None),
+                3 => endpoint(Some(Deletion::Kept(now))),
+                4 => endpoint(Some(Deletion::Erased { erased_at: now })),
                 1 => ConfigChange::Subscription(Subscription { deleted_at: Some(now), ..self.configured[n].clone() }),
                 _ => ConfigChange::Key(ApiKey { revoked_at: Some(now), ..self.keys[n].clone() }),
             });

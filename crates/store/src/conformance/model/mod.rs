@@ -129,7 +129,11 @@ impl<S: Store> Pair<S> {
             }
             Op::Prune(plan) => {
                 let request = self.builder.prune(plan);
-                same("prune (deliveries, events)", &prune(&self.model, request).await?, &prune(&self.store, request).await?)?;
+                same(
+                    "prune (deliveries, events, configuration, erasing)",
+                    &prune(&self.model, request).await?,
+                    &prune(&self.store, request).await?,
+                )?;
             }
             Op::Configure(plans) => self.configure(&plans).await?,
             Op::Look { limit } => self.same_lists(limit).await?,
@@ -264,12 +268,13 @@ async fn rescue(store: &impl Store, limit: u32) -> Checked<Vec<Claimed>> {
     Err(TestCaseError::fail("rescue did not come to an end"))
 }
 
-/// Deliveries and events removed. Whether attempts count that go with their delivery is each store's own matter.
-async fn prune(store: &impl Store, request: PruneRequest) -> Checked<(u64, u64)> {
-    let mut sum = (0, 0);
+/// Deliveries, events and configuration removed, and whether there is more to erase. Whether attempts count that go with their delivery is
+/// each store's own matter.
+async fn prune(store: &impl Store, request: PruneRequest) -> Checked<(u64, u64, u64, bool)> {
+    let mut sum = (0, 0, 0, false);
     for _ in 0..MAX_SLICES {
         let slice = store.prune(request).await.map_err(failed)?;
-        sum = (sum.0 + slice.deliveries, sum.1 + slice.events);
+        sum = (sum.0 + slice.deliveries, sum.1 + slice.events, sum.2 + slice.configuration, slice.erasing);
         if !slice.more {
             return Ok(sum);
         }

@@ -153,6 +153,7 @@ pub struct FirePlan {
 
 #[derive(Clone, Copy, Debug)]
 pub struct ConfigPlan {
+    /// 0 changes an endpoint (and brings it back), 1 deletes a subscription, 2 revokes a key, 3 deletes an endpoint, 4 erases one.
     pub kind: u8,
     pub pick: u8,
 }
@@ -183,7 +184,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0u8..40, 0u8..40, 0u8..40, 0u8..40, 0u8..40, 1u32..20).prop_map(|(attempts, bodies, events, closed, requests, limit)| {
             Op::Prune(PrunePlan { attempts, bodies, events, closed, requests, limit })
         }),
-        1 => vec((0u8..3, 0u8..3).prop_map(|(kind, pick)| ConfigPlan { kind, pick }), 1..4).prop_map(Op::Configure),
+        1 => vec((0u8..5, 0u8..3).prop_map(|(kind, pick)| ConfigPlan { kind, pick }), 1..4).prop_map(Op::Configure),
         3 => (1u32..8).prop_map(|limit| Op::Look { limit }),
     ]
 }
