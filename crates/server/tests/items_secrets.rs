@@ -61,15 +61,17 @@ impl Garden {
         status.success()
     }
 
+    /// The first secret in a text, and what stands before it.
+    fn find<'t>(&self, text: &'t str) -> Option<(String, &'t str)> {
+        self.planted.borrow().iter().find_map(|(what, spellings)| {
+            let at = spellings.iter().find_map(|spelling| text.find(spelling.as_str()))?;
+            let begin = text[..at].char_indices().rev().nth(300).map_or(0, |(at, _)| at);
+            Some((what.clone(), &text[begin..at]))
+        })
+    }
+
     fn assert_none_in(&self, place: &str, text: &str) {
-        for (what, spellings) in self.planted.borrow().iter() {
-            for spelling in spellings {
-                if let Some(at) = text.find(spelling.as_str()) {
-                    let begin = text[..at].char_indices().rev().nth(300).map_or(0, |(at, _)| at);
-                    panic!("{place}: the {what} as {spelling:?}, after: {}", &text[begin..at]);
-                }
-            }
-        }
+        assert_eq!(self.find(text), None, "{place}");
     }
 
     fn assert_none_in_files(&self, directory: &Path) {
@@ -286,6 +288,32 @@ fn subscriptions(garden: &Garden, asker: &Asker<'_>, good: &Receiver) {
     assert_eq!(asker.ask("PUT", &path, &json!({"event_types": "nothing.more"})).status, 204);
 }
 
+/// Over HTTP/2, whose library tells the log more than others.
+#[tokio::main(flavor = "current_thread")]
+async fn over_http2(garden: &Garden, asker: &Asker<'_>) {
+    use http_body_util::{BodyExt, Full};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let stream = tokio::net::TcpStream::connect(asker.server.address).await.expect("the server listens");
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("it speaks HTTP/2");
+    let driver = tokio::spawn(connection);
+    for (key, status) in [(asker.key.to_owned(), 201), (garden.plant("wrong key over HTTP 2"), 401)] {
+        let body = to("https://a.test/", json!({"signing_secret": garden.plant("signing secret over HTTP 2")})).to_string();
+        let request = http::Request::post(format!("http://{}/v1/delivery/destinations", asker.server.address))
+            .header("authorization", format!("Bearer {key}"))
+            .header("content-type", "application/json")
+            .body(Full::new(bytes::Bytes::from(body)))
+            .expect("a request");
+        let response = sender.send_request(request).await.expect("an answer");
+        assert_eq!(response.status(), status);
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.expect("a body").to_bytes();
+        garden.hear(&format!("{:?}\n{}", head.headers, String::from_utf8_lossy(&body)));
+    }
+    drop(sender);
+    driver.await.expect("no panic").expect("a clean end");
+}
+
 /// Makes an API key. Its one answer is not among those that are looked through, and neither is the same answer given again.
 fn key(garden: &Garden, server: &Server, master: &str) -> String {
     let headers = [("x-api-key", master), ("content-type", "application/json"), ("idempotency-key", "make")];
@@ -297,6 +325,16 @@ fn key(garden: &Garden, server: &Server, master: &str) -> String {
     garden.guard("API key that was made", key.as_bytes());
     assert!(!format!("{:?}{:?}", first.headers, again.headers).contains(&key));
     key
+}
+
+#[test]
+fn what_is_planted_is_found_in_each_spelling() {
+    let garden = Garden::default();
+    let secret = garden.plant("token");
+    for spelling in [secret.clone(), STANDARD.encode(&secret), URL_SAFE_NO_PAD.encode(&secret), hex::encode(secret.as_bytes())] {
+        assert_eq!(garden.find(&format!("before {spelling} after")), Some((String::from("token"), "before ")), "{spelling}");
+    }
+    assert_eq!(garden.find("before and after"), None);
 }
 
 #[test]
@@ -312,6 +350,7 @@ fn no_secret_is_in_a_file_a_log_or_an_answer() {
     let asker = Asker { garden: &garden, server: &server, key: &team };
     subscriptions(&garden, &asker, &good);
     destinations(&garden, &asker, &good);
+    over_http2(&garden, &asker);
     asker.look_at_everything();
     Asker { key: &master, ..asker }.look_at_everything();
     garden.assert_none_in_files(server.directory.path());
@@ -329,7 +368,9 @@ fn no_secret_is_in_a_file_a_log_or_an_answer() {
     }
     let (directory, said) = server.stop_and_tell();
     garden.assert_none_in("the first log", &said.join("\n"));
-    assert!(said.iter().any(|line| line.contains("stopping")), "all of it was read: {said:#?}");
+    for line in ["TRACE", "DEBUG request", "stopping"] {
+        assert!(said.iter().any(|said| said.contains(line)), "it tells what it can, and all of that was read: no {line}");
+    }
 
     let environment = [("POSTRIDER_BOOTSTRAP_KEY", master.as_str()), ("POSTRIDER_SECRETS_KEY", &both)];
     let server = Server::start(directory, &FLAGS, &environment);
