@@ -107,10 +107,15 @@ async fn shut_down(world: &World, engine: &Engine, within: Duration) -> bool {
     clean
 }
 
+/// The keys that secrets are sealed under in every life.
+pub(crate) fn key_ring() -> KeyRing {
+    KeyRing::parse(&"5e".repeat(32)).expect("a right key")
+}
+
 fn config(world: &World) -> EngineConfig {
     EngineConfig {
         seed: world.state().rng.u64(..),
-        keys: Arc::new(Keys::fixed(KeyRing::parse(&"5e".repeat(32)).expect("a right key"))),
+        keys: Arc::new(Keys::fixed(key_ring())),
         limits: world.plan.limits,
         retention: world.plan.retention,
         user_agent: "postrider-sim".to_owned(),

@@ -135,7 +135,7 @@ impl FakeLane {
         } else {
             request.body.clone()
         };
-        let delivery = DeliveryId::parse(&text("x-postrider-delivery-id"));
+        let delivery = text("webhook-id").strip_prefix("msg_").and_then(DeliveryId::parse);
         let mut state = self.world.state();
         let exchange = Exchanged {
             life: state.life,

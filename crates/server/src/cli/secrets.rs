@@ -96,7 +96,7 @@ fn rotate(door: &SqliteAdmin, data_dir: &Path, given: Option<&Secret>) -> Outcom
     let reseal = || door.revise(|configuration| resealed(&ring, configuration)).map_err(|e| CommandError(e.to_string()));
     let (first, _) = reseal()?;
     // A running server may have put something back as it was before: it sees the change within a second.
-    std::thread::sleep(SETTLED);
+    std::thread::park_timeout(SETTLED);
     let (more, closed) = reseal()?;
     let sealed = first + more;
     let place = given.map_or_else(|| data_dir.join(FILE).display().to_string(), |_| String::from(SECRETS_KEY));

@@ -105,6 +105,7 @@ pub(super) async fn run(app: Arc<App>, access: &Access, request: Request<Body>, 
 }
 
 /// How to go on with a request.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on its way from one function to the next")]
 enum Turn {
     /// It was done.
     Answered(StoredResponse),

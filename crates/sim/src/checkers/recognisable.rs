@@ -20,9 +20,9 @@ pub(super) fn check(world: &World, whole: &Whole) {
         };
         let exchanges: Vec<&Exchanged> = numbers.iter().map(|n| &whole.exchanges[*n]).collect();
         let key = idempotency_key(delivery.subscription, delivery.event);
-        let event = whole.events.get(&delivery.event).map(|e| e.id.to_string());
+        let event = whole.events.get(&delivery.event);
         for exchange in &exchanges {
-            if exchange.key != key || Some(&exchange.event) != event.as_ref() {
+            if exchange.key != key || !event.is_some_and(|event| names(exchange, event)) {
                 let what = format!("attempt {} of {id} has another key or event", exchange.number);
                 world.violated(AtLeastOnceRecognisably, what);
             }
@@ -40,7 +40,7 @@ pub(super) fn check(world: &World, whole: &Whole) {
 
 /// What was published while its endpoint was being erased is not stored, and may have been sent before the engine knew.
 fn is_to_erased(whole: &Whole, exchange: &Exchanged) -> bool {
-    let event = whole.events.values().find(|event| event.id.to_string() == exchange.event);
+    let event = whole.events.values().find(|event| names(exchange, event));
     let is_of = |event: &Event| {
         let erased = whole.subscriptions.keys().filter(|id| whole.is_erased(**id));
         erased.into_iter().any(|id| idempotency_key(*id, event.seq) == exchange.key)
@@ -85,4 +85,9 @@ fn follows(world: &World, whole: &Whole, delivery: &Delivery, a: &Exchanged, b: 
         return Err("the receiver had taken it, and there was no crash");
     }
     Ok(())
+}
+
+/// Whether the request says that it is about this event: by its id, or for bindings by its number.
+fn names(exchange: &Exchanged, event: &Event) -> bool {
+    exchange.event == event.id.to_string() || exchange.event == event.seq.to_string()
 }

@@ -1,6 +1,7 @@
 //! The parts of a plan, each drawn from the seed.
 
 use super::{Latency, Manner, Mood, Receiver, Trouble};
+use crate::life::key_ring;
 use postrider_core::auth::Auth;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
@@ -52,7 +53,8 @@ pub(super) fn endpoint(rng: &mut fastrand::Rng, ids: &mut IdGen, number: usize, 
         namespace,
         url: format!("https://r{number}.test/hook"),
         headers: Vec::new(),
-        secrets: Vec::new(),
+        // With one, every request says to which delivery it belongs, whatever API its subscription is of.
+        secrets: vec![key_ring().seal(b"of the simulation", &mut |bytes| bytes.fill(7))],
         schemes: Vec::new(),
         http: HttpOptions { timeout, connect_timeout: timeout / 2, ..HttpOptions::tasks() },
         rate_limit,
