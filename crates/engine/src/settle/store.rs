@@ -3,6 +3,7 @@
 use super::Settler;
 use crate::shared::Shared;
 use postrider_core::ports::{Settled, Settlement, StoreError, StoreErrorKind};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -43,16 +44,22 @@ fn is_about_rows(error: &StoreError) -> bool {
     matches!(error.kind, StoreErrorKind::Internal | StoreErrorKind::Corrupt)
 }
 
-/// Stores what can be stored of a group that cannot be stored as a whole, in the order of the group.
+/// Stores what can be stored of a group that cannot be stored as a whole, in the order of the group. What comes after a refused outcome of
+/// the same delivery is not tried: it begins where that would have ended, and would be taken for somebody else's.
 async fn divided(shared: &Shared, settlements: &[Settlement]) -> Vec<Option<Settled>> {
     let mut results = Vec::with_capacity(settlements.len());
     let mut parts = vec![settlements];
+    let mut refused = BTreeSet::new();
     while let Some(part) = parts.pop() {
-        let whole = part.len() == settlements.len();
-        let answer = if whole && part.len() > 1 { None } else { shared.store.settle(part.into()).await.ok() };
+        let whole = part.len() == settlements.len() && part.len() > 1;
+        let waits = part.iter().any(|settlement| refused.contains(&settlement.delivery));
+        let answer = if whole || waits { None } else { shared.store.settle(part.into()).await.ok() };
         match answer {
             Some(stored) => results.extend(stored.into_iter().map(Some)),
-            None if part.len() == 1 => results.push(None),
+            None if part.len() == 1 => {
+                refused.insert(part[0].delivery);
+                results.push(None);
+            }
             None => {
                 let (first, second) = part.split_at(part.len() / 2);
                 parts.extend([second, first]);
