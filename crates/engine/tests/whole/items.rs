@@ -291,3 +291,31 @@ fn what_a_deleted_binding_has_queued_is_delivered() {
         engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![gone], ()))).await.expect("stored");
     });
 }
+
+/// What was routed before a binding moved goes where it was routed, and what comes of it concerns that destination.
+#[test]
+fn what_a_moved_binding_has_queued_goes_where_it_was_routed() {
+    run(async {
+        let hand = Hand::new();
+        let header = |team: &str| vec![("X-Team".to_owned(), team.to_owned())];
+        let (old, new) = (Endpoint { headers: header("old"), ..destination(1) }, Endpoint { headers: header("new"), ..destination(3) });
+        let bound = binding(2, &old, "a.b");
+        let engine = start(&hand, vec![old.clone(), new.clone()], vec![bound.clone()]).await;
+        *hand.status.lock() = 500;
+        engine.publish(of_type("a.b", "{}")).await.expect("stored");
+        pass(SECOND).await;
+        let moved = ConfigChange::Subscription(Subscription { endpoint: new.id, ..bound });
+        // The new one is paused: that holds nothing up that is not for it.
+        let paused = ConfigChange::Endpoint(Endpoint { status: EndpointStatus::Paused { at: BEGINNING }, ..new.clone() });
+        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![moved, paused], ()))).await.expect("stored");
+        *hand.status.lock() = 401;
+        engine.publish(of_type("a.b", "{}")).await.expect("stored");
+        pass(40 * SECOND).await;
+        let teams: Vec<_> = received(&hand).iter().map(|(headers, _)| headers["x-team"].clone()).collect();
+        assert_eq!(teams, ["old", "old"]);
+        let routes = engine.routes();
+        let status = |of: &Endpoint| routes.endpoint(of.id).expect("there").status;
+        assert!(matches!(status(&old), EndpointStatus::Disabled { reason: ErrorCode::AuthFailed, .. }), "{:?}", status(&old));
+        assert!(matches!(status(&new), EndpointStatus::Paused { .. }));
+    });
+}

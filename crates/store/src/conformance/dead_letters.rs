@@ -4,7 +4,7 @@ use super::{Harness, Route, World};
 use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::id::*;
 use postrider_core::ports::*;
-use postrider_core::subscription::Subscription;
+use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 
 /// The newest comes first, of one instant the greater id; open and retried ones alike, no more than asked for.
@@ -141,6 +141,7 @@ pub async fn are_shown_with_delivery_and_event<H: Harness>(w: &mut World<H>) {
 pub async fn are_closed_when_their_subscription_was_deleted<H: Harness>(w: &mut World<H>) {
     let endpoint = w.make.endpoint();
     let (gone, stays) = (w.make.subscription(&endpoint), w.make.subscription(&endpoint));
+    let binding = Subscription { origin: Origin::Items, ..w.make.subscription(&endpoint) };
     let route_of = |of: &Subscription| Route { subscription: of.id, endpoint: endpoint.id };
     let mut letters = Vec::new();
     for _ in 0..5 {
@@ -149,10 +150,13 @@ pub async fn are_closed_when_their_subscription_was_deleted<H: Harness>(w: &mut 
     }
     let other = w.claimed(route_of(&stays)).await;
     let other = w.fail(other).await;
+    let listed = w.claimed(route_of(&binding)).await;
+    let listed = w.fail(listed).await;
     let cutoff = w.make.advance_secs(1_000_000);
     let deleted_at = w.make.advance_secs(1);
     let deleted = Subscription { deleted_at: Some(deleted_at), ..gone.clone() };
-    let changes = vec![ConfigChange::Subscription(deleted), ConfigChange::Subscription(stays)];
+    let unbound = Subscription { deleted_at: Some(deleted_at), ..binding };
+    let changes = [deleted, stays, unbound].map(ConfigChange::Subscription).into();
     w.store().configure(changes).await.expect("configure");
     let never = Timestamp::MIN;
     let slice = PruneRequest { closed_before: deleted_at, limit: 2, ..super::prune::before(never) };
@@ -162,14 +166,18 @@ pub async fn are_closed_when_their_subscription_was_deleted<H: Harness>(w: &mut 
         assert_eq!(view.dead_letter.status, DeadLetterStatus::Dismissed);
     }
     assert_eq!(w.counters(gone.id).await.dead_letters, 0);
-    let view = w.store().dead_letter(other).await.expect("dead_letter").expect("it is there");
-    assert_eq!(view.dead_letter.status, DeadLetterStatus::Open);
+    for id in [other, listed] {
+        let view = w.store().dead_letter(id).await.expect("dead_letter").expect("it is there");
+        assert_eq!(view.dead_letter.status, DeadLetterStatus::Open);
+    }
     while w.prune(PruneRequest { events_before: cutoff, ..slice }).await.more {}
     assert_eq!(w.counters(gone.id).await.deliveries, [0; 7]);
     for id in letters {
         assert!(w.store().dead_letter(id).await.expect("dead_letter").is_none());
     }
-    assert!(w.store().dead_letter(other).await.expect("dead_letter").is_some());
+    for id in [other, listed] {
+        assert!(w.store().dead_letter(id).await.expect("dead_letter").is_some());
+    }
 }
 
 async fn views<H: Harness>(w: &World<H>, of: SubscriptionId, limit: u32) -> Vec<DeadLetterView> {

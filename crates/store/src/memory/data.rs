@@ -11,7 +11,7 @@ use postrider_core::id::*;
 use postrider_core::key::ApiKey;
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
-use postrider_core::subscription::Subscription;
+use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -117,9 +117,10 @@ impl Data {
         }
     }
 
-    /// When a subscription was deleted; `None` too for one that is not configured.
-    pub fn deleted_at(&self, of: SubscriptionId) -> Option<Timestamp> {
-        self.subscriptions.get(&of)?.deleted_at
+    /// When a subscription was deleted whose open dead letters nobody can reach any more; those of bindings have a list of their own.
+    /// `None` too for one that is not configured.
+    pub fn abandoned_at(&self, of: SubscriptionId) -> Option<Timestamp> {
+        self.subscriptions.get(&of).filter(|subscription| subscription.origin != Origin::Items)?.deleted_at
     }
 
     /// Whether nobody gets to see what went to this endpoint.

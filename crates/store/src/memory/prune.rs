@@ -44,7 +44,7 @@ impl Data {
             .open_dead_letters
             .iter()
             .filter_map(|(delivery, id)| {
-                let deleted_at = self.deleted_at(self.deliveries.get(delivery)?.delivery.subscription)?;
+                let deleted_at = self.abandoned_at(self.deliveries.get(delivery)?.delivery.subscription)?;
                 Some((*id, deleted_at.max(self.dead_letters.get(id)?.dead_letter.failed_at)))
             })
             .collect();

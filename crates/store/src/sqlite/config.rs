@@ -6,9 +6,10 @@ use postrider_core::endpoint::{Deletion, Endpoint};
 use postrider_core::id::{EndpointId, SubscriptionId};
 use postrider_core::key::ApiKey;
 use postrider_core::ports::{ConfigChange, Configuration};
-use postrider_core::subscription::Subscription;
+use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, Row, params};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 
@@ -80,10 +81,17 @@ pub(super) fn version(conn: &Connection) -> Result<i64> {
     conn.prepare_cached("SELECT value FROM meta WHERE key = 'config_version'")?.query_row([], |row| row.get(0))
 }
 
-/// When a subscription was deleted; `None` too for one that is not configured.
-pub(super) fn deleted_at(conn: &Connection, of: SubscriptionId) -> Result<Option<Timestamp>> {
-    let sql = "SELECT gone_at FROM config WHERE kind = ?1 AND id = ?2";
-    Ok(one(conn, sql, &[&SUBSCRIPTION, &of.bytes()], |row| time_opt(row, 0))?.flatten())
+/// When a subscription was deleted whose open dead letters nobody can reach any more; those of bindings have a list of their own.
+/// `None` too for one that is not configured.
+pub(super) fn abandoned_at(conn: &Connection, of: SubscriptionId) -> Result<Option<Timestamp>> {
+    #[derive(Deserialize)]
+    struct Made {
+        origin: Origin,
+    }
+    let sql = "SELECT gone_at, doc FROM config WHERE kind = ?1 AND id = ?2 AND gone_at IS NOT NULL";
+    let found = one(conn, sql, &[&SUBSCRIPTION, &of.bytes()], |row| Ok((time_opt(row, 0)?, json::<Option<Made>>(row, 1)?)))?;
+    let is_binding = |made: &Option<Made>| made.as_ref().is_some_and(|made| made.origin == Origin::Items);
+    Ok(found.filter(|(_, made)| !is_binding(made)).and_then(|(at, _)| at))
 }
 
 /// Endpoints that were erased and of which something may be left. Hardly ever any, and then cheap: an empty index is looked into.

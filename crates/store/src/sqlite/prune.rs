@@ -158,7 +158,8 @@ impl Budget {
     }
 }
 
-/// Open dead letters of subscriptions that were deleted: nobody can reach them any more, so they count as dismissed since then.
+/// Open dead letters of subscriptions that were deleted: nobody can reach them any more, so they count as dismissed since then. Those of
+/// bindings are listed for as long as somebody leaves them there.
 /// One seek for each subscription that has open ones.
 fn orphans(s: &mut Session, budget: &mut Budget) -> Result<bool> {
     let next = "SELECT subscription FROM dead_letters INDEXED BY dead_letters_open WHERE status = 0 AND subscription > ?1 \
@@ -169,7 +170,7 @@ fn orphans(s: &mut Session, budget: &mut Budget) -> Result<bool> {
     while !budget.is_spent() {
         let Some(of) = one(&s.conn, next, &[&s.memory.sweep.after], |row| id(row, 0, SubscriptionId::new))? else { return Ok(true) };
         budget.looks -= 1;
-        match config::deleted_at(&s.conn, of)? {
+        match config::abandoned_at(&s.conn, of)? {
             None => s.memory.sweep.kept += 1,
             Some(at) => {
                 let params: &[&dyn ToSql] = params![of.bytes(), at.as_micros(), budget.rows];

@@ -127,7 +127,8 @@ pub trait Store: Send + Sync + 'static {
     /// Removes one slice of what is past its retention. Nothing that still has to be delivered is ever removed, except what waits for an
     /// erased endpoint: everything of those that is not claimed goes first, whatever its age.
     ///
-    /// Open dead letters of subscriptions that were deleted are dismissed on the way, as of the deletion: nobody can reach them any more.
+    /// Open dead letters of subscriptions that were deleted are dismissed on the way, as of the deletion: nobody can reach them any more. Those of
+    /// bindings ([`Origin::Items`](crate::subscription::Origin)) stay: their API lists them by themselves.
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>>;
 
     /// Whether the store can write and read right now.
