@@ -217,6 +217,14 @@ fn erasable(configured: &Configuration, before: &Dump) -> BTreeSet<DeliveryId> {
     of_erased.filter(|id| !before.claims.contains_key(id)).collect()
 }
 
+/// Attempts that lost their bodies too early.
+fn lost_bodies(request: PruneRequest, before: &Dump, after: &Dump) -> Vec<String> {
+    let had: BTreeMap<_, _> = before.attempts.iter().map(|a| ((a.delivery, a.number), has_bodies(a))).collect();
+    let lost = |a: &&Attempt| had.get(&(a.delivery, a.number)).is_some_and(|had| *had && !has_bodies(a));
+    let too_young = after.attempts.iter().filter(lost).filter(|a| a.started_at >= request.bodies_before);
+    too_young.map(|a| format!("the bodies of attempt {} of {}", a.number, a.delivery)).collect()
+}
+
 /// Holds what retention removed against what it may remove, and remembers it.
 pub(crate) fn pruned(world: &World, request: PruneRequest, configured: &Configuration, before: Dump, after: &Dump) {
     let (orphans, may_go) = (orphans(configured, &before), erasable(configured, &before));
@@ -230,8 +238,7 @@ pub(crate) fn pruned(world: &World, request: PruneRequest, configured: &Configur
         letter.status == DeadLetterStatus::Open && !is_doomed
     };
     let open: BTreeSet<_> = before.dead_letters.iter().filter(|l| is_open(l)).map(|l| l.delivery).collect();
-    let before_bodies: BTreeMap<_, _> = before.attempts.iter().map(|a| ((a.delivery, a.number), has_bodies(a))).collect();
-    let mut wrong = Vec::new();
+    let mut wrong = lost_bodies(request, &before, after);
     let was_open: BTreeSet<_> = before.dead_letters.iter().filter(|l| is_open(l)).map(|l| l.id).collect();
     let closed = after.dead_letters.iter().filter(|l| l.status != DeadLetterStatus::Open && was_open.contains(&l.id));
     wrong.extend(closed.map(|l| format!("dead letter {} from the open ones", l.id)));
@@ -264,15 +271,6 @@ pub(crate) fn pruned(world: &World, request: PruneRequest, configured: &Configur
         }
         state.removed.attempts.insert((attempt.delivery, attempt.number), attempt);
     }
-    let lost = |a: &&Attempt| before_bodies.get(&(a.delivery, a.number)).is_some_and(|had| *had && !has_bodies(a));
-    wrong.extend(
-        after
-            .attempts
-            .iter()
-            .filter(lost)
-            .filter(|a| a.started_at >= request.bodies_before)
-            .map(|a| format!("the bodies of attempt {} of {}", a.number, a.delivery)),
-    );
     for letter in before.dead_letters.into_iter().filter(|l| !letters.contains(&l.id)) {
         if is_open(&letter) {
             wrong.push(format!("open dead letter {}", letter.id));
