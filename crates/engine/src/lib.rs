@@ -26,6 +26,7 @@
 //! | `jobs` | bulk replays |
 //! | `maintain` | recovery at start, configuration changed by others, parked deliveries |
 //! | `retain` | what is too old goes, and what was erased |
+//! | `room` | where the store is nearly full, more than that |
 
 pub mod config;
 mod dispatch;
@@ -40,6 +41,7 @@ pub mod publish;
 mod refill;
 mod request;
 mod retain;
+mod room;
 pub mod route;
 mod sample;
 mod schedule;

@@ -1,8 +1,9 @@
-//! Retention: what is past its age goes, and what belongs to erased endpoints.
+//! Retention: what is past its age goes, what belongs to erased endpoints, and where the store nears its budget more than that.
 
 use crate::maintain::UPKEEP_RETRY;
+use crate::room;
 use crate::shared::Shared;
-use postrider_core::ports::{PruneRequest, REQUEST_MEMORY, StoreError};
+use postrider_core::ports::{PruneRequest, Pruned, REQUEST_MEMORY, StoreError};
 use postrider_core::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,34 +22,70 @@ const IN_USE: Duration = Duration::from_secs(60);
 /// Each time that something is left the next look is twice as late, up to the second of these.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// Removes what is past its retention, at start and then regularly, and what belongs to erased endpoints at once.
+/// When what is to be done next. All of it is done by one task: a store sweeps for one purpose at a time.
+struct Agenda {
+    /// What is too old.
+    ages: Instant,
+    /// What belongs to erased endpoints, as long as there is some.
+    erased: Option<Instant>,
+    /// How long after a look for that the next one comes.
+    again: Duration,
+    /// The store's room, if it is bounded.
+    room: Option<Instant>,
+    /// Whether there was enough room when it was looked at, or could be made.
+    is_roomy: bool,
+}
+
+/// Removes what is past its retention, at start and then regularly; what belongs to erased endpoints at once; and what has ended, the oldest
+/// first, when the store is nearly full.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut due = Instant::now();
-    let mut again = AGAIN.0;
+    let now = Instant::now();
+    let mut agenda = Agenda { ages: now, erased: None, again: AGAIN.0, room: Some(now), is_roomy: true };
     loop {
-        let is_due = due <= Instant::now();
-        let every = shared.config.retention.every;
-        let erasing = match round(&shared, if is_due { by_age(&shared) } else { erased_only(&shared) }).await {
-            Ok(erasing) => {
-                if is_due {
-                    due = Instant::now() + every;
-                }
-                erasing
-            }
-            Err(error) => {
-                tracing::error!(%error, cause = error.cause, "retention cannot be kept for the moment");
-                let retry = Instant::now() + UPKEEP_RETRY.min(every);
-                due = if is_due { retry } else { due.min(retry) };
-                false
-            }
-        };
-        let look = if erasing { due.min(Instant::now() + again) } else { due };
-        again = if erasing { (again * 2).min(AGAIN.1) } else { AGAIN.0 };
+        agenda.work(&shared).await;
+        let next = [agenda.erased, agenda.room].into_iter().flatten().fold(agenda.ages, Instant::min);
         tokio::select! {
             biased;
-            () = shared.erased.notified() => again = AGAIN.0,
-            () = tokio::time::sleep_until(look) => {}
+            () = shared.erased.notified() => (agenda.erased, agenda.again) = (Some(Instant::now()), AGAIN.0),
+            // Where nothing could be done about it, being asked more often does not help.
+            () = shared.full.notified(), if agenda.is_roomy => agenda.room = Some(Instant::now()),
+            () = tokio::time::sleep_until(next) => {}
         }
+    }
+}
+
+impl Agenda {
+    async fn work(&mut self, shared: &Arc<Shared>) {
+        let every = shared.config.retention.every;
+        if self.ages <= Instant::now() {
+            let result = all(shared, by_age(shared)).await;
+            self.ages = Instant::now() + if result.is_ok() { every } else { UPKEEP_RETRY.min(every) };
+            self.looked_for_erased(result);
+        } else if self.erased.is_some_and(|at| at <= Instant::now()) {
+            let result = all(shared, by_no_age(shared)).await;
+            self.looked_for_erased(result);
+        }
+        if self.room.is_some_and(|at| at <= Instant::now()) {
+            let found = room::make(shared, self.is_roomy).await.unwrap_or_else(|error| {
+                tracing::error!(%error, cause = error.cause, "no room can be made in the store for the moment");
+                Some(false)
+            });
+            self.is_roomy = found.unwrap_or(true);
+            self.room = found.map(|_| Instant::now() + room::LOOK);
+        }
+    }
+
+    fn looked_for_erased(&mut self, result: Result<Pruned, StoreError>) {
+        let wait = match result {
+            Ok(Pruned { erasing: false, .. }) => None,
+            Ok(_) => Some(self.again),
+            Err(error) => {
+                tracing::error!(%error, cause = error.cause, "retention cannot be kept for the moment");
+                Some(UPKEEP_RETRY)
+            }
+        };
+        self.again = if wait.is_some() { (self.again * 2).min(AGAIN.1) } else { AGAIN.0 };
+        self.erased = wait.map(|wait| Instant::now() + wait);
     }
 }
 
@@ -62,12 +99,12 @@ fn by_age(shared: &Shared) -> PruneRequest {
         events_before: now.before(keep.events),
         closed_before: now.before(keep.closed),
         requests_before: now.before(REQUEST_MEMORY),
-        ..erased_only(shared)
+        ..by_no_age(shared)
     }
 }
 
 /// Nothing for its age, but what belongs to deleted configuration.
-fn erased_only(shared: &Shared) -> PruneRequest {
+pub(crate) fn by_no_age(shared: &Shared) -> PruneRequest {
     PruneRequest {
         attempts_before: Timestamp::MIN,
         bodies_before: Timestamp::MIN,
@@ -79,14 +116,22 @@ fn erased_only(shared: &Shared) -> PruneRequest {
     }
 }
 
-/// Removes slice after slice; answers whether something of erased endpoints is left.
-async fn round(shared: &Arc<Shared>, request: PruneRequest) -> Result<bool, StoreError> {
+/// Removes slice after slice; answers the last one.
+async fn all(shared: &Arc<Shared>, request: PruneRequest) -> Result<Pruned, StoreError> {
     loop {
-        let pruned = shared.store.prune(request).await?;
+        let pruned = slice(shared, request).await?;
         if !pruned.more {
-            return Ok(pruned.erasing);
+            return Ok(pruned);
         }
+    }
+}
+
+/// Removes one slice, and gives publishers their turn if more are to follow.
+pub(crate) async fn slice(shared: &Arc<Shared>, request: PruneRequest) -> Result<Pruned, StoreError> {
+    let pruned = shared.store.prune(request).await?;
+    if pruned.more {
         tracing::debug!(?pruned, "removed a slice of what is past its retention");
         tokio::time::sleep(PAUSE).await;
     }
+    Ok(pruned)
 }

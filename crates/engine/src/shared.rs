@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) probes: Semaphore,
     /// An endpoint was erased.
     pub(crate) erased: Notify,
+    /// The store has refused new work for want of room.
+    pub(crate) full: Notify,
     stopping: AtomicBool,
     stopped: Notify,
     ids: Mutex<IdGen>,
@@ -72,6 +74,7 @@ impl Shared {
             disable: Notify::new(),
             probes: Semaphore::new(MAX_PROBES),
             erased: Notify::new(),
+            full: Notify::new(),
             stopping: AtomicBool::new(false),
             stopped: Notify::new(),
             ids: Mutex::new(IdGen::new(config.seed)),

@@ -45,7 +45,9 @@ pub struct Running {
 /// Opens the store, binds the address and starts the engine. The error says what is wrong and how to mend it.
 pub async fn start(config: Config) -> Result<Running, String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = SqliteStore::open(SqliteOptions::new(&config.data_dir)).map_err(|e| e.to_string())?;
+    let budget_bytes = config.max_store_bytes.map(|size| size.0);
+    let options = SqliteOptions { budget_bytes, ..SqliteOptions::new(&config.data_dir) };
+    let store = SqliteStore::open(options).map_err(|e| e.to_string())?;
     let store = Arc::new(store);
     let stored = store.configuration().await.map_err(|e| with_cause(&e))?;
     let secrets_keys = secrets::keys(config.secrets_key.as_ref(), &config.data_dir, &stored)?;
@@ -77,6 +79,7 @@ pub async fn start(config: Config) -> Result<Running, String> {
         limits: Default::default(),
         retention: Retention {
             attempts: config.retain_logs.0,
+            bodies: config.retain_bodies.0,
             events: config.retain_events.0,
             closed: config.retain_events.0,
             ..Retention::default()

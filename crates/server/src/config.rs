@@ -26,6 +26,9 @@ pub const BOOTSTRAP_KEY: &str = "POSTRIDER_BOOTSTRAP_KEY";
 /// The variable that holds the keys under which secrets are encrypted at rest.
 pub const SECRETS_KEY: &str = "POSTRIDER_SECRETS_KEY";
 
+/// The least that a limit of the store's size is sensible for: room for the schema, some groups of the largest requests and the log.
+pub const MIN_STORE: Size = Size(16 << 20);
+
 /// Shortest bootstrap key, in characters: shorter ones can be guessed.
 pub const MIN_BOOTSTRAP_KEY: usize = 16;
 
@@ -59,6 +62,13 @@ pub struct Flags {
     /// How long ended deliveries and their events are kept; open dead letters keep theirs [default: 30d].
     #[arg(long, env = "POSTRIDER_RETAIN_EVENTS", value_name = "DURATION")]
     pub retain_events: Option<Span>,
+    /// How long request and response bodies of attempts are kept, where the logs themselves are kept for longer [default: 30d].
+    #[arg(long, env = "POSTRIDER_RETAIN_BODIES", value_name = "DURATION")]
+    pub retain_bodies: Option<Span>,
+    /// How large the database and its write-ahead log may become together; before that publishing is refused, and what has ended is removed
+    /// before its time [default: no limit].
+    #[arg(long, env = "POSTRIDER_MAX_STORE_BYTES", value_name = "SIZE")]
+    pub max_store_bytes: Option<Size>,
     /// Waits between the attempts of subscriptions made through the Tasks API; the last one repeats [default: 10s,30s,1m,5m,15m].
     #[arg(long = "tasks-retry", env = "POSTRIDER_TASKS_RETRY", value_name = "DURATIONS", value_delimiter = ',')]
     pub tasks_retry: Option<Vec<Span>>,
@@ -121,6 +131,10 @@ pub struct Config {
     pub retain_logs: Span,
     /// How long ended deliveries and their events are kept.
     pub retain_events: Span,
+    /// How long bodies of attempts are kept.
+    pub retain_bodies: Span,
+    /// How large the database may become.
+    pub max_store_bytes: Option<Size>,
     /// Waits between the attempts of new Tasks subscriptions.
     pub tasks_retry: Vec<Span>,
     /// Attempts of new Tasks subscriptions.
@@ -188,6 +202,8 @@ impl Config {
             port_file: flags.port_file.or(file.port_file),
             retain_logs: flags.retain_logs.or(file.retention.logs).unwrap_or(Span::secs(72 * 3_600)),
             retain_events: flags.retain_events.or(file.retention.events).unwrap_or(Span::secs(30 * 86_400)),
+            retain_bodies: flags.retain_bodies.or(file.retention.bodies).unwrap_or(Span::secs(30 * 86_400)),
+            max_store_bytes: flags.max_store_bytes.or(file.max_store_bytes),
             tasks_retry: flags.tasks_retry.or(file.tasks.retry_gaps).unwrap_or(default_gaps),
             tasks_max_attempts: flags.tasks_max_attempts.or(file.tasks.max_attempts).unwrap_or(policy.max_attempts),
             max_body: flags.max_body.or(file.max_body).unwrap_or(Size(1 << 20)),
@@ -223,6 +239,10 @@ impl Config {
         between("shutdown_timeout", self.shutdown_timeout, Span(Duration::ZERO), Span::secs(3_600))?;
         between("retention.logs", self.retain_logs, Span::secs(1), Span::secs(3_650 * 86_400))?;
         between("retention.events", self.retain_events, Span::secs(1), Span::secs(3_650 * 86_400))?;
+        between("retention.bodies", self.retain_bodies, Span::secs(1), Span::secs(3_650 * 86_400))?;
+        if let Some(size) = self.max_store_bytes {
+            between("max_store_bytes", size, MIN_STORE, Size(1 << 50))?;
+        }
         between("tasks.max_attempts", self.tasks_max_attempts, 1, 100)?;
         between("number of tasks.retry_gaps", self.tasks_retry.len(), 1, 100)?;
         for gap in &self.tasks_retry {

@@ -32,6 +32,7 @@ fn flags_win_over_environment_over_file_over_defaults() {
     // 72 hours, as the Tasks contract says of logs.
     let defaults = shown(at, &[], &[]);
     assert_eq!((defaults["retention"]["logs"].as_str(), defaults["retention"]["events"].as_str()), (Some("3d"), Some("30d")));
+    assert_eq!((defaults["retention"]["bodies"].as_str(), defaults.get("max_store_bytes")), (Some("30d"), None));
     std::fs::write(at.join("postrider.toml"), "listen = '127.0.0.1:1001'\n[retention]\nlogs = '2h'\n").expect("a file");
     assert_eq!(listen(&[], &[]), "127.0.0.1:1001");
     let environment = [("POSTRIDER_LISTEN", "127.0.0.1:1002"), ("POSTRIDER_ALLOW_NETWORKS", "10.0.0.0/8,fd00::/8")];
@@ -40,6 +41,9 @@ fn flags_win_over_environment_over_file_over_defaults() {
     let all = shown(at, &[], &environment);
     assert_eq!(all["retention"]["logs"].as_str(), Some("2h"));
     assert_eq!(all["retention"]["events"].as_str(), Some("30d"));
+    let bounded = [("POSTRIDER_MAX_STORE_BYTES", "1073741824"), ("POSTRIDER_RETAIN_BODIES", "12h")];
+    let bounded = shown(at, &[], &bounded);
+    assert_eq!((bounded["max_store_bytes"].as_str(), bounded["retention"]["bodies"].as_str()), (Some("1GiB"), Some("12h")));
     let networks: Vec<_> = all["allow_networks"].as_array().expect("a list").iter().filter_map(|n| n.as_str()).collect();
     assert_eq!(networks, ["10.0.0.0/8", "fd00::/8"]);
     // What is shown is itself a file that says the same.
@@ -66,6 +70,8 @@ fn what_serve_refuses_is_not_approved() {
             assert!(talk.contains(name) && !talk.contains(value), "{flags:?}: {talk}");
         }
     }
+    let talk = refused(directory.path(), &["--max-store-bytes", "8MiB"], &[]);
+    assert!(talk.contains("max_store_bytes must be between 16MiB"), "{talk}");
     assert!(!directory.path().join("postrider-data").exists(), "a refused start leaves nothing behind");
 }
 

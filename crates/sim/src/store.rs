@@ -122,6 +122,7 @@ impl Store for FaultyStore {
         unfinished_fan_outs(limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut>;
         backlog() -> Vec<Backlog>;
         due_scheduled(now: Timestamp, limit: u32, max_bytes: u64) -> DueScheduled;
+        usage() -> Usage;
         health() -> ();
         job(id: JobId) -> Option<Job>;
         jobs(namespace: Option<Namespace>, window: Window<JobId>) -> Found<Job, JobId>;

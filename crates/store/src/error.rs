@@ -100,7 +100,7 @@ impl OpenError {
             return OpenError::Denied { path, cause };
         }
         match kind_of(error) {
-            StoreErrorKind::Full => OpenError::Full { path },
+            StoreErrorKind::Full | StoreErrorKind::OverBudget => OpenError::Full { path },
             StoreErrorKind::ReadOnly => OpenError::ReadOnly { path, cause },
             StoreErrorKind::Corrupt => OpenError::Corrupt { path, cause },
             StoreErrorKind::Unavailable | StoreErrorKind::Internal => OpenError::Failed { path, cause },

@@ -6,6 +6,7 @@
 //! | [`memory`] | the model: the simplest implementation that is obviously right; also what the simulator runs on |
 //! | `conformance` | the suite that every store must pass (tests, or feature `conformance`) |
 //! | `batch` | the queue in which concurrent callers gather into groups |
+//! | `room` | what takes how much of a budget, and who is refused |
 //! | `migrate` | the numbered steps of the schema |
 //! | [`OpenError`] | why a store could not be opened, and how to mend it |
 
@@ -20,6 +21,7 @@ mod batch;
 mod error;
 #[cfg(feature = "sqlite")]
 mod migrate;
+mod room;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 

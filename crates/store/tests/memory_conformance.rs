@@ -12,6 +12,10 @@ impl Harness for Memory {
         MemoryStore::new()
     }
 
+    async fn fresh_with_budget(&self, bytes: u64) -> MemoryStore {
+        MemoryStore::with_budget(bytes)
+    }
+
     async fn reopen(&self, store: MemoryStore) -> MemoryStore {
         store.new_incarnation()
     }

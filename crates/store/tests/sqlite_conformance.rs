@@ -37,6 +37,12 @@ impl Harness for Sqlite {
         self.open()
     }
 
+    async fn fresh_with_budget(&self, bytes: u64) -> SqliteStore {
+        self.newest.set(self.newest.get() + 1);
+        let options = SqliteOptions { budget_bytes: Some(bytes), ..SqliteOptions::new(self.directory()) };
+        SqliteStore::open(options).expect("the store opens")
+    }
+
     async fn reopen(&self, store: SqliteStore) -> SqliteStore {
         let before = self.directory();
         self.newest.set(self.newest.get() + 1);

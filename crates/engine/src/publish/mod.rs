@@ -15,7 +15,7 @@ use bytes::Bytes;
 use gathering::Pending;
 use postrider_core::event::Namespace;
 use postrider_core::id::{EventId, EventSeq, SubscriptionId};
-use postrider_core::ports::{FirstDelivery, Published, StoreError};
+use postrider_core::ports::{FirstDelivery, Published, StoreError, StoreErrorKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -207,7 +207,11 @@ fn complete(shared: &Arc<Shared>, waiting: Waiting, results: Vec<Published>) {
 }
 
 fn refuse(shared: &Shared, waiting: Waiting, error: &StoreError) {
-    tracing::error!(%error, cause = error.cause, events = waiting.len(), "events could not be stored: their publishers were told so");
+    if error.kind == StoreErrorKind::OverBudget {
+        shared.full.notify_one();
+    } else {
+        tracing::error!(%error, cause = error.cause, events = waiting.len(), "events could not be stored: their publishers were told so");
+    }
     for (handover, reply) in waiting {
         handover.dropped(shared);
         _ = reply.send(Err(PublishError::Store(error.clone())));

@@ -68,8 +68,12 @@ pub struct Hand {
 
 impl Hand {
     pub fn new() -> Arc<Hand> {
+        Hand::over(MemoryStore::new())
+    }
+
+    pub fn over(store: MemoryStore) -> Arc<Hand> {
         Arc::new(Hand {
-            store: MemoryStore::new(),
+            store,
             held: watch::channel(None).0,
             failing: Mutex::default(),
             poisoned: Mutex::default(),
@@ -288,6 +292,7 @@ impl Store for Handle {
         begin_request(request: NewRequest) -> Begun;
         end_request(key: RequestKey, response: Option<StoredResponse>) -> ();
         prune(request: PruneRequest) -> Pruned;
+        usage() -> Usage;
         health() -> ();
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;

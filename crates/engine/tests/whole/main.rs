@@ -9,6 +9,7 @@ mod items;
 mod meta;
 mod pace;
 mod parked;
+mod room;
 mod sample;
 mod shutdown;
 mod trouble;

@@ -19,10 +19,12 @@ pub(super) const KEYS: &[&str] = &[
     "log_format",
     "max_body",
     "max_connections",
+    "max_store_bytes",
     "port_file",
     "rate_limits.publish",
     "rate_limits.read",
     "rate_limits.write",
+    "retention.bodies",
     "retention.events",
     "retention.logs",
     "shutdown_timeout",
@@ -46,6 +48,7 @@ pub(super) struct File {
     pub(super) log_format: Option<LogFormat>,
     pub(super) max_body: Option<Size>,
     pub(super) max_connections: Option<usize>,
+    pub(super) max_store_bytes: Option<Size>,
     pub(super) port_file: Option<PathBuf>,
     pub(super) rate_limits: RateLimitsTable,
     pub(super) retention: RetentionTable,
@@ -57,6 +60,7 @@ pub(super) struct File {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RetentionTable {
+    pub(super) bodies: Option<Span>,
     pub(super) events: Option<Span>,
     pub(super) logs: Option<Span>,
 }

@@ -28,6 +28,9 @@ impl fmt::Display for Config {
         }
         writeln!(f, "max_body = {}", text(&self.max_body))?;
         writeln!(f, "max_connections = {}", self.max_connections)?;
+        if let Some(size) = &self.max_store_bytes {
+            writeln!(f, "max_store_bytes = {}", text(size))?;
+        }
         writeln!(f, "header_timeout = {}", text(&self.header_timeout))?;
         writeln!(f, "idle_timeout = {}", text(&self.idle_timeout))?;
         writeln!(f, "shutdown_timeout = {}", text(&self.shutdown_timeout))?;
@@ -39,6 +42,7 @@ impl fmt::Display for Config {
         let limits = self.rate_limits;
         writeln!(f, "\n[rate_limits]\nread = {}\nwrite = {}\npublish = {}", limits.read, limits.write, limits.publish)?;
         writeln!(f, "\n[retention]\nlogs = {}", text(&self.retain_logs))?;
+        writeln!(f, "bodies = {}", text(&self.retain_bodies))?;
         writeln!(f, "events = {}", text(&self.retain_events))?;
         writeln!(f, "\n[tasks]\nretry_gaps = {}", list(&self.tasks_retry))?;
         writeln!(f, "max_attempts = {}", self.tasks_max_attempts)
@@ -58,7 +62,12 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_read_again_and_names_every_key() {
-        let flags = || Flags { workers: Some(3), port_file: Some(PathBuf::from("p")), ..Flags::default() };
+        let flags = || Flags {
+            workers: Some(3),
+            port_file: Some(PathBuf::from("p")),
+            max_store_bytes: Some(super::super::MIN_STORE),
+            ..Flags::default()
+        };
         let config = Config::merge(flags(), file::File::default(), None);
         let shown = config.to_string();
         let again = Config::merge(Flags::default(), file::parse(&shown).expect("a readable file"), None);

@@ -9,6 +9,9 @@ use postrider_core::key::Scope;
 use postrider_core::ports::{StoreError, StoreErrorKind};
 use postrider_engine::PublishError;
 
+/// After how many seconds the engine looks at a full store again, where it could not make room at once.
+const ROOM_IS_LOOKED_AT: u32 = 10;
+
 /// A request that was refused or failed. The text is for the caller and never holds an inner cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -128,12 +131,18 @@ impl From<Denied> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         static SPARINGLY: Sparingly = Sparingly::new();
-        if let Some(left_out) = SPARINGLY.now() {
+        // What is refused for want of room is told by who makes room.
+        if error.kind != StoreErrorKind::OverBudget
+            && let Some(left_out) = SPARINGLY.now()
+        {
             tracing::error!(kind = ?error.kind, cause = %error.cause, left_out, "the store failed");
         }
         let message = error.kind.to_string();
         match error.kind {
             StoreErrorKind::Full => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", message),
+            StoreErrorKind::OverBudget => {
+                Problem { retry_after: Some(ROOM_IS_LOOKED_AT), ..Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", message) }
+            }
             StoreErrorKind::ReadOnly | StoreErrorKind::Unavailable => Problem::unavailable(message),
             StoreErrorKind::Corrupt | StoreErrorKind::Internal => {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
@@ -179,6 +188,7 @@ mod tests {
     fn a_failing_store_tells_callers_what_to_do_and_not_why() {
         for (kind, status, retryable) in [
             (StoreErrorKind::Full, 507, true),
+            (StoreErrorKind::OverBudget, 507, true),
             (StoreErrorKind::ReadOnly, 503, true),
             (StoreErrorKind::Unavailable, 503, true),
             (StoreErrorKind::Corrupt, 500, true),

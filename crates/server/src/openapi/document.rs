@@ -157,7 +157,7 @@ fn failure(api: Api, status: u16, of: &[Fault]) -> Json {
     let about: Vec<&str> = of.iter().map(|fault| fault.when).collect();
     let mut headers: Vec<&'static str> = Vec::new();
     headers.extend((status == 401).then_some("WWW-Authenticate"));
-    headers.extend(matches!(status, 409 | 429 | 500 | 503).then_some("Retry-After"));
+    headers.extend(matches!(status, 409 | 429 | 500 | 503 | 507).then_some("Retry-After"));
     headers.extend(if api == Api::Items { &ITEMS_HEADERS[..] } else { &[] });
     response(&about.join(" "), &headers, Some(Json::object([(JSON, media)])))
 }

@@ -124,11 +124,11 @@ pub const UNAVAILABLE: Fault = fault(
     "The same request may succeed in a moment. Nothing was stored, unless the message says that this is not known.",
     "the server is stopping: try again in a moment",
 );
-/// The disk is full.
+/// The disk, or the store's budget, is full.
 pub const STORAGE_FULL: Fault = fault(
     507,
     "storage_full",
-    "The disk is full: nothing was stored.",
+    "The disk is full, or the store has grown to its limit (`--max-store-bytes`): nothing was stored. With `Retry-After` where it may pass by itself.",
     "the disk that holds the data directory is full: free some space, nothing else is needed",
 );
 

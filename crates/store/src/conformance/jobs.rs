@@ -216,7 +216,7 @@ fn named(name: &str) -> Namespace {
 }
 
 /// A job that has just been made, over everything of its tenant.
-fn job<H: Harness>(w: &mut World<H>) -> Job {
+pub(super) fn job<H: Harness>(w: &mut World<H>) -> Job {
     let now = w.make.now();
     Job {
         id: JobId::new(w.make.uuid()),

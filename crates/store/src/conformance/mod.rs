@@ -16,6 +16,7 @@
 //! | [`requests`] | requests with a key of the client's |
 //! | [`prune`], [`prune_slices`] | retention |
 //! | [`gone`] | what goes with deleted configuration |
+//! | [`room`] | budgets |
 //! | [`find_attempts`], [`find_others`] | lists with filters and totals |
 //! | [`reads`] | order, limits and what is not there |
 //! | [`model`] | random sequences, compared with [`MemoryStore`](crate::memory::MemoryStore) |
@@ -39,6 +40,7 @@ pub mod reads;
 pub mod replay;
 pub mod requests;
 pub mod rescue;
+pub mod room;
 pub mod schedule;
 pub mod settle;
 pub mod world;
@@ -62,6 +64,9 @@ pub trait Harness {
 
     /// An empty store.
     fn fresh(&self) -> impl Future<Output = Self::Store>;
+
+    /// An empty store that may become so large, in bytes.
+    fn fresh_with_budget(&self, bytes: u64) -> impl Future<Output = Self::Store>;
 
     /// The same data after a crash and a restart: the store is dropped without being closed, and opened as a new incarnation.
     fn reopen(&self, store: Self::Store) -> impl Future<Output = Self::Store>;
@@ -250,6 +255,11 @@ macro_rules! conformance_tests {
                 a_deleted_endpoint_stays_with_what_others_sent_there
                 revoked_keys_go
             }
+            room {
+                without_a_budget_nothing_is_refused
+                what_makes_it_grow_is_refused
+                what_was_accepted_goes_on
+            }
             find_attempts {
                 every_filter_narrows
                 bounds_in_time_are_exact
@@ -319,6 +329,7 @@ mod tests {
             ("prune", include_str!("prune.rs")),
             ("prune_slices", include_str!("prune_slices.rs")),
             ("gone", include_str!("gone.rs")),
+            ("room", include_str!("room.rs")),
             ("find_attempts", include_str!("find_attempts.rs")),
             ("find_others", include_str!("find_others.rs")),
             ("reads", include_str!("reads.rs")),

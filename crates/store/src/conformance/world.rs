@@ -47,6 +47,18 @@ impl<H: Harness> World<H> {
         }
     }
 
+    /// Puts an empty store with a budget in the place of what there was.
+    pub async fn restart_with_budget(&mut self, bytes: u64) {
+        assert!(self.deliveries.is_empty(), "nothing is remembered of what was in it");
+        drop(self.store.take());
+        self.store = Some(self.harness.fresh_with_budget(bytes).await);
+    }
+
+    /// Remembers deliveries that a case has stored past the book-keeping.
+    pub fn know(&mut self, deliveries: &[NewDelivery]) {
+        self.remember(deliveries);
+    }
+
     // ---- verbs, with book-keeping --------------------------------------------------------------------------------
 
     /// Publishes.

@@ -19,6 +19,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Data {
     pub newest_incarnation: u64,
+    /// How much may be stored, in bytes.
+    pub budget: Option<u64>,
     pub configuration_version: i64,
     pub endpoints: BTreeMap<EndpointId, Endpoint>,
     pub subscriptions: BTreeMap<SubscriptionId, Subscription>,
@@ -54,6 +56,7 @@ impl Default for Data {
     fn default() -> Self {
         Data {
             newest_incarnation: 1,
+            budget: None,
             configuration_version: 0,
             endpoints: BTreeMap::new(),
             subscriptions: BTreeMap::new(),

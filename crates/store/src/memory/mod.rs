@@ -11,6 +11,7 @@
 //! | `jobs.rs` | bulk replays |
 //! | `requests.rs` | requests with a key of the client's |
 //! | `prune.rs` | retention |
+//! | `room.rs` | what it would take on a disk, and what there is no room for |
 //! | `read.rs`, `find.rs` | the reads; those with filters and totals |
 
 mod claim;
@@ -20,10 +21,12 @@ mod jobs;
 mod prune;
 mod read;
 mod requests;
+mod room;
 #[cfg(test)]
 mod tests;
 mod write;
 
+use crate::room::{self as sizes, ROW};
 use data::Data;
 use parking_lot::{Mutex, MutexGuard};
 use postrider_core::attempt::Attempt;
@@ -76,6 +79,13 @@ impl MemoryStore {
         MemoryStore { data: Arc::default(), incarnation: 1 }
     }
 
+    /// An empty store that refuses new work before it holds so many bytes, by an estimate of its own.
+    pub fn with_budget(bytes: u64) -> Self {
+        let store = MemoryStore::new();
+        store.lock().budget = Some(bytes);
+        store
+    }
+
     /// The handle that an engine gets after a restart: what older handles claimed can be rescued through it, and they are fenced
     /// off from it.
     #[must_use]
@@ -103,6 +113,22 @@ impl MemoryStore {
     fn answer<'a, T: 'a>(&'a self, verb: impl FnOnce(&mut Data, u64) -> T + Send + 'a) -> BoxFuture<'a, Result<T, StoreError>> {
         Box::pin(async move { Ok(verb(&mut self.lock(), self.incarnation)) })
     }
+
+    /// The same for a verb that adds about so many bytes, unless `is_known` says that it adds nothing: refused where there is no room.
+    fn grow<'a, T: 'a>(
+        &'a self,
+        bytes: u64,
+        is_known: impl FnOnce(&Data) -> bool + Send + 'a,
+        verb: impl FnOnce(&mut Data, u64) -> T + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        Box::pin(async move {
+            let mut data = self.lock();
+            match data.refuses(bytes) {
+                Some(refusal) if !is_known(&data) => Err(refusal),
+                _ => Ok(verb(&mut data, self.incarnation)),
+            }
+        })
+    }
 }
 
 impl Default for MemoryStore {
@@ -121,11 +147,14 @@ impl Store for MemoryStore {
     }
 
     fn configure(&self, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.answer(|data, _| data.configure(changes))
+        let known = changes.clone();
+        self.grow(ROW * changes.len() as u64, move |data| data.is_configured(&known), |data, _| data.configure(changes))
     }
 
     fn publish(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Published>, StoreError>> {
-        self.answer(|data, me| events.into_iter().map(|event| data.publish(event, me)).collect())
+        let (bytes, known) = (events.iter().map(sizes::event).sum(), events.clone());
+        let publish = |data: &mut Data, me| events.into_iter().map(|event| data.publish(event, me)).collect();
+        self.grow(bytes, move |data| data.are_known(&known), publish)
     }
 
     fn fan_out(&self, slices: Vec<FanOutSlice>) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -161,7 +190,7 @@ impl Store for MemoryStore {
     }
 
     fn schedule(&self, rows: Vec<Scheduled>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.answer(|data, _| data.schedule(rows))
+        self.grow(rows.iter().map(sizes::occurrence).sum(), |_| false, |data, _| data.schedule(rows))
     }
 
     fn unschedule(&self, id: ScheduledId) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -173,11 +202,13 @@ impl Store for MemoryStore {
     }
 
     fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
-        self.answer(|data, me| firings.into_iter().map(|firing| data.fire(firing, me)).collect())
+        let bytes = firings.iter().filter_map(|firing| firing.event.as_ref()).map(sizes::event).sum();
+        self.grow(bytes, |_| false, |data, me| firings.into_iter().map(|firing| data.fire(firing, me)).collect())
     }
 
     fn put_job(&self, job: Job) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.answer(move |data, _| data.put_job(job))
+        let id = job.id;
+        self.grow(ROW, move |data| data.jobs.contains_key(&id), move |data, _| data.put_job(job))
     }
 
     fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>> {
@@ -201,7 +232,8 @@ impl Store for MemoryStore {
     }
 
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {
-        self.answer(move |data, me| data.begin_request(request, me))
+        let key = request.key.clone();
+        self.grow(ROW, move |data| data.requests.contains_key(&key), move |data, me| data.begin_request(request, me))
     }
 
     fn end_request(&self, key: RequestKey, response: Option<StoredResponse>) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -210,6 +242,10 @@ impl Store for MemoryStore {
 
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>> {
         self.answer(move |data, _| data.prune(request))
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<Usage, StoreError>> {
+        self.answer(|data, _| data.usage())
     }
 
     fn health(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -14,11 +14,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Frames in the log from which on it is worth copying: 16 MiB.
-pub(super) const SOFT_FRAMES: u32 = 4_000;
+/// When something is done about the log's length, in frames, which are a page each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marks {
+    /// From here on it is worth copying.
+    soft: u32,
+    /// From here on the writer waits for the copy.
+    hard: u32,
+}
 
-/// Frames in the log from which on the writer waits for the copy: 64 MiB.
-pub(super) const HARD_FRAMES: u32 = 16_000;
+impl Default for Marks {
+    /// 16 MiB and 64 MiB.
+    fn default() -> Self {
+        Marks { soft: 4_000, hard: 16_000 }
+    }
+}
+
+impl Marks {
+    /// For a log of at most so many bytes.
+    pub(super) fn within(bytes: u64) -> Self {
+        let most = Marks::default();
+        let hard = u32::try_from(bytes / u64::from(files::PAGE_SIZE)).unwrap_or(u32::MAX).clamp(4, most.hard);
+        Marks { soft: (hard / 4).min(most.soft), hard }
+    }
+}
 
 /// How long the writer waits for readers of old snapshots when it starts the log over.
 pub(super) const PATIENCE: Duration = Duration::from_millis(20);
@@ -43,34 +62,36 @@ struct Shared {
 pub(super) struct Checkpointer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    marks: Marks,
     /// Frames from which on to ask (again).
     next: u32,
 }
 
 impl Checkpointer {
     /// Starts the thread.
-    pub(super) fn start(file: PathBuf) -> std::io::Result<Self> {
+    pub(super) fn start(file: PathBuf, marks: Marks) -> std::io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("store-checkpoint".into()).spawn(move || run(&theirs, &file))?;
-        Ok(Checkpointer { shared, thread: Some(thread), next: SOFT_FRAMES })
+        Ok(Checkpointer { shared, thread: Some(thread), marks, next: marks.soft })
     }
 
     /// What the writer does after every commit, when everybody has been answered.
     pub(super) fn after_commit(&mut self, conn: &Connection, frames: u32) {
+        let Marks { soft, hard } = self.marks;
         let copied = self.shared.copied.swap(false, Ordering::AcqRel);
-        if frames < SOFT_FRAMES {
-            self.next = SOFT_FRAMES;
-        } else if copied || frames >= HARD_FRAMES.max(self.next) {
-            let patience = if frames >= HARD_FRAMES { LAST_PATIENCE } else { PATIENCE };
+        if frames < soft {
+            self.next = soft;
+        } else if copied || frames >= hard.max(self.next) {
+            let patience = if frames >= hard { LAST_PATIENCE } else { PATIENCE };
             if start_over(conn, patience) {
-                self.next = SOFT_FRAMES;
+                self.next = soft;
                 return;
             }
-            self.next = frames.saturating_add(SOFT_FRAMES / 4);
+            self.next = frames.saturating_add(soft / 4);
         }
         if frames >= self.next {
-            self.next = frames.saturating_add(SOFT_FRAMES);
+            self.next = frames.saturating_add(soft);
             self.shared.wanted.lock().copy = true;
             self.shared.wake.notify_one();
         }

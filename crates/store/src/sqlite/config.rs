@@ -2,6 +2,7 @@
 
 use super::rows::{all, id, json, one, time_opt, to_json};
 use crate::error::bad_value;
+use crate::room::ROW;
 use postrider_core::endpoint::{Deletion, Endpoint};
 use postrider_core::id::{EndpointId, SubscriptionId};
 use postrider_core::key::ApiKey;
@@ -69,6 +70,22 @@ pub(super) fn put(conn: &Connection, documents: &[Document]) -> Result<()> {
         insert.execute(params![kind, id, gone_at.map(Timestamp::as_micros), endpoint.map(EndpointId::bytes), erased, json])?;
     }
     changed(conn)
+}
+
+/// About what these take, in bytes.
+pub(super) fn bytes(documents: &[Document]) -> u64 {
+    documents.iter().map(|document| ROW + document.json.len() as u64).sum()
+}
+
+/// Whether none of these is new: each replaces what is there, or is gone.
+pub(super) fn are_known(conn: &Connection, documents: &[Document]) -> Result<bool> {
+    for document in documents.iter().filter(|document| document.gone_at.is_none()) {
+        let sql = "SELECT 1 FROM config WHERE kind = ?1 AND id = ?2";
+        if one(conn, sql, &[&document.kind, &document.id], |_| Ok(()))?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Tells everybody that reads the version of a change.

@@ -203,7 +203,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("postrider.db");
         let conn = super::super::files::open_database(&file).expect("a database");
-        let (mut s, mut make) = (Session::start(&file, conn, None).expect("a session"), Fixtures::new(1));
+        let (mut s, mut make) = (Session::start(&file, conn, Default::default()).expect("a session"), Fixtures::new(1));
         let (one, two) = (make.route(), make.route());
         // They end in another order than they began in.
         let ids: Vec<AttemptId> = (0..6).map(|_| AttemptId::new(make.uuid())).collect();
@@ -241,7 +241,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("postrider.db");
         let conn = super::super::files::open_database(&file).expect("a database");
-        let (mut s, mut make) = (Session::start(&file, conn, None).expect("a session"), Fixtures::new(1));
+        let (mut s, mut make) = (Session::start(&file, conn, Default::default()).expect("a session"), Fixtures::new(1));
         let route = make.route();
         let ids: Vec<AttemptId> = (0..6).map(|_| AttemptId::new(make.uuid())).collect();
         // The first one is noted last.

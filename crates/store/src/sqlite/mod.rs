@@ -12,6 +12,7 @@
 //! | `counters.rs`, `tallies.rs` | counters per subscription, and per part of a list; summed up per group |
 //! | `rows.rs`, `columns.rs` | rows to nouns and back |
 //! | `checkpoint.rs` | from the write-ahead log into the database file |
+//! | `room.rs` | how much of a budget the files take |
 //! | `files.rs` | the directory, its lock, connections |
 //! | `admin.rs` | the second door, for the command line |
 
@@ -30,12 +31,14 @@ mod gone;
 mod history;
 mod jobs;
 mod merge;
+mod options;
 mod prune;
 mod publish;
 mod readers;
 mod reads;
 mod replay;
 mod requests;
+mod room;
 mod rows;
 mod schedule;
 mod session;
@@ -46,10 +49,12 @@ mod tests;
 mod writer;
 
 pub use admin::SqliteAdmin;
+pub use options::SqliteOptions;
 
 use crate::batch::Urgency;
 use crate::error::{OpenError, store_error};
-use checkpoint::Checkpointer;
+use crate::room as sizes;
+use checkpoint::{Checkpointer, Marks};
 use parking_lot::Mutex;
 use postrider_core::delivery::Delivery;
 use postrider_core::event::Namespace;
@@ -58,32 +63,13 @@ use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
 use postrider_core::time::Timestamp;
 use readers::Readers;
-use session::Session;
+use room::{Room, event_weight, nothing_is_known, weight_of_up_to};
+use session::{Bounds, Session};
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use writer::WriteQueue;
-
-/// How to open a store.
-#[derive(Clone, Debug)]
-pub struct SqliteOptions {
-    /// The directory of the database; made with mode 0700 if there is none.
-    pub directory: PathBuf,
-    /// How many reads run at the same time.
-    pub readers: usize,
-    /// How many pages the file may have; stands in for the size of the disk in tests.
-    #[doc(hidden)]
-    pub max_pages: Option<u32>,
-}
-
-impl SqliteOptions {
-    /// The defaults: four reads at the same time.
-    pub fn new(directory: impl Into<PathBuf>) -> Self {
-        SqliteOptions { directory: directory.into(), readers: 4, max_pages: None }
-    }
-}
 
 /// The embedded store. Reads and writes want a tokio runtime; opening and closing block.
 pub struct SqliteStore {
@@ -91,6 +77,7 @@ pub struct SqliteStore {
     readers: Readers,
     commits: Arc<AtomicU64>,
     incarnation: i64,
+    room: Option<Room>,
     /// The thread, and the lock that is released when it has ended.
     writer: Mutex<Option<(JoinHandle<()>, File)>>,
 }
@@ -103,14 +90,17 @@ impl SqliteStore {
         let lock = files::lock(&directory)?;
         let file = files::database(&directory);
         let conn = files::open_database(&file)?;
-        let session = Session::start(&file, conn, options.max_pages).map_err(|e| OpenError::from_sqlite(&file, &e))?;
+        let room = options.budget_bytes.map(Room::of);
+        let bounds = Bounds { max_pages: options.max_pages, room };
+        let session = Session::start(&file, conn, bounds).map_err(|e| OpenError::from_sqlite(&file, &e))?;
         let incarnation = session.incarnation;
         let (queue, commits) = (Arc::new(WriteQueue::new()), Arc::new(AtomicU64::new(0)));
-        let started = Checkpointer::start(file.clone())
+        let marks = room.map(|room| Marks::within(room.log)).unwrap_or_default();
+        let started = Checkpointer::start(file.clone(), marks)
             .and_then(|checkpointer| writer::start(session, Arc::clone(&queue), Arc::clone(&commits), checkpointer));
         let thread = started.map_err(|e| OpenError::from_io(&directory, &e))?;
         let readers = Readers::new(file, options.readers);
-        Ok(SqliteStore { queue, readers, commits, incarnation, writer: Mutex::new(Some((thread, lock))) })
+        Ok(SqliteStore { queue, readers, commits, incarnation, room, writer: Mutex::new(Some((thread, lock))) })
     }
 
     /// Writes what waits, empties the write-ahead log, ends the threads and gives the directory back. Blocks until that is done.
@@ -155,6 +145,20 @@ impl SqliteStore {
     {
         self.queue.submit(u32::try_from(weight).unwrap_or(u32::MAX), urgency, work).await
     }
+
+    /// Writes what makes the store grow by about so many bytes, if there is room for them or `is_known` says that nothing will be added.
+    async fn grow<A, K, F>(&self, (weight, bytes): (usize, u64), is_known: K, mut work: F) -> Result<A, StoreError>
+    where
+        K: Fn(&Session) -> rusqlite::Result<bool> + Send + 'static,
+        F: FnMut(&mut Session) -> rusqlite::Result<A> + Send + 'static,
+        A: Send + 'static,
+    {
+        let work = move |s: &mut Session| match s.take_room(bytes)? {
+            Err(refusal) if !is_known(s)? => Ok(Err(refusal)),
+            _ => work(s).map(Ok),
+        };
+        self.write(weight, Urgency::Now, work).await?
+    }
 }
 
 impl Drop for SqliteStore {
@@ -169,16 +173,6 @@ impl std::fmt::Debug for SqliteStore {
     }
 }
 
-/// A row each, and a unit for every page of payload.
-fn event_weight(event: &NewEvent) -> usize {
-    1 + event.deliveries.len() + event.payload.len() / files::PAGE_SIZE as usize
-}
-
-/// Changing or removing a row costs less than storing one, and there may be fewer than the limit.
-fn weight_of_up_to(limit: u32) -> usize {
-    limit as usize / 4
-}
-
 impl Store for SqliteStore {
     fn configuration(&self) -> BoxFuture<'_, Result<Configuration, StoreError>> {
         Box::pin(self.readers.read(config::read))
@@ -191,13 +185,19 @@ impl Store for SqliteStore {
     fn configure(&self, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let documents = config::documents(&changes).map_err(|e| store_error(&e))?;
-            self.write(changes.len(), Urgency::Now, move |s| config::put(&s.conn, &documents)).await
+            let bytes = config::bytes(&documents);
+            let documents = Arc::new(documents);
+            let known = Arc::clone(&documents);
+            let is_known = move |s: &Session| config::are_known(&s.conn, &known);
+            self.grow((changes.len(), bytes), is_known, move |s| config::put(&s.conn, &documents)).await
         })
     }
 
     fn publish(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Published>, StoreError>> {
-        let weight = events.iter().map(event_weight).sum();
-        Box::pin(self.write(weight, Urgency::Now, move |s| publish::publish(s, &events)))
+        let size = (events.iter().map(event_weight).sum(), events.iter().map(sizes::event).sum());
+        let events: Arc<[NewEvent]> = events.into();
+        let known = Arc::clone(&events);
+        Box::pin(self.grow(size, move |s| publish::are_known(&s.conn, &known), move |s| publish::publish(s, &events)))
     }
 
     fn fan_out(&self, slices: Vec<FanOutSlice>) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -237,7 +237,8 @@ impl Store for SqliteStore {
 
     fn schedule(&self, rows: Vec<Scheduled>) -> BoxFuture<'_, Result<(), StoreError>> {
         let weight = rows.iter().map(|row| 1 + row.payload.len() / files::PAGE_SIZE as usize).sum();
-        Box::pin(self.write(weight, Urgency::Now, move |s| schedule::schedule(s, &rows)))
+        let bytes = rows.iter().map(sizes::occurrence).sum();
+        Box::pin(self.grow((weight, bytes), nothing_is_known, move |s| schedule::schedule(s, &rows)))
     }
 
     fn unschedule(&self, id: ScheduledId) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -250,11 +251,14 @@ impl Store for SqliteStore {
 
     fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
         let weight = firings.iter().map(|firing| 1 + firing.event.as_ref().map_or(0, event_weight)).sum();
-        Box::pin(self.write(weight, Urgency::Now, move |s| schedule::fire(s, &firings)))
+        let bytes = firings.iter().filter_map(|firing| firing.event.as_ref()).map(sizes::event).sum();
+        Box::pin(self.grow((weight, bytes), nothing_is_known, move |s| schedule::fire(s, &firings)))
     }
 
     fn put_job(&self, job: Job) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.write(1, Urgency::Now, move |s| jobs::put(&s.conn, &job)))
+        let id = job.id;
+        let is_known = move |s: &Session| Ok(jobs::job(&s.conn, id)?.is_some());
+        Box::pin(self.grow((1, sizes::ROW), is_known, move |s| jobs::put(&s.conn, &job)))
     }
 
     fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>> {
@@ -278,7 +282,8 @@ impl Store for SqliteStore {
     }
 
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {
-        Box::pin(self.write(1, Urgency::Now, move |s| requests::begin(s, &request)))
+        let key = request.key.clone();
+        Box::pin(self.grow((1, sizes::ROW), move |s| requests::is_known(&s.conn, &key), move |s| requests::begin(s, &request)))
     }
 
     fn end_request(&self, key: RequestKey, response: Option<StoredResponse>) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -288,6 +293,11 @@ impl Store for SqliteStore {
 
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>> {
         Box::pin(self.write(weight_of_up_to(request.limit), Urgency::Patient, move |s| prune::prune(s, &request)))
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<Usage, StoreError>> {
+        let budget_bytes = self.room.map(|room| room.file);
+        Box::pin(self.readers.read(move |conn| Ok(Usage { used_bytes: room::used(conn)?, budget_bytes })))
     }
 
     /// Commits a row and reads: what a caller with real work would meet.

@@ -31,6 +31,8 @@ const ID_SLACK: Duration = Duration::from_secs(1);
 /// How far a sweep over everything has come.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sweep {
+    /// What it is done for, but for the number of rows; one that is asked for something else begins anew.
+    of: Option<PruneRequest>,
     phase: Phase,
     /// The last key that was looked at in this phase; empty at its beginning.
     pub(super) after: Vec<u8>,
@@ -104,6 +106,10 @@ pub(super) fn prune(s: &mut Session, request: &PruneRequest) -> Result<Pruned> {
 
 /// Goes on with the sweep over everything that has an age; whether there may be more.
 fn sweep(s: &mut Session, request: &PruneRequest, limit: i64, mut looks: i64, pruned: &mut Pruned) -> Result<bool> {
+    let of = Some(PruneRequest { limit: 0, ..*request });
+    if s.memory.sweep.of != of {
+        s.memory.sweep = Sweep { of, ..Sweep::default() };
+    }
     loop {
         let mut budget = Budget { rows: (limit - total(pruned)).max(0), looks };
         let done = match s.memory.sweep.phase {
@@ -124,7 +130,7 @@ fn sweep(s: &mut Session, request: &PruneRequest, limit: i64, mut looks: i64, pr
         }
         let Sweep { phase, kept, walk, .. } = std::mem::take(&mut s.memory.sweep);
         match phase.next() {
-            Some(phase) => s.memory.sweep = Sweep { phase, kept, walk, ..Sweep::default() },
+            Some(phase) => s.memory.sweep = Sweep { of, phase, kept, walk, ..Sweep::default() },
             None => return Ok(total(pruned) >= limit),
         }
     }

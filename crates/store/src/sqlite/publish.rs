@@ -17,6 +17,17 @@ pub(super) fn publish(s: &mut Session, events: &[NewEvent]) -> Result<Vec<Publis
     events.iter().map(|event| publisher.publish(event)).collect()
 }
 
+/// Whether all of these are duplicates of what is stored.
+pub(super) fn are_known(conn: &Connection, events: &[NewEvent]) -> Result<bool> {
+    for event in events {
+        let Some(key) = &event.idempotency_key else { return Ok(false) };
+        if by_key(conn, event.namespace.as_str(), key)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Stores the next slices of large fan-outs. A slice of an event that is gone is dropped: there is nothing left to deliver.
 pub(super) fn fan_out(s: &mut Session, slices: &[FanOutSlice]) -> Result<()> {
     let mut publisher = Publisher::new(s)?;

@@ -61,6 +61,12 @@ pub(super) fn begin(s: &mut Session, request: &NewRequest) -> Result<Begun> {
     }
 }
 
+/// Whether this key is known, or was.
+pub(super) fn is_known(conn: &Connection, key: &RequestKey) -> Result<bool> {
+    let RequestKey { scope, key } = key;
+    Ok(one(conn, "SELECT 1 FROM requests WHERE scope = ?1 AND key = ?2", &[scope, key], |_| Ok(()))?.is_some())
+}
+
 /// Notes the answer to a request that this engine is doing, or forgets the request.
 pub(super) fn end(s: &mut Session, key: &RequestKey, response: Option<&StoredResponse>) -> Result<()> {
     let RequestKey { scope, key } = key;

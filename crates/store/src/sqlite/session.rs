@@ -5,7 +5,9 @@ use super::files;
 use super::gone::Walk;
 use super::history;
 use super::prune::Sweep;
+use super::room::Room;
 use crate::error::{is_fault_of_one, kind_of_io, may_have_committed, needs_reopening, store_error};
+use crate::room::refusal;
 use postrider_core::id::DeliveryId;
 use postrider_core::ports::{StoreError, StoreErrorKind};
 use rusqlite::ffi::ErrorCode;
@@ -24,13 +26,24 @@ pub(super) struct Session {
     /// [`Session::memory`] as it was when the transaction began.
     before: Memory,
     file: PathBuf,
-    max_pages: Option<u32>,
+    bounds: Bounds,
+    /// What is left for new work in this group, once somebody has asked.
+    left: Option<u64>,
     /// Frames in the write-ahead log after the last commit.
     wal_frames: Arc<AtomicU32>,
     /// The connection cannot be trusted any more.
     broken: bool,
     /// The last COMMIT failed and may be in the log all the same.
     in_doubt: bool,
+}
+
+/// How large the files may become.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bounds {
+    /// Where SQLite itself refuses; stands in for the size of the disk in tests.
+    pub(super) max_pages: Option<u32>,
+    /// Where the store refuses, if it has a budget.
+    pub(super) room: Option<Room>,
 }
 
 /// What is known about the database without asking it. It follows the transactions: undone with them.
@@ -59,9 +72,9 @@ pub(super) enum Rescue {
 
 impl Session {
     /// Takes over an open connection of the schema that this release knows, as a new incarnation.
-    pub(super) fn start(file: &Path, mut conn: Connection, max_pages: Option<u32>) -> Result<Self> {
+    pub(super) fn start(file: &Path, mut conn: Connection, bounds: Bounds) -> Result<Self> {
         let wal_frames = Arc::default();
-        prepare(&mut conn, max_pages, &wal_frames)?;
+        prepare(&mut conn, bounds, &wal_frames)?;
         let (incarnation, next_event) = take_office(&mut conn)?;
         let attempts_new = history::gathered(&conn)?;
         let memory = Memory { next_event, attempts_new, rescue: Rescue::After(None), sweep: Sweep::default(), erasing: None };
@@ -72,7 +85,8 @@ impl Session {
             before: memory.clone(),
             memory,
             file: file.to_owned(),
-            max_pages,
+            bounds,
+            left: None,
             wal_frames,
             broken: false,
             in_doubt: false,
@@ -83,7 +97,7 @@ impl Session {
     pub(super) fn begin(&mut self) -> Result<()> {
         if self.broken {
             let mut conn = files::connect_writer(&self.file)?;
-            prepare(&mut conn, self.max_pages, &self.wal_frames)?;
+            prepare(&mut conn, self.bounds, &self.wal_frames)?;
             self.conn = conn;
             self.broken = false;
             tracing::warn!("the database was opened anew after a failure");
@@ -91,6 +105,7 @@ impl Session {
         self.before = self.memory.clone();
         self.deltas.clear();
         self.in_doubt = false;
+        self.left = None;
         self.execute("BEGIN IMMEDIATE")
     }
 
@@ -163,6 +178,17 @@ impl Session {
         Ok(Ok(()))
     }
 
+    /// Takes room for new work of about so many bytes; the answer to give if there is none. The database is asked once for each group.
+    pub(super) fn take_room(&mut self, bytes: u64) -> Result<std::result::Result<(), StoreError>> {
+        let Some(room) = self.bounds.room else { return Ok(Ok(())) };
+        let left = match self.left {
+            Some(left) => left,
+            None => room.left(&self.conn)?,
+        };
+        self.left = Some(left.checked_sub(bytes).unwrap_or(left));
+        Ok(if bytes <= left { Ok(()) } else { Err(refusal(bytes, left)) })
+    }
+
     /// Frames in the write-ahead log after the last commit.
     pub(super) fn wal_frames(&self) -> u32 {
         self.wal_frames.load(Ordering::Relaxed)
@@ -170,7 +196,7 @@ impl Session {
 
     /// Lets the file grow to this many pages; for tests of a full disk.
     pub(super) fn set_max_pages(&mut self, pages: u32) -> Result<()> {
-        self.max_pages = Some(pages);
+        self.bounds.max_pages = Some(pages);
         limit_pages(&self.conn, pages)
     }
 
@@ -179,9 +205,13 @@ impl Session {
     }
 }
 
-fn prepare(conn: &mut Connection, max_pages: Option<u32>, wal_frames: &Arc<AtomicU32>) -> Result<()> {
-    if let Some(pages) = max_pages {
+fn prepare(conn: &mut Connection, bounds: Bounds, wal_frames: &Arc<AtomicU32>) -> Result<()> {
+    if let Some(pages) = bounds.max_pages {
         limit_pages(conn, pages)?;
+    }
+    if let Some(room) = bounds.room {
+        let log = i64::try_from(room.log).unwrap_or(files::WAL_SIZE_LIMIT);
+        conn.pragma_update_and_check(None, "journal_size_limit", log, |_| Ok(()))?;
     }
     let frames = Arc::clone(wal_frames);
     // It takes the place of SQLite's own checkpoint at commit: that is done beside the writer.

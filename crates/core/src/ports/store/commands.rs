@@ -319,7 +319,7 @@ pub enum Fired {
 }
 
 /// What is past its retention.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PruneRequest {
     /// Attempts that began before this go.
     pub attempts_before: Timestamp,

@@ -16,6 +16,11 @@ pub enum StoreErrorKind {
     /// No room.
     #[error("the disk that holds the data directory is full: free some space, nothing else is needed")]
     Full,
+    /// The budget that it was given is used up but for what must be stored.
+    #[error(
+        "the store has grown to its limit (--max-store-bytes): what is old is being removed to make room, so try again in a moment; where that does not help, raise the limit"
+    )]
+    OverBudget,
     /// It cannot be written.
     #[error("the database cannot be written: check the permissions of the data directory and that its disk is not mounted read-only")]
     ReadOnly,

@@ -9,6 +9,11 @@
 //!
 //! A delivery that waits or is being sent is either *claimed* (one live engine has it in memory) or in the index of due deliveries.
 //!
+//! A store that has a budget refuses what makes it grow, with [`StoreErrorKind::OverBudget`], before that is used up: publishing (but for
+//! duplicates of what is stored), scheduling and firing, new jobs and requests, new configuration. A part of the budget is kept for what
+//! follows from what was accepted. That is never refused: claims, outcomes, slices of fan-outs, replays, changes of what is configured, and
+//! all that removes something.
+//!
 //! An endpoint that is [erased](crate::endpoint::Deletion::Erased) hides what was delivered to it: from the moment at which that is configured
 //! no read answers a delivery, an attempt or a dead letter of it, and no total counts one. Nothing of it can be claimed, replayed or dismissed,
 //! and deliveries to it that are still being published are not stored. What is claimed is settled as ever. [`Store::prune`] removes it all.
@@ -130,6 +135,9 @@ pub trait Store: Send + Sync + 'static {
     /// Open dead letters of subscriptions that were deleted are dismissed on the way, as of the deletion: nobody can reach them any more. Those of
     /// bindings ([`Origin::Items`](crate::subscription::Origin)) stay: their API lists them by themselves.
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned, StoreError>>;
+
+    /// How much room is taken and how much there is. Cheap; asked every few seconds.
+    fn usage(&self) -> BoxFuture<'_, Result<Usage, StoreError>>;
 
     /// Whether the store can write and read right now.
     fn health(&self) -> BoxFuture<'_, Result<(), StoreError>>;

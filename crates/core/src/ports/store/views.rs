@@ -137,6 +137,15 @@ impl PartialOrd for ScheduledPlace {
     }
 }
 
+/// How much room a store takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// What is stored, with indexes, in bytes. What retention removes is not counted any more, although files do not become smaller by it.
+    pub used_bytes: u64,
+    /// How much that may be, in bytes, where there is a limit. New work is refused a little before that.
+    pub budget_bytes: Option<u64>,
+}
+
 /// Counters of a subscription.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
