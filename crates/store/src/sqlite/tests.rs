@@ -4,7 +4,7 @@ use super::readers::Readers;
 use super::{config, files};
 use postrider_core::ports::StoreErrorKind;
 use rusqlite::types::FromSql;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, StatementStatus};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -38,6 +38,22 @@ fn readers_cannot_write() {
     assert_eq!(pragma::<i64>(&reader, "query_only"), 1);
     let refused = reader.execute("UPDATE meta SET value = value + 1", []).expect_err("a reader that writes");
     assert_eq!(refused.sqlite_error_code(), Some(ErrorCode::ReadOnly));
+}
+
+/// Left to itself, SQLite plans a statement anew whenever another small number is bound to it, which costs many times what running it does.
+#[test]
+fn a_statement_is_planned_once() {
+    let (_directory, file, writer) = database();
+    let reader = files::connect_reader(&file).expect("a reader");
+    for conn in [writer, reader] {
+        for sql in ["SELECT id FROM attempts WHERE delivery = ?1 AND number = ?2", "SELECT id FROM deliveries WHERE id = ?1 LIMIT ?2"] {
+            let mut statement = conn.prepare_cached(sql).expect("a statement");
+            for number in 1..=3 {
+                assert!(!statement.exists(rusqlite::params![b"none", number]).expect("an answer"));
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
+        }
+    }
 }
 
 #[tokio::test]
