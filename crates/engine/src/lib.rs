@@ -266,6 +266,12 @@ impl Engine {
         self.shared.routes.load_full()
     }
 
+    /// Takes over configuration that others changed before this was called, which otherwise takes up to a second. One cheap read of the store,
+    /// which all who ask at the same time share.
+    pub async fn see_changes(&self) {
+        maintain::see_changes(&self.shared).await;
+    }
+
     /// Changes the configuration: `f` looks at it and answers what to put. One at a time; stored first, then in force.
     pub async fn edit<T, E>(&self, f: impl FnOnce(&Routes) -> Result<(Vec<ConfigChange>, T), E>) -> Result<T, E>
     where

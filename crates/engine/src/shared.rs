@@ -14,7 +14,7 @@ use postrider_core::ports::{Clock, Store, Transport};
 use postrider_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     /// Endpoints to be disabled, and why.
     pub(crate) disabling: Mutex<BTreeMap<EndpointId, ErrorCode>>,
     pub(crate) disable: Notify,
+    /// How often somebody has begun to look for configuration that others changed; rises under `editing`.
+    pub(crate) looks: AtomicU64,
     /// Places for probes.
     pub(crate) probes: Semaphore,
     /// An endpoint was erased.
@@ -72,6 +74,7 @@ impl Shared {
             jobs: Notify::new(),
             disabling: Mutex::default(),
             disable: Notify::new(),
+            looks: AtomicU64::new(0),
             probes: Semaphore::new(MAX_PROBES),
             erased: Notify::new(),
             full: Notify::new(),

@@ -18,7 +18,8 @@ use std::sync::Arc;
 /// Lets a request through to its handler, and gives the answer what all answers carry.
 pub(super) async fn gate(State(app): State<Arc<App>>, mut request: Request<Body>, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let (standing, admitted) = admit(&app, &request);
+    let caller = app.caller(request.headers()).await;
+    let (standing, admitted) = admit(&app, &request, caller);
     let mut response = match admitted {
         Ok(access) => {
             request.extensions_mut().insert(Caller(access.clone()));
@@ -33,9 +34,9 @@ pub(super) async fn gate(State(app): State<Arc<App>>, mut request: Request<Body>
 }
 
 /// A key is wanted always, in development mode too.
-fn admit(app: &App, request: &Request<Body>) -> (Option<Standing>, Result<Access, Problem>) {
+fn admit(app: &App, request: &Request<Body>, caller: Result<Option<Access>, Denied>) -> (Option<Standing>, Result<Access, Problem>) {
     let now = app.engine.now();
-    let access = match app.auth.caller(request.headers(), &app.engine.routes(), now) {
+    let access = match caller {
         Ok(Some(access)) => access,
         Ok(None) => return (None, Err(Denied::Missing.into())),
         Err(denied) => return (None, Err(denied.into())),
