@@ -11,6 +11,7 @@
 //! | [`retry`], [`limit`] | when to try again, when to send at all |
 //! | [`filter`] | which events a subscription wants |
 //! | [`body`] | what is sent: field maps, formats, the envelope |
+//! | [`template`] | bodies by templates in the language of Go's `text/template` |
 //! | [`auth`] | credentials for receivers |
 //! | [`signal`], [`catalog`], [`compatibility`], [`policy`] | what bindings of the Items API are made of |
 //! | [`recurrence`] | when a scheduled webhook is due next |
@@ -45,4 +46,5 @@ pub mod seal;
 pub mod sign;
 pub mod signal;
 pub mod subscription;
+pub mod template;
 pub mod time;
