@@ -16,6 +16,7 @@
 //! | [`signal`], [`catalog`], [`compatibility`], [`policy`] | what bindings of the Items API are made of |
 //! | [`recurrence`] | when a scheduled webhook is due next |
 //! | [`sign`], [`seal`] | signatures on the wire, secrets at rest |
+//! | [`schema`] | what payloads of an event type must be like |
 //! | [`guard`] | which addresses may be dialled |
 //! | [`error`], [`invalid`] | stable error codes and the categories of outcomes; what is wrong with a value that was given |
 
@@ -42,6 +43,7 @@ pub mod ports;
 pub mod recurrence;
 pub mod retry;
 pub mod schedule;
+pub mod schema;
 pub mod seal;
 pub mod sign;
 pub mod signal;
