@@ -6,7 +6,7 @@
 //! | module | rules about |
 //! |---|---|
 //! | [`id`], [`time`] | identifiers (UUIDv7, sequences, idempotency keys) and instants |
-//! | [`event`], [`endpoint`], [`subscription`], [`delivery`], [`attempt`], [`deadletter`], [`key`] | the nouns |
+//! | [`event`], [`event_type`], [`endpoint`], [`subscription`], [`delivery`], [`attempt`], [`deadletter`], [`key`] | the nouns |
 //! | [`delivery::transition`] | the one function that decides what becomes of a delivery |
 //! | [`retry`], [`limit`] | when to try again, when to send at all |
 //! | [`filter`] | which events a subscription wants |
@@ -30,6 +30,7 @@ pub mod delivery;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod event_type;
 pub mod filter;
 pub mod guard;
 pub mod hex;
