@@ -17,6 +17,7 @@
 //! | [`recurrence`] | when a scheduled webhook is due next |
 //! | [`sign`], [`seal`] | signatures on the wire, secrets at rest |
 //! | [`schema`] | what payloads of an event type must be like |
+//! | [`health`] | how well an endpoint takes what it is sent |
 //! | [`guard`] | which addresses may be dialled |
 //! | [`error`], [`invalid`] | stable error codes and the categories of outcomes; what is wrong with a value that was given |
 
@@ -33,6 +34,7 @@ pub mod event;
 pub mod event_type;
 pub mod filter;
 pub mod guard;
+pub mod health;
 pub mod hex;
 pub mod id;
 pub mod invalid;
