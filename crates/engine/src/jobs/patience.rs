@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_step_that_keeps_failing_is_narrowed_and_then_given_up() {
         let mut patience = Patience::default();
-        let mut fail = |patience: &mut Patience| patience.failed(3, &error(StoreErrorKind::Internal));
+        let fail = |patience: &mut Patience| patience.failed(3, &error(StoreErrorKind::Internal));
         assert_eq!([1, 2, 3, 4].map(|_| fail(&mut patience)), [secs(1), secs(2), secs(4), secs(8)]);
         assert_eq!(patience.size(3), 3);
         assert_eq!((fail(&mut patience), patience.size(3)), (secs(1), 1));

@@ -2,9 +2,10 @@
 //!
 //! A list is put together of the parts that its tallies name (see `tallies.rs`, `merge.rs`), of the notes that have not gone to their places
 //! yet (see `history.rs`) and of the attempts under way. The last two are few: so many as gather, and so many as are exchanged at a time.
-//! A list over all tenants has a part for each outcome, in an index of the attempts themselves, which has the new ones too.
+//! A list over all tenants has a part for each outcome.
 
 use super::columns::{ATTEMPT_COLUMNS, DELIVERY_COLUMNS};
+use super::gathered::Gathered;
 use super::merge::merge;
 use super::rows::{DeliveryRow, Events, all, attempt_end, attempt_row, code_opt, count, id, namespace, one, state_kind, time};
 use super::tallies::{self, Kind, Part, PartPlace, Scope, outcome_text};
@@ -39,11 +40,8 @@ macro_rules! in_part {
         concat!("SELECT ", $what, " WHERE ", $scope, " AND id >= ?4 AND id < ?5 AND started_at >= ?6 AND started_at < ?7", $rest)
     };
 }
-const RUN_OF_ALL: &str = in_part!(
-    "id, delivery, number FROM attempts INDEXED BY attempts_by_outcome",
-    "finished_at IS NOT NULL AND error_code IS nullif(?3, '') AND ?1 IS NULL AND ?2 IS NULL",
-    " ORDER BY id DESC LIMIT ?8"
-);
+const RUN_OF_ALL: &str =
+    in_part!("id, delivery, number FROM attempts_by_outcome", "outcome = ?3 AND ?1 IS NULL AND ?2 IS NULL", " ORDER BY id DESC LIMIT ?8");
 const RUN_BY_NAMESPACE: &str = in_part!(
     "id, delivery, number FROM attempts_by_namespace",
     "namespace = ?1 AND outcome = ?3 AND ?2 IS NULL",
@@ -54,11 +52,7 @@ const RUN_BY_SUBSCRIPTION: &str = in_part!(
     "subscription = ?1 AND endpoint = ?2 AND outcome = ?3",
     " ORDER BY id DESC LIMIT ?8"
 );
-const COUNT_OF_ALL: &str = in_part!(
-    "count(*) FROM attempts INDEXED BY attempts_by_outcome",
-    "finished_at IS NOT NULL AND error_code IS nullif(?3, '') AND ?1 IS NULL AND ?2 IS NULL",
-    ""
-);
+const COUNT_OF_ALL: &str = in_part!("count(*) FROM attempts_by_outcome", "outcome = ?3 AND ?1 IS NULL AND ?2 IS NULL", "");
 const COUNT_BY_NAMESPACE: &str = in_part!("count(*) FROM attempts_by_namespace", "namespace = ?1 AND outcome = ?3 AND ?2 IS NULL", "");
 const COUNT_BY_SUBSCRIPTION: &str =
     in_part!("count(*) FROM attempts_by_subscription", "subscription = ?1 AND endpoint = ?2 AND outcome = ?3", "");
@@ -96,7 +90,6 @@ macro_rules! looked_through {
         )
     };
 }
-const NEW: &str = looked_through!("", "endpoint", "outcome", "attempts_new WHERE 1");
 const UNDER_WAY: &str = looked_through!("", "endpoint", "''", "attempts INDEXED BY attempts_open WHERE finished_at IS NULL");
 const OF_EVENT: &str = looked_through!(
     "a.",
@@ -105,10 +98,19 @@ const OF_EVENT: &str = looked_through!(
     "deliveries d INDEXED BY deliveries_event CROSS JOIN attempts a ON a.delivery = d.id WHERE d.event = ?8"
 );
 
-/// Statements that must not walk over more than they answer; `NEW` looks through its whole table.
+/// Statements that must not walk over more than they answer.
 #[cfg(test)]
-pub(super) const STATEMENTS: [&str; 8] =
-    [RUN_OF_ALL, RUN_BY_NAMESPACE, RUN_BY_SUBSCRIPTION, COUNT_OF_ALL, COUNT_BY_NAMESPACE, COUNT_BY_SUBSCRIPTION, OF_EVENT, ONE];
+pub(super) const STATEMENTS: [&str; 9] = [
+    RUN_OF_ALL,
+    RUN_BY_NAMESPACE,
+    RUN_BY_SUBSCRIPTION,
+    COUNT_OF_ALL,
+    COUNT_BY_NAMESPACE,
+    COUNT_BY_SUBSCRIPTION,
+    OF_EVENT,
+    ONE_UNDER_WAY,
+    ONE_IN_PART,
+];
 
 /// Attempts, newest first, and how many there are.
 pub(super) fn find(conn: &Connection, filter: &AttemptFilter, window: Window<AttemptId>) -> Result<Found<AttemptRow, AttemptId>> {
@@ -162,17 +164,22 @@ pub(super) fn row(conn: &Connection, spot: &Spot) -> Result<AttemptRow> {
 /// The attempts of a window in their order, whether more follow, and how many there are in all.
 fn spots(conn: &Connection, filter: &AttemptFilter, window: Window<AttemptId>) -> Result<(Vec<Spot>, bool, u64)> {
     let parts = if filter.event.is_some() { Vec::new() } else { parts(conn, filter)? };
-    let have_new = parts.iter().any(|part| part.place == PartPlace::All);
-    let mut beside = look_through(conn, filter, have_new)?;
+    let mut beside = look_through(conn, filter)?;
     let mut total = beside.len() as u64;
     for part in &parts {
         total += if filter.is_timed() { count_part(conn, filter, part)? } else { part.n };
     }
-    if let Some(after) = window.after {
-        beside.retain(|spot| spot.id > Reverse(after.bytes()));
+    let after = window.after.map(AttemptId::bytes);
+    if let Some(after) = after {
+        beside.retain(|spot| spot.id > Reverse(after));
+    }
+    let gathered = if filter.event.is_some() { None } else { Gathered::wanted(conn, filter)? };
+    if let Some(gathered) = gathered {
+        total += gathered.count(conn)?;
+        // One more than are asked for, which says that there are more.
+        beside.extend(gathered.newest(conn, after, window.skip as usize + window.limit as usize + 1)?);
     }
     beside.sort_unstable();
-    let after = window.after.map(AttemptId::bytes);
     let (taken, more) = merge(parts.len(), beside, (window.skip, window.limit), |n, last: Option<&Spot>, count| {
         let below = last.map(|spot| spot.id.0).or(after);
         run(conn, filter, &parts[n], below.as_ref(), count)
@@ -230,9 +237,8 @@ fn count_part(conn: &Connection, filter: &AttemptFilter, part: &Part) -> Result<
     Ok(counts.iter().sum())
 }
 
-/// All that match of what is not in its place: notes that gather, unless the parts have them, and attempts under way; with an event all that
-/// match of its attempts.
-fn look_through(conn: &Connection, filter: &AttemptFilter, have_new: bool) -> Result<Vec<Spot>> {
+/// All that match of what has no place: attempts under way; with an event all that match of its attempts.
+fn look_through(conn: &Connection, filter: &AttemptFilter) -> Result<Vec<Spot>> {
     let (from, before) = ids(filter);
     let (began_from, began_before) = times(filter);
     let namespace = filter.namespace.as_ref().map(Namespace::as_str);
@@ -247,14 +253,7 @@ fn look_through(conn: &Connection, filter: &AttemptFilter, have_new: bool) -> Re
         };
         return Ok(all(conn, OF_EVENT, &params, of_event)?.into_iter().flatten().collect());
     }
-    let mut spots = Vec::new();
-    if !have_new {
-        spots.extend(all(conn, NEW, &params, is_wanted)?.into_iter().flatten());
-    }
-    if filter.outcome.wants_under_way() {
-        spots.extend(all(conn, UNDER_WAY, &params, Spot::read)?);
-    }
-    Ok(spots)
+    if filter.outcome.wants_under_way() { all(conn, UNDER_WAY, &params, Spot::read) } else { Ok(Vec::new()) }
 }
 
 fn ids(filter: &AttemptFilter) -> (Vec<u8>, Vec<u8>) {
@@ -274,18 +273,34 @@ const ONE: &str = concat!(
     attempt_columns!(),
     ", ",
     delivery_columns!(),
-    ", a.stripped FROM attempts a INDEXED BY attempts_id CROSS JOIN deliveries d ON d.id = a.delivery",
+    ", a.stripped FROM attempts a CROSS JOIN deliveries d ON d.id = a.delivery",
     attempt_body!(),
-    "WHERE a.id = ?1 AND (?2 IS NULL OR a.namespace = ?2) AND",
+    "WHERE a.delivery = ?1 AND a.number = ?2 AND (?3 IS NULL OR a.namespace = ?3) AND",
     not_erased!("a.endpoint")
 );
 
 /// One attempt with everything that belongs to it, in this namespace if one is given.
 pub(super) fn detail(conn: &Connection, of: AttemptId, within: Option<&Namespace>) -> Result<Option<AttemptDetail>> {
-    one(conn, ONE, &[&of.bytes(), &within.map(Namespace::as_str)], |row| {
+    let Some(spot) = spot_of(conn, of)? else { return Ok(None) };
+    one(conn, ONE, &[&spot.delivery, &spot.number, &within.map(Namespace::as_str)], |row| {
         let delivery = DeliveryRow::read_from(row, ATTEMPT_COLUMNS)?;
         let event = Events::default().get(conn, delivery.event)?;
         let bodies_removed = row.get(ATTEMPT_COLUMNS + DELIVERY_COLUMNS)?;
         Ok(AttemptDetail { attempt: attempt_row(row)?, bodies_removed, delivery: delivery.of(&event.namespace), event })
     })
+}
+
+const ONE_UNDER_WAY: &str = "SELECT id, delivery, number FROM attempts INDEXED BY attempts_open WHERE finished_at IS NULL AND id = ?1";
+const ONE_IN_PART: &str = "SELECT p.id, p.delivery, p.number FROM tallies t CROSS JOIN attempts_by_outcome p ON p.outcome = t.code \
+    WHERE t.kind = 0 AND p.id = ?1";
+const ONE_GATHERED: &str = "SELECT id, delivery, number FROM attempts_new WHERE id = ?1";
+
+/// Where an attempt is: a seek for each outcome that there is, and a look through the notes that gather.
+fn spot_of(conn: &Connection, of: AttemptId) -> Result<Option<Spot>> {
+    for sql in [ONE_UNDER_WAY, ONE_IN_PART, ONE_GATHERED] {
+        if let Some(spot) = one(conn, sql, &[&of.bytes()], Spot::read)? {
+            return Ok(Some(spot));
+        }
+    }
+    Ok(None)
 }

@@ -28,6 +28,7 @@ mod config;
 mod counters;
 mod files;
 mod find;
+mod gathered;
 mod gone;
 mod history;
 mod jobs;

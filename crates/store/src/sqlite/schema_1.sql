@@ -40,9 +40,6 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX events_id ON events (id);
 CREATE UNIQUE INDEX events_key ON events (namespace, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX events_fan_out ON events (seq) WHERE fan_out_after IS NOT NULL;
--- Lists of everything, and of everything of a type: the master view. What comes after them is of one namespace.
-CREATE INDEX events_by_time ON events (created_at);
-CREATE INDEX events_of_type ON events (type, created_at);
 CREATE INDEX events_by_namespace ON events (namespace, created_at);
 CREATE INDEX events_by_type ON events (namespace, type, created_at);
 
@@ -97,9 +94,6 @@ CREATE TABLE attempts (
     PRIMARY KEY (delivery, number)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX attempts_id ON attempts (id);
--- Lists of everything: the master view.
-CREATE INDEX attempts_by_outcome ON attempts (error_code, id, started_at, finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX attempts_open ON attempts (id, namespace, subscription, endpoint, started_at) WHERE finished_at IS NULL;
 
 -- Notes of attempts that ended, by the time at which they began: ids ascend with it. outcome: the code of its error, empty for a success.
@@ -134,6 +128,15 @@ CREATE TABLE attempts_by_namespace (
     number INTEGER NOT NULL,
     started_at INTEGER NOT NULL,
     PRIMARY KEY (namespace, outcome, id, delivery, number)
+) STRICT, WITHOUT ROWID;
+-- For single ones, and for lists of everything: the master view.
+CREATE TABLE attempts_by_outcome (
+    outcome TEXT NOT NULL,
+    id BLOB NOT NULL,
+    delivery BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    PRIMARY KEY (outcome, id, delivery, number)
 ) STRICT, WITHOUT ROWID;
 
 -- How many there are, by what lists can be narrowed to; so these say too which parts a list has. There are none with nothing in them.

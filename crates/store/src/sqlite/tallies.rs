@@ -87,7 +87,10 @@ impl TallyDeltas {
         }
         for ((kind, namespace, code), n) in by_namespace.into_iter().filter(|(_, n)| *n != 0) {
             add_in(conn, kind, namespace, code, n)?;
-            *of_all.entry((kind, code)).or_default() += n;
+            // Events have no index over all namespaces, which each of them would have to be put into.
+            if kind != Kind::Events {
+                *of_all.entry((kind, code)).or_default() += n;
+            }
         }
         for ((kind, code), n) in of_all.into_iter().filter(|(_, n)| *n != 0) {
             add_to_all(conn, kind, code, n)?;
@@ -178,7 +181,7 @@ impl Part {
 /// Where a part is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PartPlace {
-    /// In the index over all namespaces. Of attempts that has those too whose notes are still to go to their places.
+    /// In the index over all namespaces. Events have none.
     All,
     /// In the index by namespace.
     Namespace(Namespace),
@@ -187,8 +190,7 @@ pub(super) enum PartPlace {
 }
 
 const PARTS_OF_ALL: &str = "SELECT code, n FROM tallies WHERE kind = ?1";
-const PARTS_OF_ALL_ATTEMPTS: &str = "SELECT code, sum(n) FROM (SELECT code, n FROM tallies WHERE kind = ?1 \
-    UNION ALL SELECT outcome, count(*) FROM attempts_new GROUP BY outcome) GROUP BY code";
+const PARTS_OF_ALL_NAMESPACES: &str = "SELECT namespace, code, n FROM tallies_by_namespace WHERE kind = ?1";
 const PARTS_OF_NAMESPACE: &str = "SELECT namespace, code, n FROM tallies_by_namespace WHERE kind = ?1 AND namespace = ?2";
 const PARTS_OF_SUBSCRIPTION: &str = "SELECT subscription, endpoint, code, n FROM tallies_by_subscription \
     WHERE kind = ?1 AND subscription = ?2 AND (?3 IS NULL OR endpoint = ?3) AND (?4 IS NULL OR namespace = ?4)";
@@ -232,7 +234,7 @@ pub(super) fn parts(conn: &Connection, kind: Kind, scope: Scope<'_>) -> Result<V
         }
         (None, Some(endpoint), _) => all(conn, PARTS_OF_ENDPOINT, &[&kind, &endpoint.bytes(), &namespace], part_of_subscription),
         (None, None, Some(namespace)) => all(conn, PARTS_OF_NAMESPACE, &[&kind, &namespace], part_of_namespace),
-        (None, None, None) if kind == Kind::Attempts as u8 => all(conn, PARTS_OF_ALL_ATTEMPTS, &[&kind], part_of_all),
+        (None, None, None) if kind == Kind::Events as u8 => all(conn, PARTS_OF_ALL_NAMESPACES, &[&kind], part_of_namespace),
         (None, None, None) => all(conn, PARTS_OF_ALL, &[&kind], part_of_all),
     }
 }
