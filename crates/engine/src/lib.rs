@@ -295,7 +295,8 @@ impl Engine {
     pub async fn retry_dead_letter(&self, id: DeadLetterId) -> Result<RetryDeadLetter, StoreError> {
         let new = DeliveryId::new(self.new_id());
         Ok(match self.replay(ReplayTarget::DeadLetterAsNew { dead_letter: id, new }, false).await? {
-            Replayed::Queued(claimed) => RetryDeadLetter::Queued(claimed.delivery.id),
+            Replayed::Queued(again) => RetryDeadLetter::Queued(again.delivery),
+            Replayed::Claimed(claimed) => RetryDeadLetter::Queued(claimed.delivery.id),
             Replayed::AlreadyClosed(by) => RetryDeadLetter::AlreadyClosed(by),
             Replayed::NotFound | Replayed::NotResting(_) => RetryDeadLetter::NotFound,
         })
@@ -315,9 +316,8 @@ impl Engine {
         let replaying = tokio::spawn(async move {
             let replays = vec![Replay { target, keep_dead_letter, claim: false, at: shared.now() }];
             let replayed = shared.store.replay(replays).await?.into_iter().next().unwrap_or(Replayed::NotFound);
-            if let Replayed::Queued(claimed) = &replayed {
-                let due = claimed.delivery.progress.state.due_at().unwrap_or(Timestamp::MIN);
-                shared.dispatcher.note_stored([claimed.delivery.endpoint], due);
+            if let Replayed::Queued(again) = &replayed {
+                shared.dispatcher.note_stored([again.endpoint], again.due_at);
             }
             Ok(replayed)
         });

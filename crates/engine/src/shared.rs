@@ -4,7 +4,7 @@ use crate::config::EngineConfig;
 use crate::dispatch::Dispatcher;
 use crate::publish::Publisher;
 use crate::route::Routes;
-use crate::sample::MAX_PROBES;
+use crate::sample::Probes;
 use crate::settle::Settler;
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub(crate) struct Shared {
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     /// How often somebody has begun to look for configuration that others changed; rises under `editing`.
     pub(crate) looks: AtomicU64,
     /// Places for probes.
-    pub(crate) probes: Semaphore,
+    pub(crate) probes: Probes,
     /// An endpoint was erased.
     pub(crate) erased: Notify,
     /// The store has refused new work for want of room.
@@ -75,7 +75,7 @@ impl Shared {
             disabling: Mutex::default(),
             disable: Notify::new(),
             looks: AtomicU64::new(0),
-            probes: Semaphore::new(MAX_PROBES),
+            probes: Probes::default(),
             erased: Notify::new(),
             full: Notify::new(),
             stopping: AtomicBool::new(false),

@@ -66,12 +66,16 @@ fn what_a_filter_finds_is_counted_and_then_replayed() {
     let answer = api.post(REPLAY, &json!({"binding_id": first, "rate_per_second": 1000}));
     assert_eq!(answer.status, 202, "{}", answer.text());
     let job = answer.json();
-    let fields =
-        ["created_at", "ended_at", "filter", "id", "matched", "rate_per_second", "replayed", "skipped", "status", "type", "updated_at"];
-    assert_eq!(keys(&job), fields);
+    let fields = "created_at ended_at error_code error_message failed filter gone id matched rate_per_second replayed skipped status type \
+                  updated_at";
+    assert_eq!(keys(&job), fields.split_whitespace().collect::<Vec<_>>());
     assert_eq!(answer.header("location"), Some(path(&job).as_str()));
     let done = api.when(&path(&job), |job| job["status"] == "completed");
     assert_eq!((numbers(&done), done["ended_at"].is_string()), ((30, 30, 0), true));
+    assert_eq!(
+        [&done["failed"], &done["gone"], &done["error_code"], &done["error_message"]],
+        [&json!(0), &json!(0), &Value::Null, &Value::Null]
+    );
     assert_eq!(done["filter"]["binding_id"], first);
     assert_eq!(api.get("/v1/delivery/dlq").json()["total"], 5, "the other binding's are left");
     api.when("/v1/delivery/items?status=succeeded", |list| list["total"] == 30);

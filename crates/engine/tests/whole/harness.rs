@@ -5,7 +5,6 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 use postrider_core::attempt::Phases;
 use postrider_core::auth::Auth;
-use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::filter::LabelFilter;
@@ -47,7 +46,7 @@ pub struct Hand {
     held: watch::Sender<Option<&'static str>>,
     /// Verbs of this name fail.
     failing: Mutex<Option<(&'static str, StoreErrorKind)>>,
-    /// Whatever would settle this delivery fails.
+    /// Whatever would settle this delivery, or make it again for a job, fails.
     poisoned: Mutex<Option<DeliveryId>>,
     /// How often each verb was called.
     called: Mutex<BTreeMap<&'static str, usize>>,
@@ -98,7 +97,7 @@ impl Hand {
         *self.failing.lock() = verb;
     }
 
-    /// The store cannot settle this delivery, whatever comes with it.
+    /// The store cannot settle this delivery, or make it again for a job, whatever comes with it.
     pub fn poison(&self, delivery: Option<DeliveryId>) {
         *self.poisoned.lock() = delivery;
     }
@@ -288,7 +287,7 @@ impl Store for Handle {
         jobs(namespace: Option<Namespace>, window: Window<JobId>) -> Found<Job, JobId>;
         running_jobs() -> Vec<Job>;
         set_job_state(id: JobId, from: JobState, to: JobState, at: Timestamp) -> bool;
-        advance_job(step: JobStep) -> Advanced;
+        fail_job(id: JobId, error: JobError, at: Timestamp) -> bool;
         begin_request(request: NewRequest) -> Begun;
         end_request(key: RequestKey, response: Option<StoredResponse>) -> ();
         prune(request: PruneRequest) -> Pruned;
@@ -296,12 +295,14 @@ impl Store for Handle {
         health() -> ();
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;
-        delivery_of(subscription: SubscriptionId, event: EventSeq) -> Option<Delivery>;
-        event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventView>;
+        event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventRow>;
         find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
+        page_of_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Page<EventRow, EventPlace>;
         find_attempts(filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId>;
         attempt(id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail>;
         find_dead_letters(filter: DeadLetterFilter, window: Window<DeadLetterPlace>) -> Found<DeadLetterRow, DeadLetterPlace>;
+        page_of_dead_letters(filter: DeadLetterFilter, window: Window<DeadLetterPlace>) -> Page<DeadLetterRow, DeadLetterPlace>;
+        last_ended(of: LastOf) -> Vec<Option<AttemptRow>>;
         attempts(of: SubscriptionId, limit: u32) -> Vec<AttemptView>;
         dead_letters(of: SubscriptionId, open_only: bool, request: PageRequest<DeadLetterPlace>) -> Page<DeadLetterView, DeadLetterPlace>;
         dead_letter(id: DeadLetterId) -> Option<DeadLetterView>;
@@ -318,6 +319,18 @@ impl Store for Handle {
                 return Err(StoreError { kind: StoreErrorKind::Internal, cause: "a bad row".to_owned() });
             }
             inner.settle(settlements).await
+        })
+    }
+
+    fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Answer<Advanced>> {
+        let (inner, hand) = (self.inner.clone(), Arc::clone(&self.hand));
+        self.run("advance_job", async move {
+            let poisoned = *hand.poisoned.lock();
+            let letters = inner.dump().dead_letters;
+            if letters.iter().any(|letter| step.letters.contains(&letter.id) && Some(letter.delivery) == poisoned) {
+                return Err(StoreError { kind: StoreErrorKind::Internal, cause: "a bad row".to_owned() });
+            }
+            inner.advance_job(step).await
         })
     }
 }

@@ -7,7 +7,7 @@ use super::gate::{Caller, Tenant};
 use super::history::namespace;
 use super::once::Fresh;
 use super::page::{Listed, PageOf, Position, Query};
-use super::wire::time;
+use super::wire::{last_ended, time};
 use crate::auth::Access;
 use crate::http::{App, Detail, PathId, Problem, json, with_location};
 use axum::extract::{Request, State};
@@ -19,7 +19,7 @@ use postrider_core::event::Namespace;
 use postrider_core::filter::{LabelFilter, TypePattern};
 use postrider_core::id::{EndpointId, SubscriptionId};
 use postrider_core::policy::DeliveryPolicy;
-use postrider_core::ports::{AttemptFilter, AttemptRow, ConfigChange};
+use postrider_core::ports::{AttemptRow, ConfigChange, LastOf};
 use postrider_core::retry::{RetryPolicy, Schedule};
 use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
@@ -157,11 +157,10 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, ur
     let total = all.len() as u64;
     let begin = page.after.map_or(0, |after| all.partition_point(|subscription| subscription.id >= after));
     let end = all.len().min(begin + page.limit as usize);
-    let mut data = Vec::with_capacity(end - begin);
-    for subscription in &all[begin..end] {
-        let last = last_attempt(&app, subscription.id).await?;
-        data.push(Shown::new(subscription, timeout(&routes, subscription), last.as_ref(), &access));
-    }
+    let shown = &all[begin..end];
+    let last = last_ended(&app, LastOf::Subscriptions(shown.iter().map(|subscription| subscription.id).collect())).await?;
+    let shown = shown.iter().zip(&last);
+    let data = shown.map(|(of, last)| Shown::new(of, timeout(&routes, of), last.as_ref(), &access)).collect();
     let next_cursor = (end < all.len()).then(|| all[end - 1].id.position());
     Ok(json(StatusCode::OK, &Listed { data, total, next_cursor }))
 }
@@ -178,13 +177,9 @@ pub(super) async fn show(State(app): State<Arc<App>>, Caller(access): Caller, Pa
 }
 
 async fn answer(app: &App, subscription: &Subscription, access: &Access, status: StatusCode) -> Result<Response, Problem> {
-    let last = last_attempt(app, subscription.id).await?;
+    let last = last_ended(app, LastOf::Subscriptions(vec![subscription.id])).await?;
     let timeout = timeout(&app.engine.routes(), subscription);
-    Ok(json(status, &Shown::new(subscription, timeout, last.as_ref(), access)))
-}
-
-async fn last_attempt(app: &App, id: SubscriptionId) -> Result<Option<AttemptRow>, Problem> {
-    super::wire::last_ended(app, AttemptFilter { subscription: Some(id), ..AttemptFilter::default() }).await
+    Ok(json(status, &Shown::new(subscription, timeout, last.iter().flatten().next(), access)))
 }
 
 /// Makes a binding, which is in force at once.

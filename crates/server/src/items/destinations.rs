@@ -5,6 +5,7 @@ use super::gate::{Caller, Tenant};
 use super::history::namespace;
 use super::once::Fresh;
 use super::page::{Listed, PageOf, Position, Query};
+use super::wire::last_ended;
 use crate::auth::Access;
 use crate::http::json::Field;
 use crate::http::{App, PathId, Problem, json, with_location};
@@ -17,7 +18,7 @@ use postrider_core::catalog::WEBHOOK;
 use postrider_core::endpoint::{Deletion, Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::id::EndpointId;
-use postrider_core::ports::{AttemptFilter, AttemptRow, ConfigChange};
+use postrider_core::ports::{AttemptRow, ConfigChange, LastOf};
 use postrider_core::sign::Scheme;
 use postrider_core::subscription::Subscription;
 use postrider_core::time::Timestamp;
@@ -109,11 +110,9 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, ur
     let total = all.len() as u64;
     let begin = page.after.map_or(0, |after| all.partition_point(|endpoint| endpoint.id >= after));
     let end = all.len().min(begin + page.limit as usize);
-    let mut data = Vec::with_capacity(end - begin);
-    for endpoint in &all[begin..end] {
-        let last = last_attempt(&app, endpoint.id).await?;
-        data.push(Shown::new(endpoint, last.as_ref(), &access));
-    }
+    let shown = &all[begin..end];
+    let last = last_ended(&app, LastOf::Endpoints(shown.iter().map(|endpoint| endpoint.id).collect())).await?;
+    let data = shown.iter().zip(&last).map(|(endpoint, last)| Shown::new(endpoint, last.as_ref(), &access)).collect();
     let next_cursor = (end < all.len()).then(|| all[end - 1].id.position());
     Ok(json(StatusCode::OK, &Listed { data, total, next_cursor }))
 }
@@ -126,13 +125,8 @@ pub(super) async fn show(State(app): State<Arc<App>>, Caller(access): Caller, Pa
 }
 
 async fn answer(app: &App, endpoint: &Endpoint, access: &Access, status: StatusCode) -> Result<Response, Problem> {
-    let last = last_attempt(app, endpoint.id).await?;
-    Ok(json(status, &Shown::new(endpoint, last.as_ref(), access)))
-}
-
-/// The attempt that began last of those that ended.
-async fn last_attempt(app: &App, endpoint: EndpointId) -> Result<Option<AttemptRow>, Problem> {
-    super::wire::last_ended(app, AttemptFilter { endpoint: Some(endpoint), ..AttemptFilter::default() }).await
+    let last = last_ended(app, LastOf::Endpoints(vec![endpoint.id])).await?;
+    Ok(json(status, &Shown::new(endpoint, last.iter().flatten().next(), access)))
 }
 
 /// Makes a destination. Bindings bring deliveries there.

@@ -160,7 +160,7 @@ pub(super) fn may_send(app: &App, delivery: &Delivery) -> Result<(), Problem> {
 async fn again(app: &App, delivery: &Delivery) -> Result<(), Problem> {
     match app.engine.replay_delivery(delivery.id, true).await? {
         // One that is queued already comes to the same.
-        Replayed::Queued(_) | Replayed::NotResting(StateKind::Pending | StateKind::Sending) => Ok(()),
+        Replayed::Queued(_) | Replayed::Claimed(_) | Replayed::NotResting(StateKind::Pending | StateKind::Sending) => Ok(()),
         Replayed::NotResting(_) => Err(waiting(delivery)),
         Replayed::NotFound | Replayed::AlreadyClosed(_) => Err(Problem::not_found("there is no delivery item with this id")),
     }

@@ -209,8 +209,10 @@ macro_rules! conformance_tests {
                 what_is_put_again_stays
                 come_newest_first
                 a_piece_makes_its_replays
+                what_is_given_up_is_counted
                 a_piece_from_another_place_is_fenced
                 is_cancelled_and_resumed
+                fails_for_good
                 outlives_a_restart
                 ended_ones_go_with_their_age
             }
@@ -268,13 +270,14 @@ macro_rules! conformance_tests {
                 many_are_listed_and_counted
                 an_attempt_changes_its_place_when_it_ends
                 one_comes_with_everything
+                the_last_that_ended
+                the_last_that_may_be_seen
                 bodies_go_while_rows_stay
             }
             find_others {
                 events_come_newest_first_and_narrowed
                 pages_of_events_make_up_the_list
                 events_say_who_gets_them
-                the_newest_delivery_of_an_event
                 open_dead_letters_narrowed
                 pieces_of_dead_letters_make_up_the_list
                 dead_letters_name_their_last_attempt

@@ -156,9 +156,7 @@ impl<H: Harness> World<H> {
         let mut answers = self.store().replay(vec![replay]).await.expect("replay");
         assert_eq!(answers.len(), 1, "one answer for each replay");
         let answer = answers.remove(0);
-        if let Replayed::Queued(claimed) = &answer {
-            self.deliveries.insert(claimed.delivery.id);
-        }
+        self.deliveries.extend(answer.delivery());
         answer
     }
 

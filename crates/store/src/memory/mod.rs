@@ -227,8 +227,12 @@ impl Store for MemoryStore {
         self.answer(move |data, _| data.set_job_state(id, from, to, at))
     }
 
+    fn fail_job(&self, id: JobId, error: JobError, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.answer(move |data, _| data.fail_job(id, error, at))
+    }
+
     fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Result<Advanced, StoreError>> {
-        self.answer(|data, me| data.advance_job(step, me))
+        self.answer(|data, _| data.advance_job(step))
     }
 
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {
@@ -260,11 +264,7 @@ impl Store for MemoryStore {
         self.answer(move |data, _| data.event_view(id))
     }
 
-    fn delivery_of(&self, subscription: SubscriptionId, event: EventSeq) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>> {
-        self.answer(move |data, _| data.delivery_of(subscription, event))
-    }
-
-    fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventView>, StoreError>> {
+    fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>> {
         self.answer(move |data, _| data.event_by_seq(seq, namespace))
     }
 
@@ -276,12 +276,24 @@ impl Store for MemoryStore {
         self.answer(move |data, _| data.find_events(&filter, page))
     }
 
+    fn page_of_events(
+        &self,
+        filter: EventFilter,
+        page: PageRequest<EventPlace>,
+    ) -> BoxFuture<'_, Result<Page<EventRow, EventPlace>, StoreError>> {
+        self.answer(move |data, _| data.find_events(&filter, page).page)
+    }
+
     fn find_attempts(
         &self,
         filter: AttemptFilter,
         window: Window<AttemptId>,
     ) -> BoxFuture<'_, Result<Found<AttemptRow, AttemptId>, StoreError>> {
         self.answer(move |data, _| data.find_attempts(&filter, window))
+    }
+
+    fn last_ended(&self, of: LastOf) -> BoxFuture<'_, Result<Vec<Option<AttemptRow>>, StoreError>> {
+        self.answer(move |data, _| data.last_ended(&of))
     }
 
     fn attempt(&self, id: AttemptId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<AttemptDetail>, StoreError>> {
@@ -294,6 +306,14 @@ impl Store for MemoryStore {
         window: Window<DeadLetterPlace>,
     ) -> BoxFuture<'_, Result<Found<DeadLetterRow, DeadLetterPlace>, StoreError>> {
         self.answer(move |data, _| data.find_dead_letters(&filter, window))
+    }
+
+    fn page_of_dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+        window: Window<DeadLetterPlace>,
+    ) -> BoxFuture<'_, Result<Page<DeadLetterRow, DeadLetterPlace>, StoreError>> {
+        self.answer(move |data, _| data.find_dead_letters(&filter, window).page)
     }
 
     fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>> {

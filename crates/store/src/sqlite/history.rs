@@ -62,6 +62,9 @@ pub(super) fn sort_in(s: &mut Session) -> Result<()> {
     let sql = "INSERT OR IGNORE INTO attempts_by_namespace (namespace, outcome, id, delivery, number, started_at) \
                SELECT namespace, outcome, id, delivery, number, started_at FROM attempts_new ORDER BY namespace, outcome, id";
     s.conn.prepare_cached(sql)?.execute([])?;
+    let sql = "INSERT OR IGNORE INTO attempts_by_outcome (outcome, id, delivery, number, started_at) \
+               SELECT outcome, id, delivery, number, started_at FROM attempts_new ORDER BY outcome, id";
+    s.conn.prepare_cached(sql)?.execute([])?;
     s.conn.prepare_cached("DELETE FROM attempts_new")?.execute([])?;
     s.memory.attempts_new = 0;
     Ok(())
@@ -122,6 +125,8 @@ fn forget_note(conn: &Connection, deltas: &mut TallyDeltas, delivery: [u8; 16], 
     let found = conn.prepare_cached(sql)?.execute(key)?;
     let sql = "DELETE FROM attempts_by_namespace WHERE namespace = ?1 AND outcome = ?2 AND id = ?3 AND delivery = ?4 AND number = ?5";
     conn.prepare_cached(sql)?.execute(params![under.namespace.as_str(), outcome, id, delivery, number])?;
+    let sql = "DELETE FROM attempts_by_outcome WHERE outcome = ?1 AND id = ?2 AND delivery = ?3 AND number = ?4";
+    conn.prepare_cached(sql)?.execute(params![outcome, id, delivery, number])?;
     // One that has not been sorted in was not counted either.
     if found == 1 {
         deltas.add(under, -1);
@@ -232,6 +237,7 @@ mod tests {
         let count = |sql: &str| s.conn.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count");
         assert_eq!(count("SELECT count(*) FROM attempts_by_subscription"), 5, "four of one subscription, one of the other");
         assert_eq!(count("SELECT count(*) FROM attempts_by_namespace"), 5);
+        assert_eq!(count("SELECT count(*) FROM attempts_by_outcome"), 5);
         assert_eq!(count("SELECT sum(n) FROM tallies_by_namespace WHERE kind = 0"), 5);
         assert_eq!(count("SELECT sum(n) FROM tallies_by_subscription WHERE kind = 0"), 5);
     }

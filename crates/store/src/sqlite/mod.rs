@@ -7,6 +7,7 @@
 //! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `jobs.rs`, `requests.rs`, `prune.rs`, `config.rs` | the verbs that write |
 //! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
 //! | `attempts.rs`, `find.rs`, `merge.rs` | lists with filters and totals, put together of sorted parts |
+//! | `last.rs` | the last attempts of many endpoints or subscriptions |
 //! | `gone.rs` | what goes with configuration that was deleted |
 //! | `history.rs` | notes of attempts by time |
 //! | `counters.rs`, `tallies.rs` | counters per subscription, and per part of a list; summed up per group |
@@ -27,9 +28,11 @@ mod config;
 mod counters;
 mod files;
 mod find;
+mod gathered;
 mod gone;
 mod history;
 mod jobs;
+mod last;
 mod merge;
 mod options;
 mod prune;
@@ -44,6 +47,7 @@ mod schedule;
 mod session;
 mod settle;
 mod tallies;
+mod testing;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -56,7 +60,6 @@ use crate::error::{OpenError, store_error};
 use crate::room as sizes;
 use checkpoint::{Checkpointer, Marks};
 use parking_lot::Mutex;
-use postrider_core::delivery::Delivery;
 use postrider_core::event::Namespace;
 use postrider_core::id::*;
 use postrider_core::ports::*;
@@ -124,18 +127,6 @@ impl SqliteStore {
     /// The number that this engine's claims carry; rises with every start.
     pub fn incarnation(&self) -> i64 {
         self.incarnation
-    }
-
-    /// Lets the file grow to this many pages: the disk of a test has got more room.
-    #[doc(hidden)]
-    pub async fn set_max_pages(&self, pages: u32) -> Result<(), StoreError> {
-        self.write(1, Urgency::Now, move |s| s.set_max_pages(pages)).await
-    }
-
-    /// Makes the writer panic, for tests of what callers see then.
-    #[doc(hidden)]
-    pub async fn panic_in_writer(&self) -> Result<(), StoreError> {
-        self.write(1, Urgency::Now, |_| -> rusqlite::Result<()> { panic!("a test asked for it") }).await
     }
 
     async fn write<A, F>(&self, weight: usize, urgency: Urgency, work: F) -> Result<A, StoreError>
@@ -277,8 +268,12 @@ impl Store for SqliteStore {
         Box::pin(self.write(1, Urgency::Now, move |s| jobs::set_state(&s.conn, id, from, to, at)))
     }
 
+    fn fail_job(&self, id: JobId, error: JobError, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.write(1, Urgency::Now, move |s| jobs::fail(&s.conn, id, error, at)))
+    }
+
     fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Result<Advanced, StoreError>> {
-        Box::pin(self.write(1 + step.replays.len(), Urgency::Now, move |s| jobs::advance(s, &step)))
+        Box::pin(self.write(1 + step.letters.len(), Urgency::Now, move |s| jobs::advance(s, &step)))
     }
 
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {
@@ -316,12 +311,8 @@ impl Store for SqliteStore {
         Box::pin(self.readers.read(move |conn| reads::event(conn, id)))
     }
 
-    fn delivery_of(&self, subscription: SubscriptionId, event: EventSeq) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| find::delivery_of(conn, subscription, event)))
-    }
-
-    fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventView>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| reads::event_by_seq(conn, seq, namespace.as_ref())))
+    fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| find::event(conn, seq, namespace.as_ref())))
     }
 
     fn find_events(
@@ -332,12 +323,24 @@ impl Store for SqliteStore {
         Box::pin(self.readers.read(move |conn| find::events(conn, &filter, page)))
     }
 
+    fn page_of_events(
+        &self,
+        filter: EventFilter,
+        page: PageRequest<EventPlace>,
+    ) -> BoxFuture<'_, Result<Page<EventRow, EventPlace>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| find::page_of_events(conn, &filter, page)))
+    }
+
     fn find_attempts(
         &self,
         filter: AttemptFilter,
         window: Window<AttemptId>,
     ) -> BoxFuture<'_, Result<Found<AttemptRow, AttemptId>, StoreError>> {
         Box::pin(self.readers.read(move |conn| attempts::find(conn, &filter, window)))
+    }
+
+    fn last_ended(&self, of: LastOf) -> BoxFuture<'_, Result<Vec<Option<AttemptRow>>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| last::last_ended(conn, &of)))
     }
 
     fn attempt(&self, id: AttemptId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<AttemptDetail>, StoreError>> {
@@ -350,6 +353,14 @@ impl Store for SqliteStore {
         window: Window<DeadLetterPlace>,
     ) -> BoxFuture<'_, Result<Found<DeadLetterRow, DeadLetterPlace>, StoreError>> {
         Box::pin(self.readers.read(move |conn| find::dead_letters(conn, &filter, window)))
+    }
+
+    fn page_of_dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+        window: Window<DeadLetterPlace>,
+    ) -> BoxFuture<'_, Result<Page<DeadLetterRow, DeadLetterPlace>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| find::page_of_dead_letters(conn, &filter, window)))
     }
 
     fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>> {

@@ -129,10 +129,25 @@ CREATE TABLE attempts_by_namespace (
     started_at INTEGER NOT NULL,
     PRIMARY KEY (namespace, outcome, id, delivery, number)
 ) STRICT, WITHOUT ROWID;
+-- For single ones, and for lists of everything: the master view.
+CREATE TABLE attempts_by_outcome (
+    outcome TEXT NOT NULL,
+    id BLOB NOT NULL,
+    delivery BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    PRIMARY KEY (outcome, id, delivery, number)
+) STRICT, WITHOUT ROWID;
 
 -- How many there are, by what lists can be narrowed to; so these say too which parts a list has. There are none with nothing in them.
 -- kind: 0 notes in their places (code: the outcome), 1 open dead letters, 2 events (code: empty). The rest of the attempts are counted
--- where they are: in attempts_new and in attempts_open.
+-- where they are: in attempts_new and in attempts_open. tallies: of all namespaces together.
+CREATE TABLE tallies (
+    kind INTEGER NOT NULL,
+    code TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (kind, code)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE tallies_by_namespace (
     kind INTEGER NOT NULL,
     namespace TEXT NOT NULL,
@@ -179,6 +194,7 @@ CREATE TABLE dead_letters (
 CREATE INDEX dead_letters_delivery ON dead_letters (delivery);
 CREATE INDEX dead_letters_recent ON dead_letters (subscription, failed_at) WHERE status <> 2;
 CREATE INDEX dead_letters_open ON dead_letters (subscription, failed_at) WHERE status = 0;
+CREATE INDEX dead_letters_by_code ON dead_letters (code, failed_at) WHERE status = 0;
 CREATE INDEX dead_letters_by_namespace ON dead_letters (namespace, code, failed_at) WHERE status = 0;
 CREATE INDEX dead_letters_by_subscription ON dead_letters (subscription, endpoint, code, failed_at) WHERE status = 0;
 CREATE INDEX dead_letters_closed ON dead_letters (closed_at) WHERE closed_at IS NOT NULL;
@@ -204,7 +220,7 @@ CREATE INDEX scheduled_by_namespace ON scheduled (namespace, status <> 0, due_at
 CREATE INDEX scheduled_by_subscription ON scheduled (subscription, status <> 0, due_at, id);
 CREATE INDEX scheduled_ended ON scheduled (updated_at) WHERE status <> 0;
 
--- state: 0 running, 1 cancelled, 2 completed. filter: JSON, without the namespace, which is the job's. cursor: the place of a dead letter.
+-- state: 0 running, 1 cancelled, 2 completed, 3 failed. error: a code of core::ports::JobError. filter: JSON, without the namespace, which is the job's. cursor: the place of a dead letter.
 CREATE TABLE jobs (
     id BLOB NOT NULL PRIMARY KEY,
     namespace TEXT NOT NULL,
@@ -215,13 +231,16 @@ CREATE TABLE jobs (
     matched INTEGER NOT NULL,
     replayed INTEGER NOT NULL,
     skipped INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    gone INTEGER NOT NULL,
+    error TEXT,
     rate INTEGER,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     ended_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX jobs_by_namespace ON jobs (namespace);
-CREATE INDEX jobs_running ON jobs (state) WHERE state = 0;
+CREATE INDEX jobs_running ON jobs (id) WHERE ended_at IS NULL;
 CREATE INDEX jobs_ended ON jobs (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Requests of an API by the client's key. Without a status it is being done by the engine of that incarnation, or was when that ended.

@@ -275,14 +275,38 @@ pub enum ReplayTarget {
 /// What became of a [`Replay`].
 #[derive(Clone, Debug)]
 pub enum Replayed {
-    /// It is pending; handed over if it was to be claimed.
-    Queued(Box<Claimed>),
+    /// It is pending, and in the index of due deliveries.
+    Queued(Requeued),
+    /// It is pending, and handed over.
+    Claimed(Box<Claimed>),
     /// There is no such delivery or dead letter.
     NotFound,
     /// The delivery is not resting.
     NotResting(StateKind),
     /// The dead letter was dealt with before: retried as this delivery, or dismissed (`None`).
     AlreadyClosed(Option<DeliveryId>),
+}
+
+/// A delivery that is pending again, and that nobody has in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requeued {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Where it goes.
+    pub endpoint: EndpointId,
+    /// When it is due.
+    pub due_at: Timestamp,
+}
+
+impl Replayed {
+    /// The delivery that is pending again, if there is one.
+    pub fn delivery(&self) -> Option<DeliveryId> {
+        match self {
+            Replayed::Queued(again) => Some(again.delivery),
+            Replayed::Claimed(claimed) => Some(claimed.delivery.id),
+            Replayed::NotFound | Replayed::NotResting(_) | Replayed::AlreadyClosed(_) => None,
+        }
+    }
 }
 
 /// Due occurrences.

@@ -146,6 +146,15 @@ pub struct AttemptRow {
     pub end: Option<AttemptEnd>,
 }
 
+/// Whose last attempts are asked for.
+#[derive(Clone, Debug)]
+pub enum LastOf {
+    /// Of those that went to each of these endpoints.
+    Endpoints(Vec<EndpointId>),
+    /// Of those that were made for each of these subscriptions, wherever they went.
+    Subscriptions(Vec<SubscriptionId>),
+}
+
 /// How an attempt in a list ended: an [`Outcome`](crate::attempt::Outcome) without the bodies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptEnd {
@@ -174,7 +183,7 @@ pub struct AttemptDetail {
 
 /// Which events to list. `None` narrows nothing.
 ///
-/// With a type or a bound in time matches are counted in an index (about 20 ms for each million of them).
+/// With a type or a bound in time matches are counted in an index (about 20 ms for each million of them), where they are counted.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
     /// Of this tenant; `None` is the master view.
@@ -228,7 +237,7 @@ pub struct EventRow {
     pub fan_out_pending: bool,
 }
 
-/// Which open dead letters to list. `None` narrows nothing. With a bound in time matches are counted in an index.
+/// Which open dead letters to list. `None` narrows nothing. With a bound in time matches are counted in an index, where they are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
     /// Of this tenant; `None` is the master view.

@@ -33,7 +33,6 @@ pub use requests::*;
 pub use views::*;
 
 use super::BoxFuture;
-use crate::delivery::Delivery;
 use crate::event::Namespace;
 use crate::id::{AttemptId, DeadLetterId, DeliveryId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use crate::schedule::Scheduled;
@@ -103,17 +102,21 @@ pub trait Store: Send + Sync + 'static {
     /// Stores a job. One with a known id stays as it is, so that a job which is made twice is made once.
     fn put_job(&self, job: Job) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// A job by its id.
+    /// A job by its id. One that cannot be read is shown as [failed](JobState::Failed), without its filter.
     fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>>;
 
     /// Jobs, newest first, of one namespace if given. They are counted in an index, for people make them one by one.
     fn jobs(&self, namespace: Option<Namespace>, window: Window<JobId>) -> BoxFuture<'_, Result<Found<Job, JobId>, StoreError>>;
 
-    /// Jobs that go on, oldest first.
+    /// Jobs that have not ended, oldest first. One that cannot be read comes as [failed](JobState::Failed): it stays among these until
+    /// [`Store::fail_job`] ends it, and nothing else can be done with it.
     fn running_jobs(&self) -> BoxFuture<'_, Result<Vec<Job>, StoreError>>;
 
     /// Cancels or resumes a job, if it is in the state `from` and [may become](JobState::may_become) `to`; answers whether it did.
     fn set_job_state(&self, id: JobId, from: JobState, to: JobState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Ends a job that has not ended as failed; answers whether it did.
+    fn fail_job(&self, id: JobId, error: JobError, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Makes the replays of a piece of a job and moves its cursor and counts, in one piece.
     fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Result<Advanced, StoreError>>;
@@ -150,11 +153,8 @@ pub trait Store: Send + Sync + 'static {
     /// An event by its id.
     fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventView>, StoreError>>;
 
-    /// The newest delivery of an event for a subscription.
-    fn delivery_of(&self, subscription: SubscriptionId, event: EventSeq) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>>;
-
-    /// An event by its number, in this namespace if one is given.
-    fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventView>, StoreError>>;
+    /// An event by its number, in this namespace if one is given. However many deliveries it has, none is read.
+    fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>>;
 
     /// Events, newest first.
     fn find_events(
@@ -163,12 +163,22 @@ pub trait Store: Send + Sync + 'static {
         page: PageRequest<EventPlace>,
     ) -> BoxFuture<'_, Result<Found<EventRow, EventPlace>, StoreError>>;
 
+    /// The same without their number, which costs what the page costs whatever the filter.
+    fn page_of_events(
+        &self,
+        filter: EventFilter,
+        page: PageRequest<EventPlace>,
+    ) -> BoxFuture<'_, Result<Page<EventRow, EventPlace>, StoreError>>;
+
     /// Attempts, newest first: in descending order of their ids.
     fn find_attempts(
         &self,
         filter: AttemptFilter,
         window: Window<AttemptId>,
     ) -> BoxFuture<'_, Result<Found<AttemptRow, AttemptId>, StoreError>>;
+
+    /// The newest attempt of each of these that ended, in their order.
+    fn last_ended(&self, of: LastOf) -> BoxFuture<'_, Result<Vec<Option<AttemptRow>>, StoreError>>;
 
     /// One attempt, in this namespace if one is given.
     fn attempt(&self, id: AttemptId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<AttemptDetail>, StoreError>>;
@@ -179,6 +189,13 @@ pub trait Store: Send + Sync + 'static {
         filter: DeadLetterFilter,
         window: Window<DeadLetterPlace>,
     ) -> BoxFuture<'_, Result<Found<DeadLetterRow, DeadLetterPlace>, StoreError>>;
+
+    /// The same without their number, which costs what the page costs whatever the filter.
+    fn page_of_dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+        window: Window<DeadLetterPlace>,
+    ) -> BoxFuture<'_, Result<Page<DeadLetterRow, DeadLetterPlace>, StoreError>>;
 
     /// Attempts of a subscription, newest first.
     fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>>;

@@ -65,6 +65,10 @@ impl Builder {
         self.routes.iter().map(|route| route.subscription).collect()
     }
 
+    pub fn endpoints(&self) -> Vec<EndpointId> {
+        self.routes.iter().map(|route| route.endpoint).collect()
+    }
+
     /// What lists can be narrowed to: any namespace, and each.
     pub fn namespaces(&self) -> [Option<Namespace>; 3] {
         [None, Some(namespace(0)), Some(namespace(1))]

@@ -191,17 +191,27 @@ impl<S: Store> Pair<S> {
             let found = both!(self, find_events(filter, first));
             let second = PageRequest { after: found.page.next, max_bytes: 40, ..first };
             both!(self, find_events(filter, second));
+            both!(self, page_of_events(filter, second));
         }
         for filter in self.builder.dead_letter_filters() {
             let first = Window::first(limit);
             let found = both!(self, find_dead_letters(filter, first));
             let second = Window { after: found.page.next, skip: 1, ..first };
             both!(self, find_dead_letters(filter, second));
+            both!(self, page_of_dead_letters(filter, second));
         }
         Ok(())
     }
 
+    async fn same_last(&self) -> Checked {
+        let (endpoints, subscriptions) = (LastOf::Endpoints(self.builder.endpoints()), LastOf::Subscriptions(self.builder.subscriptions()));
+        both!(self, last_ended(endpoints));
+        both!(self, last_ended(subscriptions));
+        Ok(())
+    }
+
     async fn same_lists(&self, limit: u32) -> Checked {
+        self.same_last().await?;
         for subscription in self.builder.subscriptions() {
             both!(self, attempts(subscription, limit));
             self.same_dead_letters(subscription, limit).await?;
@@ -236,10 +246,9 @@ impl<S: Store> Pair<S> {
             }
         }
         for event in self.model.dump().events {
-            let (seq, none) = (event.seq, None);
-            both!(self, event_by_seq(seq, none));
-            for subscription in self.builder.subscriptions() {
-                both!(self, delivery_of(subscription, seq));
+            for namespace in self.builder.namespaces() {
+                let seq = event.seq;
+                both!(self, event_by_seq(seq, namespace));
             }
         }
         for id in &self.builder.known.dead_letters {
