@@ -75,6 +75,7 @@ fn slice(shared: &Shared, unfinished: &UnfinishedFanOut) -> FanOutSlice {
         subscription: route.subscription.id,
         endpoint: route.endpoint.id,
         claimed: false,
+        keeps_rows: route.subscription.origin.keeps_rows(),
         expires_at: event.ttl.map(|ttl| event.created_at.after(ttl)),
     });
     let mut deliveries: Vec<_> = deliveries.collect();

@@ -95,6 +95,7 @@ fn by_age(shared: &Shared) -> PruneRequest {
     let keep = shared.config.retention;
     PruneRequest {
         attempts_before: now.before(keep.attempts),
+        rows_before: keep.rows.map_or(Timestamp::MIN, |age| now.before(age)),
         bodies_before: now.before(keep.bodies),
         events_before: now.before(keep.events),
         closed_before: now.before(keep.closed),
@@ -107,6 +108,7 @@ fn by_age(shared: &Shared) -> PruneRequest {
 pub(crate) fn by_no_age(shared: &Shared) -> PruneRequest {
     PruneRequest {
         attempts_before: Timestamp::MIN,
+        rows_before: Timestamp::MIN,
         bodies_before: Timestamp::MIN,
         events_before: Timestamp::MIN,
         closed_before: Timestamp::MIN,

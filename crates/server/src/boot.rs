@@ -79,6 +79,7 @@ pub async fn start(config: Config) -> Result<Running, String> {
         limits: Default::default(),
         retention: Retention {
             attempts: config.retain_logs.0,
+            rows: config.retain_rows.map(|age| age.0),
             bodies: config.retain_bodies.0,
             events: config.retain_events.0,
             closed: config.retain_events.0,

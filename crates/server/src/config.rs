@@ -56,13 +56,17 @@ pub struct Flags {
     /// Write the address that is listened on to this file once requests are accepted.
     #[arg(long, env = "POSTRIDER_PORT_FILE", value_name = "FILE")]
     pub port_file: Option<PathBuf>,
-    /// How long delivery logs are kept [default: 72h].
+    /// How long delivery logs of the Tasks API are kept [default: 72h].
     #[arg(long, env = "POSTRIDER_RETAIN_LOGS", value_name = "DURATION")]
     pub retain_logs: Option<Span>,
-    /// How long ended deliveries and their events are kept; open dead letters keep theirs [default: 30d].
+    /// How long items are kept after their delivery was last tried, with it and its event; open dead letters keep theirs [default: for ever].
+    #[arg(long, env = "POSTRIDER_RETAIN_ROWS", value_name = "DURATION")]
+    pub retain_rows: Option<Span>,
+    /// How long ended deliveries of the Tasks API are kept, and events once no delivery of theirs is left; open dead letters keep theirs
+    /// [default: 30d].
     #[arg(long, env = "POSTRIDER_RETAIN_EVENTS", value_name = "DURATION")]
     pub retain_events: Option<Span>,
-    /// How long request and response bodies of attempts are kept, where the logs themselves are kept for longer [default: 30d].
+    /// How long request and response bodies of attempts are kept, where logs and items themselves are kept for longer [default: 30d].
     #[arg(long, env = "POSTRIDER_RETAIN_BODIES", value_name = "DURATION")]
     pub retain_bodies: Option<Span>,
     /// How large the database and its write-ahead log may become together; before that publishing is refused, and what has ended is removed
@@ -127,9 +131,11 @@ pub struct Config {
     pub allow_http: bool,
     /// Where to write the address once requests are accepted.
     pub port_file: Option<PathBuf>,
-    /// How long attempts are kept.
+    /// How long attempts of the Tasks API are kept.
     pub retain_logs: Span,
-    /// How long ended deliveries and their events are kept.
+    /// How long deliveries of the other APIs are kept with their attempts; `None` is for ever.
+    pub retain_rows: Option<Span>,
+    /// How long ended deliveries of the Tasks API are kept, and events without deliveries.
     pub retain_events: Span,
     /// How long bodies of attempts are kept.
     pub retain_bodies: Span,
@@ -201,6 +207,7 @@ impl Config {
             allow_http: flags.allow_http.or(file.allow_http).unwrap_or(false),
             port_file: flags.port_file.or(file.port_file),
             retain_logs: flags.retain_logs.or(file.retention.logs).unwrap_or(Span::secs(72 * 3_600)),
+            retain_rows: flags.retain_rows.or(file.retention.rows),
             retain_events: flags.retain_events.or(file.retention.events).unwrap_or(Span::secs(30 * 86_400)),
             retain_bodies: flags.retain_bodies.or(file.retention.bodies).unwrap_or(Span::secs(30 * 86_400)),
             max_store_bytes: flags.max_store_bytes.or(file.max_store_bytes),
@@ -238,6 +245,9 @@ impl Config {
         between("idle_timeout", self.idle_timeout, Span(Duration::from_millis(100)), Span::secs(86_400))?;
         between("shutdown_timeout", self.shutdown_timeout, Span(Duration::ZERO), Span::secs(3_600))?;
         between("retention.logs", self.retain_logs, Span::secs(1), Span::secs(3_650 * 86_400))?;
+        if let Some(age) = self.retain_rows {
+            between("retention.rows", age, Span::secs(1), Span::secs(36_500 * 86_400))?;
+        }
         between("retention.events", self.retain_events, Span::secs(1), Span::secs(3_650 * 86_400))?;
         between("retention.bodies", self.retain_bodies, Span::secs(1), Span::secs(3_650 * 86_400))?;
         if let Some(size) = self.max_store_bytes {

@@ -269,7 +269,8 @@ impl Store for FaultyStore {
         self.run("prune", true, async move {
             let before = inner.dump();
             let configured = inner.configuration().await?;
-            let asked = if hasty { PruneRequest { events_before: Timestamp::MAX, ..request } } else { request };
+            let asked =
+                if hasty { PruneRequest { events_before: Timestamp::MAX, rows_before: Timestamp::MAX, ..request } } else { request };
             let pruned = inner.prune(asked).await?;
             if pruned != Pruned::default() {
                 let left = inner.configuration().await?;

@@ -84,6 +84,7 @@ impl Filler {
             subscription: subscription.id,
             endpoint: subscription.endpoint,
             claimed: true,
+            keeps_rows: true,
             expires_at: None,
         };
         NewEvent {

@@ -61,6 +61,7 @@ pub(crate) fn plan(shared: &Shared, publish: Publish, mut matched: Matched) -> N
         subscription: route.subscription.id,
         endpoint: route.endpoint.id,
         claimed: false,
+        keeps_rows: route.subscription.origin.keeps_rows(),
         expires_at,
     });
     let deliveries = deliveries.collect();

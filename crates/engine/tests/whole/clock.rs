@@ -89,7 +89,7 @@ fn a_rate_limit_does_not_wait_for_the_clock() {
         let hand = Hand::new();
         hand.subscribe(EndpointStatus::Active).await;
         let limited = Endpoint { rate_limit: Some(RateLimit { interval: 20 * SECOND, burst: 1 }), ..endpoint(EndpointStatus::Active) };
-        hand.store.configure(vec![ConfigChange::Endpoint(limited)]).await.expect("the model never fails");
+        hand.configure(vec![ConfigChange::Endpoint(limited)]).await;
         let engine = hand.start(Limits::default(), Retention::default()).await;
         for n in 0..2 {
             engine.publish(event(n)).await.expect("stored");

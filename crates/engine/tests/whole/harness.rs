@@ -124,11 +124,16 @@ impl Hand {
         Engine::start(config, Arc::new(store), Arc::new(transport), Arc::new(clock)).await.expect("it starts")
     }
 
+    /// Puts configuration straight into the store, as another process would.
+    pub async fn configure(&self, changes: Vec<ConfigChange>) {
+        self.store.configure(changes).await.expect("the model never fails");
+    }
+
     /// Puts an endpoint and a subscription to it straight into the store.
     pub async fn subscribe(&self, status: EndpointStatus) -> (Endpoint, Subscription) {
         let (endpoint, subscription) = (endpoint(status), subscription());
         let changes = vec![ConfigChange::Endpoint(endpoint.clone()), ConfigChange::Subscription(subscription.clone())];
-        self.store.configure(changes).await.expect("the model never fails");
+        self.configure(changes).await;
         (endpoint, subscription)
     }
 }

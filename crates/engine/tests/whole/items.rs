@@ -47,7 +47,7 @@ pub fn binding(n: u128, destination: &Endpoint, event_type: &str) -> Subscriptio
 pub async fn start(hand: &Arc<Hand>, endpoints: Vec<Endpoint>, subscriptions: Vec<Subscription>) -> Engine {
     let endpoints = endpoints.into_iter().map(ConfigChange::Endpoint);
     let changes = endpoints.chain(subscriptions.into_iter().map(ConfigChange::Subscription)).collect();
-    hand.store.configure(changes).await.expect("the model never fails");
+    hand.configure(changes).await;
     hand.start(Limits::default(), Retention::default()).await
 }
 
@@ -281,7 +281,7 @@ fn what_a_deleted_binding_has_queued_is_delivered() {
         *hand.status.lock() = 200;
         // Its destination may change on the way.
         let moved = Endpoint { headers: vec![("X-Team".to_owned(), "ops".to_owned())], ..to.clone() };
-        hand.store.configure(vec![ConfigChange::Endpoint(moved)]).await.expect("the model never fails");
+        hand.configure(vec![ConfigChange::Endpoint(moved)]).await;
         let engine = hand.start(Limits::default(), Retention::default()).await;
         pass(200 * SECOND).await;
         assert_eq!((hand.requests(), state(&hand)), (3, State::Succeeded));

@@ -25,6 +25,7 @@ fn a_delivery_is_given_up_by_how_long_its_endpoint_is_disabled_not_by_its_own_ag
             subscription: subscription.id,
             endpoint: endpoint.id,
             claimed: false,
+            keeps_rows: false,
             expires_at: None,
         };
         let mortal = NewDelivery { expires_at: Some(BEGINNING), ..delivery(2) };

@@ -27,6 +27,7 @@ pub(super) const KEYS: &[&str] = &[
     "retention.bodies",
     "retention.events",
     "retention.logs",
+    "retention.rows",
     "shutdown_timeout",
     "tasks.max_attempts",
     "tasks.retry_gaps",
@@ -63,6 +64,7 @@ pub(super) struct RetentionTable {
     pub(super) bodies: Option<Span>,
     pub(super) events: Option<Span>,
     pub(super) logs: Option<Span>,
+    pub(super) rows: Option<Span>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -18,6 +18,7 @@ const NEVER: Timestamp = Timestamp::MIN;
 fn nothing_is_old(limit: u32) -> PruneRequest {
     PruneRequest {
         attempts_before: NEVER,
+        rows_before: NEVER,
         bodies_before: NEVER,
         events_before: NEVER,
         closed_before: NEVER,

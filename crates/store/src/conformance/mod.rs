@@ -223,6 +223,7 @@ macro_rules! conformance_tests {
                 a_crash_leaves_it_to_be_done_again
                 a_day_later_a_key_is_new
                 retention_takes_old_keys
+                the_oldest_answers_make_room
             }
             prune {
                 exactly_at_the_cutoff_stays
@@ -236,6 +237,8 @@ macro_rules! conformance_tests {
                 an_event_without_deliveries_goes
                 an_unfinished_fan_out_keeps_its_event
                 keys_are_free_again
+                rows_that_are_kept_have_their_own_age
+                a_delivery_that_keeps_its_rows_goes_with_the_newest
                 counters_follow
             }
             prune_slices {

@@ -69,7 +69,7 @@ pub async fn what_makes_it_grow_is_refused<H: Harness>(w: &mut World<H>) {
     w.store().configure(known).await.expect("there is room");
     let now = w.make.now();
     let request = |key: &str| NewRequest {
-        key: RequestKey { scope: "s".to_owned(), key: key.to_owned() },
+        key: RequestKey { owner: "o".to_owned(), scope: "s".to_owned(), key: key.to_owned() },
         fingerprint: [7; 32],
         seed: uuid::Uuid::from_u128(1),
         at: now,

@@ -93,6 +93,8 @@ pub(super) struct DeliveryRow {
     pub delivery: Delivery,
     /// The incarnation that has it in memory.
     pub claim: Option<u64>,
+    /// See [`NewDelivery::keeps_rows`].
+    pub keeps_rows: bool,
 }
 
 #[derive(Debug)]
@@ -129,6 +131,11 @@ impl Data {
     /// Whether nobody gets to see what went to this endpoint.
     pub fn is_erased(&self, endpoint: EndpointId) -> bool {
         self.endpoints.get(&endpoint).is_some_and(Endpoint::is_erased)
+    }
+
+    /// Whether a delivery keeps its rows; `false` too for one that is not there.
+    pub fn keeps_rows(&self, id: DeliveryId) -> bool {
+        self.deliveries.get(&id).is_some_and(|row| row.keeps_rows)
     }
 
     /// A delivery that may be seen.

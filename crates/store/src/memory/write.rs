@@ -64,7 +64,7 @@ impl Data {
                 created_at,
                 last_attempt_at: None,
             };
-            self.put_delivery(DeliveryRow { delivery, claim: new.claimed.then_some(me) });
+            self.put_delivery(DeliveryRow { delivery, claim: new.claimed.then_some(me), keeps_rows: new.keeps_rows });
         }
     }
 
@@ -157,9 +157,10 @@ impl Data {
         let Some(ended) = self.seen(row.dead_letter.delivery) else { return Replayed::NotFound };
         // Like a replay of the delivery itself it has a fresh budget and no time to live.
         let delivery = Delivery { id: new, progress: Progress::new(at, None), created_at: at, last_attempt_at: None, ..ended.clone() };
+        let keeps_rows = self.keeps_rows(row.dead_letter.delivery);
         self.close_dead_letter(id, DeadLetterStatus::Retried(new), at);
         let claimed = self.hand_over(&delivery);
-        self.put_delivery(DeliveryRow { delivery, claim });
+        self.put_delivery(DeliveryRow { delivery, claim, keeps_rows });
         Replayed::Queued(Box::new(claimed))
     }
 

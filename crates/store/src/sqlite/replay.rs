@@ -71,7 +71,10 @@ fn as_new(s: &mut Session, dead_letter: DeadLetterId, new: DeliveryId, replay: &
     let Some(ended) = delivery(&s.conn, ended)? else { return Ok(Replayed::NotFound) };
     // Like a replay of the delivery itself it has a fresh budget of attempts and no time to live.
     let row = DeliveryRow { id: new, progress: Progress::new(replay.at, None), created_at: replay.at, last_attempt_at: None, ..ended };
-    let insert = NewDelivery { id: new, subscription: row.subscription, endpoint: row.endpoint, claimed: replay.claim, expires_at: None };
+    let keeps_rows =
+        s.conn.prepare_cached("SELECT keeps_rows FROM deliveries WHERE id = ?1")?.query_row([ended.id.bytes()], |row| row.get(0))?;
+    let (subscription, endpoint) = (row.subscription, row.endpoint);
+    let insert = NewDelivery { id: new, subscription, endpoint, claimed: replay.claim, keeps_rows, expires_at: None };
     insert_delivery(&mut delivery_insert(&s.conn)?, row.event, &insert, replay.at, claim_of(s, replay))?;
     s.deltas.deliveries(row.subscription, StateKind::Pending, 1);
     close(&s.conn, &mut s.deltas, dead_letter, Closed::Retried(new), Some(replay.at))?;
