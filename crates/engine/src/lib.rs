@@ -25,6 +25,7 @@
 //! | `schedule` | scheduled webhooks |
 //! | `jobs` | bulk replays |
 //! | `maintain` | recovery at start, configuration changed by others, parked deliveries |
+//! | `retired` | deleted bindings, until nothing waits for them |
 //! | `retain` | what is too old goes, and what was erased |
 //! | `room` | where the store is nearly full, more than that |
 
@@ -41,6 +42,7 @@ pub mod publish;
 mod refill;
 mod request;
 mod retain;
+mod retired;
 mod room;
 pub mod route;
 mod sample;
@@ -105,6 +107,7 @@ impl Tasks {
         upkeep.spawn(maintain::configuration(Arc::clone(shared)));
         upkeep.spawn(maintain::disable(Arc::clone(shared)));
         upkeep.spawn(retain::run(Arc::clone(shared)));
+        upkeep.spawn(retired::run(Arc::clone(shared)));
         upkeep.spawn(maintain::sweep(Arc::clone(shared)));
     }
 }
@@ -158,6 +161,10 @@ impl Engine {
         let configuration = store.configuration().await?;
         let routes = Routes::new(configuration, &config.keys.ring(), &config.user_agent);
         let shared = Arc::new(Shared::new(config, store, transport, clock, routes));
+        // Nobody is publishing yet, whenever they were deleted.
+        if let Some(fewer) = retired::without_idle(&shared, &shared.routes.load_full(), Timestamp::MAX).await? {
+            shared.routes.store(Arc::new(fewer));
+        }
         for endpoint in shared.routes.load().endpoints() {
             maintain::announce(&shared, endpoint.id);
         }
@@ -266,8 +273,9 @@ impl Engine {
         self.shared.routes.load_full()
     }
 
-    /// Changes the configuration: `f` looks at it and answers what to put. One at a time; stored first, then in force.
-    pub async fn edit<T, E>(&self, f: impl FnOnce(&Routes) -> Result<(Vec<ConfigChange>, T), E>) -> Result<T, E>
+    /// Changes the configuration: `f` looks at it and answers what to put. One at a time; stored first, then in force. It is asked again where
+    /// somebody else has changed the configuration meanwhile: what it looks at is always what its changes replace.
+    pub async fn edit<T, E>(&self, f: impl FnMut(&Routes) -> Result<(Vec<ConfigChange>, T), E>) -> Result<T, E>
     where
         E: From<StoreError>,
     {
@@ -299,6 +307,24 @@ impl Engine {
     /// `keep_dead_letter` when the delivery succeeds or fails anew.
     pub async fn replay_delivery(&self, id: DeliveryId, keep_dead_letter: bool) -> Result<Replayed, StoreError> {
         self.replay(ReplayTarget::Delivery(id), keep_dead_letter).await
+    }
+
+    /// Makes the next attempt of a delivery that is being retried at once; its budget of attempts stays what it is. Nothing happens to any other,
+    /// nor to one whose attempt has ended this moment: what follows is on its way.
+    pub async fn hasten(&self, id: DeliveryId) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        // As with a replay.
+        let hastening = tokio::spawn(async move {
+            let now = shared.now();
+            if shared.dispatcher.hasten(id, now) {
+                return Ok(());
+            }
+            if let Some(endpoint) = shared.store.hasten(id, now).await? {
+                shared.dispatcher.note_stored([endpoint], now);
+            }
+            Ok(())
+        });
+        hastening.await.unwrap_or_else(|ended| Err(cut_off(&ended)))
     }
 
     /// Replayed deliveries go through the store: what waits there already goes first.

@@ -16,7 +16,7 @@ const SLICE: u32 = 1_000;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// For so long after it was deleted, somebody who is publishing may still mean to use configuration. A publish takes seconds at most.
-const IN_USE: Duration = Duration::from_secs(60);
+pub(crate) const IN_USE: Duration = Duration::from_secs(60);
 
 /// How soon it is looked again for what is left of an erased endpoint: claimed deliveries end within seconds, or when their exchange does.
 /// Each time that something is left the next look is twice as late, up to the second of these.

@@ -142,7 +142,8 @@ pub struct Routes {
     routes: HashMap<SubscriptionId, Arc<Route>>,
     subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
     by_endpoint: HashMap<EndpointId, BTreeSet<SubscriptionId>>,
-    /// Deleted bindings, by the endpoints of what was queued for them: that is still delivered (contract of the Items API, section 9.3).
+    /// Deleted bindings, by the endpoints of what was queued for them: that is still delivered (contract of the Items API, section 9.3). Once
+    /// nothing of it is left they are forgotten (`retired.rs`).
     retired: BTreeMap<(EndpointId, SubscriptionId), Arc<Subscription>>,
     /// Subscriptions by namespace and the exact types they name.
     exact: HashMap<Namespace, HashMap<String, Vec<SubscriptionId>>>,
@@ -334,6 +335,17 @@ impl Routes {
     /// The subscriptions of an endpoint in the order of creation.
     pub fn subscriptions_of(&self, endpoint: EndpointId) -> impl Iterator<Item = &Arc<Subscription>> {
         self.by_endpoint.get(&endpoint).into_iter().flatten().filter_map(|id| self.subscriptions.get(id))
+    }
+
+    /// Deleted bindings for which something may wait.
+    pub fn retired(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.retired.values()
+    }
+
+    /// Forgets deleted bindings for which nothing waits.
+    pub(crate) fn forget_retired(&mut self, idle: &BTreeSet<SubscriptionId>) {
+        self.retired.retain(|(_, id), _| !idle.contains(id));
+        self.routes.retain(|id, _| !idle.contains(id));
     }
 
     fn retired_of(&self, endpoint: EndpointId) -> impl Iterator<Item = &Arc<Subscription>> {

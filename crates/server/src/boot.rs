@@ -112,7 +112,7 @@ async fn store_keys(engine: &Engine, changes: Vec<ConfigChange>) -> Result<(), S
     if changes.is_empty() {
         return Ok(());
     }
-    engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((changes, ()))).await.map_err(|e| with_cause(&e))
+    engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((changes.clone(), ()))).await.map_err(|e| with_cause(&e))
 }
 
 fn with_cause(error: &postrider_core::ports::StoreError) -> String {

@@ -144,8 +144,9 @@ impl Store for FaultyStore {
     }
 
     writes! {
-        configure(changes: Vec<ConfigChange>) -> ();
+        configure(version: i64, changes: Vec<ConfigChange>) -> Configured;
         fan_out(slices: Vec<FanOutSlice>) -> ();
+        hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
         unschedule(id: ScheduledId) -> bool;

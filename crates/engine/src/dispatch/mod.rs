@@ -204,6 +204,16 @@ impl Dispatcher {
         self.state.lock().expedite(endpoint);
     }
 
+    /// Has a delivery tried again by then, if its retry waits in memory; answers whether it does.
+    pub(crate) fn hasten(&self, delivery: DeliveryId, at: Timestamp) -> bool {
+        let mut state = self.state.lock();
+        let waits = state.timers.hasten(delivery, at);
+        if state.timers.take_dirty() {
+            self.timer.notify_one();
+        }
+        waits
+    }
+
     /// Endpoints whose deliveries are parked in the store.
     pub(crate) fn parked(&self) -> Vec<EndpointId> {
         self.state.lock().parked()

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
-/// Settlements stored in one piece.
+/// Rows stored in one piece, about: a settlement is one, and the event that it makes with its deliveries as many as they are.
 const GROUP: usize = 1_024;
 
 /// How much of a group goes to deliveries that are given back, where outcomes would fill all of it.
@@ -176,8 +176,16 @@ impl Waiting {
 
     /// Outcomes first, for others wait for them; but what is given back goes too, for it takes up memory.
     fn group(&mut self) -> Group {
-        let outcomes = self.outcomes.len().min(GROUP - self.returns.len().min(GIVEN_BACK));
-        let returns = self.returns.len().min(GROUP - outcomes);
+        let room = GROUP - self.returns.len().min(GIVEN_BACK);
+        let (mut outcomes, mut weight) = (0, 0);
+        while let Some(entry) = self.outcomes.get(outcomes) {
+            let with_it = weight + entry.weight();
+            if with_it > room && outcomes > 0 {
+                break;
+            }
+            (outcomes, weight) = (outcomes + 1, with_it);
+        }
+        let returns = self.returns.len().min(GROUP.saturating_sub(weight));
         let entries = self.outcomes.drain(..outcomes).chain(self.returns.drain(..returns)).collect();
         Group { entries, outcomes }
     }

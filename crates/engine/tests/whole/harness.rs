@@ -126,7 +126,9 @@ impl Hand {
 
     /// Puts configuration straight into the store, as another process would.
     pub async fn configure(&self, changes: Vec<ConfigChange>) {
-        self.store.configure(changes).await.expect("the model never fails");
+        let version = self.store.configuration_version().await.expect("the model never fails");
+        let configured = self.store.configure(version, changes).await.expect("the model never fails");
+        assert!(matches!(configured, Configured::Stored { .. }), "nobody else writes into a model in between");
     }
 
     /// Puts an endpoint and a subscription to it straight into the store.
@@ -275,7 +277,7 @@ impl Store for Handle {
     verbs! {
         configuration() -> Configuration;
         configuration_version() -> i64;
-        configure(changes: Vec<ConfigChange>) -> ();
+        configure(version: i64, changes: Vec<ConfigChange>) -> Configured;
         publish(events: Vec<NewEvent>) -> Vec<Published>;
         fan_out(slices: Vec<FanOutSlice>) -> ();
         unfinished_fan_outs(limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut>;
@@ -283,6 +285,7 @@ impl Store for Handle {
         rescue(limit: u32) -> Vec<Claimed>;
         backlog() -> Vec<Backlog>;
         replay(replays: Vec<Replay>) -> Vec<Replayed>;
+        hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
         unschedule(id: ScheduledId) -> bool;

@@ -82,7 +82,7 @@ fn an_endpoint_whose_secret_cannot_be_opened_is_paced_and_told_of_once() {
         pass(2 * SECOND).await;
         assert_eq!(told(), 1, "somebody else's change is no news");
         let moved = Endpoint { url: "https://elsewhere.test/".to_owned(), ..closed.clone() };
-        let answer = engine.edit(|_| Ok::<_, StoreError>((vec![ConfigChange::Endpoint(moved)], ())));
+        let answer = engine.edit(|_| Ok::<_, StoreError>((vec![ConfigChange::Endpoint(moved.clone())], ())));
         answer.await.expect("stored");
         assert_eq!(told(), 2, "it was changed, and still cannot be signed for");
     });

@@ -42,6 +42,8 @@ struct Shown<'a> {
     destination_id: EndpointId,
     serializer_format: &'static str,
     serializer_config: Config,
+    /// The one resolver has nothing to configure.
+    resolver_config: Option<Config>,
     field_map: Option<&'a RawValue>,
     delivery_policy: Policy,
     is_active: bool,
@@ -103,6 +105,7 @@ impl<'a> Shown<'a> {
             destination_id: subscription.endpoint,
             serializer_format: subscription.body.serializer().as_str(),
             serializer_config: Config { envelope },
+            resolver_config: None,
             field_map,
             delivery_policy: Policy {
                 max_attempts: subscription.retry.max_attempts,
@@ -226,7 +229,7 @@ pub(super) async fn create(
     app.engine
         .edit(|routes| {
             destination(routes, &access, stored.endpoint)?;
-            Ok::<_, Problem>((vec![ConfigChange::Subscription(stored)], ()))
+            Ok::<_, Problem>((vec![ConfigChange::Subscription(stored.clone())], ()))
         })
         .await?;
     created(&app, &subscription, &access).await

@@ -44,7 +44,7 @@ async fn bound<H: Harness>(w: &mut World<H>) -> Bound {
 }
 
 async fn put<H: Harness>(w: &World<H>, changes: Vec<ConfigChange>) {
-    w.store().configure(changes).await.expect("configure");
+    w.configure(changes).await.expect("configure");
 }
 
 /// Deletes a destination with its binding and its history, now.

@@ -97,6 +97,7 @@ macro_rules! conformance_tests {
                 gives_back_what_was_put
                 replaces_what_has_the_same_id
                 version_rises_with_every_change
+                an_older_version_is_not_written_over
                 outlives_a_restart
             }
             publish {
@@ -179,6 +180,7 @@ macro_rules! conformance_tests {
                 a_kept_dead_letter_outlives_a_cancellation
                 a_kept_dead_letter_can_be_closed_on_the_way
                 a_kept_dead_letter_can_be_dismissed
+                a_retry_can_be_hastened
             }
             dead_letters {
                 come_newest_first

@@ -143,7 +143,10 @@ impl Data {
         self.deliveries.get(&id).map(|row| &row.delivery).filter(|delivery| !self.is_erased(delivery.endpoint))
     }
 
-    pub fn configure(&mut self, changes: Vec<ConfigChange>) {
+    pub fn configure(&mut self, version: i64, changes: Vec<ConfigChange>) -> Configured {
+        if self.configuration_version != version {
+            return Configured::Conflict;
+        }
         self.configuration_version += 1;
         for change in changes {
             match change {
@@ -152,6 +155,7 @@ impl Data {
                 ConfigChange::Key(key) => drop(self.keys.insert(key.id, key)),
             }
         }
+        Configured::Stored { version: self.configuration_version }
     }
 
     /// Numbers, never given twice, whatever became of their events.

@@ -164,6 +164,18 @@ impl Data {
         Replayed::Queued(Box::new(claimed))
     }
 
+    pub fn hasten(&mut self, id: DeliveryId, at: Timestamp) -> Option<EndpointId> {
+        let progress = delivery::transition(self.seen(id)?.progress, Step::Hasten { at }).ok()?;
+        if self.claimed.contains(&id) {
+            return None;
+        }
+        let mut row = self.take_delivery(id)?;
+        row.delivery.progress = progress;
+        let endpoint = row.delivery.endpoint;
+        self.put_delivery(row);
+        Some(endpoint)
+    }
+
     pub fn dismiss(&mut self, id: DeadLetterId, at: Timestamp) -> bool {
         let is_seen = self.dead_letters.get(&id).is_some_and(|row| self.seen(row.dead_letter.delivery).is_some());
         is_seen && self.close_dead_letter(id, DeadLetterStatus::Dismissed, at)

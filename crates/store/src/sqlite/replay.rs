@@ -7,7 +7,7 @@ use super::session::Session;
 use super::tallies::{Kind, Under};
 use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::delivery::{Progress, StateKind, Step, transition};
-use postrider_core::id::{DeadLetterId, DeliveryId};
+use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId};
 use postrider_core::ports::{Claimed, NewDelivery, Replay, ReplayTarget, Replayed};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, ToSql, params};
@@ -122,6 +122,16 @@ fn close(conn: &Connection, deltas: &mut Deltas, dead_letter: DeadLetterId, how:
     let Some(under) = one(conn, sql, params, |row| Under::read(row, Kind::DeadLetters))? else { return Ok(false) };
     deltas.dead_letter(under, -1);
     Ok(true)
+}
+
+/// Makes an unclaimed delivery that is being retried due by then; its endpoint, if that is what it is.
+pub(super) fn hasten(conn: &Connection, id: DeliveryId, at: Timestamp) -> Result<Option<EndpointId>> {
+    let sql = concat!(
+        "UPDATE deliveries SET due_at = min(due_at, ?2) WHERE id = ?1 AND claim = 0 AND state = ?3 AND",
+        not_erased!("endpoint"),
+        "RETURNING endpoint"
+    );
+    one(conn, sql, &[&id.bytes(), &at.as_micros(), &(StateKind::Retrying as u8)], |row| super::rows::id(row, 0, EndpointId::new))
 }
 
 /// Dismisses open dead letters; which of them were open.

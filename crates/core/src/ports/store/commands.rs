@@ -39,6 +39,18 @@ pub enum ConfigChange {
     Key(ApiKey),
 }
 
+/// What became of a batch of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Configured {
+    /// They are stored; the configuration has this version now.
+    Stored {
+        /// The version.
+        version: i64,
+    },
+    /// Somebody else changed the configuration after the version from which they were made. Nothing is stored: read it again, and make them anew.
+    Conflict,
+}
+
 /// An event to be stored with its deliveries.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
