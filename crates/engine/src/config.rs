@@ -1,6 +1,7 @@
 //! What can be set about the engine, and the bounds that keep its memory in check.
 
 use crate::keys::Keys;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ pub struct EngineConfig {
     pub limits: Limits,
     /// How long things are kept.
     pub retention: Retention,
+    /// Disables an endpoint once so many of its deliveries have failed for good, one after the other (Items contract, section 11); `None` never does.
+    /// They are counted from the start of the engine on.
+    pub disable_after_dead: Option<NonZeroU32>,
     /// The `User-Agent` of deliveries.
     pub user_agent: String,
 }

@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     /// Endpoints to be disabled, and why.
     pub(crate) disabling: Mutex<BTreeMap<EndpointId, ErrorCode>>,
     pub(crate) disable: Notify,
+    /// How many deliveries of an endpoint have failed for good since one succeeded, where that is not none and matters.
+    dead_in_a_row: Mutex<BTreeMap<EndpointId, u32>>,
     /// Places for probes.
     pub(crate) probes: Semaphore,
     /// An endpoint was erased.
@@ -72,6 +74,7 @@ impl Shared {
             jobs: Notify::new(),
             disabling: Mutex::default(),
             disable: Notify::new(),
+            dead_in_a_row: Mutex::default(),
             probes: Semaphore::new(MAX_PROBES),
             erased: Notify::new(),
             full: Notify::new(),
@@ -141,6 +144,23 @@ impl Shared {
     /// When a waiting delivery is to be looked at: at once if its endpoint is gone, for then it only has to be ended.
     pub(crate) fn due_or_at_once(&self, endpoint: EndpointId, due: Timestamp) -> Timestamp {
         if self.routes.load().endpoint(endpoint).is_some() { due } else { Timestamp::MIN }
+    }
+
+    /// A delivery to this endpoint was tried and has ended. Has the endpoint disabled where it was one failure too many; the count begins anew then.
+    pub(crate) fn ended(&self, endpoint: EndpointId, succeeded: bool) {
+        let Some(most) = self.config.disable_after_dead else { return };
+        let mut dead = self.dead_in_a_row.lock();
+        if succeeded {
+            dead.remove(&endpoint);
+            return;
+        }
+        let n = dead.entry(endpoint).or_default();
+        *n += 1;
+        if *n >= most.get() {
+            dead.remove(&endpoint);
+            drop(dead);
+            self.disable(endpoint, ErrorCode::ConsecutiveFailures);
+        }
     }
 
     /// Has an endpoint disabled, soon.

@@ -86,6 +86,8 @@ fn what_is_not_understood_is_refused() {
         (&["--max-body", "lots"], "not a size"),
         (&["--allow-network", "10.0.0.0/99"], "not a network"),
         (&["--tasks-max-attempts", "0"], "between 1 and 100"),
+        (&["--items-jitter", "0.6"], "between 0 and 0.5"),
+        (&["--items-jitter", "10%"], "not a share"),
         (&["--retain-events", "1h"], "at least as long as its logs"),
         (&["--log", "=!"], "not a log filter"),
         (&["--dev", "--listen", "0.0.0.0:0"], "loopback"),

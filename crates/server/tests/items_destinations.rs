@@ -302,7 +302,9 @@ fn a_binding_says_what_it_sends_and_an_update_holds_from_the_next_event_on() {
     assert_eq!(keys(&shown), fields);
     assert_eq!((&shown["resolver_config"], &shown["serializer_config"]), (&Value::Null, &json!({"envelope": false})));
     // What a configuration leaves out has its default, as where there is none.
-    for (config, envelope) in [(json!({}), true), (json!({"envelope": false}), false), (Value::Null, true), (json!({"envelope": false}), false)] {
+    for (config, envelope) in
+        [(json!({}), true), (json!({"envelope": false}), false), (Value::Null, true), (json!({"envelope": false}), false)]
+    {
         let changed = api.call("PUT", &path, &json!({"serializer_config": config})).json();
         assert_eq!(changed["serializer_config"], json!({"envelope": envelope}), "{config}");
     }

@@ -119,6 +119,7 @@ fn config(world: &World) -> EngineConfig {
         keys: Arc::new(Keys::fixed(key_ring())),
         limits: world.plan.limits,
         retention: world.plan.retention,
+        disable_after_dead: None,
         user_agent: "postrider-sim".to_owned(),
     }
 }

@@ -15,6 +15,7 @@ use crate::job::Job;
 use crate::shared::Shared;
 use apart::Apart;
 use parking_lot::Mutex;
+use postrider_core::delivery::State;
 use postrider_core::ports::{Settled, Settlement};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -212,7 +213,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         for (n, (after, result)) in afters.into_iter().zip(results).enumerate() {
             match result {
                 Some(result) => {
-                    follow_up_stored(&shared, &settlements[n], result);
+                    stored(&shared, &settlements[n], &after, result);
                     settled.push(after.given(result));
                 }
                 None => apart.put(Entry { settlement: settlements[n].clone(), after }, n < outcomes),
@@ -226,9 +227,15 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// The event that an outcome made is stored with it: its deliveries wait in the store and are due.
-fn follow_up_stored(shared: &Shared, settlement: &Settlement, settled: Settled) {
-    let Some(event) = settlement.follow_up.as_deref().filter(|_| settled == Settled::Stored) else { return };
+/// An outcome has its answer. The event that it made is stored with it: its deliveries wait in the store and are due.
+fn stored(shared: &Shared, settlement: &Settlement, after: &After, settled: Settled) {
+    if settled != Settled::Stored {
+        return;
+    }
+    if let (After::LetGo { endpoint, .. }, Some(_)) = (after, &settlement.attempt) {
+        shared.ended(*endpoint, settlement.progress.state == State::Succeeded);
+    }
+    let Some(event) = settlement.follow_up.as_deref() else { return };
     shared.dispatcher.note_stored(event.deliveries.iter().map(|delivery| delivery.endpoint), event.created_at);
     if event.fan_out_after.is_some() {
         shared.fan_out.notify_one();

@@ -20,6 +20,7 @@ use postrider_engine::{Engine, EngineConfig, Keys, Limits, Publish, Retention, T
 use postrider_store::memory::MemoryStore;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -61,6 +62,8 @@ pub struct Hand {
     pub requests: Mutex<Vec<String>>,
     /// Their headers and bodies.
     pub received: Mutex<Vec<(HeaderMap, Bytes)>>,
+    /// What engines are given as that; 0 is never.
+    pub disable_after_dead: Mutex<u32>,
     /// How far the wall clock was set back so far.
     pub set_back: Mutex<Duration>,
     began: Instant,
@@ -83,6 +86,7 @@ impl Hand {
             fault: Mutex::default(),
             requests: Mutex::default(),
             received: Mutex::default(),
+            disable_after_dead: Mutex::default(),
             set_back: Mutex::default(),
             began: Instant::now(),
         })
@@ -118,7 +122,14 @@ impl Hand {
 
     /// An engine over a new handle of the store.
     pub async fn start(self: &Arc<Self>, limits: Limits, retention: Retention) -> Engine {
-        let config = EngineConfig { seed: 1, keys: Arc::new(Keys::fixed(key_ring())), limits, retention, user_agent: "tests".to_owned() };
+        let config = EngineConfig {
+            seed: 1,
+            keys: Arc::new(Keys::fixed(key_ring())),
+            limits,
+            retention,
+            disable_after_dead: NonZeroU32::new(*self.disable_after_dead.lock()),
+            user_agent: "tests".to_owned(),
+        };
         let store = Handle { inner: self.store.new_incarnation(), hand: Arc::clone(self) };
         let (transport, clock) = (Receivers(Arc::clone(self)), Time(Arc::clone(self)));
         Engine::start(config, Arc::new(store), Arc::new(transport), Arc::new(clock)).await.expect("it starts")

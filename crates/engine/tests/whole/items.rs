@@ -383,3 +383,45 @@ fn what_a_moved_binding_has_queued_goes_where_it_was_routed() {
         assert!(matches!(status(&new), EndpointStatus::Paused { .. }));
     });
 }
+
+/// Only failures for good count, only in a row, and only where somebody wants it.
+#[test]
+fn a_destination_is_disabled_after_so_many_dead_deliveries_in_a_row() {
+    run(async {
+        for (most, expected) in [(3, true), (0, false)] {
+            let hand = Hand::new();
+            *hand.disable_after_dead.lock() = most;
+            let (to, other) = (destination(1), destination(3));
+            let once = |n, to: &Endpoint, of| Subscription {
+                retry: RetryPolicy { max_attempts: 1, ..RetryPolicy::items() },
+                ..binding(n, to, of)
+            };
+            let bindings = vec![once(2, &to, "a.b"), once(4, &other, "c.d"), binding(5, &to, "e.f")];
+            let engine = start(&hand, vec![to.clone(), other.clone()], bindings).await;
+            let publish = async |event_type: &str, status: u16| {
+                *hand.status.lock() = status;
+                engine.publish(of_type(event_type, "{}")).await.expect("stored");
+                pass(SECOND).await;
+            };
+            let status = |of: &Endpoint| engine.routes().endpoint(of.id).expect("there").status;
+            // What succeeds in between, and what is tried again, begins no row and ends none.
+            for (event_type, code) in [("a.b", 500), ("a.b", 404), ("a.b", 200), ("a.b", 500), ("c.d", 500), ("e.f", 500), ("a.b", 404)] {
+                publish(event_type, code).await;
+            }
+            assert_eq!((status(&to), status(&other)), (EndpointStatus::Active, EndpointStatus::Active));
+            publish("a.b", 500).await;
+            let disabled =
+                matches!(status(&to), EndpointStatus::Disabled { reason: ErrorCode::ConsecutiveFailures, at } if at <= hand.now());
+            assert_eq!((disabled, status(&other)), (expected, EndpointStatus::Active));
+            if !expected {
+                continue;
+            }
+            // Enabled again it has all its failures before it.
+            let enabled = ConfigChange::Endpoint(to.clone());
+            engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![enabled.clone()], ()))).await.expect("stored");
+            publish("a.b", 404).await;
+            publish("a.b", 404).await;
+            assert_eq!(status(&to), EndpointStatus::Active);
+        }
+    });
+}

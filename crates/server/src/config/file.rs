@@ -1,6 +1,6 @@
 //! The configuration file: TOML whose every key is known.
 
-use super::value::{Network, Size, Span};
+use super::value::{Network, Share, Size, Span};
 use crate::observe::LogFormat;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -14,6 +14,8 @@ pub(super) const KEYS: &[&str] = &[
     "dev",
     "header_timeout",
     "idle_timeout",
+    "items.disable_after_dead",
+    "items.jitter",
     "listen",
     "log",
     "log_format",
@@ -44,6 +46,7 @@ pub(super) struct File {
     pub(super) dev: Option<bool>,
     pub(super) header_timeout: Option<Span>,
     pub(super) idle_timeout: Option<Span>,
+    pub(super) items: ItemsTable,
     pub(super) listen: Option<SocketAddr>,
     pub(super) log: Option<String>,
     pub(super) log_format: Option<LogFormat>,
@@ -73,6 +76,13 @@ pub(super) struct RateLimitsTable {
     pub(super) publish: Option<u32>,
     pub(super) read: Option<u32>,
     pub(super) write: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ItemsTable {
+    pub(super) disable_after_dead: Option<u32>,
+    pub(super) jitter: Option<Share>,
 }
 
 #[derive(Debug, Default, Deserialize)]

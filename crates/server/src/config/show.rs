@@ -47,6 +47,8 @@ impl fmt::Display for Config {
         }
         writeln!(f, "bodies = {}", text(&self.retain_bodies))?;
         writeln!(f, "events = {}", text(&self.retain_events))?;
+        writeln!(f, "\n[items]\njitter = {}", text(&self.items_jitter))?;
+        writeln!(f, "disable_after_dead = {}", self.disable_after_dead)?;
         writeln!(f, "\n[tasks]\nretry_gaps = {}", list(&self.tasks_retry))?;
         writeln!(f, "max_attempts = {}", self.tasks_max_attempts)
     }

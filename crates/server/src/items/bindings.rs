@@ -217,7 +217,7 @@ pub(super) async fn create(
         labels: LabelFilter::default(),
         matches: None,
         body: BodyForm::Raw,
-        retry: policy.retry,
+        retry: RetryPolicy { jitter_percent: app.items_jitter, ..policy.retry },
         timeout: policy.timeout,
         rate_limit: policy.rate_limit,
         created_at: now,
@@ -281,7 +281,7 @@ pub(super) async fn update(
     let subscription = app
         .engine
         .edit(|routes| {
-            let subscription = changed(find(routes, &access, &id)?, &wanted, now)?;
+            let subscription = changed(&app, find(routes, &access, &id)?, &wanted, now)?;
             destination(routes, &access, subscription.endpoint)?;
             Ok::<_, Problem>((vec![ConfigChange::Subscription(subscription.clone())], subscription))
         })
@@ -289,7 +289,7 @@ pub(super) async fn update(
     answer(&app, &subscription, &access, StatusCode::OK).await
 }
 
-fn changed(before: &Subscription, wanted: &Wanted, now: Timestamp) -> Result<Subscription, Problem> {
+fn changed(app: &App, before: &Subscription, wanted: &Wanted, now: Timestamp) -> Result<Subscription, Problem> {
     let mut subscription = before.clone();
     // What another API made may ask for more than one type, which only a filter of its own replaces.
     if wanted.changes_form() || before.origin == Origin::Items {
@@ -302,7 +302,7 @@ fn changed(before: &Subscription, wanted: &Wanted, now: Timestamp) -> Result<Sub
         subscription.endpoint = destination;
     }
     if let Some(policy) = &wanted.policy {
-        subscription.retry = policy.retry.clone();
+        subscription.retry = RetryPolicy { jitter_percent: app.items_jitter, ..policy.retry.clone() };
         subscription.timeout = policy.timeout;
         subscription.rate_limit = policy.rate_limit;
     }

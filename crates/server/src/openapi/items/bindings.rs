@@ -104,7 +104,10 @@ fn shown() -> Schema {
         .field("destination_id", uuid())
         .field("serializer_format", formats())
         .field("serializer_config", object().optional("envelope", boolean()).closed())
-        .field("resolver_config", object().closed().nullable().about("There is nothing to configure about the one deliverable: always null."))
+        .field(
+            "resolver_config",
+            object().closed().nullable().about("There is nothing to configure about the one deliverable: always null."),
+        )
         .field("field_map", named("FieldMap").nullable())
         .field("delivery_policy", policy)
         .field("is_active", boolean())
