@@ -24,7 +24,7 @@ use crate::settle::{After, Entry};
 use crate::shared::Shared;
 use clock::Reading;
 use parking_lot::Mutex;
-use postrider_core::id::EndpointId;
+use postrider_core::id::{DeliveryId, EndpointId};
 use postrider_core::ports::NewDelivery;
 use postrider_core::time::Timestamp;
 use state::State;

@@ -3,7 +3,7 @@
 use crate::harness::{Hand, endpoint, event, pass, run};
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::limit::RateLimit;
-use postrider_core::ports::{ConfigChange, Store};
+use postrider_core::ports::ConfigChange;
 use postrider_engine::{Limits, Retention};
 use std::time::Duration;
 

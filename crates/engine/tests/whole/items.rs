@@ -13,7 +13,6 @@ use postrider_core::filter::{Match, TypePattern};
 use postrider_core::id::{EndpointId, SubscriptionId};
 use postrider_core::limit::RateLimit;
 use postrider_core::ports::ConfigChange;
-use postrider_core::ports::Store;
 use postrider_core::retry::RetryPolicy;
 use postrider_core::seal::{KeyRing, Sealed};
 use postrider_core::sign::{Scheme, SigningKey, postrider_header};

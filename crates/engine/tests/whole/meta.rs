@@ -106,7 +106,7 @@ fn without_a_listener_or_a_binding_there_is_no_event() {
         engine.publish(of_type("a.b", "{}")).await.expect("stored");
         pass(SECOND).await;
         assert_eq!(types(&hand), ["a.b"], "nobody in its namespace wants it");
-        let changes = listeners(&to).into_iter().map(postrider_core::ports::ConfigChange::Subscription).collect();
+        let changes: Vec<_> = listeners(&to).into_iter().map(postrider_core::ports::ConfigChange::Subscription).collect();
         engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((changes.clone(), ()))).await.expect("stored");
         engine.publish(of_type("c.d", "{}")).await.expect("stored");
         pass(SECOND).await;

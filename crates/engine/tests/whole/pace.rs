@@ -3,7 +3,7 @@
 use crate::harness::{Hand, endpoint, event, pass, run};
 use parking_lot::Mutex;
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
-use postrider_core::ports::{ConfigChange, Store, StoreError};
+use postrider_core::ports::{ConfigChange, StoreError};
 use postrider_core::seal::KeyRing;
 use postrider_core::sign::Scheme;
 use postrider_engine::{Limits, Retention};
