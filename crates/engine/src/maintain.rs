@@ -3,6 +3,8 @@
 use crate::dispatch::Settings;
 use crate::edit::edit;
 use crate::job::Job;
+use crate::retain::IN_USE;
+use crate::retired;
 use crate::route::Routes;
 use crate::settle::Entry;
 use crate::shared::Shared;
@@ -172,13 +174,20 @@ async fn reload_if_changed(shared: &Arc<Shared>) -> Result<(), StoreError> {
     if shared.store.configuration_version().await? == shared.routes.load().version {
         return Ok(());
     }
+    reload(shared).await
+}
+
+/// Reads the configuration again and puts it in force. To be called under `editing`.
+pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let configuration = shared.store.configuration().await?;
     shared.config.keys.refresh();
     if configuration.endpoints.iter().any(Endpoint::is_erased) {
         shared.erased.notify_one();
     }
     let old = shared.routes.load_full();
-    let new = Arc::new(Routes::new(configuration, &shared.config.keys.ring(), &shared.config.user_agent));
+    let new = Routes::new(configuration, &shared.config.keys.ring(), &shared.config.user_agent);
+    let fewer = retired::without_idle(shared, &new, shared.now().before(IN_USE)).await?;
+    let new = Arc::new(fewer.unwrap_or(new));
     shared.routes.store(Arc::clone(&new));
     let gone = old.endpoints().filter(|e| new.endpoint(e.id).is_none()).map(|e| e.id);
     let is_changed = |e: &&Arc<Endpoint>| old.endpoint(e.id) != Some(*e) || old.rate_limit(e.id) != new.rate_limit(e.id);

@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) disable: Notify,
     /// How often somebody has begun to look for configuration that others changed; rises under `editing`.
     pub(crate) looks: AtomicU64,
+    /// How many deliveries of an endpoint have failed for good since one succeeded, where that is not none and matters.
+    dead_in_a_row: Mutex<BTreeMap<EndpointId, u32>>,
     /// Places for probes.
     pub(crate) probes: Probes,
     /// An endpoint was erased.
@@ -75,6 +77,7 @@ impl Shared {
             disabling: Mutex::default(),
             disable: Notify::new(),
             looks: AtomicU64::new(0),
+            dead_in_a_row: Mutex::default(),
             probes: Probes::default(),
             erased: Notify::new(),
             full: Notify::new(),
@@ -144,6 +147,23 @@ impl Shared {
     /// When a waiting delivery is to be looked at: at once if its endpoint is gone, for then it only has to be ended.
     pub(crate) fn due_or_at_once(&self, endpoint: EndpointId, due: Timestamp) -> Timestamp {
         if self.routes.load().endpoint(endpoint).is_some() { due } else { Timestamp::MIN }
+    }
+
+    /// A delivery to this endpoint was tried and has ended. Has the endpoint disabled where it was one failure too many; the count begins anew then.
+    pub(crate) fn ended(&self, endpoint: EndpointId, succeeded: bool) {
+        let Some(most) = self.config.disable_after_dead else { return };
+        let mut dead = self.dead_in_a_row.lock();
+        if succeeded {
+            dead.remove(&endpoint);
+            return;
+        }
+        let n = dead.entry(endpoint).or_default();
+        *n += 1;
+        if *n >= most.get() {
+            dead.remove(&endpoint);
+            drop(dead);
+            self.disable(endpoint, ErrorCode::ConsecutiveFailures);
+        }
     }
 
     /// Has an endpoint disabled, soon.

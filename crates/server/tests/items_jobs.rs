@@ -150,3 +150,30 @@ fn one_request_under_one_key_makes_one_job() {
     assert_eq!(Api::of(&server).get(JOBS).json()["total"], 1);
     assert_eq!(ask(json!({"error_code": "connector_5xx"})).status, 422);
 }
+
+/// To count changes nothing: a master key may, of all namespaces or of one, and may still replay nothing.
+#[test]
+fn a_master_key_counts_and_replays_nothing() {
+    const MASTER: &str = "master-key-of-this-test";
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = Server::start(directory, &["--dev"], &[("POSTRIDER_BOOTSTRAP_KEY", MASTER)]);
+    let (own, master) = (Api::of(&server), Api::with_key(&server, MASTER));
+    let (key, _) = master.key(&json!({"name": "other", "namespace": "other", "scopes": ["read", "write"]}));
+    let other = Api::with_key(&server, &key);
+    let receiver = Receiver::answering(404);
+    for (api, count) in [(&own, 2), (&other, 1)] {
+        bound(api, &receiver.url, "a.b");
+        dead(api, "a.b", count);
+        api.when("/v1/delivery/dlq", |list| list["total"] == count);
+    }
+    let count = |query: &str, body: &Value| {
+        let answer = master.post(&format!("{REPLAY}{query}"), body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["matched"].as_u64().expect("a number")
+    };
+    assert_eq!(count("", &json!({"dry_run": true})), 3);
+    assert_eq!(count("?customer_id=other", &json!({"dry_run": true, "error_code": "connector_4xx"})), 1);
+    let refused = master.post(REPLAY, &json!({"all": true}));
+    assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("bad_request")), "{}", refused.text());
+    assert_eq!(master.get(JOBS).json()["total"], 0);
+}

@@ -4,7 +4,7 @@ use crate::Sabotage;
 use crate::world::{State, World};
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::Namespace;
-use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
+use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
 use postrider_core::time::Timestamp;
@@ -150,8 +150,9 @@ impl Store for FaultyStore {
     }
 
     writes! {
-        configure(changes: Vec<ConfigChange>) -> ();
+        configure(version: i64, changes: Vec<ConfigChange>) -> Configured;
         fan_out(slices: Vec<FanOutSlice>) -> ();
+        hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
         unschedule(id: ScheduledId) -> bool;
@@ -275,7 +276,8 @@ impl Store for FaultyStore {
         self.run("prune", true, async move {
             let before = inner.dump();
             let configured = inner.configuration().await?;
-            let asked = if hasty { PruneRequest { events_before: Timestamp::MAX, ..request } } else { request };
+            let asked =
+                if hasty { PruneRequest { events_before: Timestamp::MAX, rows_before: Timestamp::MAX, ..request } } else { request };
             let pruned = inner.prune(asked).await?;
             if pruned != Pruned::default() {
                 let left = inner.configuration().await?;

@@ -19,6 +19,7 @@ use postrider_engine::{Engine, EngineConfig, Keys, Limits, Publish, Retention, T
 use postrider_store::memory::MemoryStore;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -60,6 +61,8 @@ pub struct Hand {
     pub requests: Mutex<Vec<String>>,
     /// Their headers and bodies.
     pub received: Mutex<Vec<(HeaderMap, Bytes)>>,
+    /// What engines are given as that; 0 is never.
+    pub disable_after_dead: Mutex<u32>,
     /// How far the wall clock was set back so far.
     pub set_back: Mutex<Duration>,
     began: Instant,
@@ -82,6 +85,7 @@ impl Hand {
             fault: Mutex::default(),
             requests: Mutex::default(),
             received: Mutex::default(),
+            disable_after_dead: Mutex::default(),
             set_back: Mutex::default(),
             began: Instant::now(),
         })
@@ -117,17 +121,31 @@ impl Hand {
 
     /// An engine over a new handle of the store.
     pub async fn start(self: &Arc<Self>, limits: Limits, retention: Retention) -> Engine {
-        let config = EngineConfig { seed: 1, keys: Arc::new(Keys::fixed(key_ring())), limits, retention, user_agent: "tests".to_owned() };
+        let config = EngineConfig {
+            seed: 1,
+            keys: Arc::new(Keys::fixed(key_ring())),
+            limits,
+            retention,
+            disable_after_dead: NonZeroU32::new(*self.disable_after_dead.lock()),
+            user_agent: "tests".to_owned(),
+        };
         let store = Handle { inner: self.store.new_incarnation(), hand: Arc::clone(self) };
         let (transport, clock) = (Receivers(Arc::clone(self)), Time(Arc::clone(self)));
         Engine::start(config, Arc::new(store), Arc::new(transport), Arc::new(clock)).await.expect("it starts")
+    }
+
+    /// Puts configuration straight into the store, as another process would.
+    pub async fn configure(&self, changes: Vec<ConfigChange>) {
+        let version = self.store.configuration_version().await.expect("the model never fails");
+        let configured = self.store.configure(version, changes).await.expect("the model never fails");
+        assert!(matches!(configured, Configured::Stored { .. }), "nobody else writes into a model in between");
     }
 
     /// Puts an endpoint and a subscription to it straight into the store.
     pub async fn subscribe(&self, status: EndpointStatus) -> (Endpoint, Subscription) {
         let (endpoint, subscription) = (endpoint(status), subscription());
         let changes = vec![ConfigChange::Endpoint(endpoint.clone()), ConfigChange::Subscription(subscription.clone())];
-        self.store.configure(changes).await.expect("the model never fails");
+        self.configure(changes).await;
         (endpoint, subscription)
     }
 }
@@ -269,7 +287,7 @@ impl Store for Handle {
     verbs! {
         configuration() -> Configuration;
         configuration_version() -> i64;
-        configure(changes: Vec<ConfigChange>) -> ();
+        configure(version: i64, changes: Vec<ConfigChange>) -> Configured;
         publish(events: Vec<NewEvent>) -> Vec<Published>;
         fan_out(slices: Vec<FanOutSlice>) -> ();
         unfinished_fan_outs(limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut>;
@@ -277,6 +295,7 @@ impl Store for Handle {
         rescue(limit: u32) -> Vec<Claimed>;
         backlog() -> Vec<Backlog>;
         replay(replays: Vec<Replay>) -> Vec<Replayed>;
+        hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
         unschedule(id: ScheduledId) -> bool;

@@ -22,7 +22,7 @@ async fn with_letters(hand: &Arc<Hand>, count: usize) -> Engine {
     let retry = RetryPolicy { max_attempts: 1, ..RetryPolicy::items() };
     let binding = Subscription { retry, ..binding(2, &to, "a.b") };
     let changes = vec![ConfigChange::Endpoint(to), ConfigChange::Subscription(binding)];
-    hand.store.configure(changes).await.expect("the model never fails");
+    hand.configure(changes).await;
     let engine = hand.start(Limits::default(), Retention::default()).await;
     *hand.status.lock() = 400;
     for n in 0..count {
@@ -308,7 +308,7 @@ fn dead_letters_of_a_paused_destination_are_skipped() {
         let hand = Hand::new();
         let engine = with_letters(&hand, 3).await;
         let paused = Endpoint { status: EndpointStatus::Paused { at: BEGINNING }, ..destination(1) };
-        engine.edit(|_| Ok::<_, StoreError>((vec![ConfigChange::Endpoint(paused)], ()))).await.expect("stored");
+        engine.edit(|_| Ok::<_, StoreError>((vec![ConfigChange::Endpoint(paused.clone())], ()))).await.expect("stored");
         let job = begin(&engine, 1, 100).await;
         pass(SECOND).await;
         let done = find(&hand, job.id).await;

@@ -52,6 +52,8 @@ pub struct App {
     pub auth: Auth,
     /// How hard deliveries of new Tasks subscriptions are tried.
     pub tasks_policy: RetryPolicy,
+    /// The jitter of bindings that get their policy now, in percent.
+    pub items_jitter: u8,
     /// Reads request bodies.
     pub bodies: Bodies,
     /// What the health check found last.

@@ -42,6 +42,8 @@ struct Shown<'a> {
     destination_id: EndpointId,
     serializer_format: &'static str,
     serializer_config: Config,
+    /// The one resolver has nothing to configure.
+    resolver_config: Option<Config>,
     field_map: Option<&'a RawValue>,
     delivery_policy: Policy,
     is_active: bool,
@@ -103,6 +105,7 @@ impl<'a> Shown<'a> {
             destination_id: subscription.endpoint,
             serializer_format: subscription.body.serializer().as_str(),
             serializer_config: Config { envelope },
+            resolver_config: None,
             field_map,
             delivery_policy: Policy {
                 max_attempts: subscription.retry.max_attempts,
@@ -209,7 +212,7 @@ pub(super) async fn create(
         labels: LabelFilter::default(),
         matches: None,
         body: BodyForm::Raw,
-        retry: policy.retry,
+        retry: RetryPolicy { jitter_percent: app.items_jitter, ..policy.retry },
         timeout: policy.timeout,
         rate_limit: policy.rate_limit,
         created_at: now,
@@ -221,7 +224,7 @@ pub(super) async fn create(
     app.engine
         .edit(|routes| {
             destination(routes, &access, stored.endpoint)?;
-            Ok::<_, Problem>((vec![ConfigChange::Subscription(stored)], ()))
+            Ok::<_, Problem>((vec![ConfigChange::Subscription(stored.clone())], ()))
         })
         .await?;
     created(&app, &subscription, &access).await
@@ -273,7 +276,7 @@ pub(super) async fn update(
     let subscription = app
         .engine
         .edit(|routes| {
-            let subscription = changed(find(routes, &access, &id)?, &wanted, now)?;
+            let subscription = changed(&app, find(routes, &access, &id)?, &wanted, now)?;
             destination(routes, &access, subscription.endpoint)?;
             Ok::<_, Problem>((vec![ConfigChange::Subscription(subscription.clone())], subscription))
         })
@@ -281,7 +284,7 @@ pub(super) async fn update(
     answer(&app, &subscription, &access, StatusCode::OK).await
 }
 
-fn changed(before: &Subscription, wanted: &Wanted, now: Timestamp) -> Result<Subscription, Problem> {
+fn changed(app: &App, before: &Subscription, wanted: &Wanted, now: Timestamp) -> Result<Subscription, Problem> {
     let mut subscription = before.clone();
     // What another API made may ask for more than one type, which only a filter of its own replaces.
     if wanted.changes_form() || before.origin == Origin::Items {
@@ -294,7 +297,7 @@ fn changed(before: &Subscription, wanted: &Wanted, now: Timestamp) -> Result<Sub
         subscription.endpoint = destination;
     }
     if let Some(policy) = &wanted.policy {
-        subscription.retry = policy.retry.clone();
+        subscription.retry = RetryPolicy { jitter_percent: app.items_jitter, ..policy.retry.clone() };
         subscription.timeout = policy.timeout;
         subscription.rate_limit = policy.rate_limit;
     }

@@ -91,7 +91,14 @@ impl FromRequestParts<Arc<App>> for Tenant {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let Caller(access) = Caller::from_request_parts(parts, app).await?;
-        access.namespace.map(Tenant).ok_or_else(|| {
+        Tenant::of(&access)
+    }
+}
+
+impl Tenant {
+    /// The tenant of whoever asks.
+    pub(super) fn of(access: &Access) -> Result<Self, Problem> {
+        access.namespace.clone().map(Tenant).ok_or_else(|| {
             Problem::bad_request(
                 "this is not available in master view (organization-wide API key): use a key of the namespace that it is about",
             )

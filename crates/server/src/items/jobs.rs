@@ -128,9 +128,9 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn filter(&self, namespace: &Namespace) -> DeadLetterFilter {
+    fn filter(&self, namespace: Option<Namespace>) -> DeadLetterFilter {
         DeadLetterFilter {
-            namespace: Some(namespace.clone()),
+            namespace,
             subscription: self.subscription,
             endpoint: self.endpoint,
             code: self.code,
@@ -177,22 +177,24 @@ struct DryRun {
     matched: u64,
 }
 
-/// Answers how many dead letters a filter finds, or makes a job that replays them.
+/// Answers how many dead letters a filter finds, or makes a job that replays them. To count changes nothing, so that a master key may, of one
+/// namespace (`customer_id`) or all.
 pub(super) async fn replay(
     State(app): State<Arc<App>>,
     Caller(access): Caller,
-    Tenant(namespace): Tenant,
     fresh: Fresh,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = app.read_json(&parts.headers, body).await?;
     let wanted = parse(&body)?;
-    let filter = wanted.filter(&namespace);
     if wanted.dry_run {
+        let filter = wanted.filter(super::history::namespace(&Query::of(&parts.uri)?, &access)?);
         let found = app.engine.store().find_dead_letters(filter, Window::first(1)).await.map_err(Problem::of_read)?;
         return Ok(json(StatusCode::OK, &DryRun { dry_run: true, matched: found.total }));
     }
+    let Tenant(namespace) = Tenant::of(&access)?;
+    let filter = wanted.filter(Some(namespace.clone()));
     let new = NewJob { id: JobId::new(fresh.id(&app)), namespace, filter, rate: wanted.rate };
     let job = app.engine.start_job(new).await?;
     let path = format!("{PATH}/{}", job.id);

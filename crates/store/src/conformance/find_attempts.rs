@@ -296,12 +296,12 @@ pub async fn the_last_that_may_be_seen<H: Harness>(w: &mut World<H>) {
         [to.await, by.await].map(|rows| rows[0].as_ref().map(|row| row.delivery))
     };
     for _ in 0..2 {
-        w.store().configure(vec![ConfigChange::Endpoint(endpoint.clone())]).await.expect("configure");
+        w.configure(vec![ConfigChange::Endpoint(endpoint.clone())]).await.expect("configure");
         assert_eq!(last(w).await, [Some(ids[1]), Some(ids[1])]);
         let gone = Endpoint { deleted: Some(Deletion::Erased { erased_at }), ..endpoint.clone() };
-        w.store().configure(vec![ConfigChange::Endpoint(gone)]).await.expect("configure");
+        w.configure(vec![ConfigChange::Endpoint(gone)]).await.expect("configure");
         assert_eq!(last(w).await, [None, Some(ids[0])]);
-        w.store().configure(vec![ConfigChange::Endpoint(endpoint.clone())]).await.expect("configure");
+        w.configure(vec![ConfigChange::Endpoint(endpoint.clone())]).await.expect("configure");
         // Sorts in what has gathered.
         w.prune(super::prune::before(NEVER)).await;
     }

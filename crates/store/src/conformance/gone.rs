@@ -18,6 +18,7 @@ const NEVER: Timestamp = Timestamp::MIN;
 fn nothing_is_old(limit: u32) -> PruneRequest {
     PruneRequest {
         attempts_before: NEVER,
+        rows_before: NEVER,
         bodies_before: NEVER,
         events_before: NEVER,
         closed_before: NEVER,
@@ -43,7 +44,7 @@ async fn bound<H: Harness>(w: &mut World<H>) -> Bound {
 }
 
 async fn put<H: Harness>(w: &World<H>, changes: Vec<ConfigChange>) {
-    w.store().configure(changes).await.expect("configure");
+    w.configure(changes).await.expect("configure");
 }
 
 /// Deletes a destination with its binding and its history, now.

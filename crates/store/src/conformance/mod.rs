@@ -97,6 +97,7 @@ macro_rules! conformance_tests {
                 gives_back_what_was_put
                 replaces_what_has_the_same_id
                 version_rises_with_every_change
+                an_older_version_is_not_written_over
                 outlives_a_restart
             }
             publish {
@@ -179,6 +180,7 @@ macro_rules! conformance_tests {
                 a_kept_dead_letter_outlives_a_cancellation
                 a_kept_dead_letter_can_be_closed_on_the_way
                 a_kept_dead_letter_can_be_dismissed
+                a_retry_can_be_hastened
             }
             dead_letters {
                 come_newest_first
@@ -225,6 +227,7 @@ macro_rules! conformance_tests {
                 a_crash_leaves_it_to_be_done_again
                 a_day_later_a_key_is_new
                 retention_takes_old_keys
+                the_oldest_answers_make_room
             }
             prune {
                 exactly_at_the_cutoff_stays
@@ -238,6 +241,8 @@ macro_rules! conformance_tests {
                 an_event_without_deliveries_goes
                 an_unfinished_fan_out_keeps_its_event
                 keys_are_free_again
+                rows_that_are_kept_have_their_own_age
+                a_delivery_that_keeps_its_rows_goes_with_the_newest
                 counters_follow
             }
             prune_slices {

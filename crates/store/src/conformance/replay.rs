@@ -284,6 +284,29 @@ pub async fn a_kept_dead_letter_can_be_dismissed<H: Harness>(w: &mut World<H>) {
     assert_eq!(w.prune(all).await.deliveries, 1);
 }
 
+/// What waits for its next attempt in the store is due at once when somebody does not want to wait; nothing else is.
+pub async fn a_retry_can_be_hastened<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let far = w.make.now().after(DAY);
+    let (waits, kept, pending) = (w.claimed(route).await, w.claimed(route).await, w.unclaimed(route).await);
+    w.retry(waits, far, false).await;
+    w.retry(kept, far, true).await;
+    let ended = w.claimed(route).await;
+    w.succeed(ended).await;
+    let now = w.make.advance_secs(1);
+    let before = w.view(waits).await.delivery;
+    assert_eq!(w.store().hasten(waits, now).await, Ok(Some(route.endpoint)));
+    let after = w.view(waits).await.delivery;
+    assert_eq!(after.progress, Progress { state: State::Retrying { due_at: now }, ..before.progress }, "it counts as ever");
+    assert_eq!(w.store().hasten(waits, far).await, Ok(Some(route.endpoint)));
+    assert_eq!(w.view(waits).await.delivery, after, "never later");
+    for other in [kept, pending, ended, DeliveryId::new(w.make.uuid())] {
+        assert_eq!(w.store().hasten(other, now).await, Ok(None));
+    }
+    let claimed: Vec<_> = w.claim(route.endpoint, now).await.deliveries.into_iter().map(|claimed| claimed.delivery.id).collect();
+    assert!(claimed.contains(&waits), "{claimed:?}");
+}
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A round of retention that removes nothing.

@@ -146,9 +146,9 @@ impl Store for MemoryStore {
         self.answer(|data, _| data.configuration_version)
     }
 
-    fn configure(&self, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn configure(&self, version: i64, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<Configured, StoreError>> {
         let known = changes.clone();
-        self.grow(ROW * changes.len() as u64, move |data| data.is_configured(&known), |data, _| data.configure(changes))
+        self.grow(ROW * changes.len() as u64, move |data| data.is_configured(&known), move |data, _| data.configure(version, changes))
     }
 
     fn publish(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Published>, StoreError>> {
@@ -183,6 +183,10 @@ impl Store for MemoryStore {
 
     fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Result<Vec<Replayed>, StoreError>> {
         self.answer(|data, me| replays.into_iter().map(|replay| data.replay(replay, me)).collect())
+    }
+
+    fn hasten(&self, id: DeliveryId, at: Timestamp) -> BoxFuture<'_, Result<Option<EndpointId>, StoreError>> {
+        self.answer(move |data, _| data.hasten(id, at))
     }
 
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {

@@ -64,7 +64,7 @@ impl Data {
                 created_at,
                 last_attempt_at: None,
             };
-            self.put_delivery(DeliveryRow { delivery, claim: new.claimed.then_some(me) });
+            self.put_delivery(DeliveryRow { delivery, claim: new.claimed.then_some(me), keeps_rows: new.keeps_rows });
         }
     }
 
@@ -183,9 +183,22 @@ impl Data {
             Err(answer) => return answer,
         };
         // Like a replay of the delivery itself it has a fresh budget and no time to live.
+        let keeps_rows = self.keeps_rows(ended.id);
         let delivery = Delivery { id: new, progress: Progress::new(at, None), created_at: at, last_attempt_at: None, ..ended };
         self.close_dead_letter(id, DeadLetterStatus::Retried(new), at);
-        self.queue(DeliveryRow { delivery, claim }, at)
+        self.queue(DeliveryRow { delivery, claim, keeps_rows }, at)
+    }
+
+    pub fn hasten(&mut self, id: DeliveryId, at: Timestamp) -> Option<EndpointId> {
+        let progress = delivery::transition(self.seen(id)?.progress, Step::Hasten { at }).ok()?;
+        if self.claimed.contains(&id) {
+            return None;
+        }
+        let mut row = self.take_delivery(id)?;
+        row.delivery.progress = progress;
+        let endpoint = row.delivery.endpoint;
+        self.put_delivery(row);
+        Some(endpoint)
     }
 
     pub fn dismiss(&mut self, id: DeadLetterId, at: Timestamp) -> bool {

@@ -173,14 +173,14 @@ impl Store for SqliteStore {
         Box::pin(self.readers.read(config::version))
     }
 
-    fn configure(&self, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn configure(&self, version: i64, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<Configured, StoreError>> {
         Box::pin(async move {
             let documents = config::documents(&changes).map_err(|e| store_error(&e))?;
             let bytes = config::bytes(&documents);
             let documents = Arc::new(documents);
             let known = Arc::clone(&documents);
             let is_known = move |s: &Session| config::are_known(&s.conn, &known);
-            self.grow((changes.len(), bytes), is_known, move |s| config::put(&s.conn, &documents)).await
+            self.grow((changes.len(), bytes), is_known, move |s| config::put_over(&s.conn, version, &documents)).await
         })
     }
 
@@ -220,6 +220,10 @@ impl Store for SqliteStore {
 
     fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Result<Vec<Replayed>, StoreError>> {
         Box::pin(self.write(replays.len(), Urgency::Now, move |s| replay::replay(s, &replays)))
+    }
+
+    fn hasten(&self, id: DeliveryId, at: Timestamp) -> BoxFuture<'_, Result<Option<EndpointId>, StoreError>> {
+        Box::pin(self.write(1, Urgency::Now, move |s| replay::hasten(&s.conn, id, at)))
     }
 
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {

@@ -37,9 +37,18 @@ pub(super) fn fan_out(s: &mut Session, slices: &[FanOutSlice]) -> Result<()> {
             tracing::warn!(event = slice.event.0, "a slice of a fan-out came for an event that is not stored");
             continue;
         }
-        publisher.deliveries(slice.event, slice.created_at, &slice.deliveries)?;
+        if publisher.deliveries(slice.event, slice.created_at, &slice.deliveries)? == 0 {
+            note_if_bare(publisher.conn, slice.event.0)?;
+        }
     }
     Ok(())
+}
+
+/// Notes that an event has no delivery and none to come, if that is so.
+pub(super) fn note_if_bare(conn: &Connection, seq: i64) -> Result<()> {
+    let sql = "INSERT OR IGNORE INTO bare_events (id, event) SELECT id, seq FROM events WHERE seq = ?1 AND fan_out_after IS NULL \
+               AND NOT EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_event WHERE event = ?1)";
+    conn.prepare_cached(sql)?.execute([seq]).map(drop)
 }
 
 /// What storing an event needs, looked up once for many.
@@ -76,7 +85,9 @@ impl<'s> Publisher<'s> {
         let seq = EventSeq(self.memory.next_event);
         self.event(seq, event)?;
         self.memory.next_event += 1;
-        self.deliveries(seq, event.created_at, &event.deliveries)?;
+        if self.deliveries(seq, event.created_at, &event.deliveries)? == 0 {
+            note_if_bare(self.conn, seq.0)?;
+        }
         Ok(Published::Stored(seq))
     }
 
@@ -101,14 +112,17 @@ impl<'s> Publisher<'s> {
         Ok(())
     }
 
-    fn deliveries(&mut self, event: EventSeq, created_at: Timestamp, deliveries: &[NewDelivery]) -> Result<()> {
+    /// Stores deliveries; answers how many.
+    fn deliveries(&mut self, event: EventSeq, created_at: Timestamp, deliveries: &[NewDelivery]) -> Result<usize> {
+        let mut stored = 0;
         // Planned before its endpoint was erased: nobody may see it any more.
         for new in deliveries.iter().filter(|new| !self.erased.contains(&new.endpoint)) {
             let claim = if new.claimed { self.incarnation } else { 0 };
             insert_delivery(&mut self.insert_delivery, event, new, created_at, claim)?;
             self.deltas.deliveries(new.subscription, StateKind::Pending, 1);
+            stored += 1;
         }
-        Ok(())
+        Ok(stored)
     }
 }
 
@@ -134,8 +148,8 @@ pub(super) fn first_delivery(conn: &Connection, of: EventSeq) -> Result<Option<F
 /// The statement for [`insert_delivery`].
 pub(super) fn delivery_insert(conn: &Connection) -> Result<CachedStatement<'_>> {
     conn.prepare_cached(
-        "INSERT INTO deliveries (id, event, subscription, endpoint, state, attempts, spent, claim, created_at, due_at, expires_at) \
-         VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?6, ?6, ?7)",
+        "INSERT INTO deliveries (id, event, subscription, endpoint, state, attempts, spent, claim, keeps_rows, created_at, due_at, expires_at) \
+         VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?8, ?6, ?6, ?7)",
     )
 }
 
@@ -155,6 +169,7 @@ pub(super) fn insert_delivery(
         claim,
         created_at.as_micros(),
         micros(new.expires_at),
+        new.keeps_rows,
     ])?;
     Ok(())
 }

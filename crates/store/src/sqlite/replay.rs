@@ -7,7 +7,7 @@ use super::session::Session;
 use super::tallies::{Kind, Under};
 use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::delivery::{Progress, StateKind, Step, transition};
-use postrider_core::id::{DeadLetterId, DeliveryId};
+use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId};
 use postrider_core::ports::{Claimed, NewDelivery, Replay, ReplayTarget, Replayed, Requeued};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, ToSql, params};
@@ -108,7 +108,10 @@ fn as_new(s: &mut Session, dead_letter: DeadLetterId, new: DeliveryId, replay: &
     };
     // Like a replay of the delivery itself it has a fresh budget of attempts and no time to live.
     let row = DeliveryRow { id: new, progress: Progress::new(replay.at, None), created_at: replay.at, last_attempt_at: None, ..ended };
-    let insert = NewDelivery { id: new, subscription: row.subscription, endpoint: row.endpoint, claimed: replay.claim, expires_at: None };
+    let keeps_rows =
+        s.conn.prepare_cached("SELECT keeps_rows FROM deliveries WHERE id = ?1")?.query_row([ended.id.bytes()], |row| row.get(0))?;
+    let (subscription, endpoint) = (row.subscription, row.endpoint);
+    let insert = NewDelivery { id: new, subscription, endpoint, claimed: replay.claim, keeps_rows, expires_at: None };
     insert_delivery(&mut delivery_insert(&s.conn)?, row.event, &insert, replay.at, claim_of(s, replay.claim))?;
     s.deltas.deliveries(row.subscription, StateKind::Pending, 1);
     close(&s.conn, &mut s.deltas, dead_letter, Closed::Retried(new), Some(replay.at))?;
@@ -164,6 +167,16 @@ fn close(conn: &Connection, deltas: &mut Deltas, dead_letter: DeadLetterId, how:
     let Some(under) = one(conn, sql, params, |row| Under::read(row, Kind::DeadLetters))? else { return Ok(false) };
     deltas.dead_letter(under, -1);
     Ok(true)
+}
+
+/// Makes an unclaimed delivery that is being retried due by then; its endpoint, if that is what it is.
+pub(super) fn hasten(conn: &Connection, id: DeliveryId, at: Timestamp) -> Result<Option<EndpointId>> {
+    let sql = concat!(
+        "UPDATE deliveries SET due_at = min(due_at, ?2) WHERE id = ?1 AND claim = 0 AND state = ?3 AND",
+        not_erased!("endpoint"),
+        "RETURNING endpoint"
+    );
+    one(conn, sql, &[&id.bytes(), &at.as_micros(), &(StateKind::Retrying as u8)], |row| super::rows::id(row, 0, EndpointId::new))
 }
 
 /// Dismisses open dead letters; which of them were open.

@@ -43,7 +43,15 @@ CREATE INDEX events_fan_out ON events (seq) WHERE fan_out_after IS NOT NULL;
 CREATE INDEX events_by_namespace ON events (namespace, created_at);
 CREATE INDEX events_by_type ON events (namespace, type, created_at);
 
+-- Events without any delivery, and none to come: so retention finds them without a look at the others.
+CREATE TABLE bare_events (
+    id BLOB NOT NULL,
+    event INTEGER NOT NULL,
+    PRIMARY KEY (id, event)
+) STRICT, WITHOUT ROWID;
+
 -- state: the number of core::delivery::StateKind. due_at is set exactly while it waits.
+-- keeps_rows: 1 where retention has another age for it and its attempts, or none.
 -- claim: 0, or the incarnation of the engine that has it in memory; a resting delivery has none.
 -- kept_letter: 1 where a replay kept its dead letter open. Then it does not rest, and how it ends may close that.
 CREATE TABLE deliveries (
@@ -56,6 +64,7 @@ CREATE TABLE deliveries (
     spent INTEGER NOT NULL,
     claim INTEGER NOT NULL,
     kept_letter INTEGER NOT NULL DEFAULT 0,
+    keeps_rows INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     due_at INTEGER,
     last_attempt_at INTEGER,
@@ -63,6 +72,7 @@ CREATE TABLE deliveries (
     reason TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deliveries_event ON deliveries (event);
+CREATE INDEX deliveries_by_age ON deliveries (keeps_rows, id);
 CREATE INDEX deliveries_held ON deliveries (id) WHERE claim <> 0;
 CREATE INDEX deliveries_due ON deliveries (endpoint, due_at, id) WHERE claim = 0 AND due_at IS NOT NULL;
 
@@ -153,10 +163,11 @@ CREATE TABLE tallies_by_namespace (
     namespace TEXT NOT NULL,
     code TEXT NOT NULL,
     n INTEGER NOT NULL,
-    -- Of attempts: none with a lesser id has bodies any more.
+    -- Of attempts: none with a lesser id has bodies any more; NULL if none has.
     bodies_from BLOB,
     PRIMARY KEY (kind, namespace, code)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX tallies_with_bodies ON tallies_by_namespace (bodies_from) WHERE bodies_from IS NOT NULL;
 CREATE TABLE tallies_by_subscription (
     kind INTEGER NOT NULL,
     subscription BLOB NOT NULL,
@@ -164,9 +175,12 @@ CREATE TABLE tallies_by_subscription (
     code TEXT NOT NULL,
     namespace TEXT NOT NULL,
     n INTEGER NOT NULL,
+    -- Of attempts whose rows are not kept: there is none with a lesser id.
+    goes_from BLOB,
     PRIMARY KEY (kind, subscription, endpoint, code)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tallies_by_endpoint ON tallies_by_subscription (kind, endpoint);
+CREATE INDEX tallies_that_go ON tallies_by_subscription (goes_from) WHERE goes_from IS NOT NULL;
 
 CREATE TABLE attempt_bodies (
     delivery BLOB NOT NULL,
@@ -244,7 +258,9 @@ CREATE INDEX jobs_running ON jobs (id) WHERE ended_at IS NULL;
 CREATE INDEX jobs_ended ON jobs (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Requests of an API by the client's key. Without a status it is being done by the engine of that incarnation, or was when that ended.
+-- size: of the answer's headers and body, in bytes.
 CREATE TABLE requests (
+    owner TEXT NOT NULL,
     scope TEXT NOT NULL,
     key TEXT NOT NULL,
     fingerprint BLOB NOT NULL,
@@ -252,11 +268,20 @@ CREATE TABLE requests (
     incarnation INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     status INTEGER,
+    size INTEGER,
     headers TEXT,
     body BLOB,
-    PRIMARY KEY (scope, key)
+    PRIMARY KEY (owner, scope, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX requests_created ON requests (created_at);
+CREATE INDEX requests_answered ON requests (owner, created_at) WHERE status IS NOT NULL;
+
+-- Requests with an answer, and how large those are together.
+CREATE TABLE answers (
+    owner TEXT NOT NULL PRIMARY KEY,
+    n INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- One row per subscription: deliveries in each state, attempts that ended in success and otherwise, open dead letters.
 -- Deliveries describe the rows that exist; attempts are totals over the subscription's life, which retention does not decrease.

@@ -142,12 +142,17 @@ pub(super) fn take_in_new(conn: &Connection) -> Result<()> {
     conn.prepare_cached(sql)?.execute([])?;
     let sql = "INSERT INTO tallies_by_namespace (kind, namespace, code, n, bodies_from) \
                SELECT 0, namespace, outcome, count(*), min(id) FROM attempts_new WHERE true GROUP BY namespace, outcome \
-               ON CONFLICT (kind, namespace, code) DO UPDATE SET n = n + excluded.n, bodies_from = min(bodies_from, excluded.bodies_from)";
+               ON CONFLICT (kind, namespace, code) DO UPDATE SET n = n + excluded.n, \
+               bodies_from = min(coalesce(bodies_from, excluded.bodies_from), excluded.bodies_from)";
     conn.prepare_cached(sql)?.execute([])?;
-    let sql = "INSERT INTO tallies_by_subscription (kind, subscription, endpoint, code, namespace, n) \
-               SELECT 0, subscription, endpoint, outcome, namespace, count(*) FROM attempts_new WHERE true \
-               GROUP BY subscription, endpoint, outcome, namespace \
-               ON CONFLICT (kind, subscription, endpoint, code) DO UPDATE SET n = n + excluded.n";
+    // All deliveries of a subscription are kept alike, so that one of them speaks for all.
+    let sql = "INSERT INTO tallies_by_subscription (kind, subscription, endpoint, code, namespace, n, goes_from) \
+               SELECT 0, subscription, endpoint, outcome, namespace, n, \
+               CASE (SELECT keeps_rows FROM deliveries WHERE id = delivery) WHEN 0 THEN first END FROM \
+               (SELECT subscription, endpoint, outcome, namespace, count(*) AS n, min(id) AS first, min(delivery) AS delivery \
+               FROM attempts_new GROUP BY subscription, endpoint, outcome, namespace) WHERE true \
+               ON CONFLICT (kind, subscription, endpoint, code) DO UPDATE SET n = n + excluded.n, \
+               goes_from = min(coalesce(goes_from, excluded.goes_from), excluded.goes_from)";
     conn.prepare_cached(sql)?.execute([])?;
     Ok(())
 }

@@ -39,6 +39,18 @@ pub enum ConfigChange {
     Key(ApiKey),
 }
 
+/// What became of a batch of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Configured {
+    /// They are stored; the configuration has this version now.
+    Stored {
+        /// The version.
+        version: i64,
+    },
+    /// Somebody else changed the configuration after the version from which they were made. Nothing is stored: read it again, and make them anew.
+    Conflict,
+}
+
 /// An event to be stored with its deliveries.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
@@ -79,6 +91,9 @@ pub struct NewDelivery {
     pub endpoint: EndpointId,
     /// Whether the engine that stores it keeps it in memory.
     pub claimed: bool,
+    /// Whether it is kept by [`PruneRequest::rows_before`]: see [`Origin::keeps_rows`](crate::subscription::Origin::keeps_rows). All deliveries
+    /// of a subscription say the same.
+    pub keeps_rows: bool,
     /// When it stops being worth making.
     pub expires_at: Option<Timestamp>,
 }
@@ -345,12 +360,17 @@ pub enum Fired {
 /// What is past its retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PruneRequest {
-    /// Attempts that began before this go.
+    /// Attempts that began before this go, by their ids, to the millisecond: but for those of deliveries that [keep their
+    /// rows](NewDelivery::keeps_rows).
     pub attempts_before: Timestamp,
+    /// Of deliveries that keep their rows: ended ones go with all of their attempts if the newest of these began before this, and where there
+    /// was none if they were made before it.
+    pub rows_before: Timestamp,
     /// The bodies, request and response, of attempts that began before this go, by their ids, to the millisecond; the attempts stay.
     pub bodies_before: Timestamp,
-    /// Ended deliveries made before this go with their attempts, and events once they have no delivery left. Open dead letters keep theirs
-    /// for as long as their subscription is there.
+    /// Of the other deliveries: ended ones made before this go with their attempts. And events, by their ids, once they have no delivery left, so
+    /// that rows which are kept keep their event. Open dead letters keep their delivery, and so its event, for as long as their
+    /// subscription is there.
     pub events_before: Timestamp,
     /// Closed dead letters, scheduled occurrences and jobs that ended before this go, and keys revoked before it that
     /// [may be forgotten](crate::key::ApiKey::may_be_forgotten).

@@ -34,7 +34,7 @@ pub use views::*;
 
 use super::BoxFuture;
 use crate::event::Namespace;
-use crate::id::{AttemptId, DeadLetterId, DeliveryId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
+use crate::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use crate::schedule::Scheduled;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -49,8 +49,8 @@ pub trait Store: Send + Sync + 'static {
     /// The configuration's version: rises with every change, whoever makes it. Cheap; asked every second.
     fn configuration_version(&self) -> BoxFuture<'_, Result<i64, StoreError>>;
 
-    /// Puts configuration; each item replaces what has its id.
-    fn configure(&self, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Puts configuration, if its version is still the one from which the changes were made; each item replaces what has its id.
+    fn configure(&self, version: i64, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<Configured, StoreError>>;
 
     // ---- the way of an event -------------------------------------------------------------------------------------
 
@@ -78,6 +78,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Makes ended deliveries again.
     fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Result<Vec<Replayed>, StoreError>>;
+
+    /// Makes a delivery that is being retried and that nobody has claimed [due](crate::delivery::Step::Hasten) at that time, unless it is due
+    /// sooner; answers its endpoint, and `None` for any other.
+    fn hasten(&self, id: DeliveryId, at: Timestamp) -> BoxFuture<'_, Result<Option<EndpointId>, StoreError>>;
 
     /// Dismisses open dead letters; answers which of them were open. A delivery that is being made again goes on.
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>>;
@@ -128,6 +132,8 @@ pub trait Store: Send + Sync + 'static {
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>>;
 
     /// Notes the answer to a request that this engine is doing; `None` forgets the request. What this engine is not doing stays as it is.
+    /// Where the owner has too many answers then ([`MAX_ANSWERS`], [`MAX_ANSWER_BYTES`]), the requests that were first made longest ago are
+    /// forgotten, of those that have an answer.
     fn end_request(&self, key: RequestKey, response: Option<StoredResponse>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     // ---- upkeep --------------------------------------------------------------------------------------------------

@@ -107,7 +107,9 @@ impl Builder {
         let own = own[usize::from(plan.route) % own.len()];
         let route = if plan.route.is_multiple_of(5) { Route { endpoint: self.route(plan.route / 5).endpoint, ..own } } else { own };
         let expires_at = plan.expires.then(|| self.now().after(Duration::from_secs(30)));
-        let delivery = NewDelivery { claimed: plan.claimed, expires_at, ..self.make.delivery(route) };
+        // One of the three subscriptions keeps its rows, wherever it goes to.
+        let keeps_rows = route.subscription == self.routes[1].subscription;
+        let delivery = NewDelivery { claimed: plan.claimed, keeps_rows, expires_at, ..self.make.delivery(route) };
         self.known.deliveries.push(delivery.id);
         delivery
     }
@@ -272,6 +274,7 @@ impl Builder {
         let ago = |secs: u8| self.now().before(Duration::from_secs(secs.into()));
         PruneRequest {
             attempts_before: ago(plan.attempts),
+            rows_before: ago(plan.rows),
             bodies_before: ago(plan.bodies),
             events_before: ago(plan.events),
             closed_before: ago(plan.closed),
@@ -309,7 +312,7 @@ fn with_bodies(outcome: Outcome, plan: SettlePlan) -> Outcome {
 }
 
 fn request_key(plan: RequestPlan) -> RequestKey {
-    RequestKey { scope: format!("scope {}", plan.key / 2), key: format!("key {}", plan.key % 2) }
+    RequestKey { owner: "owner".to_owned(), scope: format!("scope {}", plan.key / 2), key: format!("key {}", plan.key % 2) }
 }
 
 pub(super) fn namespace(n: u8) -> Namespace {

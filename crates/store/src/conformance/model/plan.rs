@@ -43,6 +43,7 @@ pub enum Op {
 #[derive(Clone, Copy, Debug)]
 pub struct PrunePlan {
     pub attempts: u8,
+    pub rows: u8,
     pub bodies: u8,
     pub events: u8,
     pub closed: u8,
@@ -184,8 +185,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => job().prop_map(Op::Job),
         2 => request().prop_map(Op::BeginRequest),
         1 => request().prop_map(Op::EndRequest),
-        3 => (0u8..40, 0u8..40, 0u8..40, 0u8..40, 0u8..40, 1u32..20).prop_map(|(attempts, bodies, events, closed, requests, limit)| {
-            Op::Prune(PrunePlan { attempts, bodies, events, closed, requests, limit })
+        3 => (0u8..40, 0u8..40, 0u8..40, 0u8..40, 0u8..40, 0u8..40, 1u32..20).prop_map(|(attempts, rows, bodies, events, closed, requests, limit)| {
+            Op::Prune(PrunePlan { attempts, rows, bodies, events, closed, requests, limit })
         }),
         1 => vec((0u8..5, 0u8..3).prop_map(|(kind, pick)| ConfigPlan { kind, pick }), 1..4).prop_map(Op::Configure),
         3 => (1u32..8).prop_map(|limit| Op::Look { limit }),
