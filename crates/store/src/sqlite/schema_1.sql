@@ -234,7 +234,8 @@ CREATE INDEX scheduled_by_namespace ON scheduled (namespace, status <> 0, due_at
 CREATE INDEX scheduled_by_subscription ON scheduled (subscription, status <> 0, due_at, id);
 CREATE INDEX scheduled_ended ON scheduled (updated_at) WHERE status <> 0;
 
--- state: 0 running, 1 cancelled, 2 completed, 3 failed. error: a code of core::ports::JobError. filter: JSON, without the namespace, which is the job's. cursor: the place of a dead letter.
+-- state: 0 running, 1 cancelled, 2 completed, 3 failed. error: a code of core::ports::JobError. filter: JSON, without the namespace, which is
+-- the job's. cursor: the place of a dead letter.
 CREATE TABLE jobs (
     id BLOB NOT NULL PRIMARY KEY,
     namespace TEXT NOT NULL,

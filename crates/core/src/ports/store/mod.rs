@@ -22,6 +22,7 @@ mod commands;
 mod error;
 mod find;
 mod jobs;
+mod prune;
 mod requests;
 mod views;
 
@@ -29,6 +30,7 @@ pub use commands::*;
 pub use error::*;
 pub use find::*;
 pub use jobs::*;
+pub use prune::*;
 pub use requests::*;
 pub use views::*;
 
