@@ -91,7 +91,7 @@ pub struct NewDelivery {
     pub endpoint: EndpointId,
     /// Whether the engine that stores it keeps it in memory.
     pub claimed: bool,
-    /// Whether it is kept by [`PruneRequest::rows_before`]: see [`Origin::keeps_rows`](crate::subscription::Origin::keeps_rows). All deliveries
+    /// Whether it is kept by [`PruneRequest::rows_before`](super::PruneRequest::rows_before): see [`Origin::keeps_rows`](crate::subscription::Origin::keeps_rows). All deliveries
     /// of a subscription say the same.
     pub keeps_rows: bool,
     /// When it stops being worth making.
