@@ -1,5 +1,6 @@
 //! Events come in with their deliveries.
 
+use super::aging;
 use super::config;
 use super::counters::Deltas;
 use super::rows::{id, map_json, micros, one, state_kind, to_json};
@@ -119,6 +120,7 @@ impl<'s> Publisher<'s> {
         for new in deliveries.iter().filter(|new| !self.erased.contains(&new.endpoint)) {
             let claim = if new.claimed { self.incarnation } else { 0 };
             insert_delivery(&mut self.insert_delivery, event, new, created_at, claim)?;
+            aging::came(self.conn, self.memory, new)?;
             self.deltas.deliveries(new.subscription, StateKind::Pending, 1);
             stored += 1;
         }

@@ -1,5 +1,6 @@
 //! People's second thoughts: ended deliveries made again, dead letters dismissed.
 
+use super::aging;
 use super::counters::Deltas;
 use super::publish::{delivery_insert, insert_delivery};
 use super::rows::{DISMISSED, DeliveryRow, Events, OPEN, RETRIED, dead_letter_status, id, micros, one, reason};
@@ -113,6 +114,7 @@ fn as_new(s: &mut Session, dead_letter: DeadLetterId, new: DeliveryId, replay: &
     let (subscription, endpoint) = (row.subscription, row.endpoint);
     let insert = NewDelivery { id: new, subscription, endpoint, claimed: replay.claim, keeps_rows, expires_at: None };
     insert_delivery(&mut delivery_insert(&s.conn)?, row.event, &insert, replay.at, claim_of(s, replay.claim))?;
+    aging::came(&s.conn, &s.memory, &insert)?;
     s.deltas.deliveries(row.subscription, StateKind::Pending, 1);
     close(&s.conn, &mut s.deltas, dead_letter, Closed::Retried(new), Some(replay.at))?;
     queued(s, row, replay, events)
