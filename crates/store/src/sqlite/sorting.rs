@@ -4,12 +4,15 @@
 
 use super::session::Session;
 use super::tallies;
-use rusqlite::{Connection, Result, Row, params};
+use rusqlite::{Connection, Result, Row, ToSql};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// How many notes gather before they go to their places: some milliseconds' work, and quick enough to look through when reading.
 const GATHERED: i64 = 4_096;
+
+/// How many rows one statement inserts: what it costs besides, such as finding its way into the tree, is shared by them.
+const ROWS: usize = 32;
 
 /// Puts what has gathered into its places, if it is enough.
 pub(super) fn sort_in_if_many(s: &mut Session) -> Result<()> {
@@ -92,47 +95,53 @@ fn read(conn: &Connection) -> Result<Vec<Note>> {
 
 /// Of notes in order by subscription, endpoint, outcome and id.
 fn by_subscription(conn: &Connection, notes: &[Note]) -> Result<()> {
-    let mut insert = conn.prepare_cached(
-        "INSERT OR IGNORE INTO attempts_by_subscription (subscription, endpoint, outcome, id, delivery, number, started_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
     let mut goes = conn.prepare_cached("SELECT 1 FROM deliveries WHERE id = ?1 AND keeps_rows = 0")?;
     for part in notes.chunk_by(|a, b| a.by_subscription() == b.by_subscription()) {
         let first = &part[0];
         // All deliveries of a subscription are kept alike, so that one of them speaks for all.
         let goes_from = goes.exists([first.delivery])?.then_some(first.id);
         tallies::attempts_of_subscription(conn, first.by_subscription(), &first.namespace, part.len(), goes_from)?;
-        for Note { subscription, endpoint, outcome, id, delivery, number, started_at, .. } in part {
-            insert.execute(params![subscription, endpoint, outcome, id, delivery, number, started_at])?;
-        }
     }
-    Ok(())
+    let columns = "attempts_by_subscription (subscription, endpoint, outcome, id, delivery, number, started_at)";
+    insert(conn, columns, notes, |note| {
+        [&note.subscription, &note.endpoint, &note.outcome, &note.id, &note.delivery, &note.number, &note.started_at]
+    })
 }
 
 /// Of notes in order by namespace, outcome and id.
 fn by_namespace(conn: &Connection, notes: &[Note]) -> Result<()> {
-    let mut insert = conn.prepare_cached(
-        "INSERT OR IGNORE INTO attempts_by_namespace (namespace, outcome, id, delivery, number, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
     for part in notes.chunk_by(|a, b| a.by_namespace() == b.by_namespace()) {
         tallies::attempts_of_namespace(conn, part[0].by_namespace(), part.len(), part[0].id)?;
-        for Note { namespace, outcome, id, delivery, number, started_at, .. } in part {
-            insert.execute(params![namespace, outcome, id, delivery, number, started_at])?;
-        }
     }
-    Ok(())
+    let columns = "attempts_by_namespace (namespace, outcome, id, delivery, number, started_at)";
+    insert(conn, columns, notes, |note| [&note.namespace, &note.outcome, &note.id, &note.delivery, &note.number, &note.started_at])
 }
 
 /// Of notes in order by outcome and id.
 fn by_outcome(conn: &Connection, notes: &[Note]) -> Result<()> {
-    let mut insert = conn.prepare_cached(
-        "INSERT OR IGNORE INTO attempts_by_outcome (outcome, id, delivery, number, started_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
     for part in notes.chunk_by(|a, b| a.outcome == b.outcome) {
         tallies::attempts_of_all(conn, &part[0].outcome, part.len())?;
-        for Note { outcome, id, delivery, number, started_at, .. } in part {
-            insert.execute(params![outcome, id, delivery, number, started_at])?;
-        }
     }
-    Ok(())
+    let columns = "attempts_by_outcome (outcome, id, delivery, number, started_at)";
+    insert(conn, columns, notes, |note| [&note.outcome, &note.id, &note.delivery, &note.number, &note.started_at])
+}
+
+/// Puts notes into a place, in their order, with the values of these columns.
+fn insert<const N: usize>(conn: &Connection, columns: &str, notes: &[Note], values: impl Fn(&Note) -> [&dyn ToSql; N]) -> Result<()> {
+    let chunks = notes.chunks_exact(ROWS);
+    let rest = chunks.remainder().chunks(1);
+    let mut put = |rows: usize, chunks: &mut dyn Iterator<Item = &[Note]>| -> Result<()> {
+        let row = format!("({})", ["?"; N].join(", "));
+        let sql = format!("INSERT OR IGNORE INTO {columns} VALUES {}", vec![row; rows].join(", "));
+        let mut statement = conn.prepare_cached(&sql)?;
+        for chunk in chunks {
+            for (n, value) in chunk.iter().flat_map(&values).enumerate() {
+                statement.raw_bind_parameter(n + 1, value)?;
+            }
+            statement.raw_execute()?;
+        }
+        Ok(())
+    };
+    put(ROWS, &mut chunks.into_iter())?;
+    put(1, &mut rest.into_iter())
 }
