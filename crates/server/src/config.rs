@@ -41,6 +41,9 @@ pub struct Flags {
     /// Where to listen: all APIs, health and the page share this port [default: 127.0.0.1:8080].
     #[arg(long, env = "POSTRIDER_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
+    /// Listen here too, for gRPC clients that expect a port of their own, such as 50051; all APIs answer there as well.
+    #[arg(long, env = "POSTRIDER_GRPC_LISTEN", value_name = "ADDRESS:PORT")]
+    pub grpc_listen: Option<SocketAddr>,
     /// Where everything is stored [default: ./postrider-data].
     #[arg(long, env = "POSTRIDER_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -117,6 +120,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where to listen too.
+    pub grpc_listen: Option<SocketAddr>,
     /// Where everything is stored.
     pub data_dir: PathBuf,
     /// Development mode.
@@ -195,6 +200,7 @@ impl Config {
         Config {
             file: path,
             listen: flags.listen.or(file.listen).unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8_080))),
+            grpc_listen: flags.grpc_listen.or(file.grpc_listen),
             data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("./postrider-data")),
             dev: flags.dev.or(file.dev).unwrap_or(false),
             allow_networks: flags.allow_networks.or(file.allow_networks).unwrap_or_default(),
@@ -225,11 +231,13 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.dev && !self.listen.ip().is_loopback() {
+        if self.dev
+            && let Some(address) = self.addresses().find(|address| !address.ip().is_loopback())
+        {
             return Err(format!(
-                "development mode is open to everybody who can connect, so it listens on loopback only: {} is not a loopback address; leave --dev away or use --listen 127.0.0.1:{}",
-                self.listen.ip(),
-                self.listen.port()
+                "development mode is open to everybody who can connect, so it listens on loopback only: {} is not a loopback address; leave --dev away or use 127.0.0.1:{}",
+                address.ip(),
+                address.port()
             ));
         }
         between("max_body", self.max_body, Size(1 << 10), Size(64 << 20))?;
@@ -267,6 +275,11 @@ impl Config {
             check_bootstrap_key(key.reveal())?;
         }
         observe::check_filter(&self.log)
+    }
+
+    /// Everywhere to listen: first where all is expected, then where gRPC is.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.listen).chain(self.grpc_listen)
     }
 
     /// Every private network that may be delivered to.
