@@ -17,7 +17,8 @@
 //! | [`prune`], [`prune_slices`] | retention |
 //! | [`gone`] | what goes with deleted configuration |
 //! | [`room`] | budgets |
-//! | [`find_attempts`], [`find_others`] | lists with filters and totals |
+//! | [`deliveries_change`] | the lists of deliveries while these change |
+//! | [`find_attempts`], [`find_deliveries`], [`find_others`] | lists with filters and totals |
 //! | [`reads`] | order, limits and what is not there |
 //! | [`model`] | random sequences, compared with [`MemoryStore`](crate::memory::MemoryStore) |
 //! | [`fixtures`], [`world`] | builders, and the store under test with what a case needs around it |
@@ -25,8 +26,10 @@
 pub mod claim;
 pub mod configuration;
 pub mod dead_letters;
+pub mod deliveries_change;
 pub mod fan_out;
 pub mod find_attempts;
+pub mod find_deliveries;
 pub mod find_others;
 pub mod fixtures;
 pub mod follow_up;
@@ -270,6 +273,20 @@ macro_rules! conformance_tests {
                 one_comes_with_everything
                 bodies_go_while_rows_stay
             }
+            find_deliveries {
+                every_filter_narrows
+                filters_narrow_in_pairs
+                bounds_in_time_are_exact
+                pieces_make_up_the_list
+                rows_say_what_the_deliveries_say
+                rows_show_the_beginning_of_bodies
+            }
+            deliveries_change {
+                totals_follow_every_change
+                late_ones_come_in_their_order
+                many_are_listed_and_counted
+                what_was_erased_is_hidden
+            }
             find_others {
                 events_come_newest_first_and_narrowed
                 pages_of_events_make_up_the_list
@@ -331,6 +348,8 @@ mod tests {
             ("gone", include_str!("gone.rs")),
             ("room", include_str!("room.rs")),
             ("find_attempts", include_str!("find_attempts.rs")),
+            ("find_deliveries", include_str!("find_deliveries.rs")),
+            ("deliveries_change", include_str!("deliveries_change.rs")),
             ("find_others", include_str!("find_others.rs")),
             ("reads", include_str!("reads.rs")),
         ];

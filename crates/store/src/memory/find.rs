@@ -107,7 +107,7 @@ impl Data {
     }
 }
 
-fn is_in(wanted: &Option<Namespace>, namespace: &Namespace) -> bool {
+pub(super) fn is_in(wanted: &Option<Namespace>, namespace: &Namespace) -> bool {
     wanted.as_ref().is_none_or(|wanted| wanted == namespace)
 }
 

@@ -23,9 +23,18 @@ pub(super) const DELIVERY_COLUMNS: usize = 12;
 /// Columns of `attempts a` and `attempt_bodies b` (joined by `attempt_body!`) for [`super::rows::attempt_row`].
 macro_rules! attempt_columns {
     () => {
-        "a.id, a.delivery, a.subscription, a.endpoint, a.number, a.target_url, a.started_at, a.finished_at, a.http_status, a.error_code, \
-         a.error_message, a.dns_us, a.tcp_us, a.tls_us, a.first_byte_us, a.total_us, a.request_truncated, a.response_truncated, \
-         coalesce(a.request, b.request), coalesce(a.response, b.response)"
+        attempt_columns_with!("coalesce(a.request, b.request), coalesce(a.response, b.response)")
+    };
+}
+
+/// The same with these for the bodies of request and response.
+macro_rules! attempt_columns_with {
+    ($bodies:literal) => {
+        concat!(
+            "a.id, a.delivery, a.subscription, a.endpoint, a.number, a.target_url, a.started_at, a.finished_at, a.http_status, a.error_code, \
+             a.error_message, a.dns_us, a.tcp_us, a.tls_us, a.first_byte_us, a.total_us, a.request_truncated, a.response_truncated, ",
+            $bodies
+        )
     };
 }
 

@@ -8,13 +8,16 @@
 //! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
 //! | `attempts.rs`, `find.rs`, `merge.rs` | lists with filters and totals, put together of sorted parts |
 //! | `gone.rs` | what goes with configuration that was deleted |
+//! | `deliveries.rs` | lists of deliveries |
 //! | `history.rs` | notes of attempts by time |
-//! | `counters.rs`, `tallies.rs` | counters per subscription, and per part of a list; summed up per group |
+//! | `places.rs` | deliveries by subscription |
+//! | `counters.rs`, `tallies.rs` | counters per subscription and endpoint, and per part of a list; summed up per group |
 //! | `rows.rs`, `columns.rs` | rows to nouns and back |
 //! | `checkpoint.rs` | from the write-ahead log into the database file |
 //! | `room.rs` | how much of a budget the files take |
 //! | `files.rs` | the directory, its lock, connections |
 //! | `admin.rs` | the second door, for the command line |
+//! | `testing.rs` | what only tests ask for |
 
 #[macro_use]
 mod columns;
@@ -25,6 +28,7 @@ mod checkpoint;
 mod claim;
 mod config;
 mod counters;
+mod deliveries;
 mod files;
 mod find;
 mod gone;
@@ -32,6 +36,7 @@ mod history;
 mod jobs;
 mod merge;
 mod options;
+mod places;
 mod prune;
 mod publish;
 mod readers;
@@ -44,12 +49,13 @@ mod schedule;
 mod session;
 mod settle;
 mod tallies;
+mod testing;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use admin::SqliteAdmin;
-pub use options::SqliteOptions;
+pub use options::{SqliteOptions, Steps};
 
 use crate::batch::Urgency;
 use crate::error::{OpenError, store_error};
@@ -78,6 +84,7 @@ pub struct SqliteStore {
     commits: Arc<AtomicU64>,
     incarnation: i64,
     room: Option<Room>,
+    steps: Steps,
     /// The thread, and the lock that is released when it has ended.
     writer: Mutex<Option<(JoinHandle<()>, File)>>,
 }
@@ -91,7 +98,7 @@ impl SqliteStore {
         let file = files::database(&directory);
         let conn = files::open_database(&file)?;
         let room = options.budget_bytes.map(Room::of);
-        let bounds = Bounds { max_pages: options.max_pages, room };
+        let (steps, bounds) = (options.steps, Bounds { max_pages: options.max_pages, room, steps: options.steps });
         let session = Session::start(&file, conn, bounds).map_err(|e| OpenError::from_sqlite(&file, &e))?;
         let incarnation = session.incarnation;
         let (queue, commits) = (Arc::new(WriteQueue::new()), Arc::new(AtomicU64::new(0)));
@@ -100,7 +107,7 @@ impl SqliteStore {
             .and_then(|checkpointer| writer::start(session, Arc::clone(&queue), Arc::clone(&commits), checkpointer));
         let thread = started.map_err(|e| OpenError::from_io(&directory, &e))?;
         let readers = Readers::new(file, options.readers);
-        Ok(SqliteStore { queue, readers, commits, incarnation, room, writer: Mutex::new(Some((thread, lock))) })
+        Ok(SqliteStore { queue, readers, commits, incarnation, room, steps, writer: Mutex::new(Some((thread, lock))) })
     }
 
     /// Writes what waits, empties the write-ahead log, ends the threads and gives the directory back. Blocks until that is done.
@@ -124,18 +131,6 @@ impl SqliteStore {
     /// The number that this engine's claims carry; rises with every start.
     pub fn incarnation(&self) -> i64 {
         self.incarnation
-    }
-
-    /// Lets the file grow to this many pages: the disk of a test has got more room.
-    #[doc(hidden)]
-    pub async fn set_max_pages(&self, pages: u32) -> Result<(), StoreError> {
-        self.write(1, Urgency::Now, move |s| s.set_max_pages(pages)).await
-    }
-
-    /// Makes the writer panic, for tests of what callers see then.
-    #[doc(hidden)]
-    pub async fn panic_in_writer(&self) -> Result<(), StoreError> {
-        self.write(1, Urgency::Now, |_| -> rusqlite::Result<()> { panic!("a test asked for it") }).await
     }
 
     async fn write<A, F>(&self, weight: usize, urgency: Urgency, work: F) -> Result<A, StoreError>
@@ -330,6 +325,15 @@ impl Store for SqliteStore {
         page: PageRequest<EventPlace>,
     ) -> BoxFuture<'_, Result<Found<EventRow, EventPlace>, StoreError>> {
         Box::pin(self.readers.read(move |conn| find::events(conn, &filter, page)))
+    }
+
+    fn find_deliveries(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryRow, DeliveryId>, StoreError>> {
+        let steps = self.steps;
+        Box::pin(self.readers.read(move |conn| deliveries::find(conn, &filter, window, steps)))
     }
 
     fn find_attempts(

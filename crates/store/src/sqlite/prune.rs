@@ -3,13 +3,13 @@
 //! Ids are UUIDv7, so walks over them are walks in order of time: no index is kept for retention's sake. Rows that must stay are
 //! passed over; once those are many, the place is remembered between slices, so that no slice passes over them again.
 
+use super::counters::Of;
 use super::gone::{self, Walk};
 use super::rows::{OPEN, all, id, namespace, one, state_kind, time};
 use super::session::Session;
 use super::tallies::{Kind, Under};
-use super::{config, history, jobs, requests};
-use postrider_core::delivery::StateKind;
-use postrider_core::id::{DeliveryId, SubscriptionId, floor_at};
+use super::{config, history, jobs, places, requests};
+use postrider_core::id::{DeliveryId, EndpointId, SubscriptionId, floor_at};
 use postrider_core::ports::{PruneRequest, Pruned};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, ToSql, params};
@@ -244,16 +244,16 @@ fn bodies(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: 
 
 /// Ended deliveries with all that belongs to them. An open dead letter keeps its delivery.
 fn deliveries(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
-    let sql = "SELECT id, subscription, state, created_at, EXISTS (SELECT 1 FROM dead_letters l INDEXED BY dead_letters_delivery \
+    let sql = "SELECT id, state, created_at, EXISTS (SELECT 1 FROM dead_letters l INDEXED BY dead_letters_delivery \
                WHERE l.delivery = d.id AND l.status = ?4) FROM deliveries d WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
     let below = bound(request.events_before);
     while !budget.is_spent() {
         let page = budget.page();
         let found = all(&s.conn, sql, &[&s.memory.sweep.after, &below, &page, &OPEN], |row| {
-            Ok((id(row, 0, DeliveryId::new)?, id(row, 1, SubscriptionId::new)?, state_kind(row, 2)?, time(row, 3)?, row.get::<_, bool>(4)?))
+            Ok((id(row, 0, DeliveryId::new)?, state_kind(row, 1)?, time(row, 2)?, row.get::<_, bool>(3)?))
         })?;
         let is_last = (found.len() as i64) < page;
-        for (delivery, subscription, state, created_at, has_open) in found {
+        for (delivery, state, created_at, has_open) in found {
             if budget.is_spent() {
                 return Ok(false);
             }
@@ -264,7 +264,7 @@ fn deliveries(s: &mut Session, request: &PruneRequest, budget: &mut Budget, prun
                 sweep.kept += 1;
                 continue;
             }
-            remove_delivery(s, delivery, subscription, state, pruned)?;
+            remove_delivery(s, delivery, pruned)?;
             budget.rows -= 1;
         }
         if is_last {
@@ -274,22 +274,24 @@ fn deliveries(s: &mut Session, request: &PruneRequest, budget: &mut Budget, prun
     Ok(false)
 }
 
-/// Dead letters go with their delivery, for without it there is nothing to show of them.
-pub(super) fn remove_delivery(
-    s: &mut Session,
-    id: DeliveryId,
-    subscription: SubscriptionId,
-    state: StateKind,
-    pruned: &mut Pruned,
-) -> Result<()> {
-    let key = params![id.bytes()];
-    pruned.attempts += history::forget(&s.conn, &mut s.deltas.tallies, id.bytes(), None)?;
+/// Removes a delivery. Dead letters go with it, for without it there is nothing to show of them.
+pub(super) fn remove_delivery(s: &mut Session, of: DeliveryId, pruned: &mut Pruned) -> Result<()> {
+    let key = params![of.bytes()];
+    pruned.attempts += history::forget(&s.conn, &mut s.deltas.tallies, of.bytes(), None)?;
     let sql = "DELETE FROM dead_letters WHERE delivery = ?1 RETURNING namespace, subscription, endpoint, code, status = 0";
     let letters = all(&s.conn, sql, key, |row| Ok((Under::read(row, Kind::DeadLetters)?, row.get::<_, bool>(4)?)))?;
     pruned.closed += letters.len() as u64;
     letters.into_iter().filter(|(_, was_open)| *was_open).for_each(|(under, _)| s.deltas.dead_letter(under, -1));
+    let sql =
+        "SELECT d.subscription, d.endpoint, d.state, e.namespace FROM deliveries d CROSS JOIN events e ON e.seq = d.event WHERE d.id = ?1";
+    let found = one(&s.conn, sql, key, |row| {
+        let (subscription, endpoint) = (id(row, 0, SubscriptionId::new)?, id(row, 1, EndpointId::new)?);
+        Ok((subscription, endpoint, state_kind(row, 2)?, namespace(row, 3)?))
+    })?;
+    let Some((subscription, endpoint, state, namespace)) = found else { return Ok(()) };
     pruned.deliveries += delete(&s.conn, "DELETE FROM deliveries WHERE id = ?1", key)?;
-    s.deltas.deliveries(subscription, state, -1);
+    places::forget(&s.conn, subscription.bytes(), endpoint.bytes(), of.bytes())?;
+    s.deltas.deliveries(Of { namespace: &namespace, subscription, endpoint }, state, -1);
     Ok(())
 }
 

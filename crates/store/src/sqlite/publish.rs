@@ -1,10 +1,12 @@
 //! Events come in with their deliveries.
 
 use super::config;
-use super::counters::Deltas;
+use super::counters::{Deltas, Of};
+use super::places;
 use super::rows::{id, map_json, micros, one, state_kind, to_json};
 use super::session::{Memory, Session};
 use postrider_core::delivery::StateKind;
+use postrider_core::event::Namespace;
 use postrider_core::id::{DeliveryId, EndpointId, EventId, EventSeq, SubscriptionId};
 use postrider_core::ports::{FanOutSlice, FirstDelivery, NewDelivery, NewEvent, Published};
 use postrider_core::time::Timestamp;
@@ -14,7 +16,10 @@ use std::collections::BTreeSet;
 /// Stores events with their deliveries.
 pub(super) fn publish(s: &mut Session, events: &[NewEvent]) -> Result<Vec<Published>> {
     let mut publisher = Publisher::new(s)?;
-    events.iter().map(|event| publisher.publish(event)).collect()
+    let published = events.iter().map(|event| publisher.publish(event)).collect::<Result<_>>()?;
+    drop(publisher);
+    places::sort_in_if_many(s)?;
+    Ok(published)
 }
 
 /// Whether all of these are duplicates of what is stored.
@@ -37,9 +42,10 @@ pub(super) fn fan_out(s: &mut Session, slices: &[FanOutSlice]) -> Result<()> {
             tracing::warn!(event = slice.event.0, "a slice of a fan-out came for an event that is not stored");
             continue;
         }
-        publisher.deliveries(slice.event, slice.created_at, &slice.deliveries)?;
+        publisher.deliveries((slice.event, &slice.namespace), slice.created_at, &slice.deliveries)?;
     }
-    Ok(())
+    drop((update, publisher));
+    places::sort_in_if_many(s)
 }
 
 /// What storing an event needs, looked up once for many.
@@ -76,7 +82,7 @@ impl<'s> Publisher<'s> {
         let seq = EventSeq(self.memory.next_event);
         self.event(seq, event)?;
         self.memory.next_event += 1;
-        self.deliveries(seq, event.created_at, &event.deliveries)?;
+        self.deliveries((seq, &event.namespace), event.created_at, &event.deliveries)?;
         Ok(Published::Stored(seq))
     }
 
@@ -101,12 +107,14 @@ impl<'s> Publisher<'s> {
         Ok(())
     }
 
-    fn deliveries(&mut self, event: EventSeq, created_at: Timestamp, deliveries: &[NewDelivery]) -> Result<()> {
+    fn deliveries(&mut self, (event, namespace): (EventSeq, &Namespace), created_at: Timestamp, deliveries: &[NewDelivery]) -> Result<()> {
         // Planned before its endpoint was erased: nobody may see it any more.
         for new in deliveries.iter().filter(|new| !self.erased.contains(&new.endpoint)) {
             let claim = if new.claimed { self.incarnation } else { 0 };
             insert_delivery(&mut self.insert_delivery, event, new, created_at, claim)?;
-            self.deltas.deliveries(new.subscription, StateKind::Pending, 1);
+            places::came(self.conn, self.memory, new, created_at)?;
+            let of = Of { namespace, subscription: new.subscription, endpoint: new.endpoint };
+            self.deltas.deliveries(of, StateKind::Pending, 1);
         }
         Ok(())
     }

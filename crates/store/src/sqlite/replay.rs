@@ -1,16 +1,19 @@
 //! People's second thoughts: ended deliveries made again, dead letters dismissed.
 
-use super::counters::Deltas;
+use super::counters::{Deltas, Of};
+use super::places;
 use super::publish::{delivery_insert, insert_delivery};
 use super::rows::{DISMISSED, DeliveryRow, Events, OPEN, RETRIED, dead_letter_status, id, micros, one, reason};
 use super::session::Session;
 use super::tallies::{Kind, Under};
 use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::delivery::{Progress, StateKind, Step, transition};
+use postrider_core::event::Event;
 use postrider_core::id::{DeadLetterId, DeliveryId};
 use postrider_core::ports::{Claimed, NewDelivery, Replay, ReplayTarget, Replayed};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, ToSql, params};
+use std::sync::Arc;
 
 /// Makes ended deliveries again.
 pub(super) fn replay(s: &mut Session, replays: &[Replay]) -> Result<Vec<Replayed>> {
@@ -55,8 +58,10 @@ fn again(s: &mut Session, id: DeliveryId, replay: &Replay, events: &mut Events) 
         replay.keep_dead_letter && open.is_some(),
     ])?;
     drop(update);
-    s.deltas.moved(row.subscription, from, state.kind());
-    queued(s, row, events)
+    let event = events.get(&s.conn, row.event)?;
+    let of = Of { namespace: &event.namespace, subscription: row.subscription, endpoint: row.endpoint };
+    s.deltas.moved(of, from, state.kind());
+    Ok(queued(row, event))
 }
 
 fn as_new(s: &mut Session, dead_letter: DeadLetterId, new: DeliveryId, replay: &Replay, events: &mut Events) -> Result<Replayed> {
@@ -73,18 +78,20 @@ fn as_new(s: &mut Session, dead_letter: DeadLetterId, new: DeliveryId, replay: &
     let row = DeliveryRow { id: new, progress: Progress::new(replay.at, None), created_at: replay.at, last_attempt_at: None, ..ended };
     let insert = NewDelivery { id: new, subscription: row.subscription, endpoint: row.endpoint, claimed: replay.claim, expires_at: None };
     insert_delivery(&mut delivery_insert(&s.conn)?, row.event, &insert, replay.at, claim_of(s, replay))?;
-    s.deltas.deliveries(row.subscription, StateKind::Pending, 1);
+    places::came(&s.conn, &mut s.memory, &insert, replay.at)?;
+    let event = events.get(&s.conn, row.event)?;
+    let of = Of { namespace: &event.namespace, subscription: row.subscription, endpoint: row.endpoint };
+    s.deltas.deliveries(of, StateKind::Pending, 1);
     close(&s.conn, &mut s.deltas, dead_letter, Closed::Retried(new), Some(replay.at))?;
-    queued(s, row, events)
+    Ok(queued(row, event))
 }
 
 fn claim_of(s: &Session, replay: &Replay) -> i64 {
     if replay.claim { s.incarnation } else { 0 }
 }
 
-fn queued(s: &Session, row: DeliveryRow, events: &mut Events) -> Result<Replayed> {
-    let event = events.get(&s.conn, row.event)?;
-    Ok(Replayed::Queued(Box::new(Claimed { delivery: row.of(&event.namespace), event, open_attempt: None })))
+fn queued(row: DeliveryRow, event: Arc<Event>) -> Replayed {
+    Replayed::Queued(Box::new(Claimed { delivery: row.of(&event.namespace), event, open_attempt: None }))
 }
 
 /// The open dead letter of a delivery was retried as that delivery.

@@ -65,6 +65,23 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_event ON deliveries (event);
 CREATE INDEX deliveries_held ON deliveries (id) WHERE claim <> 0;
 CREATE INDEX deliveries_due ON deliveries (endpoint, due_at, id) WHERE claim = 0 AND due_at IS NOT NULL;
+-- Those that failed, expired or were cancelled: they are few, and what lists are asked for. An index of the others by subscription would
+-- cost something at every change of their state.
+CREATE INDEX deliveries_unsuccessful ON deliveries (subscription, endpoint, id, state, reason, created_at) WHERE state > 3;
+
+-- Deliveries by subscription, whatever their state; those with lesser ids than deliveries_sorted says. The others gather, and many go to
+-- their places together.
+CREATE TABLE deliveries_by_subscription (
+    subscription BLOB NOT NULL,
+    endpoint BLOB NOT NULL,
+    delivery BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (subscription, endpoint, delivery)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE deliveries_sorted (
+    below BLOB NOT NULL
+) STRICT;
+INSERT INTO deliveries_sorted VALUES (zeroblob(16));
 
 -- Without finished_at it is under way. Bodies that are not in its row are in attempt_bodies, so that rows stay small: both here or both
 -- there, or retention took them (stripped). Without a request the event's payload was sent, or nothing.
@@ -239,10 +256,13 @@ CREATE TABLE requests (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX requests_created ON requests (created_at);
 
--- One row per subscription: deliveries in each state, attempts that ended in success and otherwise, open dead letters.
--- Deliveries describe the rows that exist; attempts are totals over the subscription's life, which retention does not decrease.
+-- One row per subscription and endpoint (more than one where it was moved): deliveries in each state, attempts that ended in success and
+-- otherwise, open dead letters. Deliveries describe the rows that exist; attempts are totals over the subscription's life, which retention
+-- does not decrease. namespace: that of the subscription's events.
 CREATE TABLE counters (
-    subscription BLOB NOT NULL PRIMARY KEY,
+    subscription BLOB NOT NULL,
+    endpoint BLOB NOT NULL,
+    namespace TEXT NOT NULL,
     pending INTEGER NOT NULL,
     sending INTEGER NOT NULL,
     retrying INTEGER NOT NULL,
@@ -252,5 +272,8 @@ CREATE TABLE counters (
     cancelled INTEGER NOT NULL,
     attempts_succeeded INTEGER NOT NULL,
     attempts_failed INTEGER NOT NULL,
-    dead_letters INTEGER NOT NULL
+    dead_letters INTEGER NOT NULL,
+    PRIMARY KEY (subscription, endpoint)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX counters_by_endpoint ON counters (endpoint);
+CREATE INDEX counters_by_namespace ON counters (namespace);

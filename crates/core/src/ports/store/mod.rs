@@ -19,6 +19,7 @@
 //! and deliveries to it that are still being published are not stored. What is claimed is settled as ever. [`Store::prune`] removes it all.
 
 mod commands;
+mod deliveries;
 mod error;
 mod find;
 mod jobs;
@@ -26,6 +27,7 @@ mod requests;
 mod views;
 
 pub use commands::*;
+pub use deliveries::*;
 pub use error::*;
 pub use find::*;
 pub use jobs::*;
@@ -162,6 +164,13 @@ pub trait Store: Send + Sync + 'static {
         filter: EventFilter,
         page: PageRequest<EventPlace>,
     ) -> BoxFuture<'_, Result<Found<EventRow, EventPlace>, StoreError>>;
+
+    /// Deliveries, newest first: in descending order of their ids. See [`DeliveryFilter`] for what that costs.
+    fn find_deliveries(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryRow, DeliveryId>, StoreError>>;
 
     /// Attempts, newest first: in descending order of their ids.
     fn find_attempts(

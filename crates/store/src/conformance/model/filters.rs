@@ -2,7 +2,8 @@
 
 use super::build::{Builder, namespace};
 use crate::memory::Dump;
-use postrider_core::error::ErrorCode;
+use postrider_core::delivery::StateKind;
+use postrider_core::error::{Category, ErrorCode};
 use postrider_core::ports::*;
 use postrider_core::time::Timestamp;
 use std::time::Duration;
@@ -32,6 +33,31 @@ impl Builder {
             filters.push(AttemptFilter { endpoint: endpoint.endpoint, ..subscription.clone() });
             filters.push(AttemptFilter { event: dump.events.get(n).map(|event| event.seq), ..endpoint.clone() });
             filters.push(AttemptFilter { began_from: self.ago(30), began_before: self.ago(5), ..any });
+            filters.extend([subscription, endpoint]);
+        }
+        filters
+    }
+
+    pub fn delivery_filters(&self, dump: &Dump) -> Vec<DeliveryFilter> {
+        use StateKind::*;
+        let states: [&[StateKind]; 7] =
+            [&[], &[Pending], &[Sending, Retrying], &[Succeeded], &[Failed, Expired], &[Pending, Cancelled], &[Retrying, Succeeded]];
+        let categories = [None, Some(Category::ServerError), Some(Category::Timeout), Some(Category::Unknown), Some(Category::Success)];
+        let mut filters = Vec::new();
+        for (n, states) in states.into_iter().enumerate() {
+            let route = self.routes[n % self.routes.len()];
+            let category = categories[n % categories.len()];
+            let any = DeliveryFilter { states: states.iter().copied().collect(), ..DeliveryFilter::default() };
+            filters.extend(self.namespaces().map(|namespace| DeliveryFilter { namespace, ..any.clone() }));
+            let subscription = DeliveryFilter { subscription: Some(route.subscription), ..any.clone() };
+            let endpoint = DeliveryFilter { endpoint: Some(route.endpoint), ..any.clone() };
+            filters.push(DeliveryFilter { namespace: Some(namespace(1)), created_before: self.ago(10), ..subscription.clone() });
+            filters.push(DeliveryFilter { namespace: Some(namespace(0)), created_from: self.ago(20), ..endpoint.clone() });
+            filters.push(DeliveryFilter { endpoint: endpoint.endpoint, category, ..subscription.clone() });
+            filters.push(DeliveryFilter { event: dump.events.get(n).map(|event| event.seq), ..endpoint.clone() });
+            filters.push(DeliveryFilter { created_from: self.ago(30), created_before: self.ago(5), category, ..any.clone() });
+            filters.push(DeliveryFilter { category: categories[(n + 1) % categories.len()], ..DeliveryFilter::default() });
+            filters.push(DeliveryFilter { created_from: self.ago(25), ..any });
             filters.extend([subscription, endpoint]);
         }
         filters

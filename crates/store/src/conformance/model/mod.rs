@@ -186,6 +186,13 @@ impl<S: Store> Pair<S> {
             both!(self, find_attempts(filter, second));
             both!(self, find_attempts(filter, skipped));
         }
+        for filter in self.builder.delivery_filters(&self.model.dump()) {
+            let first = Window::first(limit);
+            let found = both!(self, find_deliveries(filter, first));
+            let (second, skipped) = (Window { after: found.page.next, ..first }, Window { skip: 2, ..first });
+            both!(self, find_deliveries(filter, second));
+            both!(self, find_deliveries(filter, skipped));
+        }
         for filter in self.builder.event_filters() {
             let first = PageRequest::first(limit);
             let found = both!(self, find_events(filter, first));
