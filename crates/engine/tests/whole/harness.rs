@@ -299,6 +299,7 @@ impl Store for Handle {
         delivery_of(subscription: SubscriptionId, event: EventSeq) -> Option<Delivery>;
         event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventView>;
         find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
+        event_counts(of: Vec<EventSeq>) -> Vec<[u64; 7]>;
         find_deliveries(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryRow, DeliveryId>;
         find_attempts(filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId>;
         attempt(id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail>;

@@ -18,7 +18,7 @@
 //! | [`gone`] | what goes with deleted configuration |
 //! | [`room`] | budgets |
 //! | [`deliveries_change`] | the lists of deliveries while these change |
-//! | [`find_attempts`], [`find_deliveries`], [`find_others`] | lists with filters and totals |
+//! | [`find_attempts`], [`find_deliveries`], [`find_events`], [`find_others`] | lists with filters and totals |
 //! | [`reads`] | order, limits and what is not there |
 //! | [`model`] | random sequences, compared with [`MemoryStore`](crate::memory::MemoryStore) |
 //! | [`fixtures`], [`world`] | builders, and the store under test with what a case needs around it |
@@ -30,6 +30,7 @@ pub mod deliveries_change;
 pub mod fan_out;
 pub mod find_attempts;
 pub mod find_deliveries;
+pub mod find_events;
 pub mod find_others;
 pub mod fixtures;
 pub mod follow_up;
@@ -287,6 +288,13 @@ macro_rules! conformance_tests {
                 many_are_listed_and_counted
                 what_was_erased_is_hidden
             }
+            find_events {
+                all_labels_must_match
+                labels_go_with_their_event
+                those_that_are_not_as_their_schema_says
+                pages_of_labelled_events_make_up_the_list
+                deliveries_of_events_are_counted_by_state
+            }
             find_others {
                 events_come_newest_first_and_narrowed
                 pages_of_events_make_up_the_list
@@ -350,6 +358,7 @@ mod tests {
             ("find_attempts", include_str!("find_attempts.rs")),
             ("find_deliveries", include_str!("find_deliveries.rs")),
             ("deliveries_change", include_str!("deliveries_change.rs")),
+            ("find_events", include_str!("find_events.rs")),
             ("find_others", include_str!("find_others.rs")),
             ("reads", include_str!("reads.rs")),
         ];

@@ -21,6 +21,12 @@ impl Data {
         Found { page: Page { items, next: page.next }, total }
     }
 
+    pub fn event_counts(&self, of: EventSeq) -> [u64; 7] {
+        let mut counts = [0; 7];
+        self.deliveries_of(of).filter_map(|id| self.seen(id)).for_each(|delivery| counts[delivery.progress.state.kind() as usize] += 1);
+        counts
+    }
+
     fn is_wanted_delivery(&self, filter: &DeliveryFilter, delivery: &Delivery) -> bool {
         let (from, before) = filter.ids();
         let state = delivery.progress.state;

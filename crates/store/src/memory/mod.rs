@@ -277,6 +277,10 @@ impl Store for MemoryStore {
         self.answer(move |data, _| data.find_events(&filter, page))
     }
 
+    fn event_counts(&self, of: Vec<EventSeq>) -> BoxFuture<'_, Result<Vec<[u64; 7]>, StoreError>> {
+        self.answer(|data, _| of.into_iter().map(|event| data.event_counts(event)).collect())
+    }
+
     fn find_deliveries(
         &self,
         filter: DeliveryFilter,

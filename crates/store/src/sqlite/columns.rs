@@ -3,12 +3,12 @@
 /// Columns of `events` for [`super::rows::event_row`].
 macro_rules! event_columns {
     () => {
-        "seq, id, namespace, type, payload, labels, metadata, idempotency_key, ttl_us, created_at"
+        "seq, id, namespace, type, payload, labels, metadata, idempotency_key, ttl_us, created_at, schema_valid"
     };
 }
 
 /// How many columns `event_columns!` selects.
-pub(super) const EVENT_COLUMNS: usize = 10;
+pub(super) const EVENT_COLUMNS: usize = 11;
 
 /// Columns of `deliveries d` for [`super::rows::DeliveryRow::read`].
 macro_rules! delivery_columns {

@@ -1,6 +1,7 @@
 //! Reads of events and dead letters with filters and totals. They are put together of parts, as lists of attempts are (see `attempts.rs`).
 
 use super::columns::{DEAD_LETTER_COLUMNS, EVENT_COLUMNS};
+use super::event_filters;
 use super::merge::merge;
 use super::rows::{DeliveryRow, all, count, dead_letter_row, event_row, id, id_opt, json, namespace, one, time};
 use super::tallies::{self, Kind, Part, PartPlace, Scope, outcome_text};
@@ -15,7 +16,7 @@ use rusqlite::{Connection, Result, Row, ToSql};
 use std::sync::Arc;
 
 /// Bounds of a filter, in microseconds.
-fn bounds(from: Option<Timestamp>, before: Option<Timestamp>) -> (i64, i64) {
+pub(super) fn bounds(from: Option<Timestamp>, before: Option<Timestamp>) -> (i64, i64) {
     (from.map_or(i64::MIN, Timestamp::as_micros), before.map_or(i64::MAX, Timestamp::as_micros))
 }
 
@@ -62,6 +63,9 @@ const EVENTS_BY_TYPE: (&str, &str) = events_in!("events_by_type", "type = ?2");
 
 /// Events, newest first, and how many there are.
 pub(super) fn events(conn: &Connection, filter: &EventFilter, request: PageRequest<EventPlace>) -> Result<Found<EventRow, EventPlace>> {
+    if event_filters::is_for(filter) {
+        return event_filters::find(conn, filter, request);
+    }
     let parts = tallies::parts(conn, Kind::Events, Scope { namespace: filter.namespace.as_ref(), ..Scope::default() })?;
     let (from, before) = bounds(filter.created_from, filter.created_before);
     let (next, counting) = if filter.event_type.is_some() { EVENTS_BY_TYPE } else { EVENTS_BY_NAMESPACE };
@@ -91,7 +95,8 @@ pub(super) fn events(conn: &Connection, filter: &EventFilter, request: PageReque
     Ok(Found { page: Page { items, next }, total })
 }
 
-fn event(conn: &Connection, seq: EventSeq) -> Result<EventRow> {
+/// One event.
+pub(super) fn event(conn: &Connection, seq: EventSeq) -> Result<EventRow> {
     let sql = concat!(
         "SELECT ",
         event_columns!(),

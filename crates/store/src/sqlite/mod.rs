@@ -8,7 +8,8 @@
 //! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
 //! | `attempts.rs`, `find.rs`, `merge.rs` | lists with filters and totals, put together of sorted parts |
 //! | `gone.rs` | what goes with configuration that was deleted |
-//! | `deliveries.rs` | lists of deliveries |
+//! | `deliveries/` | lists of deliveries |
+//! | `event_filters.rs` | lists of events by their labels, and by whether they are valid |
 //! | `history.rs` | notes of attempts by time |
 //! | `places.rs` | deliveries by subscription |
 //! | `counters.rs`, `tallies.rs` | counters per subscription and endpoint, and per part of a list; summed up per group |
@@ -29,6 +30,7 @@ mod claim;
 mod config;
 mod counters;
 mod deliveries;
+mod event_filters;
 mod files;
 mod find;
 mod gone;
@@ -325,6 +327,10 @@ impl Store for SqliteStore {
         page: PageRequest<EventPlace>,
     ) -> BoxFuture<'_, Result<Found<EventRow, EventPlace>, StoreError>> {
         Box::pin(self.readers.read(move |conn| find::events(conn, &filter, page)))
+    }
+
+    fn event_counts(&self, of: Vec<EventSeq>) -> BoxFuture<'_, Result<Vec<[u64; 7]>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| of.iter().map(|event| deliveries::counts_of(conn, *event)).collect()))
     }
 
     fn find_deliveries(

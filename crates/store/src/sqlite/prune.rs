@@ -5,10 +5,10 @@
 
 use super::counters::Of;
 use super::gone::{self, Walk};
-use super::rows::{OPEN, all, id, namespace, one, state_kind, time};
+use super::rows::{OPEN, all, id, json, namespace, one, state_kind, time};
 use super::session::Session;
 use super::tallies::{Kind, Under};
-use super::{config, history, jobs, places, requests};
+use super::{config, event_filters, history, jobs, places, requests};
 use postrider_core::id::{DeliveryId, EndpointId, SubscriptionId, floor_at};
 use postrider_core::ports::{PruneRequest, Pruned};
 use postrider_core::time::Timestamp;
@@ -328,7 +328,9 @@ fn bare_events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pru
                 sweep.kept += 1;
                 continue;
             }
-            pruned.events += delete(&s.conn, "DELETE FROM events WHERE seq = ?1", params![seq])?;
+            let labels = one(&s.conn, "DELETE FROM events WHERE seq = ?1 RETURNING labels", params![seq], |row| json(row, 0))?;
+            event_filters::forget_labels(&s.conn, (&namespace, created_at, seq), &labels.unwrap_or_default())?;
+            pruned.events += 1;
             s.deltas.tallies.events(&namespace, -1);
             budget.rows -= 1;
         }

@@ -2,6 +2,7 @@
 
 use super::config;
 use super::counters::{Deltas, Of};
+use super::event_filters;
 use super::places;
 use super::rows::{id, map_json, micros, one, state_kind, to_json};
 use super::session::{Memory, Session};
@@ -64,8 +65,8 @@ impl<'s> Publisher<'s> {
     pub(super) fn new(s: &'s mut Session) -> Result<Self> {
         let Session { conn, deltas, memory, incarnation, .. } = s;
         let insert_event = conn.prepare_cached(
-            "INSERT INTO events (seq, id, namespace, type, created_at, ttl_us, fan_out_after, idempotency_key, labels, metadata, skipped, payload) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "INSERT INTO events (seq, id, namespace, type, created_at, ttl_us, fan_out_after, idempotency_key, labels, metadata, skipped, \
+             schema_valid, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?;
         let insert_delivery = delivery_insert(conn)?;
         let erased = config::erased(conn)?;
@@ -101,10 +102,11 @@ impl<'s> Publisher<'s> {
             map_json(&event.labels)?,
             map_json(&event.metadata)?,
             skipped,
+            event_filters::check_number(event.schema_check),
             &event.payload[..],
         ])?;
         self.deltas.tallies.events(&event.namespace, 1);
-        Ok(())
+        event_filters::note_labels(self.conn, seq, event)
     }
 
     fn deliveries(&mut self, (event, namespace): (EventSeq, &Namespace), created_at: Timestamp, deliveries: &[NewDelivery]) -> Result<()> {

@@ -34,6 +34,8 @@ CREATE TABLE events (
     labels TEXT,
     metadata TEXT,
     skipped TEXT,
+    -- Whether the payload is what its type's schema says; NULL without a schema.
+    schema_valid INTEGER,
     -- Last, so that what comes before it is read without following a large payload's pages.
     payload BLOB NOT NULL
 ) STRICT;
@@ -42,6 +44,17 @@ CREATE UNIQUE INDEX events_key ON events (namespace, idempotency_key) WHERE idem
 CREATE INDEX events_fan_out ON events (seq) WHERE fan_out_after IS NOT NULL;
 CREATE INDEX events_by_namespace ON events (namespace, created_at);
 CREATE INDEX events_by_type ON events (namespace, type, created_at);
+CREATE INDEX events_invalid ON events (namespace, created_at) WHERE schema_valid = 0;
+
+-- Only of events that have labels, so that the others pay nothing for it.
+CREATE TABLE event_labels (
+    namespace TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (namespace, key, value, created_at, seq)
+) STRICT, WITHOUT ROWID;
 
 -- state: the number of core::delivery::StateKind. due_at is set exactly while it waits.
 -- claim: 0, or the incarnation of the engine that has it in memory; a resting delivery has none.

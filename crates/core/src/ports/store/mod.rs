@@ -165,6 +165,10 @@ pub trait Store: Send + Sync + 'static {
         page: PageRequest<EventPlace>,
     ) -> BoxFuture<'_, Result<Found<EventRow, EventPlace>, StoreError>>;
 
+    /// How many deliveries each of these events has in each state, by [`StateKind`](crate::delivery::StateKind) number, in their order; an
+    /// unknown one has none. Walks each event's deliveries, as many as its fan-out made (about a microsecond each).
+    fn event_counts(&self, of: Vec<EventSeq>) -> BoxFuture<'_, Result<Vec<[u64; 7]>, StoreError>>;
+
     /// Deliveries, newest first: in descending order of their ids. See [`DeliveryFilter`] for what that costs.
     fn find_deliveries(
         &self,

@@ -69,6 +69,16 @@ impl Builder {
             let all = EventFilter { namespace, ..EventFilter::default() };
             filters.push(EventFilter { event_type: Some("order.deleted".to_owned()), ..all.clone() });
             filters.push(EventFilter { created_from: self.ago(20), ..all.clone() });
+            let one = EventFilter { labels: [("n".to_owned(), "2".to_owned())].into(), ..all.clone() };
+            let two = EventFilter { labels: [("n".to_owned(), "3".to_owned()), ("half".to_owned(), "0".to_owned())].into(), ..all.clone() };
+            let valid = EventFilter { schema_valid: Some(true), ..all.clone() };
+            let invalid = EventFilter { schema_valid: Some(false), ..all.clone() };
+            filters.push(EventFilter { event_type: Some("order.deleted".to_owned()), schema_valid: Some(true), ..one.clone() });
+            filters.push(EventFilter { event_type: Some("order.created".to_owned()), ..valid.clone() });
+            filters.push(EventFilter { created_before: self.ago(10), ..invalid.clone() });
+            filters.push(EventFilter { created_from: self.ago(25), ..valid.clone() });
+            filters.push(EventFilter { created_from: self.ago(25), schema_valid: Some(false), ..two.clone() });
+            filters.extend([one, two, valid, invalid]);
             filters.push(EventFilter { created_before: self.ago(10), ..all.clone() });
             filters.push(all);
         }

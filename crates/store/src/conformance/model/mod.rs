@@ -242,6 +242,8 @@ impl<S: Store> Pair<S> {
                 both!(self, attempt(id, namespace));
             }
         }
+        let seqs: Vec<_> = self.model.dump().events.iter().map(|event| event.seq).collect();
+        both!(self, event_counts(seqs));
         for event in self.model.dump().events {
             let (seq, none) = (event.seq, None);
             both!(self, event_by_seq(seq, none));

@@ -15,8 +15,9 @@ mod row;
 use super::merge::merge;
 use super::options::Steps;
 use super::places;
-use super::rows::{all, count};
+use super::rows::{all, count, state_kind};
 use live::Live;
+use postrider_core::delivery::StateKind;
 use postrider_core::id::{DeliveryId, EventSeq};
 use postrider_core::ports::{DeliveryFilter, DeliveryRow, Found, Page, Window};
 use query::{Key, Looked, Part, Query, States, looked_columns};
@@ -45,6 +46,16 @@ pub(super) fn find(
     let next = keys.last().filter(|_| more).map(|key| DeliveryId::new(uuid::Uuid::from_bytes(key.0)));
     let items = keys.iter().map(|key| row::row(conn, &key.0)).collect::<Result<_>>()?;
     Ok(Found { page: Page { items, next }, total })
+}
+
+/// How many deliveries of an event are in each state.
+pub(super) fn counts_of(conn: &Connection, event: EventSeq) -> Result<[u64; StateKind::ALL.len()]> {
+    let sql = concat!("SELECT state FROM deliveries INDEXED BY deliveries_event WHERE event = ?1 AND", not_erased!("endpoint"));
+    let mut counts = [0; StateKind::ALL.len()];
+    for kind in all(conn, sql, &[&event.0], |row| state_kind(row, 0))? {
+        counts[kind as usize] += 1;
+    }
+    Ok(counts)
 }
 
 const NEWEST: &str = concat!("SELECT ", looked_columns!(), " FROM deliveries d WHERE d.id >= ?1 AND d.id < ?2 ORDER BY d.id DESC LIMIT ?3");
