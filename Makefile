@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Everything works from a fresh clone: what a target lacks, scripts/setup installs.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint fmt interop fuzz sim crash bench
+.PHONY: help setup demo test lint proto fmt interop fuzz sim crash bench
 
 SEEDS ?= 5000
 FROM ?= 0
@@ -21,6 +21,9 @@ test: ## Everything that CI runs: format, lints, licences, tests, interoperabili
 
 lint: ## Format check, clippy, dependency rules
 	scripts/lint
+
+proto: ## Check the contract of the RPC API; after changing it: scripts/proto update
+	scripts/proto
 
 fmt: ## Format the Rust code
 	cargo fmt --all

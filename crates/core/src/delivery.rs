@@ -184,6 +184,11 @@ pub enum Step<'a> {
     Cancel(ErrorCode),
     /// The delivery is given up without another attempt: it waited too long for its endpoint.
     GiveUp(ErrorCode),
+    /// A person does not want to wait for the next attempt: it is due at once, and counts as ever.
+    Hasten {
+        /// When.
+        at: Timestamp,
+    },
     /// A person wants it made again: a fresh budget of attempts and no time to live.
     Replay {
         /// When.
@@ -200,6 +205,7 @@ impl Step<'_> {
             Step::Expire => "expire",
             Step::Cancel(_) => "cancel",
             Step::GiveUp(_) => "give up",
+            Step::Hasten { .. } => "hasten",
             Step::Replay { .. } => "replay",
         }
     }
@@ -239,6 +245,10 @@ pub fn transition(from: Progress, step: Step<'_>) -> Result<Progress, Refused> {
         Step::Expire if waiting => to(State::Expired),
         Step::Cancel(code) if waiting => to(State::Cancelled(code)),
         Step::GiveUp(code) if waiting => to(State::Failed(code)),
+        Step::Hasten { at } => match from.state {
+            State::Retrying { due_at } => to(State::Retrying { due_at: due_at.min(at) }),
+            _ => refused,
+        },
         Step::Replay { at } if from.state.kind().is_resting() => {
             Ok(Progress { state: State::Pending { due_at: at }, attempts: from.attempts, spent: 0, expires_at: None })
         }

@@ -73,6 +73,8 @@ codes! {
     PayloadTooLarge = "payload_too_large";
     /// No body could be made from the payload.
     SerializationFailed = "serialization_failed";
+    /// The endpoint was disabled because its deliveries failed for good, one after the other. It is no error of a delivery.
+    ConsecutiveFailures = "consecutive_failures";
 }
 
 impl ErrorCode {
@@ -91,6 +93,7 @@ impl ErrorCode {
             ErrorCode::SsrfBlocked | ErrorCode::ProtocolError | ErrorCode::Interrupted | ErrorCode::Expired => Category::Unknown,
             ErrorCode::SubscriptionDeleted | ErrorCode::EndpointDeleted | ErrorCode::DestinationDisabled => Category::Unknown,
             ErrorCode::SecretUnreadable | ErrorCode::PayloadTooLarge | ErrorCode::SerializationFailed => Category::Unknown,
+            ErrorCode::ConsecutiveFailures => Category::Unknown,
         }
     }
 

@@ -22,6 +22,10 @@ mod tests;
 /// What a secret for Standard Webhooks begins with; the rest is the key in base64.
 pub const SECRET_PREFIX: &str = "whsec_";
 
+/// What the private half of an Ed25519 key begins with where it is written as text, by the Standard Webhooks specification; the rest is its
+/// seed in base64.
+pub const ED25519_SECRET_PREFIX: &str = "whsk_";
+
 /// The standard alphabet, with or without padding: both are in use.
 const BASE64: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
@@ -160,6 +164,14 @@ impl Ed25519Key {
         Ed25519KeyPair::from_seed_unchecked(seed).map(Ed25519Key).map_err(|_| BadSecret::NotEd25519)
     }
 
+    /// The key that belongs to a text that [`ed25519_secret`] made, padded or not.
+    pub fn from_secret(secret: &str) -> Result<Self, BadSecret> {
+        let text = secret.strip_prefix(ED25519_SECRET_PREFIX).ok_or(BadSecret::NotEd25519)?;
+        let bytes = BASE64.decode(text).map(Zeroizing::new).map_err(|_| BadSecret::NotEd25519)?;
+        let seed: Zeroizing<[u8; 32]> = Zeroizing::new(bytes[..].try_into().map_err(|_| BadSecret::NotEd25519)?);
+        Ed25519Key::from_seed(&seed)
+    }
+
     /// What receivers verify with.
     pub fn public(&self) -> [u8; 32] {
         let mut public = [0; 32];
@@ -202,4 +214,9 @@ pub fn postrider_header(ts_secs: i64, macs: impl Iterator<Item = String>) -> Str
 /// Makes a signing secret from random bytes: `whsec_` and 32 characters of base64.
 pub fn generate_secret(random: [u8; 24]) -> String {
     format!("{SECRET_PREFIX}{}", STANDARD.encode(random))
+}
+
+/// A seed as text, to be sealed like other signing secrets and told from them by its prefix: `whsk_` and 44 characters of base64.
+pub fn ed25519_secret(seed: &[u8; 32]) -> Zeroizing<String> {
+    Zeroizing::new(format!("{ED25519_SECRET_PREFIX}{}", STANDARD.encode(seed)))
 }

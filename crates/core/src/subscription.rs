@@ -91,3 +91,12 @@ pub enum Origin {
     /// `webhook.*Service`.
     Rpc,
 }
+
+impl Origin {
+    /// Whether deliveries with their attempts are kept until somebody sets an age for them: the history of the Items API keeps its rows
+    /// (its contract, section 7), and that of the RPC API, whose contract names no age, does the same. The logs of the Tasks API
+    /// have an age of their own (its contract, section 4.6).
+    pub fn keeps_rows(self) -> bool {
+        self != Origin::Tasks
+    }
+}

@@ -1,6 +1,7 @@
 //! What can be set about the engine, and the bounds that keep its memory in check.
 
 use crate::keys::Keys;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ pub struct EngineConfig {
     pub limits: Limits,
     /// How long things are kept.
     pub retention: Retention,
+    /// Disables an endpoint once so many of its deliveries have failed for good, one after the other (Items contract, section 11); `None` never does.
+    /// They are counted from the start of the engine on.
+    pub disable_after_dead: Option<NonZeroU32>,
     /// The `User-Agent` of deliveries.
     pub user_agent: String,
 }
@@ -68,11 +72,13 @@ impl Default for Limits {
 /// How long things are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
-    /// Attempts (the Tasks contract's delivery logs: 72 h).
+    /// Attempts of subscriptions that were made through the Tasks API (its contract's delivery logs: 72 h).
     pub attempts: Duration,
+    /// Ended deliveries of the others with their attempts, since they were last tried; `None` keeps them (Items contract, section 7).
+    pub rows: Option<Duration>,
     /// Request and response bodies of attempts, where the attempts themselves are kept for longer (Items contract, section 7: 30 days).
     pub bodies: Duration,
-    /// Ended deliveries and their events (30 days).
+    /// Ended deliveries of the Tasks API, and events once no delivery of theirs is left (30 days).
     pub events: Duration,
     /// Dead letters and scheduled webhooks that have been dealt with (30 days).
     pub closed: Duration,
@@ -87,6 +93,7 @@ impl Default for Retention {
         const HOUR: u64 = 3_600;
         Retention {
             attempts: Duration::from_secs(72 * HOUR),
+            rows: None,
             bodies: Duration::from_secs(30 * 24 * HOUR),
             events: Duration::from_secs(30 * 24 * HOUR),
             closed: Duration::from_secs(30 * 24 * HOUR),

@@ -3,36 +3,51 @@
 use crate::route::Routes;
 use crate::shared::Shared;
 use crate::{cut_off, maintain};
-use postrider_core::ports::{ConfigChange, StoreError};
+use postrider_core::ports::{ConfigChange, Configured, StoreError, StoreErrorKind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Changes the configuration: `f` looks at it and answers what to put. One at a time; stored first, then in force.
+/// How often a change is made anew because somebody else (the command line, retention) changed something meanwhile. They do so seldom.
+const TRIES: u32 = 16;
+
+/// Changes the configuration: `f` looks at it and answers what to put. One at a time; stored first, then in force. Where somebody else
+/// has changed the configuration meanwhile, it is read again and `f` is asked again: what it answered before has not been stored.
 pub(crate) async fn edit<T, E: From<StoreError>>(
     shared: &Arc<Shared>,
-    f: impl FnOnce(&Routes) -> Result<(Vec<ConfigChange>, T), E>,
+    mut f: impl FnMut(&Routes) -> Result<(Vec<ConfigChange>, T), E>,
 ) -> Result<T, E> {
-    let editing = Arc::clone(&shared.editing).lock_owned().await;
-    let (changes, answer) = f(&shared.routes.load_full())?;
-    if !changes.is_empty() {
+    let mut editing = Arc::clone(&shared.editing).lock_owned().await;
+    for _ in 0..TRIES {
+        let (changes, answer) = f(&shared.routes.load_full())?;
+        if changes.is_empty() {
+            return Ok(answer);
+        }
         let shared = Arc::clone(shared);
         // It goes on when the caller goes away: what is stored must come into force before the next change looks at it.
         let putting = tokio::spawn(async move {
-            let _editing = editing;
-            put(&shared, changes).await
+            let is_put = put(&shared, changes).await?;
+            Ok((is_put, editing))
         });
-        putting.await.unwrap_or_else(|ended| Err(cut_off(&ended)))?;
+        let (is_put, lock) = putting.await.unwrap_or_else(|ended| Err(cut_off(&ended)))?;
+        if is_put {
+            return Ok(answer);
+        }
+        editing = lock;
     }
-    Ok(answer)
+    let cause = "others change the configuration all the time".to_owned();
+    Err(StoreError { kind: StoreErrorKind::Unavailable, cause }.into())
 }
 
-/// Stores changes and puts them in force. To be called under `editing`.
-async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<(), StoreError> {
-    shared.store.configure(changes.clone()).await?;
+/// Stores changes and puts them in force, or reads the configuration again if they were not made from the newest one; answers whether they are
+/// stored. To be called under `editing`.
+async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<bool, StoreError> {
     let old = shared.routes.load_full();
+    let Configured::Stored { version } = shared.store.configure(old.version, changes.clone()).await? else {
+        maintain::reload(shared).await?;
+        return Ok(false);
+    };
     let (mut new, ring) = (Routes::clone(&old), shared.config.keys.ring());
-    // If somebody else changed something in between, the store's version is a later one, and everything is read anew within a second.
-    new.version = old.version + 1;
+    new.version = version;
     // Each is announced once, however much of it changed.
     let mut endpoints = BTreeSet::new();
     let mut erases = false;
@@ -58,5 +73,5 @@ async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<(), Sto
     if erases {
         shared.erased.notify_one();
     }
-    Ok(())
+    Ok(true)
 }

@@ -35,17 +35,31 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Writes one slice of each unfinished fan-out; answers whether there was one.
+/// Writes one slice of each unfinished fan-out; answers whether there was one. Small ones go together: events that follow from outcomes may be
+/// many, and the rest of each may be little.
 async fn round(shared: &Arc<Shared>) -> Result<bool, StoreError> {
     let unfinished = shared.store.unfinished_fan_outs(EVENTS, EVENTS_BYTES).await?;
-    for pending in &unfinished {
-        let slice = slice(shared, pending);
-        let deliveries = slice.deliveries.clone();
-        if let Err(error) = shared.store.fan_out(vec![slice]).await {
-            publish::give_back(shared, &pending.event, &deliveries);
-            return Err(error);
+    let mut rest = unfinished.as_slice();
+    while !rest.is_empty() {
+        let (mut slices, mut weight) = (Vec::new(), 0);
+        while weight < shared.config.limits.fan_out_slice
+            && let Some(pending) = rest.get(slices.len())
+        {
+            let slice = slice(shared, pending);
+            weight += 1 + slice.deliveries.len();
+            slices.push(slice);
         }
-        shared.dispatcher.push(shared, publish::jobs(shared, &pending.event, &deliveries));
+        let (written, left) = rest.split_at(slices.len());
+        let deliveries: Vec<_> = slices.iter().map(|slice| slice.deliveries.clone()).collect();
+        let result = shared.store.fan_out(slices).await;
+        for (pending, deliveries) in written.iter().zip(&deliveries) {
+            match result {
+                Ok(()) => shared.dispatcher.push(shared, publish::jobs(shared, &pending.event, deliveries)),
+                Err(_) => publish::give_back(shared, &pending.event, deliveries),
+            }
+        }
+        result?;
+        rest = left;
     }
     Ok(!unfinished.is_empty())
 }
@@ -75,6 +89,7 @@ fn slice(shared: &Shared, unfinished: &UnfinishedFanOut) -> FanOutSlice {
         subscription: route.subscription.id,
         endpoint: route.endpoint.id,
         claimed: false,
+        keeps_rows: route.subscription.origin.keeps_rows(),
         expires_at: event.ttl.map(|ttl| event.created_at.after(ttl)),
     });
     let mut deliveries: Vec<_> = deliveries.collect();

@@ -1,25 +1,26 @@
 //! Bulk replays: dead letters by a filter, in steps, each stored with how far the job has come.
+//!
+//! | file | holds |
+//! |---|---|
+//! | this one | jobs begun, cancelled, resumed, and the task that carries them out |
+//! | `step.rs` | one step |
+//! | `patience.rs` | what to do when steps fail |
+
+mod patience;
+mod step;
 
 use crate::shared::Shared;
-use postrider_core::endpoint::EndpointStatus;
+use patience::Patience;
 use postrider_core::event::Namespace;
 use postrider_core::id::{DeadLetterId, JobId};
-use postrider_core::ports::{
-    Advanced, DeadLetterFilter, DeadLetterPlace, DeadLetterRow, Job, JobState, JobStep, Replay, ReplayTarget, Replayed, StoreError, Window,
-};
-use postrider_core::time::Timestamp;
-use std::collections::HashMap;
+use postrider_core::ports::{DeadLetterFilter, DeadLetterPlace, Job, JobError, JobState, StoreError, Window};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use step::Stepped;
 use tokio::time::Instant;
 
-/// Most dead letters of one step: a commit of a few milliseconds, in which the payloads of their events are read.
-const STEP: u32 = 25;
-
-/// How many steps a job makes in a second, as far as its rate and [`STEP`] allow: small ones let others in between.
-const STEPS_PER_SECOND: u32 = 40;
-
-/// How long to wait after the store has failed.
+/// How long to wait after the list of jobs could not be read.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Jobs of one namespace that run at the same time.
@@ -58,17 +59,22 @@ pub(crate) async fn start(shared: &Arc<Shared>, new: NewJob) -> Result<Job, NoJo
     check_room(shared, &new.namespace).await?;
     let now = shared.now();
     let filter = DeadLetterFilter { namespace: Some(new.namespace.clone()), ..new.filter };
-    let end = filter.failed_before.unwrap_or(now).min(now);
-    let matched = shared.store.find_dead_letters(filter.clone(), Window::first(1)).await?.total;
+    // What it finds is what lies behind its cursor, to the instant: of now, but of nothing later.
+    let end = now.after(Duration::from_micros(1));
+    let found = DeadLetterFilter { failed_before: Some(filter.failed_before.unwrap_or(end).min(end)), ..filter.clone() };
+    let matched = shared.store.find_dead_letters(found, Window::first(0)).await?.total;
     let job = Job {
         id: new.id,
         namespace: new.namespace,
         filter,
         state: JobState::Running,
-        cursor: Some(DeadLetterPlace { failed_at: end, id: DeadLetterId::new(uuid::Uuid::max()) }),
+        cursor: Some(DeadLetterPlace { failed_at: now, id: DeadLetterId::new(uuid::Uuid::max()) }),
         matched,
         replayed: 0,
         skipped: 0,
+        failed: 0,
+        gone: 0,
+        error: None,
         rate: Some(new.rate),
         created_at: now,
         updated_at: now,
@@ -80,13 +86,16 @@ pub(crate) async fn start(shared: &Arc<Shared>, new: NewJob) -> Result<Job, NoJo
 }
 
 async fn check_room(shared: &Shared, namespace: &Namespace) -> Result<(), NoJob> {
-    let running = shared.store.running_jobs().await?;
-    if running.iter().filter(|job| job.namespace == *namespace).count() < MAX_RUNNING_JOBS { Ok(()) } else { Err(NoJob::TooMany) }
+    let jobs = shared.store.running_jobs().await?;
+    let running = jobs.iter().filter(|job| job.state == JobState::Running && job.namespace == *namespace).count();
+    if running < MAX_RUNNING_JOBS { Ok(()) } else { Err(NoJob::TooMany) }
 }
 
 /// Cancels a running job.
 pub(crate) async fn cancel(shared: &Arc<Shared>, id: JobId) -> Result<bool, StoreError> {
-    shared.store.set_job_state(id, JobState::Running, JobState::Cancelled, shared.now()).await
+    let cancelled = shared.store.set_job_state(id, JobState::Running, JobState::Cancelled, shared.now()).await?;
+    shared.jobs.notify_one();
+    Ok(cancelled)
 }
 
 /// Resumes a cancelled job.
@@ -98,104 +107,104 @@ pub(crate) async fn resume(shared: &Arc<Shared>, job: &Job) -> Result<bool, NoJo
     Ok(resumed)
 }
 
+/// A job that runs, as it was after its last step.
+struct Running {
+    job: Job,
+    /// When it makes its next step.
+    turn: Instant,
+    patience: Patience,
+}
+
+/// The jobs that run. Nobody else moves them on, so that they are read again only where somebody says that something changed.
+#[derive(Default)]
+struct Table {
+    running: BTreeMap<JobId, Running>,
+    /// Whether nobody has said since that there may be others.
+    is_current: bool,
+}
+
 /// Makes the running jobs' steps, each job at its own rate, until the engine is stopped.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    // When each job may make its next step.
-    let mut turns: HashMap<JobId, Instant> = HashMap::new();
+    let mut table = Table::default();
     loop {
         let woken = shared.jobs.notified();
-        let next = match shared.store.running_jobs().await {
-            Ok(jobs) => round(&shared, &jobs, &mut turns).await,
-            Err(error) => {
-                tracing::warn!(%error, cause = error.cause, "jobs cannot be read for the moment");
-                Some(Instant::now() + PAUSE)
+        if !table.is_current
+            && let Err(error) = table.read(&shared).await
+        {
+            tracing::warn!(%error, cause = error.cause, "jobs cannot be read for the moment");
+            if !shared.goes_on_after(PAUSE).await {
+                return;
             }
-        };
-        let rest = async {
-            match next {
-                Some(at) => tokio::select! { () = tokio::time::sleep_until(at) => {} () = woken => {} },
-                None => woken.await,
-            }
-        };
-        if !shared.goes_on_when(rest).await {
-            return;
-        }
-    }
-}
-
-/// One step of each job that is due; answers when the next one is.
-async fn round(shared: &Arc<Shared>, jobs: &[Job], turns: &mut HashMap<JobId, Instant>) -> Option<Instant> {
-    turns.retain(|id, _| jobs.iter().any(|job| job.id == *id));
-    for job in jobs {
-        if shared.is_stopping() {
-            return None;
-        }
-        let now = Instant::now();
-        if turns.get(&job.id).is_some_and(|at| *at > now) {
             continue;
         }
-        let wait = step(shared, job).await.unwrap_or_else(|error| {
-            tracing::warn!(job = %job.id, %error, cause = error.cause, "a step of a job cannot be made for the moment");
-            PAUSE
-        });
-        turns.insert(job.id, now + wait);
+        let next = table.round(&shared).await;
+        let wake = async {
+            match next {
+                Some(at) => tokio::select! { () = tokio::time::sleep_until(at) => false, () = woken => true },
+                None => {
+                    woken.await;
+                    true
+                }
+            }
+        };
+        let mut changed = false;
+        if !shared.goes_on_when(async { changed = wake.await }).await {
+            return;
+        }
+        table.is_current &= !changed;
     }
-    turns.values().min().copied()
 }
 
-/// Makes one step; answers how long the job rests then.
-async fn step(shared: &Arc<Shared>, job: &Job) -> Result<Duration, StoreError> {
-    let rate = job.rate.unwrap_or(STEP).max(1);
-    let size = (rate / STEPS_PER_SECOND).clamp(1, STEP);
-    let window = Window { after: job.cursor, skip: 0, limit: size };
-    // The cursor and the check below are the bounds in time: with them in the filter everything would be counted at each step.
-    let untimed = DeadLetterFilter { failed_from: None, failed_before: None, ..job.filter.clone() };
-    let mut page = shared.store.find_dead_letters(untimed, window).await?.page;
-    let whole = page.items.len();
-    page.items.retain(|row| job.filter.failed_within(row.dead_letter.failed_at));
-    let is_last = page.next.is_none() || page.items.len() < whole;
-    let last = page.items.last().map(|row| DeadLetterPlace { failed_at: row.dead_letter.failed_at, id: row.dead_letter.id });
-    let at = shared.now();
-    let (wanted, skipped): (Vec<_>, Vec<_>) = page.items.iter().partition(|row| may_be_sent(shared, row));
-    let replay = |row: &&DeadLetterRow| Replay {
-        target: ReplayTarget::Delivery(row.dead_letter.delivery),
-        keep_dead_letter: false,
-        claim: false,
-        at,
-    };
-    let step = JobStep {
-        id: job.id,
-        from_cursor: job.cursor,
-        replays: wanted.iter().map(replay).collect(),
-        skipped: skipped.len() as u64,
-        to_cursor: last.or(job.cursor),
-        completed: is_last,
-        at,
-    };
-    advance(shared, step).await?;
-    Ok(Duration::from_secs(1) * size / rate)
+impl Table {
+    /// Reads which jobs run. Those that were known keep their turns.
+    async fn read(&mut self, shared: &Arc<Shared>) -> Result<(), StoreError> {
+        let mut known = std::mem::take(&mut self.running);
+        let jobs = shared.store.running_jobs().await.inspect_err(|_| self.running.append(&mut known))?;
+        for job in jobs {
+            if job.state != JobState::Running {
+                give_up(shared, &job, job.error.unwrap_or(JobError::Unreadable)).await;
+                continue;
+            }
+            let fresh = || Running { job: job.clone(), turn: Instant::now(), patience: Patience::default() };
+            let running = known.remove(&job.id).map_or_else(fresh, |before| Running { job: job.clone(), ..before });
+            self.running.insert(job.id, running);
+        }
+        self.is_current = true;
+        Ok(())
+    }
+
+    /// One step of each job that is due; answers when the next one is.
+    async fn round(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
+        let due: Vec<JobId> =
+            self.running.values().filter(|running| running.turn <= Instant::now()).map(|running| running.job.id).collect();
+        for id in due {
+            if shared.is_stopping() {
+                return None;
+            }
+            let Some(running) = self.running.get_mut(&id) else { continue };
+            let now = Instant::now();
+            match running.step(shared).await {
+                // From when it was due: what timers round up is not lost at every step.
+                Stepped::On { rest } => running.turn = (running.turn + rest).max(now),
+                Stepped::Ended => _ = self.running.remove(&id),
+                Stepped::Elsewhere => {
+                    self.running.remove(&id);
+                    self.is_current = false;
+                }
+            }
+        }
+        if self.is_current { self.running.values().map(|running| running.turn).min() } else { Some(Instant::now()) }
+    }
 }
 
-/// It goes on when the engine is stopped: deliveries that are pending again must not be forgotten by the dispatcher.
-async fn advance(shared: &Arc<Shared>, step: JobStep) -> Result<(), StoreError> {
-    if let Advanced::Done(replayed, _) = shared.store.advance_job(step).await? {
-        for claimed in replayed.iter().filter_map(queued) {
-            let due = claimed.delivery.progress.state.due_at().unwrap_or(Timestamp::MIN);
-            shared.dispatcher.note_stored([claimed.delivery.endpoint], due);
+/// Ends a job as failed; whether it has ended.
+async fn give_up(shared: &Arc<Shared>, job: &Job, why: JobError) -> bool {
+    tracing::error!(job = %job.id, namespace = %job.namespace, code = why.as_str(), "a bulk replay cannot go on and has failed: {why}");
+    match shared.store.fail_job(job.id, why, shared.now()).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(job = %job.id, %error, cause = error.cause, "that a job failed cannot be stored for the moment");
+            false
         }
     }
-    Ok(())
-}
-
-fn queued(replayed: &Replayed) -> Option<&postrider_core::ports::Claimed> {
-    match replayed {
-        Replayed::Queued(claimed) => Some(claimed),
-        _ => None,
-    }
-}
-
-/// What is not active would only wait, and fail again.
-fn may_be_sent(shared: &Shared, row: &DeadLetterRow) -> bool {
-    let routes = shared.routes.load();
-    routes.route(row.subscription).is_some_and(|route| route.subscription.active && route.endpoint.status == EndpointStatus::Active)
 }

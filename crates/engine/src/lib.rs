@@ -13,6 +13,7 @@
 //! | [`keys`] | the keys that secrets are sealed under |
 //! | [`route`] | the configuration as an immutable snapshot; who gets an event |
 //! | [`publish`] | match, store as a group, hand over, acknowledge |
+//! | `again` | deliveries that people want made again, or at once |
 //! | `edit` | changes of the configuration |
 //! | `fan_out` | fan-outs too large for one piece |
 //! | `dispatch` | queues per endpoint, turns, workers, timers |
@@ -25,9 +26,11 @@
 //! | `schedule` | scheduled webhooks |
 //! | `jobs` | bulk replays |
 //! | `maintain` | recovery at start, configuration changed by others, parked deliveries |
+//! | `retired` | deleted bindings, until nothing waits for them |
 //! | `retain` | what is too old goes, and what was erased |
 //! | `room` | where the store is nearly full, more than that |
 
+mod again;
 pub mod config;
 mod dispatch;
 mod edit;
@@ -41,6 +44,7 @@ pub mod publish;
 mod refill;
 mod request;
 mod retain;
+mod retired;
 mod room;
 pub mod route;
 mod sample;
@@ -51,6 +55,7 @@ mod shared;
 #[cfg(test)]
 mod testing;
 
+pub use again::RetryDeadLetter;
 pub use config::{EngineConfig, Limits, Retention};
 pub use dispatch::Load;
 pub use jobs::{MAX_RUNNING_JOBS, NewJob, NoJob};
@@ -62,8 +67,8 @@ pub use sample::{NotProbed, Preview, Probed};
 use parking_lot::Mutex;
 use postrider_core::body::Unrenderable;
 use postrider_core::event::Event;
-use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId, JobId, ScheduledId, SubscriptionId};
-use postrider_core::ports::{Clock, ConfigChange, Job, Replay, ReplayTarget, Replayed, Store, StoreError, StoreErrorKind, Transport};
+use postrider_core::id::{DeadLetterId, EndpointId, JobId, ScheduledId, SubscriptionId};
+use postrider_core::ports::{Clock, ConfigChange, Job, Store, StoreError, StoreErrorKind, Transport};
 use postrider_core::schedule::Scheduled;
 use postrider_core::seal::{OpenError, Sealed};
 use postrider_core::time::Timestamp;
@@ -105,6 +110,7 @@ impl Tasks {
         upkeep.spawn(maintain::configuration(Arc::clone(shared)));
         upkeep.spawn(maintain::disable(Arc::clone(shared)));
         upkeep.spawn(retain::run(Arc::clone(shared)));
+        upkeep.spawn(retired::run(Arc::clone(shared)));
         upkeep.spawn(maintain::sweep(Arc::clone(shared)));
     }
 }
@@ -136,17 +142,6 @@ pub struct ShutdownReport {
     pub given_back: usize,
 }
 
-/// What became of a dead letter that was to be retried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryDeadLetter {
-    /// It goes on as this delivery.
-    Queued(DeliveryId),
-    /// There is no such dead letter.
-    NotFound,
-    /// It was dealt with before: retried as this delivery, or dismissed.
-    AlreadyClosed(Option<DeliveryId>),
-}
-
 impl Engine {
     /// Takes over what an earlier engine left in the store, and begins to deliver.
     pub async fn start(
@@ -158,6 +153,10 @@ impl Engine {
         let configuration = store.configuration().await?;
         let routes = Routes::new(configuration, &config.keys.ring(), &config.user_agent);
         let shared = Arc::new(Shared::new(config, store, transport, clock, routes));
+        // Nobody is publishing yet, whenever they were deleted.
+        if let Some(fewer) = retired::without_idle(&shared, &shared.routes.load_full(), Timestamp::MAX).await? {
+            shared.routes.store(Arc::new(fewer));
+        }
         for endpoint in shared.routes.load().endpoints() {
             maintain::announce(&shared, endpoint.id);
         }
@@ -266,8 +265,15 @@ impl Engine {
         self.shared.routes.load_full()
     }
 
-    /// Changes the configuration: `f` looks at it and answers what to put. One at a time; stored first, then in force.
-    pub async fn edit<T, E>(&self, f: impl FnOnce(&Routes) -> Result<(Vec<ConfigChange>, T), E>) -> Result<T, E>
+    /// Takes over configuration that others changed before this was called, which otherwise takes up to a second. One cheap read of the store,
+    /// which all who ask at the same time share.
+    pub async fn see_changes(&self) {
+        maintain::see_changes(&self.shared).await;
+    }
+
+    /// Changes the configuration: `f` looks at it and answers what to put. One at a time; stored first, then in force. It is asked again where
+    /// somebody else has changed the configuration meanwhile: what it looks at is always what its changes replace.
+    pub async fn edit<T, E>(&self, f: impl FnMut(&Routes) -> Result<(Vec<ConfigChange>, T), E>) -> Result<T, E>
     where
         E: From<StoreError>,
     {
@@ -283,39 +289,6 @@ impl Engine {
     /// in the same batch, is answered with that one.
     pub async fn publish_all(&self, events: Vec<Publish>) -> Result<Vec<Receipt>, PublishError> {
         publish::publish_all(&self.shared, events).await
-    }
-
-    /// Retries a dead letter as a new delivery of the same event and subscription, with the same idempotency key.
-    pub async fn retry_dead_letter(&self, id: DeadLetterId) -> Result<RetryDeadLetter, StoreError> {
-        let new = DeliveryId::new(self.new_id());
-        Ok(match self.replay(ReplayTarget::DeadLetterAsNew { dead_letter: id, new }, false).await? {
-            Replayed::Queued(claimed) => RetryDeadLetter::Queued(claimed.delivery.id),
-            Replayed::AlreadyClosed(by) => RetryDeadLetter::AlreadyClosed(by),
-            Replayed::NotFound | Replayed::NotResting(_) => RetryDeadLetter::NotFound,
-        })
-    }
-
-    /// Makes an ended delivery again: same delivery, same key, a fresh budget of attempts. Its open dead letter is closed at once, or with
-    /// `keep_dead_letter` when the delivery succeeds or fails anew.
-    pub async fn replay_delivery(&self, id: DeliveryId, keep_dead_letter: bool) -> Result<Replayed, StoreError> {
-        self.replay(ReplayTarget::Delivery(id), keep_dead_letter).await
-    }
-
-    /// Replayed deliveries go through the store: what waits there already goes first.
-    ///
-    /// It goes on when the caller goes away: a delivery that is pending again must not be forgotten by the dispatcher.
-    async fn replay(&self, target: ReplayTarget, keep_dead_letter: bool) -> Result<Replayed, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        let replaying = tokio::spawn(async move {
-            let replays = vec![Replay { target, keep_dead_letter, claim: false, at: shared.now() }];
-            let replayed = shared.store.replay(replays).await?.into_iter().next().unwrap_or(Replayed::NotFound);
-            if let Replayed::Queued(claimed) = &replayed {
-                let due = claimed.delivery.progress.state.due_at().unwrap_or(Timestamp::MIN);
-                shared.dispatcher.note_stored([claimed.delivery.endpoint], due);
-            }
-            Ok(replayed)
-        });
-        replaying.await.unwrap_or_else(|ended| Err(cut_off(&ended)))
     }
 
     /// Begins a bulk replay. A job with its id that runs already is answered instead.

@@ -3,6 +3,8 @@
 use crate::dispatch::Settings;
 use crate::edit::edit;
 use crate::job::Job;
+use crate::retain::IN_USE;
+use crate::retired;
 use crate::route::Routes;
 use crate::settle::Entry;
 use crate::shared::Shared;
@@ -12,6 +14,7 @@ use postrider_core::error::ErrorCode;
 use postrider_core::id::EndpointId;
 use postrider_core::ports::{ClaimRequest, Claimed, ConfigChange, StoreError};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Deliveries taken over in one piece.
@@ -140,25 +143,51 @@ pub(crate) async fn sweep(shared: Arc<Shared>) {
 pub(crate) async fn configuration(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(CONFIGURATION).await;
-        if let Err(error) = reload_if_changed(&shared).await {
-            tracing::warn!(%error, cause = error.cause, "the configuration cannot be read for the moment");
-        }
+        see_changes(&shared).await;
     }
 }
 
-async fn reload_if_changed(shared: &Arc<Shared>) -> Result<(), StoreError> {
+/// Takes over configuration that others changed before this was called. Of many callers at once, all but the first share one look.
+pub(crate) async fn see_changes(shared: &Arc<Shared>) {
+    let looks = shared.looks.load(Ordering::Relaxed);
     // A change of this engine's own is in force before anybody can ask for its version.
-    let _one_at_a_time = shared.editing.lock().await;
+    let editing = Arc::clone(&shared.editing).lock_owned().await;
+    if shared.looks.load(Ordering::Relaxed) != looks {
+        return;
+    }
+    shared.looks.fetch_add(1, Ordering::Relaxed);
+    let shared = Arc::clone(shared);
+    // Others rely on a look that has begun, also where the one who began it goes away.
+    let look = tokio::spawn(async move {
+        let _editing = editing;
+        if let Err(error) = reload_if_changed(&shared).await {
+            tracing::warn!(%error, cause = error.cause, "the configuration cannot be read for the moment");
+        }
+    });
+    if let Err(error) = look.await {
+        tracing::error!(%error, "a look for changes of the configuration ended early");
+    }
+}
+
+/// To be called under `editing`.
+async fn reload_if_changed(shared: &Arc<Shared>) -> Result<(), StoreError> {
     if shared.store.configuration_version().await? == shared.routes.load().version {
         return Ok(());
     }
+    reload(shared).await
+}
+
+/// Reads the configuration again and puts it in force. To be called under `editing`.
+pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let configuration = shared.store.configuration().await?;
     shared.config.keys.refresh();
     if configuration.endpoints.iter().any(Endpoint::is_erased) {
         shared.erased.notify_one();
     }
     let old = shared.routes.load_full();
-    let new = Arc::new(Routes::new(configuration, &shared.config.keys.ring(), &shared.config.user_agent));
+    let new = Routes::new(configuration, &shared.config.keys.ring(), &shared.config.user_agent);
+    let fewer = retired::without_idle(shared, &new, shared.now().before(IN_USE)).await?;
+    let new = Arc::new(fewer.unwrap_or(new));
     shared.routes.store(Arc::clone(&new));
     let gone = old.endpoints().filter(|e| new.endpoint(e.id).is_none()).map(|e| e.id);
     let is_changed = |e: &&Arc<Endpoint>| old.endpoint(e.id) != Some(*e) || old.rate_limit(e.id) != new.rate_limit(e.id);

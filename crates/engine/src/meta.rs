@@ -11,6 +11,11 @@ use postrider_core::signal::{ITEM_COMPLETED, ITEM_FAILED, ItemEnded, is_reserved
 use postrider_core::subscription::Origin;
 use std::collections::BTreeMap;
 
+/// How many deliveries of such an event are stored with the outcome that made it; others follow in slices, as those of a large fan-out do.
+/// A group of outcomes is one commit, in which every outcome may have an event: so what hangs on one must be little, whatever its tenant
+/// has bound to it.
+const FIRST_SLICE: usize = 16;
+
 /// The event that a delivery makes by coming to rest, if it makes one and anybody wants it. It is stored with the outcome, in one piece.
 ///
 /// Only deliveries of bindings make such events, and none whose own event is one of them. A cancelled delivery makes none: somebody wanted
@@ -58,5 +63,5 @@ pub(crate) fn follow_up(
         ttl: None,
         to: To::Matching,
     };
-    Some(Box::new(plan(shared, publish, matched)))
+    Some(Box::new(plan(shared, publish, matched, FIRST_SLICE.min(shared.config.limits.fan_out_slice))))
 }

@@ -83,10 +83,13 @@ pub(crate) enum Unsendable {
 /// What is shown in the place of a secret.
 pub(crate) const MASK: HeaderValue = HeaderValue::from_static("********");
 
-/// Says in the places of signatures that there would be some.
-pub(crate) fn name_signatures(headers: &mut HeaderMap) {
-    for value in headers.values_mut().filter(|value| value.is_empty()) {
-        *value = HeaderValue::from_static("(made when it is sent)");
+/// Says in the places of signatures that there would be some. A header of the endpoint's own may be empty as well, and stays so.
+pub(crate) fn name_signatures(headers: &mut HeaderMap, endpoint: &Endpoint) {
+    let schemes = endpoint.schemes.iter().flat_map(|scheme| names::of(*scheme));
+    for name in [names::WEBHOOK_ID, names::WEBHOOK_TIMESTAMP].into_iter().chain(schemes) {
+        if let Some(value) = headers.get_mut(name).filter(|value| value.is_empty()) {
+            *value = HeaderValue::from_static("(made when it is sent)");
+        }
     }
 }
 

@@ -16,7 +16,7 @@ const SLICE: u32 = 1_000;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// For so long after it was deleted, somebody who is publishing may still mean to use configuration. A publish takes seconds at most.
-const IN_USE: Duration = Duration::from_secs(60);
+pub(crate) const IN_USE: Duration = Duration::from_secs(60);
 
 /// How soon it is looked again for what is left of an erased endpoint: claimed deliveries end within seconds, or when their exchange does.
 /// Each time that something is left the next look is twice as late, up to the second of these.
@@ -95,6 +95,7 @@ fn by_age(shared: &Shared) -> PruneRequest {
     let keep = shared.config.retention;
     PruneRequest {
         attempts_before: now.before(keep.attempts),
+        rows_before: keep.rows.map_or(Timestamp::MIN, |age| now.before(age)),
         bodies_before: now.before(keep.bodies),
         events_before: now.before(keep.events),
         closed_before: now.before(keep.closed),
@@ -107,6 +108,7 @@ fn by_age(shared: &Shared) -> PruneRequest {
 pub(crate) fn by_no_age(shared: &Shared) -> PruneRequest {
     PruneRequest {
         attempts_before: Timestamp::MIN,
+        rows_before: Timestamp::MIN,
         bodies_before: Timestamp::MIN,
         events_before: Timestamp::MIN,
         closed_before: Timestamp::MIN,

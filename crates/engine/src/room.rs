@@ -64,7 +64,12 @@ fn share(budget: u64, percent: u64) -> u64 {
 fn requests(shared: &Shared) -> impl Iterator<Item = PruneRequest> {
     let (now, keep, base) = (shared.now(), shared.config.retention, by_no_age(shared));
     let bodies = bounds(now, keep.bodies).map(move |before| PruneRequest { bodies_before: before, ..base });
-    let ended = bounds(now, keep.events).map(move |before| PruneRequest { events_before: before, closed_before: before, ..base });
+    let ended = bounds(now, keep.events).map(move |before| PruneRequest {
+        rows_before: before,
+        events_before: before,
+        closed_before: before,
+        ..base
+    });
     bodies.chain(ended)
 }
 

@@ -1,8 +1,7 @@
 //! Routes: the configuration as an immutable snapshot, prepared so that neither routing nor sending has to read or parse anything.
 
 use crate::request;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use postrider_core::auth;
+use http::{HeaderMap, Uri};
 use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::event::{Namespace, SkipReason, Skipped};
@@ -12,15 +11,18 @@ use postrider_core::key::ApiKey;
 use postrider_core::limit::RateLimit;
 use postrider_core::ports::{ConfigChange, Configuration, Target};
 use postrider_core::seal::KeyRing;
-use postrider_core::sign::{self, SigningKey};
+use postrider_core::sign;
 use postrider_core::subscription::{Origin, Subscription};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
 
+mod secrets;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use secrets::Secrets;
 
 /// One subscription with its endpoint, ready to send.
 #[derive(Debug)]
@@ -39,26 +41,6 @@ pub struct Route {
     pub(crate) secrets: Arc<Secrets>,
     /// The largest body that is sent, in bytes.
     pub(crate) cap: usize,
-}
-
-/// What the secrets of an endpoint open to; `Err` says why one of them does not.
-#[derive(Debug)]
-pub(crate) struct Secrets {
-    /// The signing keys.
-    pub(crate) keys: Result<Vec<SigningKey>, String>,
-    /// The headers whose values are sealed, credentials last: nothing comes over them.
-    pub(crate) headers: Result<Vec<(HeaderName, HeaderValue)>, String>,
-}
-
-impl Secrets {
-    pub(crate) fn open(endpoint: &Endpoint, ring: &KeyRing) -> Self {
-        let keys = endpoint.secrets.iter().map(|sealed| {
-            let secret = ring.open(sealed).map_err(|e| e.to_string())?;
-            let secret = std::str::from_utf8(&secret).map_err(|e| e.to_string())?;
-            SigningKey::new(secret).map_err(|e| e.to_string())
-        });
-        Secrets { keys: keys.collect(), headers: secret_headers(endpoint, ring) }
-    }
 }
 
 impl Route {
@@ -85,18 +67,6 @@ impl Route {
         let keys = self.secrets.keys.as_ref().map_err(String::as_str)?;
         Ok(keys.iter().any(|key| sign::verify_hub(key, header, body)))
     }
-}
-
-/// The headers whose values are sealed, credentials last: nothing comes over them.
-fn secret_headers(endpoint: &Endpoint, ring: &KeyRing) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    let open = |(name, sealed): &(String, _)| {
-        let name = HeaderName::try_from(name.as_str()).map_err(|e| e.to_string())?;
-        let value = ring.open(sealed).map_err(|e| e.to_string())?;
-        Ok((name, auth::sensitive(&value)?))
-    };
-    let mut headers = endpoint.secret_headers.iter().map(open).collect::<Result<Vec<_>, String>>()?;
-    headers.extend(endpoint.auth.header(ring)?);
-    Ok(headers)
 }
 
 /// The URL was checked when it was stored; one that no longer parses leads nowhere and fails as such.
@@ -142,7 +112,8 @@ pub struct Routes {
     routes: HashMap<SubscriptionId, Arc<Route>>,
     subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
     by_endpoint: HashMap<EndpointId, BTreeSet<SubscriptionId>>,
-    /// Deleted bindings, by the endpoints of what was queued for them: that is still delivered (contract of the Items API, section 9.3).
+    /// Deleted bindings, by the endpoints of what was queued for them: that is still delivered (contract of the Items API, section 9.3). Once
+    /// nothing of it is left they are forgotten (`retired.rs`).
     retired: BTreeMap<(EndpointId, SubscriptionId), Arc<Subscription>>,
     /// Subscriptions by namespace and the exact types they name.
     exact: HashMap<Namespace, HashMap<String, Vec<SubscriptionId>>>,
@@ -334,6 +305,17 @@ impl Routes {
     /// The subscriptions of an endpoint in the order of creation.
     pub fn subscriptions_of(&self, endpoint: EndpointId) -> impl Iterator<Item = &Arc<Subscription>> {
         self.by_endpoint.get(&endpoint).into_iter().flatten().filter_map(|id| self.subscriptions.get(id))
+    }
+
+    /// Deleted bindings for which something may wait.
+    pub fn retired(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.retired.values()
+    }
+
+    /// Forgets deleted bindings for which nothing waits.
+    pub(crate) fn forget_retired(&mut self, idle: &BTreeSet<SubscriptionId>) {
+        self.retired.retain(|(_, id), _| !idle.contains(id));
+        self.routes.retain(|id, _| !idle.contains(id));
     }
 
     fn retired_of(&self, endpoint: EndpointId) -> impl Iterator<Item = &Arc<Subscription>> {

@@ -7,12 +7,13 @@ use crate::send::{clipped, status_line};
 use crate::shared::Shared;
 use bytes::Bytes;
 use http::HeaderMap;
+use parking_lot::Mutex;
 use postrider_core::attempt::{AttemptError, judge};
 use postrider_core::body::{BodyForm, ItemsBody, Unrenderable};
 use postrider_core::delivery::{Delivery, Progress, StateKind};
 use postrider_core::endpoint::Endpoint;
 use postrider_core::error::ErrorCode;
-use postrider_core::event::Event;
+use postrider_core::event::{Event, Namespace};
 use postrider_core::filter::LabelFilter;
 use postrider_core::id::{DeliveryId, EndpointId, EventId, EventSeq, SubscriptionId};
 use postrider_core::retry::RetryPolicy;
@@ -26,7 +27,42 @@ use std::time::Duration;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Probes at a time: each may hold a connection and its caller's for [`PROBE_TIMEOUT`].
-pub(crate) const MAX_PROBES: usize = 64;
+const MAX_PROBES: usize = 64;
+
+/// Probes of one namespace at a time, so that nobody takes the others' places.
+const MAX_PROBES_OF_NAMESPACE: usize = 8;
+
+/// Who has how many probes under way; whoever has none is not in it.
+#[derive(Default)]
+pub(crate) struct Probes(Mutex<BTreeMap<Namespace, usize>>);
+
+/// A place among the probes, free again when it is dropped.
+struct Place<'p> {
+    probes: &'p Probes,
+    namespace: Namespace,
+}
+
+impl Probes {
+    fn place(&self, namespace: &Namespace) -> Option<Place<'_>> {
+        let mut under_way = self.0.lock();
+        let own = under_way.get(namespace).copied().unwrap_or_default();
+        if under_way.values().sum::<usize>() >= MAX_PROBES || own >= MAX_PROBES_OF_NAMESPACE {
+            return None;
+        }
+        under_way.insert(namespace.clone(), own + 1);
+        Some(Place { probes: self, namespace: namespace.clone() })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.probes.0.lock();
+        match under_way.get_mut(&self.namespace) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => _ = under_way.remove(&self.namespace),
+        }
+    }
+}
 
 /// What an endpoint made of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,16 +81,16 @@ pub enum NotProbed {
     /// The endpoint is gone.
     #[error("there is no such endpoint")]
     Gone,
-    /// As many as may be are under way.
+    /// As many as may be are under way, of all namespaces or of this one.
     #[error("too many tests are under way")]
     Busy,
 }
 
 /// Sends a signed request of the type [`TEST`] to an endpoint, whatever its status. Nothing is recorded, and nothing follows from it.
 pub(crate) async fn probe(shared: &Shared, id: EndpointId) -> Result<Probed, NotProbed> {
-    let _place = shared.probes.try_acquire().map_err(|_| NotProbed::Busy)?;
     let routes = shared.routes.load_full();
     let (endpoint, secrets) = routes.known(id).ok_or(NotProbed::Gone)?;
+    let _place = shared.probes.place(&endpoint.namespace).ok_or(NotProbed::Busy)?;
     let now = shared.now();
     let subscription = Subscription {
         id: SubscriptionId::new(shared.new_id()),
@@ -133,7 +169,7 @@ fn made(shared: &Shared, route: &Route, event: Arc<Event>) -> Result<Preview, Un
         Unsendable::Secret => Unrenderable::NotJson,
     })?;
     let mut headers = outgoing.headers;
-    request::name_signatures(&mut headers);
+    request::name_signatures(&mut headers, &route.endpoint);
     let (projected, serialized) = match &route.subscription.body {
         BodyForm::Raw => (payload.clone(), payload),
         BodyForm::Items(body) => body.pieces(&payload, route.cap)?,

@@ -4,7 +4,7 @@ use crate::config::EngineConfig;
 use crate::dispatch::Dispatcher;
 use crate::publish::Publisher;
 use crate::route::Routes;
-use crate::sample::MAX_PROBES;
+use crate::sample::Probes;
 use crate::settle::Settler;
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -14,9 +14,9 @@ use postrider_core::ports::{Clock, Store, Transport};
 use postrider_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub(crate) struct Shared {
@@ -41,8 +41,12 @@ pub(crate) struct Shared {
     /// Endpoints to be disabled, and why.
     pub(crate) disabling: Mutex<BTreeMap<EndpointId, ErrorCode>>,
     pub(crate) disable: Notify,
+    /// How often somebody has begun to look for configuration that others changed; rises under `editing`.
+    pub(crate) looks: AtomicU64,
+    /// How many deliveries of an endpoint have failed for good since one succeeded, where that is not none and matters.
+    dead_in_a_row: Mutex<BTreeMap<EndpointId, u32>>,
     /// Places for probes.
-    pub(crate) probes: Semaphore,
+    pub(crate) probes: Probes,
     /// An endpoint was erased.
     pub(crate) erased: Notify,
     /// The store has refused new work for want of room.
@@ -72,7 +76,9 @@ impl Shared {
             jobs: Notify::new(),
             disabling: Mutex::default(),
             disable: Notify::new(),
-            probes: Semaphore::new(MAX_PROBES),
+            looks: AtomicU64::new(0),
+            dead_in_a_row: Mutex::default(),
+            probes: Probes::default(),
             erased: Notify::new(),
             full: Notify::new(),
             stopping: AtomicBool::new(false),
@@ -141,6 +147,23 @@ impl Shared {
     /// When a waiting delivery is to be looked at: at once if its endpoint is gone, for then it only has to be ended.
     pub(crate) fn due_or_at_once(&self, endpoint: EndpointId, due: Timestamp) -> Timestamp {
         if self.routes.load().endpoint(endpoint).is_some() { due } else { Timestamp::MIN }
+    }
+
+    /// A delivery to this endpoint was tried and has ended. Has the endpoint disabled where it was one failure too many; the count begins anew then.
+    pub(crate) fn ended(&self, endpoint: EndpointId, succeeded: bool) {
+        let Some(most) = self.config.disable_after_dead else { return };
+        let mut dead = self.dead_in_a_row.lock();
+        if succeeded {
+            dead.remove(&endpoint);
+            return;
+        }
+        let n = dead.entry(endpoint).or_default();
+        *n += 1;
+        if *n >= most.get() {
+            dead.remove(&endpoint);
+            drop(dead);
+            self.disable(endpoint, ErrorCode::ConsecutiveFailures);
+        }
     }
 
     /// Has an endpoint disabled, soon.

@@ -94,9 +94,9 @@ impl Auth {
         Ok(Some(Access { key: Some(key.id), namespace: key.namespace.clone(), scopes: key.scopes }))
     }
 
-    /// The caller, with a scope that it needs: by its key, or open to everybody in development mode.
-    pub fn require(&self, headers: &HeaderMap, routes: &Routes, now: Timestamp, scope: Scope) -> Result<Access, Denied> {
-        let access = match self.caller(headers, routes, now)? {
+    /// The caller, with a scope that it needs: by its key, or open to everybody in development mode. `caller` is what [`Self::caller`] says.
+    pub fn require(&self, headers: &HeaderMap, caller: Result<Option<Access>, Denied>, scope: Scope) -> Result<Access, Denied> {
+        let access = match caller? {
             Some(access) => access,
             None => self.without_key(headers)?.clone(),
         };
@@ -239,11 +239,12 @@ mod tests {
         let auth = Auth::new(true);
         let mut headers = HeaderMap::new();
         let routes = Routes::default();
-        let open = auth.require(&headers, &routes, NOW, Scope::Write).expect("open");
+        let require = |auth: &Auth, headers: &HeaderMap, scope| auth.require(headers, auth.caller(headers, &routes, NOW), scope);
+        let open = require(&auth, &headers, Scope::Write).expect("open");
         assert_eq!(open.namespace, Some(Namespace::default_namespace()));
-        assert_eq!(auth.require(&headers, &routes, NOW, Scope::Admin), Err(Denied::Scope(Scope::Admin)));
+        assert_eq!(require(&auth, &headers, Scope::Admin), Err(Denied::Scope(Scope::Admin)));
         headers.insert("x-api-key", HeaderValue::from_static("wrong"));
-        assert_eq!(auth.require(&headers, &routes, NOW, Scope::Read), Err(Denied::Invalid));
-        assert_eq!(Auth::new(false).require(&HeaderMap::new(), &routes, NOW, Scope::Read), Err(Denied::Missing));
+        assert_eq!(require(&auth, &headers, Scope::Read), Err(Denied::Invalid));
+        assert_eq!(require(&Auth::new(false), &HeaderMap::new(), Scope::Read), Err(Denied::Missing));
     }
 }

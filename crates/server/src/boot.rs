@@ -19,6 +19,7 @@ use postrider_outbound::{Outbound, OutboundConfig};
 use postrider_store::{SqliteOptions, SqliteStore};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -79,11 +80,13 @@ pub async fn start(config: Config) -> Result<Running, String> {
         limits: Default::default(),
         retention: Retention {
             attempts: config.retain_logs.0,
+            rows: config.retain_rows.map(|age| age.0),
             bodies: config.retain_bodies.0,
             events: config.retain_events.0,
             closed: config.retain_events.0,
             ..Retention::default()
         },
+        disable_after_dead: NonZeroU32::new(config.disable_after_dead),
         user_agent: String::from(USER_AGENT),
     };
     let as_store: Arc<dyn Store> = Arc::clone(&store) as _;
@@ -99,6 +102,7 @@ fn server(config: &Config, engine: &Engine, guard: Arc<Guard>) -> Server {
         guard,
         auth: Auth::new(config.dev),
         tasks_policy: config.tasks_policy(),
+        items_jitter: config.items_jitter.percent,
         bodies: Bodies::new(usize::try_from(config.max_body.0).unwrap_or(usize::MAX), config.header_timeout.0),
         health: Health::default(),
         key_limits: KeyLimits::new(config.rate_limits),
@@ -111,7 +115,7 @@ async fn store_keys(engine: &Engine, changes: Vec<ConfigChange>) -> Result<(), S
     if changes.is_empty() {
         return Ok(());
     }
-    engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((changes, ()))).await.map_err(|e| with_cause(&e))
+    engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((changes.clone(), ()))).await.map_err(|e| with_cause(&e))
 }
 
 fn with_cause(error: &postrider_core::ports::StoreError) -> String {

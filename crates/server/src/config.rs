@@ -3,19 +3,20 @@
 //! Nothing is accepted and ignored: an unknown key of the file is an error, a value out of its range is an error.
 
 mod file;
+mod misspelt;
 mod show;
 pub mod value;
 
 use crate::key_limits::PerSecond;
 use crate::observe::{self, LogFormat};
-use clap::Args as _;
 use file::File;
+pub use misspelt::misspelt_variables;
 use postrider_core::retry::{RetryPolicy, Schedule};
 use postrider_core::seal::KeyRing;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use value::{Network, Secret, Size, Span};
+use value::{Network, Secret, Share, Size, Span};
 
 /// The file that is read when none is named and it exists in the working directory.
 pub const DEFAULT_FILE: &str = "postrider.toml";
@@ -56,13 +57,17 @@ pub struct Flags {
     /// Write the address that is listened on to this file once requests are accepted.
     #[arg(long, env = "POSTRIDER_PORT_FILE", value_name = "FILE")]
     pub port_file: Option<PathBuf>,
-    /// How long delivery logs are kept [default: 72h].
+    /// How long delivery logs of the Tasks API are kept [default: 72h].
     #[arg(long, env = "POSTRIDER_RETAIN_LOGS", value_name = "DURATION")]
     pub retain_logs: Option<Span>,
-    /// How long ended deliveries and their events are kept; open dead letters keep theirs [default: 30d].
+    /// How long items are kept after their delivery was last tried, with it and its event; open dead letters keep theirs [default: for ever].
+    #[arg(long, env = "POSTRIDER_RETAIN_ROWS", value_name = "DURATION")]
+    pub retain_rows: Option<Span>,
+    /// How long ended deliveries of the Tasks API are kept, and events once no delivery of theirs is left; open dead letters keep theirs
+    /// [default: 30d].
     #[arg(long, env = "POSTRIDER_RETAIN_EVENTS", value_name = "DURATION")]
     pub retain_events: Option<Span>,
-    /// How long request and response bodies of attempts are kept, where the logs themselves are kept for longer [default: 30d].
+    /// How long request and response bodies of attempts are kept, where logs and items themselves are kept for longer [default: 30d].
     #[arg(long, env = "POSTRIDER_RETAIN_BODIES", value_name = "DURATION")]
     pub retain_bodies: Option<Span>,
     /// How large the database and its write-ahead log may become together; before that publishing is refused, and what has ended is removed
@@ -75,6 +80,12 @@ pub struct Flags {
     /// Attempts for subscriptions made through the Tasks API, the first one included [default: 5].
     #[arg(long, env = "POSTRIDER_TASKS_MAX_ATTEMPTS", value_name = "N")]
     pub tasks_max_attempts: Option<u32>,
+    /// By how much of itself a wait between attempts of bindings may be longer or shorter; 0 is exact, 0.5 the most [default: 0.1].
+    #[arg(long, env = "POSTRIDER_ITEMS_JITTER", value_name = "SHARE")]
+    pub items_jitter: Option<Share>,
+    /// Disable a destination once so many of its deliveries have failed for good, one after the other; 0 never does [default: 0].
+    #[arg(long, env = "POSTRIDER_DISABLE_AFTER_DEAD", value_name = "N")]
+    pub disable_after_dead: Option<u32>,
     /// Largest request body [default: 1MiB].
     #[arg(long, env = "POSTRIDER_MAX_BODY", value_name = "SIZE")]
     pub max_body: Option<Size>,
@@ -127,9 +138,11 @@ pub struct Config {
     pub allow_http: bool,
     /// Where to write the address once requests are accepted.
     pub port_file: Option<PathBuf>,
-    /// How long attempts are kept.
+    /// How long attempts of the Tasks API are kept.
     pub retain_logs: Span,
-    /// How long ended deliveries and their events are kept.
+    /// How long deliveries of the other APIs are kept with their attempts; `None` is for ever.
+    pub retain_rows: Option<Span>,
+    /// How long ended deliveries of the Tasks API are kept, and events without deliveries.
     pub retain_events: Span,
     /// How long bodies of attempts are kept.
     pub retain_bodies: Span,
@@ -139,6 +152,10 @@ pub struct Config {
     pub tasks_retry: Vec<Span>,
     /// Attempts of new Tasks subscriptions.
     pub tasks_max_attempts: u32,
+    /// Jitter of new bindings.
+    pub items_jitter: Share,
+    /// After how many dead deliveries in a row an endpoint is disabled; 0 is never.
+    pub disable_after_dead: u32,
     /// Largest request body.
     pub max_body: Size,
     /// Most connections at the same time.
@@ -201,11 +218,14 @@ impl Config {
             allow_http: flags.allow_http.or(file.allow_http).unwrap_or(false),
             port_file: flags.port_file.or(file.port_file),
             retain_logs: flags.retain_logs.or(file.retention.logs).unwrap_or(Span::secs(72 * 3_600)),
+            retain_rows: flags.retain_rows.or(file.retention.rows),
             retain_events: flags.retain_events.or(file.retention.events).unwrap_or(Span::secs(30 * 86_400)),
             retain_bodies: flags.retain_bodies.or(file.retention.bodies).unwrap_or(Span::secs(30 * 86_400)),
             max_store_bytes: flags.max_store_bytes.or(file.max_store_bytes),
             tasks_retry: flags.tasks_retry.or(file.tasks.retry_gaps).unwrap_or(default_gaps),
             tasks_max_attempts: flags.tasks_max_attempts.or(file.tasks.max_attempts).unwrap_or(policy.max_attempts),
+            items_jitter: flags.items_jitter.or(file.items.jitter).unwrap_or(Share { percent: RetryPolicy::items().jitter_percent }),
+            disable_after_dead: flags.disable_after_dead.or(file.items.disable_after_dead).unwrap_or(0),
             max_body: flags.max_body.or(file.max_body).unwrap_or(Size(1 << 20)),
             max_connections: flags.max_connections.or(file.max_connections).unwrap_or(10_000),
             header_timeout: flags.header_timeout.or(file.header_timeout).unwrap_or(Span::secs(10)),
@@ -238,6 +258,9 @@ impl Config {
         between("idle_timeout", self.idle_timeout, Span(Duration::from_millis(100)), Span::secs(86_400))?;
         between("shutdown_timeout", self.shutdown_timeout, Span(Duration::ZERO), Span::secs(3_600))?;
         between("retention.logs", self.retain_logs, Span::secs(1), Span::secs(3_650 * 86_400))?;
+        if let Some(age) = self.retain_rows {
+            between("retention.rows", age, Span::secs(1), Span::secs(36_500 * 86_400))?;
+        }
         between("retention.events", self.retain_events, Span::secs(1), Span::secs(3_650 * 86_400))?;
         between("retention.bodies", self.retain_bodies, Span::secs(1), Span::secs(3_650 * 86_400))?;
         if let Some(size) = self.max_store_bytes {
@@ -245,6 +268,8 @@ impl Config {
         }
         between("tasks.max_attempts", self.tasks_max_attempts, 1, 100)?;
         between("number of tasks.retry_gaps", self.tasks_retry.len(), 1, 100)?;
+        between("items.jitter", self.items_jitter, Share { percent: 0 }, Share { percent: 50 })?;
+        between("items.disable_after_dead", self.disable_after_dead, 0, 1_000_000)?;
         for gap in &self.tasks_retry {
             between("tasks.retry_gaps", *gap, Span(Duration::ZERO), Span::secs(30 * 86_400))?;
         }
@@ -326,36 +351,9 @@ fn read_file(named: Option<&Path>) -> Result<(Option<PathBuf>, File), String> {
     }
 }
 
-/// Names of the environment that look like a setting misspelt: what is there, and what was probably meant.
-///
-/// Others that begin with `POSTRIDER_` are left alone, for container platforms set some of their own.
-pub fn misspelt_variables(names: impl Iterator<Item = String>) -> Vec<(String, String)> {
-    // What is read without being a flag of `serve`.
-    const OTHERS: [&str; 3] = [BOOTSTRAP_KEY, SECRETS_KEY, "POSTRIDER_API_KEY"];
-    let flags = Flags::augment_args(clap::Command::new("serve"));
-    let of_flags: Vec<String> = flags.get_arguments().filter_map(|flag| Some(flag.get_env()?.to_str()?.to_owned())).collect();
-    let known: Vec<&str> = of_flags.iter().map(String::as_str).chain(OTHERS).collect();
-    let suspicious = names.filter(|n| n.starts_with("POSTRIDER_") && !known.contains(&n.as_str()));
-    suspicious
-        .filter_map(|name| {
-            let near = file::nearest(&name, &known);
-            (file::distance(&name, near) <= 2).then(|| (name, near.to_owned()))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn variables_that_look_misspelt_are_named_with_what_was_meant() {
-        let names =
-            ["POSTRIDER_LISTN", "POSTRIDER_BOOTSTRAP_KEYS", "POSTRIDER_LISTEN", "POSTRIDER_API_KEY", "POSTRIDER_SERVICE_HOST", "PATH"];
-        let found = misspelt_variables(names.into_iter().map(String::from));
-        let expected = [("POSTRIDER_LISTN", "POSTRIDER_LISTEN"), ("POSTRIDER_BOOTSTRAP_KEYS", BOOTSTRAP_KEY)];
-        assert_eq!(found, expected.map(|(name, meant)| (String::from(name), String::from(meant))));
-    }
 
     #[test]
     fn short_bootstrap_keys_are_refused() {

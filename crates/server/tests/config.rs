@@ -41,6 +41,8 @@ fn flags_win_over_environment_over_file_over_defaults() {
     let all = shown(at, &[], &environment);
     assert_eq!(all["retention"]["logs"].as_str(), Some("2h"));
     assert_eq!(all["retention"]["events"].as_str(), Some("30d"));
+    assert_eq!(all["retention"].get("rows"), None, "items are kept");
+    assert_eq!(shown(at, &["--retain-rows", "90d"], &[])["retention"]["rows"].as_str(), Some("90d"));
     let bounded = [("POSTRIDER_MAX_STORE_BYTES", "1073741824"), ("POSTRIDER_RETAIN_BODIES", "12h")];
     let bounded = shown(at, &[], &bounded);
     assert_eq!((bounded["max_store_bytes"].as_str(), bounded["retention"]["bodies"].as_str()), (Some("1GiB"), Some("12h")));
@@ -84,6 +86,8 @@ fn what_is_not_understood_is_refused() {
         (&["--max-body", "lots"], "not a size"),
         (&["--allow-network", "10.0.0.0/99"], "not a network"),
         (&["--tasks-max-attempts", "0"], "between 1 and 100"),
+        (&["--items-jitter", "0.6"], "between 0 and 0.5"),
+        (&["--items-jitter", "10%"], "not a share"),
         (&["--retain-events", "1h"], "at least as long as its logs"),
         (&["--log", "=!"], "not a log filter"),
         (&["--dev", "--listen", "0.0.0.0:0"], "loopback"),

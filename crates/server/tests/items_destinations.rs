@@ -293,12 +293,21 @@ fn a_binding_says_what_it_sends_and_an_update_holds_from_the_next_event_on() {
         "is_active",
         "last_status",
         "name",
+        "resolver_config",
         "serializer_config",
         "serializer_format",
         "signal_filter",
         "updated_at",
     ];
     assert_eq!(keys(&shown), fields);
+    assert_eq!((&shown["resolver_config"], &shown["serializer_config"]), (&Value::Null, &json!({"envelope": false})));
+    // What a configuration leaves out has its default, as where there is none.
+    for (config, envelope) in
+        [(json!({}), true), (json!({"envelope": false}), false), (Value::Null, true), (json!({"envelope": false}), false)]
+    {
+        let changed = api.call("PUT", &path, &json!({"serializer_config": config})).json();
+        assert_eq!(changed["serializer_config"], json!({"envelope": envelope}), "{config}");
+    }
     assert_eq!(shown["signal_filter"], json!({"event_type": "order.paid", "match": {"country": "DE"}}));
     let policy = json!({"max_attempts": 3, "backoff_schedule": [1000, 2000], "timeout_ms": 30_000, "rate_limit": {"ratePerSec": 100.0, "capacity": 10}});
     assert_eq!((&shown["delivery_policy"], &shown["last_status"]), (&policy, &Value::Null));

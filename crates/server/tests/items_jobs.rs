@@ -66,12 +66,16 @@ fn what_a_filter_finds_is_counted_and_then_replayed() {
     let answer = api.post(REPLAY, &json!({"binding_id": first, "rate_per_second": 1000}));
     assert_eq!(answer.status, 202, "{}", answer.text());
     let job = answer.json();
-    let fields =
-        ["created_at", "ended_at", "filter", "id", "matched", "rate_per_second", "replayed", "skipped", "status", "type", "updated_at"];
-    assert_eq!(keys(&job), fields);
+    let fields = "created_at ended_at error_code error_message failed filter gone id matched rate_per_second replayed skipped status type \
+                  updated_at";
+    assert_eq!(keys(&job), fields.split_whitespace().collect::<Vec<_>>());
     assert_eq!(answer.header("location"), Some(path(&job).as_str()));
     let done = api.when(&path(&job), |job| job["status"] == "completed");
     assert_eq!((numbers(&done), done["ended_at"].is_string()), ((30, 30, 0), true));
+    assert_eq!(
+        [&done["failed"], &done["gone"], &done["error_code"], &done["error_message"]],
+        [&json!(0), &json!(0), &Value::Null, &Value::Null]
+    );
     assert_eq!(done["filter"]["binding_id"], first);
     assert_eq!(api.get("/v1/delivery/dlq").json()["total"], 5, "the other binding's are left");
     api.when("/v1/delivery/items?status=succeeded", |list| list["total"] == 30);
@@ -145,4 +149,31 @@ fn one_request_under_one_key_makes_one_job() {
     assert_eq!((first.status, ask(json!({"all": true})).json()), (202, first.json()));
     assert_eq!(Api::of(&server).get(JOBS).json()["total"], 1);
     assert_eq!(ask(json!({"error_code": "connector_5xx"})).status, 422);
+}
+
+/// To count changes nothing: a master key may, of all namespaces or of one, and may still replay nothing.
+#[test]
+fn a_master_key_counts_and_replays_nothing() {
+    const MASTER: &str = "master-key-of-this-test";
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = Server::start(directory, &["--dev"], &[("POSTRIDER_BOOTSTRAP_KEY", MASTER)]);
+    let (own, master) = (Api::of(&server), Api::with_key(&server, MASTER));
+    let (key, _) = master.key(&json!({"name": "other", "namespace": "other", "scopes": ["read", "write"]}));
+    let other = Api::with_key(&server, &key);
+    let receiver = Receiver::answering(404);
+    for (api, count) in [(&own, 2), (&other, 1)] {
+        bound(api, &receiver.url, "a.b");
+        dead(api, "a.b", count);
+        api.when("/v1/delivery/dlq", |list| list["total"] == count);
+    }
+    let count = |query: &str, body: &Value| {
+        let answer = master.post(&format!("{REPLAY}{query}"), body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["matched"].as_u64().expect("a number")
+    };
+    assert_eq!(count("", &json!({"dry_run": true})), 3);
+    assert_eq!(count("?customer_id=other", &json!({"dry_run": true, "error_code": "connector_4xx"})), 1);
+    let refused = master.post(REPLAY, &json!({"all": true}));
+    assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("bad_request")), "{}", refused.text());
+    assert_eq!(master.get(JOBS).json()["total"], 0);
 }

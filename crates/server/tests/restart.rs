@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{Receiver, Reply, Server};
+use common::items::Api;
+use common::{PATIENCE, Receiver, Reply, Server};
 use serde_json::json;
 
 #[test]
@@ -174,4 +175,56 @@ fn logs_vanish_after_their_retention_and_the_task_stays() {
     let server = Server::start(directory, &["--dev", "--retain-logs", "1s"], &[]);
     let shown = server.task_when(&task, |v| v["logs"] == json!([]));
     assert_eq!((&shown["task"]["status"], &shown["task"]["attempt_count"]), (&json!("delivered"), &json!(1)));
+}
+
+/// Items outlive the age of logs and go by their own, with the event that they kept.
+#[test]
+fn items_stay_unless_they_have_an_age() {
+    use postrider_core::ports::Clock;
+    let clock = postrider_server::clock::SystemClock;
+    let server = Server::dev(&[]);
+    let receiver = Receiver::answering(200);
+    let api = Api::of(&server);
+    let of_tasks = server.subscribe_to(&receiver.url);
+    let task = server.accepted(&of_tasks, b"{}");
+    server.task_with_status(&task, "delivered");
+    api.bound(&receiver.url, "a.b", json!({}));
+    let event = api.publish("a.b", &json!({"n": 1}));
+    let items = format!("/v1/delivery/items?event_id={event}");
+    let item = api.when(&items, |list| list["items"][0]["status"] == "succeeded")["items"][0]["id"].clone();
+    let item = format!("/v1/delivery/items/{}", item.as_str().expect("an id"));
+    let past = clock.now().after(std::time::Duration::from_millis(1_100));
+    let (_, directory) = server.stop();
+    while clock.now() < past {
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    let short = ["--dev", "--retain-logs", "1s", "--retain-events", "1s", "--retain-bodies", "1s"];
+    let server = Server::start(directory, &short, &[]);
+    let api = Api::of(&server);
+    gone(|| server.get(&format!("/deliveries/{task}")).status);
+    let shown = api.when(&item, |item| item["request_body"].is_null());
+    assert_eq!((&shown["status"], &shown["response_body"], &shown["event_id"]), (&json!("succeeded"), &json!(null), &json!(event)));
+    let kept = api.get(&format!("/v1/delivery/events/{event}")).json();
+    assert_eq!(kept["payload"], json!({"n": 1}), "{kept}");
+    assert_eq!(api.post(&format!("{item}/replay"), &json!(null)).status, 200, "and it can be replayed");
+    receiver.wait_for(3);
+    api.when(&items, |list| list["total"] == 2 && list["items"][0]["status"] == "succeeded");
+    let past = clock.now().after(std::time::Duration::from_millis(1_100));
+    let (_, directory) = server.stop();
+    while clock.now() < past {
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    let server = Server::start(directory, &[&short[..], &["--retain-rows", "1s"]].concat(), &[]);
+    let api = Api::of(&server);
+    gone(|| api.get(&format!("/v1/delivery/events/{event}")).status);
+    assert_eq!(api.get(&items).json()["total"], 0);
+}
+
+/// Waits until what is asked for is not there any more. Nobody is told when retention has come by.
+fn gone(ask: impl Fn() -> u16) {
+    let begun = tokio::time::Instant::now();
+    while ask() != 404 {
+        assert!(begun.elapsed() < PATIENCE, "it is kept");
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
 }

@@ -6,7 +6,7 @@ use crate::rest;
 use crate::scenario::{End, Life};
 use crate::store::FaultyStore;
 use crate::world::{UNREST, World};
-use postrider_core::ports::{ConfigChange, Store};
+use postrider_core::ports::{ConfigChange, Configured, Store};
 use postrider_core::seal::KeyRing;
 use postrider_engine::{Engine, EngineConfig, Keys};
 use std::sync::Arc;
@@ -21,7 +21,8 @@ pub(crate) fn install(world: &World) {
     let subscriptions = world.plan.subscriptions.iter().cloned();
     let changes = endpoints.map(ConfigChange::Endpoint).chain(subscriptions.map(ConfigChange::Subscription));
     let changes = changes.collect();
-    runtime().block_on(async { world.store.configure(changes).await.expect("the model never fails") });
+    let configured = runtime().block_on(async { world.store.configure(0, changes).await.expect("the model never fails") });
+    assert!(matches!(configured, Configured::Stored { .. }), "an empty store is of version 0");
 }
 
 /// Lives one life to its end.
@@ -118,6 +119,7 @@ fn config(world: &World) -> EngineConfig {
         keys: Arc::new(Keys::fixed(key_ring())),
         limits: world.plan.limits,
         retention: world.plan.retention,
+        disable_after_dead: None,
         user_agent: "postrider-sim".to_owned(),
     }
 }

@@ -1,11 +1,10 @@
 //! The memory store with a disk under it that is slow, fills up, and loses its power between any two things.
 
 use crate::Sabotage;
-use crate::world::World;
-use postrider_core::delivery::Delivery;
+use crate::world::{State, World};
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::Namespace;
-use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
+use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
 use postrider_core::time::Timestamp;
@@ -76,24 +75,29 @@ pub(crate) async fn pass(time: Duration) {
 }
 
 /// Remembers what somebody made again.
-fn made_again(world: &World, replays: &[Replay], answers: &[Replayed]) {
+fn replayed(world: &World, replays: &[Replay], answers: &[Replayed]) {
     let mut state = world.state();
-    let now = state.now();
     for (replay, answer) in replays.iter().zip(answers) {
-        let Replayed::Queued(claimed) = answer else { continue };
+        let Some(id) = answer.delivery() else { continue };
         match replay.target {
-            ReplayTarget::Delivery(id) => {
-                let life = state.life;
-                state.replays.again.push((id, (life, now)));
+            ReplayTarget::Delivery(_) => {
+                made_again(&mut state, id);
                 if replay.keep_dead_letter {
                     state.replays.keeping.insert(id);
                 }
             }
-            ReplayTarget::DeadLetterAsNew { new, .. } => _ = state.replays.anew.insert(new),
+            ReplayTarget::DeadLetterAsNew { .. } => {
+                state.replays.anew.insert(id);
+                state.note(format_args!("made anew: {id}"));
+            }
         }
-        let id = claimed.delivery.id;
-        state.note(format_args!("made again: {id}"));
     }
+}
+
+fn made_again(state: &mut State, id: DeliveryId) {
+    let (life, now) = (state.life, state.now());
+    state.replays.again.push((id, (life, now)));
+    state.note(format_args!("made again: {id}"));
 }
 
 /// A read verb: the same verb of the model, with faults.
@@ -129,14 +133,16 @@ impl Store for FaultyStore {
         running_jobs() -> Vec<Job>;
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;
-        delivery_of(subscription: SubscriptionId, event: EventSeq) -> Option<Delivery>;
-        event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventView>;
+        event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventRow>;
         find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
+        page_of_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Page<EventRow, EventPlace>;
         event_counts(of: Vec<EventSeq>) -> Vec<[u64; 7]>;
         find_deliveries(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryRow, DeliveryId>;
         find_attempts(filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId>;
         attempt(id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail>;
         find_dead_letters(filter: DeadLetterFilter, window: Window<DeadLetterPlace>) -> Found<DeadLetterRow, DeadLetterPlace>;
+        page_of_dead_letters(filter: DeadLetterFilter, window: Window<DeadLetterPlace>) -> Page<DeadLetterRow, DeadLetterPlace>;
+        last_ended(of: LastOf) -> Vec<Option<AttemptRow>>;
         attempts(of: SubscriptionId, limit: u32) -> Vec<AttemptView>;
         dead_letters(of: SubscriptionId, open_only: bool, page: PageRequest<DeadLetterPlace>) -> Page<DeadLetterView, DeadLetterPlace>;
         dead_letter(id: DeadLetterId) -> Option<DeadLetterView>;
@@ -146,14 +152,16 @@ impl Store for FaultyStore {
     }
 
     writes! {
-        configure(changes: Vec<ConfigChange>) -> ();
+        configure(version: i64, changes: Vec<ConfigChange>) -> Configured;
         fan_out(slices: Vec<FanOutSlice>) -> ();
+        hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
         unschedule(id: ScheduledId) -> bool;
         fire(firings: Vec<Firing>) -> Vec<Fired>;
         put_job(job: Job) -> ();
         set_job_state(id: JobId, from: JobState, to: JobState, at: Timestamp) -> bool;
+        fail_job(id: JobId, error: JobError, at: Timestamp) -> bool;
         begin_request(request: NewRequest) -> Begun;
         end_request(key: RequestKey, response: Option<StoredResponse>) -> ();
     }
@@ -246,7 +254,7 @@ impl Store for FaultyStore {
         let world = Arc::clone(&self.world);
         self.run("replay", true, async move {
             let answers = inner.replay(replays.clone()).await?;
-            made_again(&world, &replays, &answers);
+            replayed(&world, &replays, &answers);
             Ok(answers)
         })
     }
@@ -255,10 +263,9 @@ impl Store for FaultyStore {
         let inner = self.inner.clone();
         let world = Arc::clone(&self.world);
         self.run("advance_job", true, async move {
-            let replays = step.replays.clone();
             let advanced = inner.advance_job(step).await?;
             if let Advanced::Done(answers, _) = &advanced {
-                made_again(&world, &replays, answers);
+                answers.iter().filter_map(Replayed::delivery).for_each(|id| made_again(&mut world.state(), id));
             }
             Ok(advanced)
         })
@@ -271,7 +278,8 @@ impl Store for FaultyStore {
         self.run("prune", true, async move {
             let before = inner.dump();
             let configured = inner.configuration().await?;
-            let asked = if hasty { PruneRequest { events_before: Timestamp::MAX, ..request } } else { request };
+            let asked =
+                if hasty { PruneRequest { events_before: Timestamp::MAX, rows_before: Timestamp::MAX, ..request } } else { request };
             let pruned = inner.prune(asked).await?;
             if pruned != Pruned::default() {
                 let left = inner.configuration().await?;

@@ -85,6 +85,7 @@ impl Filler {
             subscription: subscription.id,
             endpoint: subscription.endpoint,
             claimed: true,
+            keeps_rows: true,
             expires_at: None,
         };
         NewEvent {
@@ -221,7 +222,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pause = SPAN / u32::try_from(attempts.max(1))?;
     let store = SqliteStore::open(SqliteOptions::new(&directory))?;
     let mut filler = Filler::new(begin)?;
-    store.configure(filler.configuration()).await?;
+    let version = store.configuration_version().await?;
+    assert!(matches!(store.configure(version, filler.configuration()).await?, Configured::Stored { .. }), "nobody else writes here");
     for from in (0..attempts).step_by(GROUP) {
         let numbers = from..attempts.min(from + GROUP);
         let events: Vec<_> = numbers.clone().map(|n| filler.event(n, begin.after(pause * u32::try_from(n).unwrap_or(u32::MAX)))).collect();

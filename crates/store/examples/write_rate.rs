@@ -42,8 +42,8 @@ impl Load {
         self.now = self.now.after(Duration::from_micros(20));
         self.turn = (self.turn + 1) % self.routes.len();
         let (subscription, endpoint) = self.routes[self.turn];
-        let delivery =
-            NewDelivery { id: DeliveryId::new(self.ids.next(self.now)), subscription, endpoint, claimed: true, expires_at: None };
+        let id = DeliveryId::new(self.ids.next(self.now));
+        let delivery = NewDelivery { id, subscription, endpoint, claimed: true, keeps_rows: true, expires_at: None };
         NewEvent {
             id: EventId::new(self.ids.next(self.now)),
             namespace: Namespace::default_namespace(),

@@ -1,8 +1,10 @@
 //! The embedded store against the suite that every store must pass.
 
+use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
-use postrider_core::id::JobId;
+use postrider_core::id::{DeliveryId, JobId};
 use postrider_core::ports::*;
+use postrider_core::time::Timestamp;
 use postrider_store::conformance::{self, Harness, run};
 use postrider_store::{SqliteOptions, SqliteStore, Steps};
 use std::cell::Cell;
@@ -89,47 +91,86 @@ fn pages_of_a_long_history_make_up_the_list() {
     run(Sqlite::with_small_steps(), conformance::deliveries_change::late_ones_come_in_their_order);
 }
 
-/// What cannot be done takes its whole piece with it, and nothing else of its group.
+/// What cannot be done takes its whole piece with it, and nothing else of its group; a job that cannot be read is no other's trouble.
 #[test]
-fn a_piece_of_a_job_is_stored_whole_or_not_at_all() {
-    run(Sqlite::new(), async |w| {
+fn damage_in_one_job_harms_no_other() {
+    let harness = Sqlite::new();
+    let file = harness.root.path().to_owned();
+    run(harness, async |w| {
         let route = w.make.route();
         let (id, other) = (w.claimed(route).await, w.claimed(route).await);
         let letters = [w.fail(id).await, w.fail(other).await];
         let at = w.make.now();
-        let job = Job {
-            id: JobId::new(w.make.uuid()),
-            namespace: Namespace::default_namespace(),
-            filter: DeadLetterFilter::default(),
-            state: JobState::Running,
-            cursor: None,
-            matched: 2,
-            replayed: 0,
-            skipped: 0,
-            rate: None,
-            created_at: at,
-            updated_at: at,
-            ended_at: None,
+        let jobs = [0, 1, 2].map(|_| job(JobId::new(w.make.uuid()), at));
+        for job in &jobs {
+            w.store().put_job(job.clone()).await.expect("put_job");
+        }
+        // Past the store: a delivery whose state nobody knows, and a filter of a later release.
+        let damage = rusqlite::Connection::open(file.join("1/postrider.db")).expect("the file of the first store");
+        let broken = |of: DeliveryId, state: i64| {
+            let changed = damage.execute("UPDATE deliveries SET state = ?2 WHERE id = ?1", (of.bytes(), state));
+            assert_eq!(changed, Ok(1));
         };
-        w.store().put_job(job.clone()).await.expect("put_job");
-        // The first replay could be made. The second one could not: the id of its new delivery is taken.
-        let again = |target| Replay { target, keep_dead_letter: false, claim: false, at };
-        let new = ReplayTarget::DeadLetterAsNew { dead_letter: letters[1], new: id };
-        let replays = vec![again(ReplayTarget::Delivery(id)), again(new)];
+        broken(other, 77);
+        let changed = damage.execute("UPDATE jobs SET filter = '{\"labels\":{}}' WHERE id = ?1", [jobs[1].id.bytes()]);
+        assert_eq!(changed, Ok(1));
+
         let to_cursor = Some(DeadLetterPlace { failed_at: at, id: letters[1] });
-        let step = JobStep { id: job.id, from_cursor: None, replays, skipped: 0, to_cursor, completed: true, at };
-        let before = w.view(id).await.delivery;
-        let (advanced, cancelled) =
-            tokio::join!(w.store().advance_job(step.clone()), w.store().set_job_state(job.id, JobState::Running, JobState::Cancelled, at),);
+        let step = JobStep {
+            id: jobs[0].id,
+            from_cursor: None,
+            letters: letters.into(),
+            skipped: 0,
+            failed: None,
+            to_cursor,
+            completed: true,
+            at,
+        };
+        let (advanced, cancelled) = tokio::join!(
+            w.store().advance_job(step.clone()),
+            w.store().set_job_state(jobs[2].id, JobState::Running, JobState::Cancelled, at),
+        );
         assert!(advanced.is_err(), "{advanced:?}");
         assert_eq!(cancelled, Ok(true));
-        let found = w.store().job(job.id).await.expect("job").expect("it is there");
-        assert_eq!(found, job.clone().narrowed().in_state(JobState::Cancelled, at));
-        assert_eq!(w.view(id).await.delivery, before);
+        assert_eq!(w.store().job(jobs[0].id).await, Ok(Some(jobs[0].clone().narrowed())));
         assert_eq!(w.counters(route.subscription).await.dead_letters, 2);
-        assert_eq!(w.store().set_job_state(job.id, JobState::Cancelled, JobState::Running, at).await, Ok(true));
-        let step = JobStep { replays: step.replays[..1].to_vec(), ..step };
+
+        let unreadable = |job: &Job| (job.state, job.error, job.filter.clone()) == (JobState::Failed, Some(JobError::Unreadable), narrow());
+        let running = w.store().running_jobs().await.expect("running_jobs");
+        assert_eq!(running.len(), 2);
+        assert!(running[0] == jobs[0].clone().narrowed() && unreadable(&running[1]), "{running:?}");
+        assert_eq!(w.store().fail_job(jobs[1].id, JobError::Unreadable, at).await, Ok(true));
+        assert_eq!(w.store().running_jobs().await.map(|jobs| jobs.len()), Ok(1), "it has ended");
+        let listed = w.store().jobs(None, Window::first(10)).await.expect("jobs").page.items;
+        assert!(listed.len() == 3 && unreadable(&listed[1]) && listed[1].ended_at == Some(at), "{listed:?}");
+        assert_eq!(w.store().set_job_state(jobs[1].id, JobState::Failed, JobState::Running, at).await, Ok(false));
+
+        broken(other, 4);
         assert!(matches!(w.store().advance_job(step).await, Ok(Advanced::Done(..))));
-        assert_eq!(w.counters(route.subscription).await.dead_letters, 1);
+        assert_eq!(w.counters(route.subscription).await.dead_letters, 0);
     });
+}
+
+fn narrow() -> DeadLetterFilter {
+    DeadLetterFilter { namespace: Some(Namespace::default_namespace()), ..DeadLetterFilter::default() }
+}
+
+fn job(id: JobId, at: Timestamp) -> Job {
+    Job {
+        id,
+        namespace: Namespace::default_namespace(),
+        filter: DeadLetterFilter { code: Some(ErrorCode::ConnectionRefused), ..DeadLetterFilter::default() },
+        state: JobState::Running,
+        cursor: None,
+        matched: 2,
+        replayed: 0,
+        skipped: 0,
+        failed: 0,
+        gone: 0,
+        error: None,
+        rate: None,
+        created_at: at,
+        updated_at: at,
+        ended_at: None,
+    }
 }

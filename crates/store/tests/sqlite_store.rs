@@ -206,11 +206,14 @@ fn the_second_door_works_beside_a_running_server() {
         let before = store.configuration_version().await.expect("a read");
         let admin = SqliteAdmin::open(dir.path()).expect("no ownership is needed");
         let key = make.key();
-        admin.configure(vec![ConfigChange::Key(key.clone())]).expect("configures");
+        admin.revise(|_| (vec![ConfigChange::Key(key.clone())], ())).expect("configures");
         assert!(store.configuration_version().await.expect("a read") > before);
         assert_eq!(store.configuration().await.expect("a read").keys, std::slice::from_ref(&key));
         let endpoint = make.endpoint();
-        store.configure(vec![ConfigChange::Endpoint(endpoint.clone())]).await.expect("configures");
+        let newer = store.configuration_version().await.expect("a read");
+        let put = |version| store.configure(version, vec![ConfigChange::Endpoint(endpoint.clone())]);
+        assert_eq!(put(before).await, Ok(Configured::Conflict), "it was made from what the other door has changed since");
+        assert!(matches!(put(newer).await, Ok(Configured::Stored { .. })));
         let seen = admin.configuration().expect("a read");
         assert_eq!((seen.endpoints, seen.keys), (vec![endpoint], vec![key]));
         assert_eq!(seen.version, store.configuration_version().await.expect("a read"));
@@ -225,7 +228,7 @@ fn the_second_door_and_the_server_write_in_turns() {
         let (store, mut make) = (open(dir.path()), Fixtures::new(1));
         let admin = SqliteAdmin::open(dir.path()).expect("opens");
         let keys: Vec<_> = (0..EACH).map(|_| ConfigChange::Key(make.key())).collect();
-        let door = tokio::task::spawn_blocking(move || keys.into_iter().try_for_each(|key| admin.configure(vec![key])));
+        let door = tokio::task::spawn_blocking(move || keys.into_iter().try_for_each(|key| admin.revise(|_| (vec![key], ()))));
         for _ in 0..EACH {
             store.publish(vec![make.event(1)]).await.expect("publishes");
         }
@@ -240,7 +243,7 @@ fn the_second_door_makes_the_database_before_the_first_start() {
     let dir = directory();
     let data = dir.path().join("data");
     let key = Fixtures::new(1).key();
-    SqliteAdmin::open(&data).expect("opens").configure(vec![ConfigChange::Key(key.clone())]).expect("configures");
+    SqliteAdmin::open(&data).expect("opens").revise(|_| (vec![ConfigChange::Key(key.clone())], ())).expect("configures");
     assert_eq!((mode(&data), mode(&data.join("postrider.db"))), (0o700, 0o600));
     block_on(async { assert_eq!(open(&data).configuration().await.expect("a read").keys, [key]) });
 }

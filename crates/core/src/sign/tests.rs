@@ -69,6 +69,20 @@ fn bad_secrets_are_refused_and_never_shown() {
 }
 
 #[test]
+fn ed25519_keys_come_back_from_their_text() {
+    let secret = ed25519_secret(&[7; 32]);
+    assert_eq!(&**secret, "whsk_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
+    for text in [&**secret, secret.trim_end_matches('=')] {
+        assert_eq!(Ed25519Key::from_secret(text).expect("a key").public_hex(), PUBLIC);
+    }
+    for bad in
+        ["", "whsk_", "whsk_!", "whsk_AAEC", BASE64_SECRET, &secret[5..], &secret[..40], &format!("{}BwcH", secret.trim_end_matches('='))]
+    {
+        assert_eq!(Ed25519Key::from_secret(bad).expect_err(bad), BadSecret::NotEd25519, "{bad}");
+    }
+}
+
+#[test]
 fn the_whsec_form_is_decoded_for_standard_webhooks_only() {
     let (decoded, verbatim) = (key(BASE64_SECRET), SigningKey::verbatim(BASE64_SECRET).expect("a secret"));
     assert_ne!(decoded.standard(ID, TS, b""), verbatim.standard(ID, TS, b""));

@@ -24,7 +24,7 @@ use crate::settle::{After, Entry};
 use crate::shared::Shared;
 use clock::Reading;
 use parking_lot::Mutex;
-use postrider_core::id::EndpointId;
+use postrider_core::id::{DeliveryId, EndpointId};
 use postrider_core::ports::NewDelivery;
 use postrider_core::time::Timestamp;
 use state::State;
@@ -202,6 +202,16 @@ impl Dispatcher {
     /// An endpoint is gone: what waits for it is due now, for it only has to be ended.
     pub(crate) fn expedite(&self, endpoint: EndpointId) {
         self.state.lock().expedite(endpoint);
+    }
+
+    /// Has a delivery tried again by then, if its retry waits in memory; answers whether it does.
+    pub(crate) fn hasten(&self, delivery: DeliveryId, at: Timestamp) -> bool {
+        let mut state = self.state.lock();
+        let waits = state.timers.hasten(delivery, at);
+        if state.timers.take_dirty() {
+            self.timer.notify_one();
+        }
+        waits
     }
 
     /// Endpoints whose deliveries are parked in the store.

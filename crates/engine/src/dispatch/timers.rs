@@ -1,7 +1,8 @@
 //! What happens later, in memory.
 
 use crate::job::Job;
-use postrider_core::id::EndpointId;
+use postrider_core::delivery::{Step, transition};
+use postrider_core::id::{DeliveryId, EndpointId};
 use postrider_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -76,6 +77,19 @@ impl Timers {
         self.queue = queue.into_iter().map(|((at, set), timer)| ((at.before(by), set), timer)).collect();
         self.look = self.look.map(|at| at.before(by));
         self.dirty = true;
+    }
+
+    /// Has a delivery tried again by then, if it waits here; answers whether it does.
+    pub(crate) fn hasten(&mut self, delivery: DeliveryId, at: Timestamp) -> bool {
+        let is_it = |timer: &Timer| matches!(timer, Timer::Retry(job) if job.delivery.id == delivery);
+        let Some(key) = self.queue.iter().find(|(_, timer)| is_it(timer)).map(|(key, _)| *key) else { return false };
+        if let Some(Timer::Retry(mut job)) = self.queue.remove(&key) {
+            if let Ok(progress) = transition(job.delivery.progress, Step::Hasten { at }) {
+                job.delivery.progress = progress;
+            }
+            self.insert(key.0.min(at), Timer::Retry(job));
+        }
+        true
     }
 
     /// Takes the waiting deliveries of one endpoint out.

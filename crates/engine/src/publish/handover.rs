@@ -28,7 +28,7 @@ pub(crate) fn prepare(shared: &Shared, publish: Publish) -> Result<(NewEvent, Ha
             Matched { routes: vec![route], skipped: Vec::new() }
         }
     };
-    let mut new = plan(shared, publish, matched);
+    let mut new = plan(shared, publish, matched, shared.config.limits.fan_out_slice);
     shared.dispatcher.reserve(&mut new.deliveries, new.payload.len(), new.created_at);
     let event = Event {
         seq: EventSeq(0),
@@ -47,10 +47,9 @@ pub(crate) fn prepare(shared: &Shared, publish: Publish) -> Result<(NewEvent, Ha
     Ok((new, handover))
 }
 
-/// The event with an unclaimed delivery for each that it matched, or for the first slice of them.
-pub(crate) fn plan(shared: &Shared, publish: Publish, mut matched: Matched) -> NewEvent {
+/// The event with an unclaimed delivery for each that it matched, or for the first so many of them: others follow in slices.
+pub(crate) fn plan(shared: &Shared, publish: Publish, mut matched: Matched, slice: usize) -> NewEvent {
     let now = shared.now();
-    let slice = shared.config.limits.fan_out_slice;
     let fan_out_after = (matched.routes.len() > slice).then(|| matched.routes[slice - 1].subscription.id);
     matched.routes.truncate(slice);
     let expires_at = publish.ttl.map(|ttl| now.after(ttl));
@@ -62,6 +61,7 @@ pub(crate) fn plan(shared: &Shared, publish: Publish, mut matched: Matched) -> N
         subscription: route.subscription.id,
         endpoint: route.endpoint.id,
         claimed: false,
+        keeps_rows: route.subscription.origin.keeps_rows(),
         expires_at,
     });
     let deliveries = deliveries.collect();

@@ -1,7 +1,7 @@
 //! Outcomes that the store does not take although it takes others: tried again one by one, while the others go on.
 
 use super::store::BACKOFF;
-use super::{After, Entry, Group, follow_up_stored};
+use super::{After, Entry, Group, stored};
 use crate::shared::Shared;
 use postrider_core::id::DeliveryId;
 use std::collections::BTreeSet;
@@ -72,7 +72,7 @@ impl Apart {
             match answer.and_then(|settled| settled.into_iter().next()) {
                 Some(settled) => {
                     shared.settler.done(usize::from(is_outcome), usize::from(!is_outcome));
-                    follow_up_stored(shared, &entry.settlement, settled);
+                    stored(shared, &entry.settlement, &entry.after, settled);
                     afters.push(entry.after.given(settled));
                 }
                 None => {

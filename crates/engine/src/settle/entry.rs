@@ -117,6 +117,11 @@ impl Entry {
         Some(Entry { settlement, after: After::Nothing })
     }
 
+    /// How many rows it stores, about.
+    pub(super) fn weight(&self) -> usize {
+        1 + self.settlement.follow_up.as_ref().map_or(0, |event| 1 + event.deliveries.len())
+    }
+
     /// Told under the dispatcher's lock whether the attempt was recorded as under way.
     pub(crate) fn landed(&mut self, recorded: bool) {
         if recorded {

@@ -15,13 +15,14 @@ use crate::job::Job;
 use crate::shared::Shared;
 use apart::Apart;
 use parking_lot::Mutex;
+use postrider_core::delivery::State;
 use postrider_core::ports::{Settled, Settlement};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
-/// Settlements stored in one piece.
+/// Rows stored in one piece, about: a settlement is one, and the event that it makes with its deliveries as many as they are.
 const GROUP: usize = 1_024;
 
 /// How much of a group goes to deliveries that are given back, where outcomes would fill all of it.
@@ -176,8 +177,16 @@ impl Waiting {
 
     /// Outcomes first, for others wait for them; but what is given back goes too, for it takes up memory.
     fn group(&mut self) -> Group {
-        let outcomes = self.outcomes.len().min(GROUP - self.returns.len().min(GIVEN_BACK));
-        let returns = self.returns.len().min(GROUP - outcomes);
+        let room = GROUP - self.returns.len().min(GIVEN_BACK);
+        let (mut outcomes, mut weight) = (0, 0);
+        while let Some(entry) = self.outcomes.get(outcomes) {
+            let with_it = weight + entry.weight();
+            if with_it > room && outcomes > 0 {
+                break;
+            }
+            (outcomes, weight) = (outcomes + 1, with_it);
+        }
+        let returns = self.returns.len().min(GROUP.saturating_sub(weight));
         let entries = self.outcomes.drain(..outcomes).chain(self.returns.drain(..returns)).collect();
         Group { entries, outcomes }
     }
@@ -204,7 +213,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         for (n, (after, result)) in afters.into_iter().zip(results).enumerate() {
             match result {
                 Some(result) => {
-                    follow_up_stored(&shared, &settlements[n], result);
+                    stored(&shared, &settlements[n], &after, result);
                     settled.push(after.given(result));
                 }
                 None => apart.put(Entry { settlement: settlements[n].clone(), after }, n < outcomes),
@@ -218,9 +227,15 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// The event that an outcome made is stored with it: its deliveries wait in the store and are due.
-fn follow_up_stored(shared: &Shared, settlement: &Settlement, settled: Settled) {
-    let Some(event) = settlement.follow_up.as_deref().filter(|_| settled == Settled::Stored) else { return };
+/// An outcome has its answer. The event that it made is stored with it: its deliveries wait in the store and are due.
+fn stored(shared: &Shared, settlement: &Settlement, after: &After, settled: Settled) {
+    if settled != Settled::Stored {
+        return;
+    }
+    if let (After::LetGo { endpoint, .. }, Some(_)) = (after, &settlement.attempt) {
+        shared.ended(*endpoint, settlement.progress.state == State::Succeeded);
+    }
+    let Some(event) = settlement.follow_up.as_deref() else { return };
     shared.dispatcher.note_stored(event.deliveries.iter().map(|delivery| delivery.endpoint), event.created_at);
     if event.fan_out_after.is_some() {
         shared.fan_out.notify_one();

@@ -1,8 +1,11 @@
 //! What depends on the calendar: retention to the hour, retries over the turn of a day.
 
-use crate::harness::{BEGINNING, Hand, event, pass, run};
+use crate::harness::{BEGINNING, Hand, endpoint, event, pass, run, subscription};
 use postrider_core::delivery::State;
 use postrider_core::endpoint::EndpointStatus;
+use postrider_core::ports::ConfigChange;
+use postrider_core::retry::RetryPolicy;
+use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 use postrider_engine::{Engine, Limits, Retention};
 use std::sync::Arc;
@@ -53,6 +56,31 @@ fn an_attempt_of_exactly_72_hours_is_kept_and_an_older_one_is_not() {
         assert_eq!(attempts(&hand), []);
         assert_eq!(hand.store.dump().deliveries.len(), 2, "the deliveries have a longer retention");
         assert_eq!(Retention::default().attempts, 72 * HOUR);
+    });
+}
+
+/// Items stay with their delivery and their event, or go by an age of their own, counted from the last attempt.
+#[test]
+fn items_are_kept_unless_they_have_an_age() {
+    run(async {
+        for rows in [None, Some(100 * HOUR)] {
+            let hand = Hand::new();
+            let items = Subscription { origin: Origin::Items, retry: RetryPolicy::items(), ..subscription() };
+            hand.configure(vec![ConfigChange::Endpoint(endpoint(EndpointStatus::Active)), ConfigChange::Subscription(items)]).await;
+            let retention = Retention { rows, events: 80 * HOUR, ..Retention::default() };
+            let engine = hand.start(Limits::default(), retention).await;
+            let began = hand.now();
+            let receipt = engine.publish(event(1)).await.expect("stored");
+            pass(90 * HOUR).await;
+            assert_eq!(attempts(&hand), [began], "beyond the ages of logs and events");
+            let delivery = receipt.first_delivery.expect("one").id;
+            engine.replay_delivery(delivery, true).await.expect("the model never fails");
+            pass(100 * HOUR - SECOND).await;
+            assert_eq!((attempts(&hand).len(), attempts(&hand)[0]), (2, began), "all of a delivery's items stay with the last of them");
+            pass(2 * HOUR).await;
+            let left = (attempts(&hand).len(), hand.store.dump().deliveries.len(), hand.store.dump().events.len());
+            assert_eq!(left, if rows.is_some() { (0, 0, 0) } else { (2, 1, 1) });
+        }
     });
 }
 

@@ -3,7 +3,7 @@
 use crate::harness::{Hand, endpoint, event, pass, run};
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::limit::RateLimit;
-use postrider_core::ports::{ConfigChange, Store};
+use postrider_core::ports::ConfigChange;
 use postrider_engine::{Limits, Retention};
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ fn a_rate_limit_does_not_wait_for_the_clock() {
         let hand = Hand::new();
         hand.subscribe(EndpointStatus::Active).await;
         let limited = Endpoint { rate_limit: Some(RateLimit { interval: 20 * SECOND, burst: 1 }), ..endpoint(EndpointStatus::Active) };
-        hand.store.configure(vec![ConfigChange::Endpoint(limited)]).await.expect("the model never fails");
+        hand.configure(vec![ConfigChange::Endpoint(limited)]).await;
         let engine = hand.start(Limits::default(), Retention::default()).await;
         for n in 0..2 {
             engine.publish(event(n)).await.expect("stored");

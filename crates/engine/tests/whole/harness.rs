@@ -5,7 +5,6 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 use postrider_core::attempt::Phases;
 use postrider_core::auth::Auth;
-use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::filter::LabelFilter;
@@ -20,6 +19,7 @@ use postrider_engine::{Engine, EngineConfig, Keys, Limits, Publish, Retention, T
 use postrider_store::memory::MemoryStore;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -47,7 +47,7 @@ pub struct Hand {
     held: watch::Sender<Option<&'static str>>,
     /// Verbs of this name fail.
     failing: Mutex<Option<(&'static str, StoreErrorKind)>>,
-    /// Whatever would settle this delivery fails.
+    /// Whatever would settle this delivery, or make it again for a job, fails.
     poisoned: Mutex<Option<DeliveryId>>,
     /// How often each verb was called.
     called: Mutex<BTreeMap<&'static str, usize>>,
@@ -61,6 +61,8 @@ pub struct Hand {
     pub requests: Mutex<Vec<String>>,
     /// Their headers and bodies.
     pub received: Mutex<Vec<(HeaderMap, Bytes)>>,
+    /// What engines are given as that; 0 is never.
+    pub disable_after_dead: Mutex<u32>,
     /// How far the wall clock was set back so far.
     pub set_back: Mutex<Duration>,
     began: Instant,
@@ -83,6 +85,7 @@ impl Hand {
             fault: Mutex::default(),
             requests: Mutex::default(),
             received: Mutex::default(),
+            disable_after_dead: Mutex::default(),
             set_back: Mutex::default(),
             began: Instant::now(),
         })
@@ -98,7 +101,7 @@ impl Hand {
         *self.failing.lock() = verb;
     }
 
-    /// The store cannot settle this delivery, whatever comes with it.
+    /// The store cannot settle this delivery, or make it again for a job, whatever comes with it.
     pub fn poison(&self, delivery: Option<DeliveryId>) {
         *self.poisoned.lock() = delivery;
     }
@@ -118,17 +121,31 @@ impl Hand {
 
     /// An engine over a new handle of the store.
     pub async fn start(self: &Arc<Self>, limits: Limits, retention: Retention) -> Engine {
-        let config = EngineConfig { seed: 1, keys: Arc::new(Keys::fixed(key_ring())), limits, retention, user_agent: "tests".to_owned() };
+        let config = EngineConfig {
+            seed: 1,
+            keys: Arc::new(Keys::fixed(key_ring())),
+            limits,
+            retention,
+            disable_after_dead: NonZeroU32::new(*self.disable_after_dead.lock()),
+            user_agent: "tests".to_owned(),
+        };
         let store = Handle { inner: self.store.new_incarnation(), hand: Arc::clone(self) };
         let (transport, clock) = (Receivers(Arc::clone(self)), Time(Arc::clone(self)));
         Engine::start(config, Arc::new(store), Arc::new(transport), Arc::new(clock)).await.expect("it starts")
+    }
+
+    /// Puts configuration straight into the store, as another process would.
+    pub async fn configure(&self, changes: Vec<ConfigChange>) {
+        let version = self.store.configuration_version().await.expect("the model never fails");
+        let configured = self.store.configure(version, changes).await.expect("the model never fails");
+        assert!(matches!(configured, Configured::Stored { .. }), "nobody else writes into a model in between");
     }
 
     /// Puts an endpoint and a subscription to it straight into the store.
     pub async fn subscribe(&self, status: EndpointStatus) -> (Endpoint, Subscription) {
         let (endpoint, subscription) = (endpoint(status), subscription());
         let changes = vec![ConfigChange::Endpoint(endpoint.clone()), ConfigChange::Subscription(subscription.clone())];
-        self.store.configure(changes).await.expect("the model never fails");
+        self.configure(changes).await;
         (endpoint, subscription)
     }
 }
@@ -270,7 +287,7 @@ impl Store for Handle {
     verbs! {
         configuration() -> Configuration;
         configuration_version() -> i64;
-        configure(changes: Vec<ConfigChange>) -> ();
+        configure(version: i64, changes: Vec<ConfigChange>) -> Configured;
         publish(events: Vec<NewEvent>) -> Vec<Published>;
         fan_out(slices: Vec<FanOutSlice>) -> ();
         unfinished_fan_outs(limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut>;
@@ -278,6 +295,7 @@ impl Store for Handle {
         rescue(limit: u32) -> Vec<Claimed>;
         backlog() -> Vec<Backlog>;
         replay(replays: Vec<Replay>) -> Vec<Replayed>;
+        hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
         unschedule(id: ScheduledId) -> bool;
@@ -288,7 +306,7 @@ impl Store for Handle {
         jobs(namespace: Option<Namespace>, window: Window<JobId>) -> Found<Job, JobId>;
         running_jobs() -> Vec<Job>;
         set_job_state(id: JobId, from: JobState, to: JobState, at: Timestamp) -> bool;
-        advance_job(step: JobStep) -> Advanced;
+        fail_job(id: JobId, error: JobError, at: Timestamp) -> bool;
         begin_request(request: NewRequest) -> Begun;
         end_request(key: RequestKey, response: Option<StoredResponse>) -> ();
         prune(request: PruneRequest) -> Pruned;
@@ -296,14 +314,16 @@ impl Store for Handle {
         health() -> ();
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;
-        delivery_of(subscription: SubscriptionId, event: EventSeq) -> Option<Delivery>;
-        event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventView>;
+        event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventRow>;
         find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
+        page_of_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Page<EventRow, EventPlace>;
         event_counts(of: Vec<EventSeq>) -> Vec<[u64; 7]>;
         find_deliveries(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryRow, DeliveryId>;
         find_attempts(filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId>;
         attempt(id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail>;
         find_dead_letters(filter: DeadLetterFilter, window: Window<DeadLetterPlace>) -> Found<DeadLetterRow, DeadLetterPlace>;
+        page_of_dead_letters(filter: DeadLetterFilter, window: Window<DeadLetterPlace>) -> Page<DeadLetterRow, DeadLetterPlace>;
+        last_ended(of: LastOf) -> Vec<Option<AttemptRow>>;
         attempts(of: SubscriptionId, limit: u32) -> Vec<AttemptView>;
         dead_letters(of: SubscriptionId, open_only: bool, request: PageRequest<DeadLetterPlace>) -> Page<DeadLetterView, DeadLetterPlace>;
         dead_letter(id: DeadLetterId) -> Option<DeadLetterView>;
@@ -320,6 +340,18 @@ impl Store for Handle {
                 return Err(StoreError { kind: StoreErrorKind::Internal, cause: "a bad row".to_owned() });
             }
             inner.settle(settlements).await
+        })
+    }
+
+    fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Answer<Advanced>> {
+        let (inner, hand) = (self.inner.clone(), Arc::clone(&self.hand));
+        self.run("advance_job", async move {
+            let poisoned = *hand.poisoned.lock();
+            let letters = inner.dump().dead_letters;
+            if letters.iter().any(|letter| step.letters.contains(&letter.id) && Some(letter.delivery) == poisoned) {
+                return Err(StoreError { kind: StoreErrorKind::Internal, cause: "a bad row".to_owned() });
+            }
+            inner.advance_job(step).await
         })
     }
 }

@@ -13,7 +13,6 @@ use postrider_core::filter::{Match, TypePattern};
 use postrider_core::id::{EndpointId, SubscriptionId};
 use postrider_core::limit::RateLimit;
 use postrider_core::ports::ConfigChange;
-use postrider_core::ports::Store;
 use postrider_core::retry::RetryPolicy;
 use postrider_core::seal::{KeyRing, Sealed};
 use postrider_core::sign::{Scheme, SigningKey, postrider_header};
@@ -47,7 +46,7 @@ pub fn binding(n: u128, destination: &Endpoint, event_type: &str) -> Subscriptio
 pub async fn start(hand: &Arc<Hand>, endpoints: Vec<Endpoint>, subscriptions: Vec<Subscription>) -> Engine {
     let endpoints = endpoints.into_iter().map(ConfigChange::Endpoint);
     let changes = endpoints.chain(subscriptions.into_iter().map(ConfigChange::Subscription)).collect();
-    hand.store.configure(changes).await.expect("the model never fails");
+    hand.configure(changes).await;
     hand.start(Limits::default(), Retention::default()).await
 }
 
@@ -213,7 +212,7 @@ fn without_its_credentials_nothing_is_sent_until_the_key_is_back() {
         let error = attempts(&hand).remove(0).outcome.and_then(|o| o.error).expect("a failure");
         assert_eq!((hand.requests(), error.code), (0, ErrorCode::SecretUnreadable));
         let mended = ConfigChange::Endpoint(Endpoint { auth: Auth::Bearer { token: sealed("tok_2") }, ..to });
-        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![mended], ()))).await.expect("stored");
+        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![mended.clone()], ()))).await.expect("stored");
         pass(60 * SECOND).await;
         assert_eq!(state(&hand), State::Succeeded);
         assert_eq!(received(&hand)[0].0["authorization"], "Bearer tok_2");
@@ -254,7 +253,7 @@ fn the_strictest_rate_of_a_destinations_bindings_holds_for_all_of_them() {
         pass(Duration::from_millis(4_500)).await;
         assert_eq!(hand.requests(), 5, "at 0, 1, 2, 3 and 4 seconds");
         let stopped = ConfigChange::Subscription(Subscription { active: false, updated_at: BEGINNING, ..limited });
-        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![stopped], ()))).await.expect("stored");
+        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![stopped.clone()], ()))).await.expect("stored");
         pass(SECOND).await;
         assert_eq!(hand.requests(), 10, "the limit goes with the binding, and what was routed to it is delivered");
     });
@@ -272,7 +271,7 @@ fn what_a_deleted_binding_has_queued_is_delivered() {
         engine.publish(of_type("a.b", "{}")).await.expect("stored");
         pass(SECOND).await;
         let gone = ConfigChange::Subscription(Subscription { deleted_at: Some(BEGINNING), ..bound.clone() });
-        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![gone], ()))).await.expect("stored");
+        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![gone.clone()], ()))).await.expect("stored");
         assert!(engine.routes().route(bound.id).is_none() && engine.routes().subscription(bound.id).is_none());
         engine.publish(of_type("a.b", "{}")).await.expect("stored");
         pass(40 * SECOND).await;
@@ -281,14 +280,78 @@ fn what_a_deleted_binding_has_queued_is_delivered() {
         *hand.status.lock() = 200;
         // Its destination may change on the way.
         let moved = Endpoint { headers: vec![("X-Team".to_owned(), "ops".to_owned())], ..to.clone() };
-        hand.store.configure(vec![ConfigChange::Endpoint(moved)]).await.expect("the model never fails");
+        hand.configure(vec![ConfigChange::Endpoint(moved)]).await;
         let engine = hand.start(Limits::default(), Retention::default()).await;
         pass(200 * SECOND).await;
         assert_eq!((hand.requests(), state(&hand)), (3, State::Succeeded));
         assert_eq!(received(&hand)[2].0["x-team"], "ops");
         // With its destination nothing is left to deliver to.
         let gone = ConfigChange::Endpoint(Endpoint { deleted: Some(Deletion::Kept(BEGINNING)), ..to });
-        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![gone], ()))).await.expect("stored");
+        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![gone.clone()], ()))).await.expect("stored");
+    });
+}
+
+/// Whether the engine has it in memory or has left it to the store, and it counts as one of the policy's attempts.
+#[test]
+fn a_retry_that_somebody_does_not_want_to_wait_for_is_made_at_once() {
+    run(async {
+        for near in [SECOND, 60 * SECOND] {
+            let hand = Hand::new();
+            let to = destination(1);
+            let changes = vec![ConfigChange::Endpoint(to.clone()), ConfigChange::Subscription(binding(2, &to, "a.b"))];
+            hand.configure(changes).await;
+            let engine = hand.start(Limits { near, ..Limits::default() }, Retention::default()).await;
+            *hand.status.lock() = 500;
+            engine.publish(of_type("a.b", "{}")).await.expect("stored");
+            pass(SECOND).await;
+            let delivery = hand.store.dump().deliveries.remove(0);
+            assert_eq!(hand.store.dump().claims.contains_key(&delivery.id), near > 30 * SECOND);
+            for attempts in 2..=3 {
+                engine.hasten(delivery.id).await.expect("the model never fails");
+                pass(SECOND).await;
+                assert_eq!(hand.requests(), attempts);
+            }
+            let progress = hand.store.dump().deliveries[0].progress;
+            assert_eq!((progress.attempts, progress.spent), (3, 3));
+            assert!(matches!(progress.state, State::Retrying { due_at } if due_at > hand.now().after(400 * SECOND)), "{progress:?}");
+            *hand.status.lock() = 200;
+            engine.hasten(delivery.id).await.expect("the model never fails");
+            pass(SECOND).await;
+            engine.hasten(delivery.id).await.expect("the model never fails");
+            pass(SECOND).await;
+            assert_eq!((hand.requests(), state(&hand)), (4, State::Succeeded), "nothing is left to hasten");
+        }
+    });
+}
+
+/// A deleted binding is in memory only as long as something waits for it, in this engine and the next.
+#[test]
+fn a_deleted_binding_is_forgotten_when_nothing_waits_for_it() {
+    run(async {
+        let hand = Hand::new();
+        let to = destination(1);
+        let (busy, idle) = (binding(2, &to, "a.b"), binding(3, &to, "c.d"));
+        let engine = start(&hand, vec![to.clone()], vec![busy.clone(), idle.clone()]).await;
+        *hand.status.lock() = 500;
+        engine.publish(of_type("a.b", "{}")).await.expect("stored");
+        pass(SECOND).await;
+        let now = hand.now();
+        let gone = [&busy, &idle].map(|s| ConfigChange::Subscription(Subscription { deleted_at: Some(now), ..s.clone() }));
+        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((gone.to_vec(), ()))).await.expect("stored");
+        let retired = |engine: &Engine| engine.routes().retired().map(|s| s.id).collect::<Vec<_>>();
+        assert_eq!(retired(&engine), [busy.id, idle.id], "somebody may be publishing");
+        pass(130 * SECOND).await;
+        assert_eq!(retired(&engine), [busy.id]);
+        // What others change does not bring it back.
+        hand.configure(vec![ConfigChange::Endpoint(Endpoint { name: "renamed".to_owned(), ..to })]).await;
+        pass(2 * SECOND).await;
+        assert_eq!(retired(&engine), [busy.id]);
+        engine.shutdown(SECOND).await;
+        let engine = hand.start(Limits::default(), Retention::default()).await;
+        assert_eq!(retired(&engine), [busy.id]);
+        *hand.status.lock() = 200;
+        pass(1_000 * SECOND).await;
+        assert_eq!((state(&hand), retired(&engine)), (State::Succeeded, Vec::new()));
     });
 }
 
@@ -307,7 +370,7 @@ fn what_a_moved_binding_has_queued_goes_where_it_was_routed() {
         let moved = ConfigChange::Subscription(Subscription { endpoint: new.id, ..bound });
         // The new one is paused: that holds nothing up that is not for it.
         let paused = ConfigChange::Endpoint(Endpoint { status: EndpointStatus::Paused { at: BEGINNING }, ..new.clone() });
-        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![moved, paused], ()))).await.expect("stored");
+        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![moved.clone(), paused.clone()], ()))).await.expect("stored");
         *hand.status.lock() = 401;
         engine.publish(of_type("a.b", "{}")).await.expect("stored");
         pass(40 * SECOND).await;
@@ -317,5 +380,47 @@ fn what_a_moved_binding_has_queued_goes_where_it_was_routed() {
         let status = |of: &Endpoint| routes.endpoint(of.id).expect("there").status;
         assert!(matches!(status(&old), EndpointStatus::Disabled { reason: ErrorCode::AuthFailed, .. }), "{:?}", status(&old));
         assert!(matches!(status(&new), EndpointStatus::Paused { .. }));
+    });
+}
+
+/// Only failures for good count, only in a row, and only where somebody wants it.
+#[test]
+fn a_destination_is_disabled_after_so_many_dead_deliveries_in_a_row() {
+    run(async {
+        for (most, expected) in [(3, true), (0, false)] {
+            let hand = Hand::new();
+            *hand.disable_after_dead.lock() = most;
+            let (to, other) = (destination(1), destination(3));
+            let once = |n, to: &Endpoint, of| Subscription {
+                retry: RetryPolicy { max_attempts: 1, ..RetryPolicy::items() },
+                ..binding(n, to, of)
+            };
+            let bindings = vec![once(2, &to, "a.b"), once(4, &other, "c.d"), binding(5, &to, "e.f")];
+            let engine = start(&hand, vec![to.clone(), other.clone()], bindings).await;
+            let publish = async |event_type: &str, status: u16| {
+                *hand.status.lock() = status;
+                engine.publish(of_type(event_type, "{}")).await.expect("stored");
+                pass(SECOND).await;
+            };
+            let status = |of: &Endpoint| engine.routes().endpoint(of.id).expect("there").status;
+            // What succeeds in between, and what is tried again, begins no row and ends none.
+            for (event_type, code) in [("a.b", 500), ("a.b", 404), ("a.b", 200), ("a.b", 500), ("c.d", 500), ("e.f", 500), ("a.b", 404)] {
+                publish(event_type, code).await;
+            }
+            assert_eq!((status(&to), status(&other)), (EndpointStatus::Active, EndpointStatus::Active));
+            publish("a.b", 500).await;
+            let disabled =
+                matches!(status(&to), EndpointStatus::Disabled { reason: ErrorCode::ConsecutiveFailures, at } if at <= hand.now());
+            assert_eq!((disabled, status(&other)), (expected, EndpointStatus::Active));
+            if !expected {
+                continue;
+            }
+            // Enabled again it has all its failures before it.
+            let enabled = ConfigChange::Endpoint(to.clone());
+            engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![enabled.clone()], ()))).await.expect("stored");
+            publish("a.b", 404).await;
+            publish("a.b", 404).await;
+            assert_eq!(status(&to), EndpointStatus::Active);
+        }
     });
 }

@@ -6,6 +6,7 @@ mod clock;
 mod erase;
 mod harness;
 mod items;
+mod jobs;
 mod meta;
 mod pace;
 mod parked;

@@ -10,6 +10,7 @@ use postrider_core::ports::StoreErrorKind;
 use postrider_core::signal::{ITEM_COMPLETED, ITEM_FAILED};
 use postrider_core::subscription::{Origin, Subscription};
 use postrider_engine::{Limits, Publish, Retention};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -105,8 +106,8 @@ fn without_a_listener_or_a_binding_there_is_no_event() {
         engine.publish(of_type("a.b", "{}")).await.expect("stored");
         pass(SECOND).await;
         assert_eq!(types(&hand), ["a.b"], "nobody in its namespace wants it");
-        let changes = listeners(&to).into_iter().map(postrider_core::ports::ConfigChange::Subscription).collect();
-        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((changes, ()))).await.expect("stored");
+        let changes: Vec<_> = listeners(&to).into_iter().map(postrider_core::ports::ConfigChange::Subscription).collect();
+        engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((changes.clone(), ()))).await.expect("stored");
         engine.publish(of_type("c.d", "{}")).await.expect("stored");
         pass(SECOND).await;
         assert_eq!(types(&hand), ["a.b", "c.d"], "a delivery of another API makes none");
@@ -158,5 +159,30 @@ fn an_event_outlives_the_engine_that_made_it() {
         hand.hold(None);
         pass(SECOND).await;
         assert_eq!((hand.requests(), next.stats().load.held), (2, 0));
+    });
+}
+
+/// Many listeners get what an outcome says, and the commit with the outcome is not theirs: the most of them come after it.
+#[test]
+fn many_listeners_are_not_stored_with_the_outcome() {
+    run(async {
+        let hand = Hand::new();
+        let to = destination(1);
+        let many: Vec<_> = (100..140).map(|n| binding(n, &to, ITEM_COMPLETED)).collect();
+        let engine = start(&hand, vec![to.clone()], [vec![binding(2, &to, "a.b")], many].concat()).await;
+        hand.hold(Some("fan_out"));
+        engine.publish(of_type("a.b", "{}")).await.expect("stored");
+        pass(SECOND).await;
+        assert_eq!((types(&hand).len(), hand.store.dump().deliveries.len()), (2, 1 + 16));
+        hand.hold(None);
+        pass(SECOND).await;
+        let told: BTreeSet<_> = hand.store.dump().deliveries.iter().map(|d| d.subscription).collect();
+        assert_eq!((told.len(), hand.requests()), (1 + 40, 1 + 40), "each once");
+        // Events of several outcomes go on together.
+        for _ in 0..3 {
+            engine.publish(of_type("a.b", "{}")).await.expect("stored");
+        }
+        pass(SECOND).await;
+        assert_eq!((types(&hand).len(), hand.requests()), (8, 4 * 41));
     });
 }

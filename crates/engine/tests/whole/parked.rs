@@ -25,6 +25,7 @@ fn a_delivery_is_given_up_by_how_long_its_endpoint_is_disabled_not_by_its_own_ag
             subscription: subscription.id,
             endpoint: endpoint.id,
             claimed: false,
+            keeps_rows: false,
             expires_at: None,
         };
         let mortal = NewDelivery { expires_at: Some(BEGINNING), ..delivery(2) };
@@ -68,7 +69,7 @@ fn what_waits_for_a_paused_endpoint_goes_when_it_is_resumed() {
         pass(SECOND).await;
         assert_eq!((hand.requests(), engine.stats().load.held), (0, 0), "the store has it all");
         let resumed = ConfigChange::Endpoint(postrider_core::endpoint::Endpoint { status: EndpointStatus::Active, ..endpoint });
-        let edited = engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![resumed], ()))).await;
+        let edited = engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((vec![resumed.clone()], ()))).await;
         assert_eq!(edited, Ok(()));
         pass(SECOND).await;
         assert_eq!(hand.requests(), 10);

@@ -7,7 +7,7 @@ use postrider_core::auth::Auth;
 use postrider_core::body::{BodyForm, FieldMap, Format, ItemsBody, Unrenderable};
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::error::ErrorCode;
-use postrider_core::event::Event;
+use postrider_core::event::{Event, Namespace};
 use postrider_core::id::{EndpointId, EventId, EventSeq, SubscriptionId};
 use postrider_core::ports::{Fault, FaultKind};
 use postrider_core::sign::{Scheme, SigningKey, postrider_header};
@@ -24,7 +24,7 @@ fn secured() -> Endpoint {
         schemes: vec![Scheme::Postrider, Scheme::Standard],
         auth: Auth::Bearer { token: sealed("tok_1") },
         secret_headers: vec![(String::from("X-Team-Key"), sealed("k 1"))],
-        headers: vec![(String::from("X-Team"), String::from("ops"))],
+        headers: vec![(String::from("X-Team"), String::from("ops")), (String::from("X-Empty"), String::new())],
         ..destination(1)
     }
 }
@@ -65,16 +65,20 @@ fn only_so_many_probes_are_under_way() {
     run(async {
         let hand = Hand::new();
         *hand.takes.lock() = Duration::from_secs(5);
-        let to = destination(1);
-        let engine = start(&hand, vec![to.clone()], vec![]).await;
-        let mut probes = tokio::task::JoinSet::new();
-        for _ in 0..65 {
-            let (engine, id) = (engine.clone(), to.id);
-            probes.spawn(async move { engine.probe(id).await });
-        }
-        let results = probes.join_all().await;
-        assert_eq!(results.iter().filter(|r| **r == Err(NotProbed::Busy)).count(), 1);
-        assert!(engine.probe(to.id).await.is_ok(), "the places are free again");
+        let of = |n: u8| Endpoint { namespace: Namespace::new(&format!("tenant-{n}")).expect("a name"), ..destination(n.into()) };
+        let destinations: Vec<Endpoint> = (1..=10).map(of).collect();
+        let engine = start(&hand, destinations.clone(), vec![]).await;
+        let busy = async |per_tenant: usize, tenants: usize| {
+            let mut probes = tokio::task::JoinSet::new();
+            for to in destinations[..tenants].iter().flat_map(|to| std::iter::repeat_n(to, per_tenant)) {
+                let (engine, id) = (engine.clone(), to.id);
+                probes.spawn(async move { engine.probe(id).await });
+            }
+            probes.join_all().await.iter().filter(|result| **result == Err(NotProbed::Busy)).count()
+        };
+        assert_eq!(busy(9, 1).await, 1, "eight of one tenant");
+        assert_eq!(busy(7, 10).await, 6, "64 of all");
+        assert_eq!(busy(8, 8).await, 0, "the places are free again");
     });
 }
 
@@ -112,10 +116,10 @@ fn a_preview_shows_everything_but_secrets() {
         for secret in ["tok_1", "k 1", "v1="] {
             assert!(!shown.contains(secret), "{shown}");
         }
-        for (name, value) in [("authorization", "********"), ("x-team-key", "********"), ("x-team", "ops")] {
+        for (name, value) in [("authorization", "********"), ("x-team-key", "********"), ("x-team", "ops"), ("x-empty", "")] {
             assert_eq!(preview.headers[name], value);
         }
-        for name in ["x-postrider-signature", "webhook-signature"] {
+        for name in ["x-postrider-signature", "webhook-signature", "webhook-id", "webhook-timestamp"] {
             assert_eq!(preview.headers[name], "(made when it is sent)");
         }
         let none = engine.preview(id, event("[1]")).expect("there");

@@ -100,7 +100,7 @@ fn a_change_that_is_stored_is_answered_so_and_in_force() {
         hand.fail(Some(("configuration_version", StoreErrorKind::Unavailable)));
         let url = "https://other.test/".to_owned();
         let changed = ConfigChange::Endpoint(Endpoint { url: url.clone(), ..endpoint(EndpointStatus::Active) });
-        let answer = engine.edit(|_| Ok::<_, StoreError>((vec![changed], ()))).await;
+        let answer = engine.edit(|_| Ok::<_, StoreError>((vec![changed.clone()], ()))).await;
         assert_eq!(answer, Ok(()));
         assert!(engine.routes().endpoints().any(|e| e.url == url));
     });

@@ -114,7 +114,7 @@ fn create(
     let id = KeyId::new(IdGen::new(random::seed()).next(now));
     let key = ApiKey { expires_at, ..auth::new_key(id, &secret, name, namespace, scopes, now) };
     let what = describe(&key);
-    door.configure(vec![ConfigChange::Key(key)]).map_err(|e| CommandError(e.to_string()))?;
+    door.revise(|_| (vec![ConfigChange::Key(key)], ())).map_err(|e| CommandError(e.to_string()))?;
     say(&format!("made a key for {what} in the database in {}; id {id}; it is not shown again:", data_dir.display()));
     print(&format!("{secret}\n"))
 }
@@ -175,25 +175,31 @@ fn list(door: &SqliteAdmin, json: bool) -> Result<(), CommandError> {
 }
 
 fn revoke(door: &SqliteAdmin, wanted: &str) -> Result<(), CommandError> {
-    let keys = door.configuration().map_err(|e| CommandError(e.to_string()))?.keys;
+    let now = SystemClock.now();
+    let revoking = door.revise(|configuration| match named(configuration.keys, wanted) {
+        Ok(key) => (vec![ConfigChange::Key(ApiKey { revoked_at: Some(now), ..key.clone() })], Ok(key)),
+        Err(refusal) => (Vec::new(), Err(refusal)),
+    });
+    let key = revoking.map_err(|e| CommandError(e.to_string()))??;
+    say(&format!("revoked key {} for {}", key.id, describe(&key)));
+    Ok(())
+}
+
+/// The one key that is meant, which is still in force.
+fn named(keys: Vec<ApiKey>, wanted: &str) -> Result<ApiKey, CommandError> {
     let found: Vec<ApiKey> = match KeyId::parse(wanted) {
         Some(id) => keys.into_iter().filter(|k| k.id == id).collect(),
         // A whole key is recognised too, and the prefix of an unrevoked one only.
         None => keys.into_iter().filter(|k| !wanted.is_empty() && (k.hash == auth::hash(wanted) || k.prefix == wanted)).collect(),
     };
-    let mut live = found.iter().filter(|k| k.revoked_at.is_none());
-    let key = match (live.next(), live.next()) {
-        (Some(key), None) => key,
-        (Some(_), Some(_)) => {
-            return Err(CommandError(format!("several keys begin with {wanted:?}: use the id, which postrider keys list shows")));
-        }
-        (None, _) if found.is_empty() => return Err(CommandError(format!("there is no key {wanted:?}: postrider keys list shows them"))),
-        (None, _) => return Err(CommandError(format!("the key {wanted:?} was revoked already"))),
-    };
-    let revoked = ApiKey { revoked_at: Some(SystemClock.now()), ..key.clone() };
-    door.configure(vec![ConfigChange::Key(revoked)]).map_err(|e| CommandError(e.to_string()))?;
-    say(&format!("revoked key {} for {}", key.id, describe(key)));
-    Ok(())
+    let is_unknown = found.is_empty();
+    let mut live = found.into_iter().filter(|k| k.revoked_at.is_none());
+    match (live.next(), live.next()) {
+        (Some(key), None) => Ok(key),
+        (Some(_), Some(_)) => Err(CommandError(format!("several keys begin with {wanted:?}: use the id, which postrider keys list shows"))),
+        (None, _) if is_unknown => Err(CommandError(format!("there is no key {wanted:?}: postrider keys list shows them"))),
+        (None, _) => Err(CommandError(format!("the key {wanted:?} was revoked already"))),
+    }
 }
 
 fn print(text: &str) -> Result<(), CommandError> {

@@ -14,11 +14,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 use zeroize::Zeroizing;
-
-/// After so long a running server works with what this command has changed.
-const SETTLED: Duration = Duration::from_millis(1_500);
 
 /// Flags of `postrider secrets`.
 #[derive(Debug, clap::Args)]
@@ -93,12 +89,8 @@ fn rotate(door: &SqliteAdmin, data_dir: &Path, given: Option<&Secret>) -> Outcom
         Some(text) => files::given_ring(text).map_err(CommandError)?,
         None => with_new_key(door, &data_dir.join(FILE))?,
     };
-    let reseal = || door.revise(|configuration| resealed(&ring, configuration)).map_err(|e| CommandError(e.to_string()));
-    let (first, _) = reseal()?;
-    // A running server may have put something back as it was before: it sees the change within a second.
-    std::thread::park_timeout(SETTLED);
-    let (more, closed) = reseal()?;
-    let sealed = first + more;
+    // A running server puts nothing back as it was before: what it changes it makes from this, or anew.
+    let (sealed, closed) = door.revise(|configuration| resealed(&ring, configuration)).map_err(|e| CommandError(e.to_string()))?;
     let place = given.map_or_else(|| data_dir.join(FILE).display().to_string(), |_| String::from(SECRETS_KEY));
     say(&format!(
         "encrypted {sealed} secrets anew under the key {}. The older keys of {place} read what was copied before: backups, and requests under \

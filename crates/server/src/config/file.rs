@@ -1,6 +1,6 @@
 //! The configuration file: TOML whose every key is known.
 
-use super::value::{Network, Size, Span};
+use super::value::{Network, Share, Size, Span};
 use crate::observe::LogFormat;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -14,6 +14,8 @@ pub(super) const KEYS: &[&str] = &[
     "dev",
     "header_timeout",
     "idle_timeout",
+    "items.disable_after_dead",
+    "items.jitter",
     "listen",
     "log",
     "log_format",
@@ -27,6 +29,7 @@ pub(super) const KEYS: &[&str] = &[
     "retention.bodies",
     "retention.events",
     "retention.logs",
+    "retention.rows",
     "shutdown_timeout",
     "tasks.max_attempts",
     "tasks.retry_gaps",
@@ -43,6 +46,7 @@ pub(super) struct File {
     pub(super) dev: Option<bool>,
     pub(super) header_timeout: Option<Span>,
     pub(super) idle_timeout: Option<Span>,
+    pub(super) items: ItemsTable,
     pub(super) listen: Option<SocketAddr>,
     pub(super) log: Option<String>,
     pub(super) log_format: Option<LogFormat>,
@@ -63,6 +67,7 @@ pub(super) struct RetentionTable {
     pub(super) bodies: Option<Span>,
     pub(super) events: Option<Span>,
     pub(super) logs: Option<Span>,
+    pub(super) rows: Option<Span>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -71,6 +76,13 @@ pub(super) struct RateLimitsTable {
     pub(super) publish: Option<u32>,
     pub(super) read: Option<u32>,
     pub(super) write: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ItemsTable {
+    pub(super) disable_after_dead: Option<u32>,
+    pub(super) jitter: Option<Share>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -42,8 +42,13 @@ impl fmt::Display for Config {
         let limits = self.rate_limits;
         writeln!(f, "\n[rate_limits]\nread = {}\nwrite = {}\npublish = {}", limits.read, limits.write, limits.publish)?;
         writeln!(f, "\n[retention]\nlogs = {}", text(&self.retain_logs))?;
+        if let Some(age) = &self.retain_rows {
+            writeln!(f, "rows = {}", text(age))?;
+        }
         writeln!(f, "bodies = {}", text(&self.retain_bodies))?;
         writeln!(f, "events = {}", text(&self.retain_events))?;
+        writeln!(f, "\n[items]\njitter = {}", text(&self.items_jitter))?;
+        writeln!(f, "disable_after_dead = {}", self.disable_after_dead)?;
         writeln!(f, "\n[tasks]\nretry_gaps = {}", list(&self.tasks_retry))?;
         writeln!(f, "max_attempts = {}", self.tasks_max_attempts)
     }
@@ -66,6 +71,7 @@ mod tests {
             workers: Some(3),
             port_file: Some(PathBuf::from("p")),
             max_store_bytes: Some(super::super::MIN_STORE),
+            retain_rows: Some(super::super::value::Span::secs(86_400)),
             ..Flags::default()
         };
         let config = Config::merge(flags(), file::File::default(), None);

@@ -111,6 +111,31 @@ impl fmt::Display for Size {
     }
 }
 
+/// A part of a whole such as `0.1`, in whole hundredths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share {
+    /// How many hundredths, 0 to 100.
+    pub percent: u8,
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let share: Option<f64> = text.trim().parse().ok();
+        let percent = (0..=100).find(|percent| share.is_some_and(|share| (share * 100.0 - f64::from(*percent)).abs() < 1e-6));
+        percent
+            .map(|percent| Share { percent })
+            .ok_or_else(|| format!("{text:?} is not a share: write it like 0.1, from 0 to 1 in hundredths"))
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", f64::from(self.percent) / 100.0)
+    }
+}
+
 /// A network such as `10.0.0.0/8`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(pub IpNet);
@@ -145,6 +170,10 @@ impl<T: FromStr<Err = String>> Visitor<'_> for Text<T> {
         text.parse().map_err(E::custom)
     }
 
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
+        number.to_string().parse().map_err(E::custom)
+    }
+
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
         number.to_string().parse().map_err(E::custom)
     }
@@ -160,7 +189,7 @@ macro_rules! from_text {
     )*};
 }
 
-from_text! { Span Size Network }
+from_text! { Span Size Share Network }
 
 #[cfg(test)]
 mod tests {
@@ -188,6 +217,18 @@ mod tests {
         assert_eq!((read("1MiB"), read("4096"), read("2 KiB"), read("7B")), (Ok(1 << 20), Ok(4_096), Ok(2_048), Ok(7)));
         for bad in ["", "MiB", "1MB", "1.5MiB", "-1", "99999999999GiB"] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shares_read_and_print() {
+        let read = |text: &str| text.parse::<Share>().map(|share| share.percent);
+        assert_eq!((read("0"), read("0.1"), read("0.29"), read(".5"), read("1")), (Ok(0), Ok(10), Ok(29), Ok(50), Ok(100)));
+        for bad in ["", "10%", "0.105", "-0.1", "1.01", "NaN", "x"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        for percent in 0..=100 {
+            assert_eq!(read(&Share { percent }.to_string()), Ok(percent));
         }
     }
 

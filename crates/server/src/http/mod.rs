@@ -16,7 +16,7 @@ pub use problem::{Detail, Problem};
 pub use reader::Reader;
 pub use table::{Route, Table};
 
-use crate::auth::{Access, Auth};
+use crate::auth::{Access, Auth, Denied};
 use crate::key_limits::KeyLimits;
 use crate::{items, tasks, web};
 use axum::Router;
@@ -52,6 +52,8 @@ pub struct App {
     pub auth: Auth,
     /// How hard deliveries of new Tasks subscriptions are tried.
     pub tasks_policy: RetryPolicy,
+    /// The jitter of bindings that get their policy now, in percent.
+    pub items_jitter: u8,
     /// Reads request bodies.
     pub bodies: Bodies,
     /// What the health check found last.
@@ -61,9 +63,22 @@ pub struct App {
 }
 
 impl App {
+    /// The caller of a request; see [`Auth::caller`]. A key that seems unknown may have been made a moment ago, by the command line or by
+    /// another node: that is looked for before it is refused.
+    pub async fn caller(&self, headers: &HeaderMap) -> Result<Option<Access>, Denied> {
+        let caller = || self.auth.caller(headers, &self.engine.routes(), self.engine.now());
+        match caller() {
+            Err(Denied::Invalid) => {
+                self.engine.see_changes().await;
+                caller()
+            }
+            known => known,
+        }
+    }
+
     /// The caller of a request, with the scope that it needs.
-    pub fn require(&self, headers: &HeaderMap, scope: Scope) -> Result<Access, Problem> {
-        Ok(self.auth.require(headers, &self.engine.routes(), self.engine.now(), scope)?)
+    pub async fn require(&self, headers: &HeaderMap, scope: Scope) -> Result<Access, Problem> {
+        Ok(self.auth.require(headers, self.caller(headers).await, scope)?)
     }
 
     /// A request's whole body.
@@ -163,7 +178,7 @@ impl FromRequestParts<Arc<App>> for Reads {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        app.require(&parts.headers, Scope::Read).map(Reads)
+        app.require(&parts.headers, Scope::Read).await.map(Reads)
     }
 }
 
@@ -171,7 +186,7 @@ impl FromRequestParts<Arc<App>> for Writes {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        app.require(&parts.headers, Scope::Write).map(Writes)
+        app.require(&parts.headers, Scope::Write).await.map(Writes)
     }
 }
 

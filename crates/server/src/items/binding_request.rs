@@ -157,7 +157,11 @@ fn filter(reader: &Reader<'_>, is_new: bool) -> Option<Filter> {
 
 fn envelope(reader: &Reader<'_>) -> Field<bool> {
     match reader.object("serializer_config", &["envelope"]) {
-        Field::Value(config) => config.flag("envelope"),
+        // What it leaves out has its default.
+        Field::Value(config) => match config.flag("envelope") {
+            Field::Absent => Field::Null,
+            said => said,
+        },
         Field::Null => Field::Null,
         Field::Absent => Field::Absent,
     }

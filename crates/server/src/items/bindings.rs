@@ -7,7 +7,7 @@ use super::gate::{Caller, Tenant};
 use super::history::namespace;
 use super::once::Fresh;
 use super::page::{Listed, PageOf, Position, Query};
-use super::wire::time;
+use super::wire::{last_ended, time};
 use crate::auth::Access;
 use crate::http::{App, Detail, PathId, Problem, json, with_location};
 use axum::extract::{Request, State};
@@ -19,7 +19,7 @@ use postrider_core::event::Namespace;
 use postrider_core::filter::{LabelFilter, TypePattern};
 use postrider_core::id::{EndpointId, SubscriptionId};
 use postrider_core::policy::DeliveryPolicy;
-use postrider_core::ports::{AttemptFilter, AttemptRow, ConfigChange};
+use postrider_core::ports::{AttemptRow, ConfigChange, LastOf};
 use postrider_core::retry::{RetryPolicy, Schedule};
 use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
@@ -42,6 +42,8 @@ struct Shown<'a> {
     destination_id: EndpointId,
     serializer_format: &'static str,
     serializer_config: Config,
+    /// The one resolver has nothing to configure.
+    resolver_config: Option<Config>,
     field_map: Option<&'a RawValue>,
     delivery_policy: Policy,
     is_active: bool,
@@ -103,6 +105,7 @@ impl<'a> Shown<'a> {
             destination_id: subscription.endpoint,
             serializer_format: subscription.body.serializer().as_str(),
             serializer_config: Config { envelope },
+            resolver_config: None,
             field_map,
             delivery_policy: Policy {
                 max_attempts: subscription.retry.max_attempts,
@@ -157,11 +160,10 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, ur
     let total = all.len() as u64;
     let begin = page.after.map_or(0, |after| all.partition_point(|subscription| subscription.id >= after));
     let end = all.len().min(begin + page.limit as usize);
-    let mut data = Vec::with_capacity(end - begin);
-    for subscription in &all[begin..end] {
-        let last = last_attempt(&app, subscription.id).await?;
-        data.push(Shown::new(subscription, timeout(&routes, subscription), last.as_ref(), &access));
-    }
+    let shown = &all[begin..end];
+    let last = last_ended(&app, LastOf::Subscriptions(shown.iter().map(|subscription| subscription.id).collect())).await?;
+    let shown = shown.iter().zip(&last);
+    let data = shown.map(|(of, last)| Shown::new(of, timeout(&routes, of), last.as_ref(), &access)).collect();
     let next_cursor = (end < all.len()).then(|| all[end - 1].id.position());
     Ok(json(StatusCode::OK, &Listed { data, total, next_cursor }))
 }
@@ -178,13 +180,9 @@ pub(super) async fn show(State(app): State<Arc<App>>, Caller(access): Caller, Pa
 }
 
 async fn answer(app: &App, subscription: &Subscription, access: &Access, status: StatusCode) -> Result<Response, Problem> {
-    let last = last_attempt(app, subscription.id).await?;
+    let last = last_ended(app, LastOf::Subscriptions(vec![subscription.id])).await?;
     let timeout = timeout(&app.engine.routes(), subscription);
-    Ok(json(status, &Shown::new(subscription, timeout, last.as_ref(), access)))
-}
-
-async fn last_attempt(app: &App, id: SubscriptionId) -> Result<Option<AttemptRow>, Problem> {
-    super::wire::last_ended(app, AttemptFilter { subscription: Some(id), ..AttemptFilter::default() }).await
+    Ok(json(status, &Shown::new(subscription, timeout, last.iter().flatten().next(), access)))
 }
 
 /// Makes a binding, which is in force at once.
@@ -214,7 +212,7 @@ pub(super) async fn create(
         labels: LabelFilter::default(),
         matches: None,
         body: BodyForm::Raw,
-        retry: policy.retry,
+        retry: RetryPolicy { jitter_percent: app.items_jitter, ..policy.retry },
         timeout: policy.timeout,
         rate_limit: policy.rate_limit,
         created_at: now,
@@ -226,7 +224,7 @@ pub(super) async fn create(
     app.engine
         .edit(|routes| {
             destination(routes, &access, stored.endpoint)?;
-            Ok::<_, Problem>((vec![ConfigChange::Subscription(stored)], ()))
+            Ok::<_, Problem>((vec![ConfigChange::Subscription(stored.clone())], ()))
         })
         .await?;
     created(&app, &subscription, &access).await
@@ -278,7 +276,7 @@ pub(super) async fn update(
     let subscription = app
         .engine
         .edit(|routes| {
-            let subscription = changed(find(routes, &access, &id)?, &wanted, now)?;
+            let subscription = changed(&app, find(routes, &access, &id)?, &wanted, now)?;
             destination(routes, &access, subscription.endpoint)?;
             Ok::<_, Problem>((vec![ConfigChange::Subscription(subscription.clone())], subscription))
         })
@@ -286,7 +284,7 @@ pub(super) async fn update(
     answer(&app, &subscription, &access, StatusCode::OK).await
 }
 
-fn changed(before: &Subscription, wanted: &Wanted, now: Timestamp) -> Result<Subscription, Problem> {
+fn changed(app: &App, before: &Subscription, wanted: &Wanted, now: Timestamp) -> Result<Subscription, Problem> {
     let mut subscription = before.clone();
     // What another API made may ask for more than one type, which only a filter of its own replaces.
     if wanted.changes_form() || before.origin == Origin::Items {
@@ -299,7 +297,7 @@ fn changed(before: &Subscription, wanted: &Wanted, now: Timestamp) -> Result<Sub
         subscription.endpoint = destination;
     }
     if let Some(policy) = &wanted.policy {
-        subscription.retry = policy.retry.clone();
+        subscription.retry = RetryPolicy { jitter_percent: app.items_jitter, ..policy.retry.clone() };
         subscription.timeout = policy.timeout;
         subscription.rate_limit = policy.rate_limit;
     }

@@ -5,6 +5,7 @@ use super::gate::{Caller, Tenant};
 use super::history::namespace;
 use super::once::Fresh;
 use super::page::{Listed, PageOf, Position, Query};
+use super::wire::last_ended;
 use crate::auth::Access;
 use crate::http::json::Field;
 use crate::http::{App, PathId, Problem, json, with_location};
@@ -17,7 +18,7 @@ use postrider_core::catalog::WEBHOOK;
 use postrider_core::endpoint::{Deletion, Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::id::EndpointId;
-use postrider_core::ports::{AttemptFilter, AttemptRow, ConfigChange};
+use postrider_core::ports::{AttemptRow, ConfigChange, LastOf};
 use postrider_core::sign::Scheme;
 use postrider_core::subscription::Subscription;
 use postrider_core::time::Timestamp;
@@ -109,11 +110,9 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, ur
     let total = all.len() as u64;
     let begin = page.after.map_or(0, |after| all.partition_point(|endpoint| endpoint.id >= after));
     let end = all.len().min(begin + page.limit as usize);
-    let mut data = Vec::with_capacity(end - begin);
-    for endpoint in &all[begin..end] {
-        let last = last_attempt(&app, endpoint.id).await?;
-        data.push(Shown::new(endpoint, last.as_ref(), &access));
-    }
+    let shown = &all[begin..end];
+    let last = last_ended(&app, LastOf::Endpoints(shown.iter().map(|endpoint| endpoint.id).collect())).await?;
+    let data = shown.iter().zip(&last).map(|(endpoint, last)| Shown::new(endpoint, last.as_ref(), &access)).collect();
     let next_cursor = (end < all.len()).then(|| all[end - 1].id.position());
     Ok(json(StatusCode::OK, &Listed { data, total, next_cursor }))
 }
@@ -126,13 +125,8 @@ pub(super) async fn show(State(app): State<Arc<App>>, Caller(access): Caller, Pa
 }
 
 async fn answer(app: &App, endpoint: &Endpoint, access: &Access, status: StatusCode) -> Result<Response, Problem> {
-    let last = last_attempt(app, endpoint.id).await?;
-    Ok(json(status, &Shown::new(endpoint, last.as_ref(), access)))
-}
-
-/// The attempt that began last of those that ended.
-async fn last_attempt(app: &App, endpoint: EndpointId) -> Result<Option<AttemptRow>, Problem> {
-    super::wire::last_ended(app, AttemptFilter { endpoint: Some(endpoint), ..AttemptFilter::default() }).await
+    let last = last_ended(app, LastOf::Endpoints(vec![endpoint.id])).await?;
+    Ok(json(status, &Shown::new(endpoint, last.iter().flatten().next(), access)))
 }
 
 /// Makes a destination. Bindings bring deliveries there.
@@ -168,9 +162,9 @@ pub(super) async fn create(
         updated_at: now,
         deleted: None,
     };
-    let endpoint = changed(&app, &blank, wanted, now)?;
+    let endpoint = changed(&app, &blank, &wanted, now)?;
     let change = ConfigChange::Endpoint(endpoint.clone());
-    app.engine.edit(|_| Ok::<_, Problem>((vec![change], ()))).await?;
+    app.engine.edit(|_| Ok::<_, Problem>((vec![change.clone()], ()))).await?;
     created(&app, &endpoint, &access).await
 }
 
@@ -193,7 +187,7 @@ pub(super) async fn update(
     let endpoint = app
         .engine
         .edit(|routes| {
-            let endpoint = changed(&app, find(routes, &access, &id)?, wanted, now)?;
+            let endpoint = changed(&app, find(routes, &access, &id)?, &wanted, now)?;
             Ok::<_, Problem>((vec![ConfigChange::Endpoint(endpoint.clone())], endpoint))
         })
         .await?;
@@ -208,21 +202,21 @@ async fn read(app: &App, request: Request, is_new: bool, auth: &Auth) -> Result<
 }
 
 /// The endpoint as the request wants it.
-fn changed(app: &App, before: &Endpoint, wanted: Wanted, now: Timestamp) -> Result<Endpoint, Problem> {
+fn changed(app: &App, before: &Endpoint, wanted: &Wanted, now: Timestamp) -> Result<Endpoint, Problem> {
     let mut endpoint = before.clone();
-    if let Some(headers) = wanted.headers {
+    if let Some(headers) = &wanted.headers {
         (endpoint.headers, endpoint.secret_headers) = with_kept(headers, before)?;
     }
-    if let Some(name) = wanted.name {
-        endpoint.name = name;
+    if let Some(name) = &wanted.name {
+        endpoint.name.clone_from(name);
     }
-    if let Some(url) = wanted.url {
-        endpoint.url = url;
+    if let Some(url) = &wanted.url {
+        endpoint.url.clone_from(url);
     }
-    if let Some(auth) = wanted.auth {
-        endpoint.auth = auth;
+    if let Some(auth) = &wanted.auth {
+        endpoint.auth.clone_from(auth);
     }
-    match wanted.secret {
+    match &wanted.secret {
         Field::Value(secret) => endpoint.secrets = vec![app.engine.seal(secret.reveal(), &mut random::fill)],
         Field::Null => endpoint.secrets.clear(),
         Field::Absent => {}
@@ -255,19 +249,19 @@ fn check_headers(endpoint: &Endpoint) -> Result<(), Problem> {
 type Headers = (Vec<(String, String)>, Vec<(String, postrider_core::seal::Sealed)>);
 
 /// Sorts headers by whether anybody may see them; those that came as the mask keep their value.
-fn with_kept(headers: Vec<Header>, before: &Endpoint) -> Result<Headers, Problem> {
+fn with_kept(headers: &[Header], before: &Endpoint) -> Result<Headers, Problem> {
     let (mut plain, mut secret) = (Vec::new(), Vec::new());
     for header in headers {
         match header {
-            Header::Plain(name, value) => plain.push((name, value)),
-            Header::Secret(name, value) => secret.push((name, value)),
+            Header::Plain(name, value) => plain.push((name.clone(), value.clone())),
+            Header::Secret(name, value) => secret.push((name.clone(), value.clone())),
             Header::Kept(name) => {
-                let kept = before.secret_headers.iter().find(|(old, _)| old.eq_ignore_ascii_case(&name));
+                let kept = before.secret_headers.iter().find(|(old, _)| old.eq_ignore_ascii_case(name));
                 let (_, value) = kept.ok_or_else(|| {
                     let message = String::from("is the mask that is shown for secrets, and there is no value to keep");
                     Problem::validation(vec![crate::http::Detail { path: format!("config.headers.{name}"), message }])
                 })?;
-                secret.push((name, value.clone()));
+                secret.push((name.clone(), value.clone()));
             }
         }
     }

@@ -162,7 +162,9 @@ pub(super) async fn replay(
     may_send(&app, &view.delivery)?;
     match app.engine.replay_delivery(view.delivery.id, false).await? {
         // One that is being made again already, through one of its items, comes to the same.
-        Replayed::Queued(_) | Replayed::NotResting(_) => Ok(json(StatusCode::OK, &Done { replayed: true, dismissed: false })),
+        Replayed::Queued(_) | Replayed::Claimed(_) | Replayed::NotResting(_) => {
+            Ok(json(StatusCode::OK, &Done { replayed: true, dismissed: false }))
+        }
         // Somebody else was faster: it is no dead letter any more.
         Replayed::NotFound | Replayed::AlreadyClosed(_) => Err(missing()),
     }

@@ -18,7 +18,8 @@ use std::sync::Arc;
 /// Lets a request through to its handler, and gives the answer what all answers carry.
 pub(super) async fn gate(State(app): State<Arc<App>>, mut request: Request<Body>, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let (standing, admitted) = admit(&app, &request);
+    let caller = app.caller(request.headers()).await;
+    let (standing, admitted) = admit(&app, &request, caller);
     let mut response = match admitted {
         Ok(access) => {
             request.extensions_mut().insert(Caller(access.clone()));
@@ -33,9 +34,9 @@ pub(super) async fn gate(State(app): State<Arc<App>>, mut request: Request<Body>
 }
 
 /// A key is wanted always, in development mode too.
-fn admit(app: &App, request: &Request<Body>) -> (Option<Standing>, Result<Access, Problem>) {
+fn admit(app: &App, request: &Request<Body>, caller: Result<Option<Access>, Denied>) -> (Option<Standing>, Result<Access, Problem>) {
     let now = app.engine.now();
-    let access = match app.auth.caller(request.headers(), &app.engine.routes(), now) {
+    let access = match caller {
         Ok(Some(access)) => access,
         Ok(None) => return (None, Err(Denied::Missing.into())),
         Err(denied) => return (None, Err(denied.into())),
@@ -90,7 +91,14 @@ impl FromRequestParts<Arc<App>> for Tenant {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let Caller(access) = Caller::from_request_parts(parts, app).await?;
-        access.namespace.map(Tenant).ok_or_else(|| {
+        Tenant::of(&access)
+    }
+}
+
+impl Tenant {
+    /// The tenant of whoever asks.
+    pub(super) fn of(access: &Access) -> Result<Self, Problem> {
+        access.namespace.clone().map(Tenant).ok_or_else(|| {
             Problem::bad_request(
                 "this is not available in master view (organization-wide API key): use a key of the namespace that it is about",
             )

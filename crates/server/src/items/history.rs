@@ -2,13 +2,13 @@
 
 use super::gate::{Caller, Tenant};
 use super::page::{PageOf, Position, Query};
-use super::wire::{Item, event_seq, time};
+use super::wire::{Item, event_seq};
 use crate::auth::Access;
 use crate::http::{App, PathId, Problem, json};
 use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
-use postrider_core::delivery::{Delivery, State as Progress, StateKind};
+use postrider_core::delivery::{Delivery, StateKind};
 use postrider_core::endpoint::EndpointStatus;
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
@@ -49,13 +49,17 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, ur
     let filter = filter(&query, &access)?;
     let page: PageOf<AttemptId> = query.page()?;
     let window = Window { after: page.after, skip: skip(&query, page.limit)?, limit: page.limit };
+    let Some(filter) = filter else {
+        return Ok(json(StatusCode::OK, &Listed { items: Vec::new(), total: 0, next_cursor: None }));
+    };
     let found = app.engine.store().find_attempts(filter, window).await.map_err(Problem::of_read)?;
     let items = found.page.items.iter().map(|row| Item::listed(row, &access)).collect();
     let next_cursor = found.page.next.map(|id| id.position());
     Ok(json(StatusCode::OK, &Listed { items, total: found.total, next_cursor }))
 }
 
-fn filter(query: &Query, access: &Access) -> Result<AttemptFilter, Problem> {
+/// What is asked for; `None` where no item can be like that.
+fn filter(query: &Query, access: &Access) -> Result<Option<AttemptFilter>, Problem> {
     const UUID: &str = "a UUID";
     let outcome = query.read("status", "in_flight, succeeded or failed", |text| match text {
         "in_flight" => Some(OutcomeFilter::UnderWay),
@@ -64,24 +68,17 @@ fn filter(query: &Query, access: &Access) -> Result<AttemptFilter, Problem> {
         _ => None,
     })?;
     let code = query.read("error_code", "an error code that this server knows", ErrorCode::parse)?;
-    Ok(AttemptFilter {
+    let filter = AttemptFilter {
         namespace: namespace(query, access)?,
         subscription: query.read("binding_id", UUID, SubscriptionId::parse)?,
         endpoint: query.read("destination_id", UUID, EndpointId::parse)?,
         event: query.read("event_id", "a whole number", event_seq)?,
-        outcome: match (outcome, code) {
-            (Some(OutcomeFilter::UnderWay | OutcomeFilter::Succeeded), Some(_)) => {
-                return Err(Problem::validation(vec![crate::http::Detail {
-                    path: String::from("error_code"),
-                    message: String::from("goes with the status failed only"),
-                }]));
-            }
-            (_, Some(code)) => OutcomeFilter::Code(code),
-            (outcome, None) => outcome.unwrap_or_default(),
-        },
+        outcome: code.map_or(outcome.unwrap_or_default(), OutcomeFilter::Code),
         began_from: query.time("created_after")?,
         began_before: query.time("created_before")?,
-    })
+    };
+    let is_contradiction = code.is_some() && matches!(outcome, Some(OutcomeFilter::UnderWay | OutcomeFilter::Succeeded));
+    Ok((!is_contradiction).then_some(filter))
 }
 
 /// The tenant whose things are listed; a master key may name one.
@@ -120,7 +117,8 @@ struct Enqueued {
     idempotency_key: String,
 }
 
-/// Makes the delivery of an item again, with a fresh ladder of attempts and the same key.
+/// Makes the delivery of an item again, under the same key: with a fresh ladder of attempts, or where the delivery is still being retried with the
+/// next attempt at once.
 pub(super) async fn replay(
     State(app): State<Arc<App>>,
     Caller(access): Caller,
@@ -160,18 +158,11 @@ pub(super) fn may_send(app: &App, delivery: &Delivery) -> Result<(), Problem> {
 async fn again(app: &App, delivery: &Delivery) -> Result<(), Problem> {
     match app.engine.replay_delivery(delivery.id, true).await? {
         // One that is queued already comes to the same.
-        Replayed::Queued(_) | Replayed::NotResting(StateKind::Pending | StateKind::Sending) => Ok(()),
-        Replayed::NotResting(_) => Err(waiting(delivery)),
+        Replayed::Queued(_) | Replayed::Claimed(_) | Replayed::NotResting(StateKind::Pending | StateKind::Sending) => Ok(()),
+        // The next attempt of its ladder is what was asked for.
+        Replayed::NotResting(_) => Ok(app.engine.hasten(delivery.id).await?),
         Replayed::NotFound | Replayed::AlreadyClosed(_) => Err(Problem::not_found("there is no delivery item with this id")),
     }
-}
-
-fn waiting(delivery: &Delivery) -> Problem {
-    let next = match delivery.progress.state {
-        Progress::Retrying { due_at, .. } => format!(", the next time at {}", time(due_at)),
-        _ => String::new(),
-    };
-    Problem::conflict(format!("this delivery is still being tried{next}: replay it when it has ended"))
 }
 
 /// Bounds of a list in time.

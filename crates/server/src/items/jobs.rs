@@ -13,7 +13,7 @@ use http::{StatusCode, Uri};
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
 use postrider_core::id::{EndpointId, JobId, SubscriptionId};
-use postrider_core::ports::{DeadLetterFilter, Job, JobState, Window};
+use postrider_core::ports::{DeadLetterFilter, Job, JobError, JobState, Window};
 use postrider_core::time::Timestamp;
 use postrider_engine::{MAX_RUNNING_JOBS, NewJob, NoJob};
 use serde::Serialize;
@@ -44,11 +44,17 @@ struct Shown<'a> {
     status: &'static str,
     filter: Filter,
     rate_per_second: Option<u32>,
-    /// Dead letters that the filter found when the job began.
+    /// Dead letters that the filter found when the job began; at its end what the four counts below sum up to.
     matched: u64,
     replayed: u64,
-    /// Those that were dealt with meanwhile, and those of bindings and destinations that are not active.
+    /// Those of bindings and destinations that are not active, and those that are being replayed already.
     skipped: u64,
+    /// Those that the store failed with.
+    failed: u64,
+    /// Those that others had dealt with before.
+    gone: u64,
+    error_code: Option<&'static str>,
+    error_message: Option<String>,
     created_at: String,
     updated_at: String,
     ended_at: Option<String>,
@@ -74,6 +80,7 @@ impl<'a> Shown<'a> {
                 JobState::Running => "running",
                 JobState::Cancelled => "cancelled",
                 JobState::Completed => "completed",
+                JobState::Failed => "failed",
             },
             filter: Filter {
                 binding_id: filter.subscription,
@@ -86,6 +93,10 @@ impl<'a> Shown<'a> {
             matched: job.matched,
             replayed: job.replayed,
             skipped: job.skipped,
+            failed: job.failed,
+            gone: job.gone,
+            error_code: job.error.map(JobError::as_str),
+            error_message: job.error.map(|error| error.to_string()),
             created_at: time(job.created_at),
             updated_at: time(job.updated_at),
             ended_at: job.ended_at.map(time),
@@ -117,9 +128,9 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn filter(&self, namespace: &Namespace) -> DeadLetterFilter {
+    fn filter(&self, namespace: Option<Namespace>) -> DeadLetterFilter {
         DeadLetterFilter {
-            namespace: Some(namespace.clone()),
+            namespace,
             subscription: self.subscription,
             endpoint: self.endpoint,
             code: self.code,
@@ -166,22 +177,24 @@ struct DryRun {
     matched: u64,
 }
 
-/// Answers how many dead letters a filter finds, or makes a job that replays them.
+/// Answers how many dead letters a filter finds, or makes a job that replays them. To count changes nothing, so that a master key may, of one
+/// namespace (`customer_id`) or all.
 pub(super) async fn replay(
     State(app): State<Arc<App>>,
     Caller(access): Caller,
-    Tenant(namespace): Tenant,
     fresh: Fresh,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = app.read_json(&parts.headers, body).await?;
     let wanted = parse(&body)?;
-    let filter = wanted.filter(&namespace);
     if wanted.dry_run {
+        let filter = wanted.filter(super::history::namespace(&Query::of(&parts.uri)?, &access)?);
         let found = app.engine.store().find_dead_letters(filter, Window::first(1)).await.map_err(Problem::of_read)?;
         return Ok(json(StatusCode::OK, &DryRun { dry_run: true, matched: found.total }));
     }
+    let Tenant(namespace) = Tenant::of(&access)?;
+    let filter = wanted.filter(Some(namespace.clone()));
     let new = NewJob { id: JobId::new(fresh.id(&app)), namespace, filter, rate: wanted.rate };
     let job = app.engine.start_job(new).await?;
     let path = format!("{PATH}/{}", job.id);
@@ -225,7 +238,7 @@ pub(super) async fn resume(
     turn(&app, &access, &id, JobState::Running).await
 }
 
-/// A job that is in the state already comes to the same; one that is complete stays so.
+/// A job that is in the state already comes to the same; one that is complete or has failed stays so.
 async fn turn(app: &App, access: &Access, id: &str, to: JobState) -> Result<Response, Problem> {
     let job = find(app, access, id).await?;
     match (job.state, to) {
@@ -234,8 +247,10 @@ async fn turn(app: &App, access: &Access, id: &str, to: JobState) -> Result<Resp
         _ => {}
     }
     let job = find(app, access, id).await?;
-    if job.state == JobState::Completed {
-        return Err(Problem::conflict("this job is complete"));
+    match job.state {
+        JobState::Completed => return Err(Problem::conflict("this job is complete")),
+        JobState::Failed => return Err(Problem::conflict("this job has failed: make another one")),
+        JobState::Running | JobState::Cancelled => {}
     }
     Ok(json(StatusCode::OK, &Shown::new(&job, access)))
 }

@@ -98,7 +98,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, Caller(access): Caller, 
         ..auth::new_key(id, &secret, &wanted.name, wanted.namespace, wanted.scopes, app.engine.now())
     };
     let change = ConfigChange::Key(key.clone());
-    app.engine.edit(|_| Ok::<_, Problem>((vec![change], ()))).await?;
+    app.engine.edit(|_| Ok::<_, Problem>((vec![change.clone()], ()))).await?;
     let mut response = json(StatusCode::CREATED, &Made { shown: Shown::new(&key), key: &secret });
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(with_location(response, &format!("{PREFIX}{id}")))

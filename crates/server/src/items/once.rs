@@ -115,7 +115,7 @@ enum Turn {
 
 async fn begin(app: &App, access: &Access, key: String, mut parts: Parts, body: Bytes) -> Result<Turn, Problem> {
     let owner = access.key.map_or_else(String::new, |key| key.to_string());
-    let key = RequestKey { scope: format!("{owner} {} {}", parts.method, parts.uri.path()), key };
+    let key = RequestKey { owner, scope: format!("{} {}", parts.method, parts.uri.path()), key };
     let fingerprint = fingerprint(&parts.headers, parts.uri.query().unwrap_or_default(), &body);
     let new = NewRequest { key: key.clone(), fingerprint, seed: app.engine.new_id(), at: app.engine.now() };
     match app.engine.store().begin_request(new).await? {

@@ -9,9 +9,9 @@ use crate::http::{App, PathId, Problem, json};
 use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
-use postrider_core::event::{Event, Namespace, Skipped};
+use postrider_core::event::{Namespace, Skipped};
 use postrider_core::id::{EventId, EventSeq};
-use postrider_core::ports::{EventFilter, EventPlace, PageRequest};
+use postrider_core::ports::{EventFilter, EventPlace, EventRow, PageRequest};
 use postrider_core::time::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -51,17 +51,11 @@ enum Payload<'a> {
     Text(std::borrow::Cow<'a, str>),
 }
 
-/// What became of an event.
-struct Fate<'a> {
-    has_deliveries: bool,
-    is_pending: bool,
-    skipped: &'a [Skipped],
-}
-
 impl<'a> Shown<'a> {
-    fn new(event: &'a Event, fate: &Fate<'a>, access: &Access) -> Self {
+    fn new(row: &'a EventRow, access: &Access) -> Self {
+        let event = &*row.event;
         let payload = serde_json::from_slice::<&RawValue>(&event.payload);
-        let status = if fate.has_deliveries { "enqueued" } else { "no-subscribers" };
+        let status = if row.has_deliveries { "enqueued" } else { "no-subscribers" };
         Shown {
             id: event.seq.to_string(),
             customer_id: access.namespace.is_none().then_some(&event.namespace),
@@ -73,11 +67,11 @@ impl<'a> Shown<'a> {
             metadata: &event.metadata,
             ttl_seconds: event.ttl.map(|ttl| ttl.as_secs()),
             created_at: time(event.created_at),
-            processed_at: (!fate.is_pending).then(|| time(event.created_at)),
+            processed_at: (!row.fan_out_pending).then(|| time(event.created_at)),
             processing_attempts: 1,
-            processing_status: (!fate.is_pending).then_some(status),
+            processing_status: (!row.fan_out_pending).then_some(status),
             error: None,
-            skipped: fate.skipped,
+            skipped: &row.skipped,
         }
     }
 }
@@ -108,12 +102,9 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, ur
     let page: PageOf<EventPlace> = query.page()?;
     let request = PageRequest { after: page.after, limit: page.limit, max_bytes: MAX_PAGE_BYTES };
     let found = app.engine.store().find_events(filter, request).await.map_err(Problem::of_read)?;
-    let shown = found.page.items.iter().map(|row| {
-        let fate = Fate { has_deliveries: row.has_deliveries, is_pending: row.fan_out_pending, skipped: &row.skipped };
-        Shown::new(&row.event, &fate, &access)
-    });
+    let data = found.page.items.iter().map(|row| Shown::new(row, &access)).collect();
     let next_cursor = found.page.next.map(|place| place.position());
-    Ok(json(StatusCode::OK, &Listed { data: shown.collect(), total: found.total, next_cursor }))
+    Ok(json(StatusCode::OK, &Listed { data, total: found.total, next_cursor }))
 }
 
 /// Answers one event.
@@ -121,7 +112,6 @@ pub(super) async fn show(State(app): State<Arc<App>>, Caller(access): Caller, Pa
     let missing = || Problem::not_found("there is no event with this id");
     let seq = event_seq(&id).ok_or_else(missing)?;
     let found = app.engine.store().event_by_seq(seq, access.namespace.clone()).await.map_err(Problem::of_read)?;
-    let view = found.ok_or_else(missing)?;
-    let fate = Fate { has_deliveries: !view.deliveries.is_empty(), is_pending: view.fan_out_pending, skipped: &view.skipped };
-    Ok(json(StatusCode::OK, &Shown::new(&view.event, &fate, &access)))
+    let row = found.ok_or_else(missing)?;
+    Ok(json(StatusCode::OK, &Shown::new(&row, &access)))
 }

@@ -185,7 +185,7 @@ async fn sample(app: &App, binding: &Subscription, asked: Asked) -> Result<Sampl
 async fn named(app: &App, binding: &Subscription, seq: EventSeq) -> Result<Sample, Problem> {
     let found = app.engine.store().event_by_seq(seq, Some(binding.namespace.clone())).await.map_err(Problem::of_read)?;
     let missing = || Detail { path: String::from("event_id"), message: String::from("there is no event with this id") };
-    found.map(|view| Sample::Real(view.event)).ok_or_else(|| Problem::validation(vec![missing()]))
+    found.map(|row| Sample::Real(row.event)).ok_or_else(|| Problem::validation(vec![missing()]))
 }
 
 async fn newest(app: &App, binding: &Subscription) -> Result<Sample, Problem> {
@@ -195,8 +195,8 @@ async fn newest(app: &App, binding: &Subscription) -> Result<Sample, Problem> {
     };
     let filter = EventFilter { namespace: Some(binding.namespace.clone()), event_type: exact, ..EventFilter::default() };
     let request = PageRequest { after: None, limit: LOOKED_THROUGH, max_bytes: MAX_LOOKED_THROUGH_BYTES };
-    let found = app.engine.store().find_events(filter, request).await.map_err(Problem::of_read)?;
-    let wanted = found.page.items.into_iter().map(|row| row.event).find(|event| wants(binding, event));
+    let page = app.engine.store().page_of_events(filter, request).await.map_err(Problem::of_read)?;
+    let wanted = page.items.into_iter().map(|row| row.event).find(|event| wants(binding, event));
     Ok(wanted.map_or(Sample::Made, Sample::Real))
 }
 

@@ -9,7 +9,7 @@ use postrider_core::endpoint::ITEMS_BODY_BYTES;
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
 use postrider_core::id::{AttemptId, EventSeq, SubscriptionId, idempotency_key};
-use postrider_core::ports::{AttemptDetail, AttemptEnd, AttemptFilter, AttemptRow, OutcomeFilter, Window};
+use postrider_core::ports::{AttemptDetail, AttemptEnd, AttemptRow, LastOf};
 use postrider_core::time::Timestamp;
 use serde::Serialize;
 
@@ -183,15 +183,9 @@ fn text(bytes: &[u8]) -> (String, bool) {
     (text, cut)
 }
 
-/// The attempt that began last of those of a filter that ended.
-pub(super) async fn last_ended(app: &App, filter: AttemptFilter) -> Result<Option<AttemptRow>, Problem> {
-    let mut last: Option<AttemptRow> = None;
-    for outcome in [OutcomeFilter::Succeeded, OutcomeFilter::Failed] {
-        let found = app.engine.store().find_attempts(AttemptFilter { outcome, ..filter.clone() }, Window::first(1)).await;
-        let newest = found.map_err(Problem::of_read)?.page.items.into_iter().next();
-        last = [last, newest].into_iter().flatten().max_by_key(|row| row.id);
-    }
-    Ok(last)
+/// The attempt of each that began last of those that ended.
+pub(super) async fn last_ended(app: &App, of: LastOf) -> Result<Vec<Option<AttemptRow>>, Problem> {
+    app.engine.store().last_ended(of).await.map_err(Problem::of_read)
 }
 
 #[cfg(test)]

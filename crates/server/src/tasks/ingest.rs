@@ -59,7 +59,8 @@ where
     B: Body<Data = Bytes>,
     B::Error: std::fmt::Display,
 {
-    let (route, caller) = find(app, parts)?;
+    let caller = app.caller(&parts.headers).await;
+    let route = find(app, parts, &caller)?;
     let payload = app.bodies.read(&parts.headers, body).await?;
     authenticate(app, &parts.headers, &route, caller, &payload)?;
     json::check(&payload)?;
@@ -84,19 +85,18 @@ where
 
 type Caller = Result<Option<Access>, Denied>;
 
-/// The subscription, and who asks. A key that is shown decides which subscriptions exist for it.
-fn find(app: &App, parts: &Parts) -> Result<(Arc<Route>, Caller), Problem> {
+/// The subscription. A key that is shown decides which subscriptions exist for it.
+fn find(app: &App, parts: &Parts, caller: &Caller) -> Result<Arc<Route>, Problem> {
     let routes = app.engine.routes();
     let id = parts.uri.path().strip_prefix(PREFIX).and_then(SubscriptionId::parse);
     let route = id.and_then(|id| routes.route(id));
-    let caller = app.auth.caller(&parts.headers, &routes, app.engine.now());
-    let sees = |route: &&Arc<Route>| match &caller {
+    let sees = |route: &&Arc<Route>| match caller {
         Ok(Some(access)) => access.sees(&route.subscription.namespace),
         Ok(None) => app.auth.shows_without_key(&route.subscription.namespace),
         Err(_) => true,
     };
     let route = route.filter(sees).ok_or_else(super::no_subscription)?;
-    Ok((Arc::clone(route), caller))
+    Ok(Arc::clone(route))
 }
 
 /// A secured subscription wants a right signature and no key, for many senders can sign but show no key; another one wants a key.

@@ -135,7 +135,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, Writes(access): Writes, 
         deleted_at: None,
     };
     let id = subscription.id;
-    put(&app, move |_| Ok((endpoint, subscription))).await?;
+    put(&app, |_| Ok((endpoint.clone(), subscription.clone()))).await?;
     #[derive(Serialize)]
     struct Created {
         id: SubscriptionId,
@@ -162,14 +162,14 @@ pub(super) async fn update(
     };
     put(&app, |routes| {
         let (mut endpoint, mut subscription) = current(routes, subscription.id)?;
-        if let Field::Value(url) = wanted.target_url {
-            endpoint.url = url;
+        if let Field::Value(url) = &wanted.target_url {
+            endpoint.url.clone_from(url);
         }
-        if let Some(secrets) = secrets {
-            endpoint.secrets = secrets;
+        if let Some(secrets) = &secrets {
+            endpoint.secrets.clone_from(secrets);
         }
-        match wanted.patterns {
-            Field::Value(patterns) => subscription.patterns = patterns,
+        match &wanted.patterns {
+            Field::Value(patterns) => subscription.patterns.clone_from(patterns),
             Field::Null => subscription.patterns.clear(),
             Field::Absent => {}
         }
@@ -213,7 +213,7 @@ fn current(routes: &Routes, id: SubscriptionId) -> Result<(Endpoint, Subscriptio
 }
 
 /// Stores both halves in one piece.
-async fn put(app: &App, change: impl FnOnce(&Routes) -> Result<(Endpoint, Subscription), Problem>) -> Result<(), Problem> {
+async fn put(app: &App, mut change: impl FnMut(&Routes) -> Result<(Endpoint, Subscription), Problem>) -> Result<(), Problem> {
     app.engine
         .edit(|routes| {
             let (endpoint, subscription) = change(routes)?;

@@ -9,7 +9,7 @@ use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::{Delivery, State};
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Event;
-use postrider_core::id::DeliveryId;
+use postrider_core::id::{DeliveryId, SubscriptionId};
 use postrider_core::ports::{Configuration, PruneRequest};
 use postrider_core::schedule::ScheduledStatus;
 use postrider_store::memory::Dump;
@@ -224,9 +224,23 @@ fn stripped(request: &PruneRequest, before: &Dump, after: &Dump) -> Vec<String> 
     after.attempts.iter().filter(lost).map(|a| format!("the bodies of attempt {} of {}", a.number, a.delivery)).collect()
 }
 
+/// The subscriptions whose deliveries keep their rows.
+fn keeping(configured: &Configuration) -> BTreeSet<SubscriptionId> {
+    configured.subscriptions.iter().filter(|s| s.origin.keeps_rows()).map(|s| s.id).collect()
+}
+
+/// Whether an ended delivery has not come of the age at which it may go.
+fn is_young(request: &PruneRequest, keeping: &BTreeSet<SubscriptionId>, delivery: &Delivery) -> bool {
+    if keeping.contains(&delivery.subscription) {
+        delivery.last_attempt_at.unwrap_or(delivery.created_at) >= request.rows_before
+    } else {
+        delivery.created_at >= request.events_before
+    }
+}
+
 /// Holds what retention removed against what it may remove, and remembers it.
 pub(crate) fn pruned(world: &World, request: PruneRequest, configured: &Configuration, before: Dump, after: &Dump) {
-    let (orphans, may_go) = (orphans(configured, &before), erasable(configured, &before));
+    let (orphans, may_go, keeping) = (orphans(configured, &before), erasable(configured, &before), keeping(configured));
     let events: BTreeSet<_> = after.events.iter().map(|e| e.seq).collect();
     let deliveries: BTreeSet<_> = after.deliveries.iter().map(|d| d.id).collect();
     let attempts: BTreeSet<_> = after.attempts.iter().map(|a| (a.delivery, a.number)).collect();
@@ -257,14 +271,14 @@ pub(crate) fn pruned(world: &World, request: PruneRequest, configured: &Configur
     }
     for delivery in before.deliveries.into_iter().filter(|d| !deliveries.contains(&d.id)) {
         let rests = delivery.progress.state.kind().is_resting();
-        let is_kept = !rests || delivery.created_at >= request.events_before || open.contains(&delivery.id);
+        let is_kept = !rests || is_young(&request, &keeping, &delivery) || open.contains(&delivery.id);
         if is_kept && !may_go.contains(&delivery.id) {
             wrong.push(format!("delivery {} that is {:?}", delivery.id, delivery.progress.state));
         }
         state.removed.deliveries.insert(delivery.id, delivery);
     }
     for attempt in before.attempts.into_iter().filter(|a| !attempts.contains(&(a.delivery, a.number))) {
-        let is_old = attempt.started_at < request.attempts_before;
+        let is_old = attempt.started_at < request.attempts_before && !keeping.contains(&attempt.subscription);
         if attempt.outcome.is_none() || (!is_old && deliveries.contains(&attempt.delivery)) {
             wrong.push(format!("attempt {} of {}", attempt.number, attempt.delivery));
         }

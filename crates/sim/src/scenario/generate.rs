@@ -118,6 +118,7 @@ fn retention(rng: &mut fastrand::Rng, flavour: Flavour) -> Retention {
     let attempts = seconds(rng, 20, 200);
     Retention {
         attempts,
+        rows: percent(rng, 70).then(|| seconds(rng, 20, 300)),
         bodies: attempts / 2,
         events: seconds(rng, 30, 300),
         closed: seconds(rng, 30, 300),

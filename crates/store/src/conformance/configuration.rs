@@ -1,7 +1,7 @@
 //! Endpoints, subscriptions, keys, and the version that tells of changes.
 
 use super::{Harness, World};
-use postrider_core::endpoint::{Deletion, EndpointStatus};
+use postrider_core::endpoint::{Deletion, Endpoint, EndpointStatus};
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
 use postrider_core::filter::{LabelFilter, TypePattern};
@@ -91,6 +91,29 @@ pub async fn version_rises_with_every_change<H: Harness>(w: &mut World<H>) {
     }
 }
 
+/// What was made from an older version is not stored, nothing of it, whoever changed the configuration since.
+pub async fn an_older_version_is_not_written_over<H: Harness>(w: &mut World<H>) {
+    let (first, second) = (w.make.endpoint(), w.make.endpoint());
+    let before = version(w).await;
+    let change = |endpoint: &Endpoint| vec![ConfigChange::Endpoint(endpoint.clone())];
+    let answer = w.store().configure(before, change(&first)).await.expect("configure");
+    let after = version(w).await;
+    assert_eq!(answer, Configured::Stored { version: after });
+    for wrong in [before, after + 1] {
+        assert_eq!(w.store().configure(wrong, change(&second)).await, Ok(Configured::Conflict));
+    }
+    assert_eq!((version(w).await, read(w).await.endpoints), (after, vec![first]));
+    let answer = w.store().configure(after, change(&second)).await;
+    assert_eq!(answer, Ok(Configured::Stored { version: version(w).await }));
+    // What retention removes is a change too.
+    let gone = Endpoint { deleted: Some(Deletion::Kept(w.make.now())), ..second.clone() };
+    put(w, change(&gone)).await;
+    let before = version(w).await;
+    let later = w.make.advance_secs(1);
+    assert_eq!(w.prune(super::prune::before(later)).await.configuration, 1);
+    assert_eq!(w.store().configure(before, change(&second)).await, Ok(Configured::Conflict));
+}
+
 /// Configuration and version outlive a restart.
 pub async fn outlives_a_restart<H: Harness>(w: &mut World<H>) {
     let endpoint = w.make.endpoint();
@@ -107,7 +130,7 @@ pub async fn outlives_a_restart<H: Harness>(w: &mut World<H>) {
 }
 
 async fn put<H: Harness>(w: &World<H>, changes: Vec<ConfigChange>) {
-    w.store().configure(changes).await.expect("configure");
+    w.configure(changes).await.expect("configure");
 }
 
 async fn read<H: Harness>(w: &World<H>) -> Configuration {

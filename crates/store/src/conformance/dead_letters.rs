@@ -157,7 +157,7 @@ pub async fn are_closed_when_their_subscription_was_deleted<H: Harness>(w: &mut 
     let deleted = Subscription { deleted_at: Some(deleted_at), ..gone.clone() };
     let unbound = Subscription { deleted_at: Some(deleted_at), ..binding };
     let changes = [deleted, stays, unbound].map(ConfigChange::Subscription).into();
-    w.store().configure(changes).await.expect("configure");
+    w.configure(changes).await.expect("configure");
     let never = Timestamp::MIN;
     let slice = PruneRequest { closed_before: deleted_at, limit: 2, ..super::prune::before(never) };
     while w.prune(slice).await.more {}

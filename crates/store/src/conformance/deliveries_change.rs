@@ -110,7 +110,7 @@ pub async fn what_was_erased_is_hidden<H: Harness>(w: &mut World<H>) {
     let (gone, stays) = (w.make.endpoint(), w.make.endpoint());
     let subscription = w.make.subscription(&gone);
     let put = |endpoint: &Endpoint| ConfigChange::Endpoint(endpoint.clone());
-    w.store().configure(vec![put(&gone), put(&stays), ConfigChange::Subscription(subscription.clone())]).await.expect("configure");
+    w.configure(vec![put(&gone), put(&stays), ConfigChange::Subscription(subscription.clone())]).await.expect("configure");
     let route = Route { subscription: subscription.id, endpoint: gone.id };
     let neighbour = Route { endpoint: stays.id, ..w.make.route() };
     let start = w.make.now();
@@ -119,7 +119,7 @@ pub async fn what_was_erased_is_hidden<H: Harness>(w: &mut World<H>) {
     let expected: Vec<DeliveryRow> = all.into_iter().filter(|row| row.delivery.endpoint == stays.id).collect();
     let now = w.make.now();
     let erased = Endpoint { deleted: Some(Deletion::Erased { erased_at: now }), ..gone.clone() };
-    w.store().configure(vec![put(&erased)]).await.expect("configure");
+    w.configure(vec![put(&erased)]).await.expect("configure");
     w.forget(subscription.id);
     for _ in 0..2 {
         let found = w.find_deliveries(DeliveryFilter::default(), Window::first(u32::MAX)).await;

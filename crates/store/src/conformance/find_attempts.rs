@@ -4,6 +4,7 @@ use super::{Harness, Route, World};
 use bytes::Bytes;
 use postrider_core::attempt::{AttemptError, Outcome};
 use postrider_core::delivery::State;
+use postrider_core::endpoint::{Deletion, Endpoint};
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
 use postrider_core::id::*;
@@ -249,6 +250,65 @@ pub async fn one_comes_with_everything<H: Harness>(w: &mut World<H>) {
         // Sorts in what has gathered.
         w.prune(super::prune::before(NEVER)).await;
     }
+}
+
+/// Of each endpoint and each subscription the newest attempt that ended is answered, in the order of the question; what is under way is not.
+pub async fn the_last_that_ended<H: Harness>(w: &mut World<H>) {
+    let (routes, _) = history(w).await;
+    let nobody = w.make.route();
+    for _ in 0..2 {
+        let rows = w.find_attempts(AttemptFilter::default(), Window::first(u32::MAX)).await.page.items;
+        let newest = |is_of: &dyn Fn(&AttemptRow) -> bool| rows.iter().find(|row| row.end.is_some() && is_of(row)).cloned();
+        let endpoints = [nobody.endpoint, routes[1].endpoint, routes[2].endpoint, routes[0].endpoint, routes[1].endpoint];
+        let expected: Vec<_> = endpoints.iter().map(|id| newest(&|row| row.endpoint == *id)).collect();
+        assert_eq!(expected.iter().filter(|row| row.is_none()).count(), 1);
+        assert_eq!(last_ended(w, LastOf::Endpoints(endpoints.into())).await, expected);
+        let subscriptions = [routes[2].subscription, nobody.subscription, routes[0].subscription];
+        let expected: Vec<_> = subscriptions.iter().map(|id| newest(&|row| row.subscription == *id)).collect();
+        assert_eq!(last_ended(w, LastOf::Subscriptions(subscriptions.into())).await, expected);
+        assert!(last_ended(w, LastOf::Endpoints(Vec::new())).await.is_empty());
+        // Sorts in what has gathered.
+        w.prune(super::prune::before(NEVER)).await;
+    }
+    // One that ended after that, and one whose id is older than what was sorted in.
+    let (_, ids) = publish(w, Namespace::default_namespace(), &[routes[0], nobody]).await;
+    w.succeed(ids[0]).await;
+    fail(w, ids[1], ErrorCode::TlsError).await;
+    let of = LastOf::Endpoints(vec![routes[0].endpoint, nobody.endpoint]);
+    let last: Vec<_> = last_ended(w, of).await.into_iter().map(|row| row.map(|row| (row.delivery, code(&row)))).collect();
+    assert_eq!(last, [Some((ids[0], None)), Some((ids[1], Some(ErrorCode::TlsError)))]);
+}
+
+/// What went to an erased endpoint is nobody's last attempt any more.
+pub async fn the_last_that_may_be_seen<H: Harness>(w: &mut World<H>) {
+    let endpoint = w.make.endpoint();
+    let before = w.make.route();
+    let moved = Route { endpoint: endpoint.id, ..before };
+    let (_, ids) = publish(w, Namespace::default_namespace(), &[before, moved]).await;
+    for id in &ids {
+        w.make.advance_secs(1);
+        w.succeed(*id).await;
+    }
+    let erased_at = w.make.now();
+    let last = async |w: &World<H>| {
+        let of = [LastOf::Endpoints(vec![endpoint.id]), LastOf::Subscriptions(vec![before.subscription])];
+        let [to, by] = of.map(|of| last_ended(w, of));
+        [to.await, by.await].map(|rows| rows[0].as_ref().map(|row| row.delivery))
+    };
+    for _ in 0..2 {
+        w.configure(vec![ConfigChange::Endpoint(endpoint.clone())]).await.expect("configure");
+        assert_eq!(last(w).await, [Some(ids[1]), Some(ids[1])]);
+        let gone = Endpoint { deleted: Some(Deletion::Erased { erased_at }), ..endpoint.clone() };
+        w.configure(vec![ConfigChange::Endpoint(gone)]).await.expect("configure");
+        assert_eq!(last(w).await, [None, Some(ids[0])]);
+        w.configure(vec![ConfigChange::Endpoint(endpoint.clone())]).await.expect("configure");
+        // Sorts in what has gathered.
+        w.prune(super::prune::before(NEVER)).await;
+    }
+}
+
+async fn last_ended<H: Harness>(w: &World<H>, of: LastOf) -> Vec<Option<AttemptRow>> {
+    w.store().last_ended(of).await.expect("last_ended")
 }
 
 /// Bodies go by their own age; everything else that an attempt says stays, and so does what is younger or under way.

@@ -1,4 +1,4 @@
-//! Lists of events and of open dead letters with filters and totals, and the deliveries of an event.
+//! Lists of events and of open dead letters with filters and totals.
 
 use super::{Harness, Route, World};
 use bytes::Bytes;
@@ -14,7 +14,10 @@ fn other() -> Namespace {
 async fn events<H: Harness>(w: &World<H>, filter: EventFilter) -> Vec<EventSeq> {
     let found = w.find_events(filter.clone(), PageRequest::first(u32::MAX)).await;
     assert_eq!((found.total, found.page.next), (found.page.items.len() as u64, None), "{filter:?}");
-    found.page.items.into_iter().map(|row| row.event.seq).collect()
+    let seqs = |page: &Page<EventRow, EventPlace>| page.items.iter().map(|row| row.event.seq).collect::<Vec<_>>();
+    let page = w.store().page_of_events(filter, PageRequest::first(u32::MAX)).await.expect("page_of_events");
+    assert_eq!((seqs(&page), page.next), (seqs(&found.page), None));
+    seqs(&found.page)
 }
 
 /// Events come newest first, of one instant the greater number first; namespace, type and time narrow them.
@@ -100,36 +103,21 @@ pub async fn events_say_who_gets_them<H: Harness>(w: &mut World<H>) {
     assert_eq!(told(seqs[2]), (false, skipped.clone(), false));
     assert_eq!(told(seqs[3]), (false, vec![], true));
     let by_seq = async |w: &World<H>, seq, namespace| w.store().event_by_seq(seq, namespace).await.expect("event_by_seq");
-    let view = by_seq(w, seqs[2], Some(other())).await.expect("it is there");
-    assert_eq!((view.event.id, view.skipped), (passed_over.id, skipped));
+    let row = by_seq(w, seqs[2], Some(other())).await.expect("it is there");
+    assert_eq!((row.event.id, row.skipped), (passed_over.id, skipped));
     assert!(by_seq(w, seqs[2], Some(Namespace::default_namespace())).await.is_none());
-    let view = by_seq(w, seqs[0], None).await.expect("it is there");
-    assert_eq!(view.deliveries.first().map(|delivery| delivery.id), Some(delivered.deliveries[0].id));
+    for (seq, row) in seqs.iter().zip([(true, false), (false, false), (false, false), (false, true)]) {
+        let found = by_seq(w, *seq, None).await.expect("it is there");
+        assert_eq!((found.has_deliveries, found.fan_out_pending), row);
+    }
     assert!(by_seq(w, EventSeq(1_000_000), None).await.is_none());
-}
-
-/// Of several deliveries of one event for one subscription the newest is answered.
-pub async fn the_newest_delivery_of_an_event<H: Harness>(w: &mut World<H>) {
-    let (a, b) = (w.make.route(), w.make.route());
-    let event = w.make.claimed_event_for(&[a, b]);
-    let first = event.deliveries[0].id;
-    let seq = w.publish_one(event).await;
-    let found = w.store().delivery_of(a.subscription, seq).await.expect("delivery_of").expect("it is there");
-    assert_eq!(found, w.view(first).await.delivery);
-    w.make.advance_secs(1);
-    let dead_letter = w.fail(first).await;
-    let new = DeliveryId::new(w.make.uuid());
-    w.replay(ReplayTarget::DeadLetterAsNew { dead_letter, new }, true).await;
-    let found = w.store().delivery_of(a.subscription, seq).await.expect("delivery_of").expect("it is there");
-    assert_eq!(found, w.view(new).await.delivery);
-    let nobody = w.make.route().subscription;
-    assert!(w.store().delivery_of(nobody, seq).await.expect("delivery_of").is_none());
-    assert!(w.store().delivery_of(a.subscription, EventSeq(1_000_000)).await.expect("delivery_of").is_none());
 }
 
 async fn letters<H: Harness>(w: &World<H>, filter: DeadLetterFilter) -> Vec<DeadLetterId> {
     let found = w.find_dead_letters(filter.clone(), Window::first(u32::MAX)).await;
     assert_eq!((found.total, found.page.next), (found.page.items.len() as u64, None), "{filter:?}");
+    let page = w.store().page_of_dead_letters(filter, Window::first(u32::MAX)).await.expect("page_of_dead_letters");
+    assert_eq!((&page.items, page.next), (&found.page.items, None));
     found.page.items.into_iter().map(|row| row.dead_letter.id).collect()
 }
 

@@ -166,13 +166,14 @@ impl Fixtures {
         event
     }
 
-    /// An unclaimed delivery that never expires.
+    /// An unclaimed delivery that never expires and goes with its age, as those of the Tasks API.
     pub fn delivery(&mut self, route: Route) -> NewDelivery {
         NewDelivery {
             id: DeliveryId::new(self.uuid()),
             subscription: route.subscription,
             endpoint: route.endpoint,
             claimed: false,
+            keeps_rows: false,
             expires_at: None,
         }
     }

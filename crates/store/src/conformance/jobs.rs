@@ -22,7 +22,8 @@ pub async fn gives_back_what_was_put<H: Harness>(w: &mut World<H>) {
         failed_before: Some(w.make.advance_secs(5)),
     };
     let plain = job(w);
-    let full = Job { filter, cursor: Some(place), matched: 7, replayed: 3, skipped: 2, rate: Some(u32::MAX), ..job(w) };
+    let full = Job { filter, cursor: Some(place), matched: 17, replayed: 3, skipped: 2, rate: Some(u32::MAX), ..job(w) };
+    let full = Job { failed: 5, gone: 4, error: Some(JobError::LetterFailed), ..full };
     let foreign = DeadLetterFilter { namespace: Some(named("other")), ..full.filter.clone() };
     let ended = Job { filter: foreign, namespace: named("third"), ..job(w) }.in_state(JobState::Completed, w.make.now());
     for job in [plain, full, ended] {
@@ -73,40 +74,58 @@ pub async fn come_newest_first<H: Harness>(w: &mut World<H>) {
     assert_eq!(listed(w, Some("default"), Window::first(10)).await.2, 3, "whatever their state");
 }
 
-/// A piece makes its replays and moves the cursor and the counts; what could not be replayed is skipped.
+/// A piece makes its replays and moves the cursor and the counts. What is under way already is left as it is, open or not; what others had
+/// dealt with is counted apart, and what a completed job did not even see, too.
 pub async fn a_piece_makes_its_replays<H: Harness>(w: &mut World<H>) {
     let route = w.make.route();
-    let letters = dead_letters(w, route, 4).await;
+    let letters = dead_letters(w, route, 6).await;
     w.store().dismiss(vec![letters[1].1], w.make.now()).await.expect("dismiss");
-    let running = w.claimed(route).await;
-    let mut job = Job { matched: 4, ..job(w) };
+    w.replay(ReplayTarget::Delivery(letters[2].0), true).await;
+    assert!(w.replay_keeping(letters[3].0).await.delivery().is_some());
+    let mut job = Job { matched: 10, ..job(w) };
     put(w, &job).await;
     let at = w.make.advance_secs(1);
-    let new = DeliveryId::new(w.make.uuid());
-    let targets = [
-        ReplayTarget::Delivery(letters[0].0),
-        ReplayTarget::DeadLetterAsNew { dead_letter: letters[1].1, new },
-        ReplayTarget::Delivery(running),
-        ReplayTarget::Delivery(DeliveryId::new(w.make.uuid())),
-        ReplayTarget::Delivery(letters[2].0),
-    ];
-    let first = targets.map(|target| replay(w, target)).into();
-    let step = JobStep { skipped: 2, ..piece(w, &job, first) };
+    let unknown = DeadLetterId::new(w.make.uuid());
+    let first = vec![letters[0].1, letters[1].1, letters[2].1, letters[3].1, unknown, letters[4].1];
+    let step = JobStep { letters: first, skipped: 2, ..piece(w, &job, &[]) };
     let (answers, after) = done(advance(w, step.clone()).await);
     use Replayed::{AlreadyClosed, NotFound, NotResting, Queued};
-    assert!(matches!(answers[..], [Queued(_), AlreadyClosed(None), NotResting(StateKind::Pending), NotFound, Queued(_)]), "{answers:?}");
-    job = Job { cursor: step.to_cursor, replayed: 2, skipped: 5, updated_at: at, ..job.narrowed() };
+    let retried = letters[2].0;
+    let [Queued(again), AlreadyClosed(None), AlreadyClosed(Some(as_it)), NotResting(StateKind::Pending), NotFound, Queued(_)] =
+        &answers[..]
+    else {
+        panic!("{answers:?}")
+    };
+    assert_eq!((*as_it, *again), (retried, Requeued { delivery: letters[0].0, endpoint: route.endpoint, due_at: at }));
+    job = Job { cursor: step.to_cursor, replayed: 2, skipped: 3, gone: 3, updated_at: at, ..job.narrowed() };
     assert_eq!((&after, &find(w, job.id).await), (&job, &job));
-    for (n, expected) in [(0, StateKind::Pending), (2, StateKind::Pending), (3, StateKind::Failed)] {
+    for (n, expected) in [(0, StateKind::Pending), (4, StateKind::Pending), (5, StateKind::Failed)] {
         assert_eq!(w.state(letters[n].0).await.kind(), expected);
     }
+    assert_eq!(status(w, letters[0].1).await, DeadLetterStatus::Retried(letters[0].0));
+    assert_eq!(status(w, letters[3].1).await, DeadLetterStatus::Open, "how that replay ends decides about it");
     assert_eq!(w.claim(route.endpoint, at).await.deliveries.len(), 2, "they wait for whoever claims them");
     // The next one goes on from there, and the last one completes it.
-    let replays = replays(w, &letters[3..]);
-    let last = JobStep { completed: true, ..piece(w, &job, replays) };
+    let last = JobStep { completed: true, ..piece(w, &job, &letters[5..]) };
     let after = done(advance(w, last.clone()).await).1;
-    let expected = Job { cursor: last.to_cursor, replayed: 3, ..job }.in_state(JobState::Completed, at);
+    let expected = Job { cursor: last.to_cursor, replayed: 3, gone: 4, ..job }.in_state(JobState::Completed, at);
     assert_eq!((&after, &find(w, expected.id).await), (&expected, &expected));
+}
+
+/// A dead letter that is given up is counted with its reason, and left as it is. More than had matched are counted as well.
+pub async fn what_is_given_up_is_counted<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let letters = dead_letters(w, route, 1).await;
+    let job = Job { matched: 1, ..job(w) };
+    put(w, &job).await;
+    let step = piece(w, &job, &[]);
+    let after = done(advance(w, JobStep { failed: Some(JobError::LetterFailed), ..step }).await).1;
+    assert_eq!((after.failed, after.error, after.state), (1, Some(JobError::LetterFailed), JobState::Running));
+    assert_eq!(status(w, letters[0].1).await, DeadLetterStatus::Open);
+    let last = JobStep { completed: true, ..piece(w, &after, &letters) };
+    let ended = done(advance(w, last).await).1;
+    assert_eq!((ended.matched, ended.replayed, ended.failed, ended.gone), (2, 1, 1, 0));
+    assert_eq!((ended.error, &find(w, job.id).await), (Some(JobError::LetterFailed), &ended));
 }
 
 /// Of two who carry a job on from one place, one does: nothing of the other's piece is stored.
@@ -117,8 +136,7 @@ pub async fn a_piece_from_another_place_is_fenced<H: Harness>(w: &mut World<H>) 
     put(w, &job).await;
     let mut both = Vec::new();
     for letter in &letters {
-        let replays = replays(w, std::slice::from_ref(letter));
-        both.push(piece(w, &job, replays));
+        both.push(piece(w, &job, std::slice::from_ref(letter)));
     }
     let (a, b) = tokio::join!(w.store().advance_job(both[0].clone()), w.store().advance_job(both[1].clone()));
     let is_done = [a, b].map(|answer| matches!(answer.expect("advance_job"), Advanced::Done(..)));
@@ -128,7 +146,7 @@ pub async fn a_piece_from_another_place_is_fenced<H: Harness>(w: &mut World<H>) 
     assert_eq!(status(w, letters[1 - winner].1).await, DeadLetterStatus::Open);
     let after = find(w, job.id).await;
     assert_eq!((after.cursor, after.replayed), (both[winner].to_cursor, 1));
-    let unknown = JobStep { id: JobId::new(w.make.uuid()), ..piece(w, &after, Vec::new()) };
+    let unknown = JobStep { id: JobId::new(w.make.uuid()), ..piece(w, &after, &[]) };
     assert!(matches!(advance(w, unknown).await, Advanced::Fenced));
     assert_eq!(find(w, job.id).await, after);
 }
@@ -141,8 +159,7 @@ pub async fn is_cancelled_and_resumed<H: Harness>(w: &mut World<H>) {
     let job = job(w);
     put(w, &job).await;
     let before = done(next(w, &job, &[]).await).1;
-    let replays = replays(w, &letters);
-    let next = piece(w, &before, replays);
+    let next = piece(w, &before, &letters);
     for (from, to) in [(Running, Running), (Running, Completed), (Cancelled, Running), (Completed, Running)] {
         assert!(!set(w, job.id, from, to).await, "{from:?} to {to:?}");
     }
@@ -163,6 +180,31 @@ pub async fn is_cancelled_and_resumed<H: Harness>(w: &mut World<H>) {
     }
     let unknown = JobId::new(w.make.uuid());
     assert!(!set(w, unknown, Running, Cancelled).await);
+}
+
+/// A job that has failed stays that: nobody carries it on, resumes or cancels it.
+pub async fn fails_for_good<H: Harness>(w: &mut World<H>) {
+    use JobState::{Cancelled, Failed, Running};
+    let (job, stopped) = (job(w), job(w));
+    put(w, &job).await;
+    put(w, &stopped).await;
+    assert!(set(w, stopped.id, Running, Cancelled).await);
+    let at = w.make.advance_secs(1);
+    let fail = async |w: &World<H>, id| w.store().fail_job(id, JobError::ListFailed, at).await.expect("fail_job");
+    let unknown = JobId::new(w.make.uuid());
+    assert_eq!((fail(w, job.id).await, fail(w, stopped.id).await, fail(w, unknown).await), (true, false, false));
+    w.reopen().await;
+    let failed = Job { error: Some(JobError::ListFailed), ..job.narrowed().in_state(Failed, at) };
+    assert_eq!((find(w, failed.id).await, fail(w, failed.id).await), (failed.clone(), false));
+    let step = piece(w, &failed, &[]);
+    assert!(matches!(advance(w, step).await, Advanced::Fenced));
+    for (from, to) in [(Failed, Running), (Failed, Cancelled), (Running, Cancelled)] {
+        assert!(!set(w, failed.id, from, to).await, "{from:?} to {to:?}");
+    }
+    assert!(w.store().running_jobs().await.expect("running_jobs").is_empty());
+    w.make.advance_secs(1);
+    let request = PruneRequest { closed_before: w.make.now(), ..super::prune::before(Timestamp::MIN) };
+    assert_eq!(w.prune(request).await.closed, 2);
 }
 
 /// A job goes on after a crash where it was: cursor, counts and replays are of one moment.
@@ -198,7 +240,7 @@ pub async fn ended_ones_go_with_their_age<H: Harness>(w: &mut World<H>) {
         set(w, job.id, JobState::Running, JobState::Cancelled).await;
     }
     for job in &jobs[6..12] {
-        let step = piece(w, job, Vec::new());
+        let step = piece(w, job, &[]);
         advance(w, JobStep { completed: true, ..step }).await;
     }
     let cutoff = w.make.advance_secs(1);
@@ -227,6 +269,9 @@ pub(super) fn job<H: Harness>(w: &mut World<H>) -> Job {
         matched: 0,
         replayed: 0,
         skipped: 0,
+        failed: 0,
+        gone: 0,
+        error: None,
         rate: None,
         created_at: now,
         updated_at: now,
@@ -234,20 +279,12 @@ pub(super) fn job<H: Harness>(w: &mut World<H>) -> Job {
     }
 }
 
-/// The next piece of a job; it ends at a place of its own.
-fn piece<H: Harness>(w: &mut World<H>, job: &Job, replays: Vec<Replay>) -> JobStep {
+/// The next piece of a job, with these dead letters; it ends at a place of its own.
+fn piece<H: Harness>(w: &mut World<H>, job: &Job, of: &[(DeliveryId, DeadLetterId)]) -> JobStep {
     let at = w.make.now();
     let to_cursor = Some(DeadLetterPlace { failed_at: at, id: DeadLetterId::new(w.make.uuid()) });
-    JobStep { id: job.id, from_cursor: job.cursor, replays, skipped: 0, to_cursor, completed: false, at }
-}
-
-fn replay<H: Harness>(w: &World<H>, target: ReplayTarget) -> Replay {
-    Replay { target, keep_dead_letter: false, claim: false, at: w.make.now() }
-}
-
-/// Replays of these deliveries.
-fn replays<H: Harness>(w: &World<H>, of: &[(DeliveryId, DeadLetterId)]) -> Vec<Replay> {
-    of.iter().map(|(id, _)| replay(w, ReplayTarget::Delivery(*id))).collect()
+    let letters = of.iter().map(|(_, letter)| *letter).collect();
+    JobStep { id: job.id, from_cursor: job.cursor, letters, skipped: 0, failed: None, to_cursor, completed: false, at }
 }
 
 /// Deliveries of a route that ended in failure, with their dead letters.
@@ -278,8 +315,7 @@ async fn advance<H: Harness>(w: &World<H>, step: JobStep) -> Advanced {
 
 /// Makes these deliveries again as the next piece of a job.
 async fn next<H: Harness>(w: &mut World<H>, job: &Job, of: &[(DeliveryId, DeadLetterId)]) -> Advanced {
-    let replays = replays(w, of);
-    let step = piece(w, job, replays);
+    let step = piece(w, job, of);
     advance(w, step).await
 }
 

@@ -101,6 +101,7 @@ macro_rules! conformance_tests {
                 gives_back_what_was_put
                 replaces_what_has_the_same_id
                 version_rises_with_every_change
+                an_older_version_is_not_written_over
                 outlives_a_restart
             }
             publish {
@@ -183,6 +184,7 @@ macro_rules! conformance_tests {
                 a_kept_dead_letter_outlives_a_cancellation
                 a_kept_dead_letter_can_be_closed_on_the_way
                 a_kept_dead_letter_can_be_dismissed
+                a_retry_can_be_hastened
             }
             dead_letters {
                 come_newest_first
@@ -213,8 +215,10 @@ macro_rules! conformance_tests {
                 what_is_put_again_stays
                 come_newest_first
                 a_piece_makes_its_replays
+                what_is_given_up_is_counted
                 a_piece_from_another_place_is_fenced
                 is_cancelled_and_resumed
+                fails_for_good
                 outlives_a_restart
                 ended_ones_go_with_their_age
             }
@@ -227,6 +231,7 @@ macro_rules! conformance_tests {
                 a_crash_leaves_it_to_be_done_again
                 a_day_later_a_key_is_new
                 retention_takes_old_keys
+                the_oldest_answers_make_room
             }
             prune {
                 exactly_at_the_cutoff_stays
@@ -240,6 +245,8 @@ macro_rules! conformance_tests {
                 an_event_without_deliveries_goes
                 an_unfinished_fan_out_keeps_its_event
                 keys_are_free_again
+                rows_that_are_kept_have_their_own_age
+                a_delivery_that_keeps_its_rows_goes_with_the_newest
                 counters_follow
             }
             prune_slices {
@@ -272,6 +279,8 @@ macro_rules! conformance_tests {
                 many_are_listed_and_counted
                 an_attempt_changes_its_place_when_it_ends
                 one_comes_with_everything
+                the_last_that_ended
+                the_last_that_may_be_seen
                 bodies_go_while_rows_stay
             }
             find_deliveries {
@@ -299,7 +308,6 @@ macro_rules! conformance_tests {
                 events_come_newest_first_and_narrowed
                 pages_of_events_make_up_the_list
                 events_say_who_gets_them
-                the_newest_delivery_of_an_event
                 open_dead_letters_narrowed
                 pieces_of_dead_letters_make_up_the_list
                 dead_letters_name_their_last_attempt

@@ -114,7 +114,7 @@ pub async fn an_open_dead_letter_keeps_its_delivery_and_event<H: Harness>(w: &mu
     assert_eq!(view.delivery.id, id);
     let new = DeliveryId::new(w.make.uuid());
     let answer = w.replay(ReplayTarget::DeadLetterAsNew { dead_letter: letter, new }, true).await;
-    assert!(matches!(answer, Replayed::Queued(_)), "{answer:?}");
+    assert!(matches!(answer, Replayed::Claimed(_)), "{answer:?}");
     w.succeed(new).await;
 }
 
@@ -231,6 +231,61 @@ pub async fn keys_are_free_again<H: Harness>(w: &mut World<H>) {
     assert!(w.publish_one(second).await > seq);
 }
 
+/// Rows that are kept have an age of their own, or none: neither their attempts nor their deliveries and events go with the others'.
+pub async fn rows_that_are_kept_have_their_own_age<H: Harness>(w: &mut World<H>) {
+    let (keeps, goes) = (w.make.route(), w.make.route());
+    let older = keeping(w, keeps).await;
+    let mut others = vec![succeeded(w, goes).await];
+    let middle = w.make.advance_secs(100);
+    let newer = keeping(w, keeps).await;
+    others.push(succeeded(w, goes).await);
+    let cutoff = w.make.advance_secs(100);
+    let pruned = w.prune(PruneRequest { bodies_before: cutoff, ..before(cutoff) }).await;
+    assert_eq!((pruned.bodies, pruned.deliveries, pruned.events), (2, 2, 2), "the others were there for a moment only");
+    for (id, _) in others {
+        assert!(!is_there(w, id).await);
+    }
+    for (id, event) in [older, newer] {
+        assert_eq!(attempts(w, id).await, 1);
+        let shown = w.store().event(event).await.expect("event").expect("it is there");
+        assert!(!shown.event.payload.is_empty(), "it can be replayed");
+    }
+    let pruned = w.prune(PruneRequest { rows_before: middle, ..before(cutoff) }).await;
+    assert_eq!((pruned.deliveries, pruned.events), (1, 1));
+    assert_eq!((is_there(w, older.0).await, is_there(w, newer.0).await), (false, true));
+    assert_eq!(attempts_of(w, keeps).await, 1);
+    let pruned = w.prune(PruneRequest { rows_before: cutoff, events_before: NEVER, ..before(cutoff) }).await;
+    assert_eq!((pruned.deliveries, pruned.events, event_is_there(w, newer.1).await), (1, 0, true), "the event has an age too");
+    assert_eq!(w.prune(before(cutoff)).await.events, 1);
+}
+
+/// All rows of a delivery go together, when the newest of them is too old, and none as long as its dead letter is open.
+pub async fn a_delivery_that_keeps_its_rows_goes_with_the_newest<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let (replayed, _) = keeping(w, route).await;
+    let failed = claimed_keeping(w, route).await;
+    let letter = w.fail(failed).await;
+    let cancelled = claimed_keeping(w, route).await;
+    let code = postrider_core::error::ErrorCode::SubscriptionDeleted;
+    let ends = w.settlement(cancelled, State::Cancelled(code), None).await;
+    w.settle_one(Settlement { attempt: None, ..ends }).await;
+    let middle = w.make.advance_secs(100);
+    w.replay(ReplayTarget::Delivery(replayed), true).await;
+    w.succeed(replayed).await;
+    let now = w.make.advance_secs(100);
+    let rows = |at| PruneRequest { rows_before: at, ..before(now) };
+    assert_eq!(w.prune(rows(middle)).await.deliveries, 1, "the one that was never tried");
+    assert_eq!((is_there(w, cancelled).await, attempts(w, replayed).await, attempts(w, failed).await), (false, 2, 1));
+    assert_eq!(w.prune(rows(now)).await.deliveries, 1);
+    assert_eq!((is_there(w, replayed).await, attempts(w, failed).await), (false, 1));
+    let new = DeliveryId::new(w.make.uuid());
+    w.replay(ReplayTarget::DeadLetterAsNew { dead_letter: letter, new }, true).await;
+    w.succeed(new).await;
+    let later = w.make.advance_secs(100);
+    assert_eq!(w.prune(before(later)).await.deliveries, 0, "what is made of one that keeps its rows does so too");
+    assert_eq!(w.prune(PruneRequest { rows_before: later, ..before(later) }).await.deliveries, 2);
+}
+
 /// Counters of deliveries are of what is there; totals of attempts are of all time.
 pub async fn counters_follow<H: Harness>(w: &mut World<H>) {
     let route = w.make.route();
@@ -256,6 +311,7 @@ pub async fn counters_follow<H: Harness>(w: &mut World<H>) {
 pub(super) fn before(cutoff: Timestamp) -> PruneRequest {
     PruneRequest {
         attempts_before: cutoff,
+        rows_before: NEVER,
         bodies_before: NEVER,
         events_before: cutoff,
         closed_before: cutoff,
@@ -267,6 +323,21 @@ pub(super) fn before(cutoff: Timestamp) -> PruneRequest {
 
 pub(super) async fn succeeded<H: Harness>(w: &mut World<H>, route: Route) -> (DeliveryId, EventId) {
     let id = w.claimed(route).await;
+    w.succeed(id).await;
+    (id, w.view(id).await.event.id)
+}
+
+/// A claimed delivery that keeps its rows.
+async fn claimed_keeping<H: Harness>(w: &mut World<H>, route: Route) -> DeliveryId {
+    let mut event = w.make.claimed_event_for(&[route]);
+    event.deliveries[0].keeps_rows = true;
+    let id = event.deliveries[0].id;
+    w.publish_one(event).await;
+    id
+}
+
+async fn keeping<H: Harness>(w: &mut World<H>, route: Route) -> (DeliveryId, EventId) {
+    let id = claimed_keeping(w, route).await;
     w.succeed(id).await;
     (id, w.view(id).await.event.id)
 }

@@ -69,7 +69,7 @@ pub async fn a_claimed_replay_is_handed_over<H: Harness>(w: &mut World<H>) {
     let route = w.make.route();
     let id = w.claimed(route).await;
     w.succeed(id).await;
-    let claimed = queued(w.replay(ReplayTarget::Delivery(id), true).await);
+    let Replayed::Claimed(claimed) = w.replay(ReplayTarget::Delivery(id), true).await else { panic!("it was to be claimed") };
     let view = w.view(id).await;
     assert_eq!((&claimed.delivery, &claimed.event), (&view.delivery, &view.event));
     assert!(claimed.open_attempt.is_none());
@@ -84,7 +84,9 @@ pub async fn an_unclaimed_replay_waits_in_the_store<H: Harness>(w: &mut World<H>
     let id = w.claimed(route).await;
     w.succeed(id).await;
     let first_due = w.make.advance_secs(1);
-    queued(w.replay(ReplayTarget::Delivery(id), false).await);
+    let answer = w.replay(ReplayTarget::Delivery(id), false).await;
+    let again = Requeued { delivery: id, endpoint: route.endpoint, due_at: first_due };
+    assert!(matches!(answer, Replayed::Queued(found) if found == again), "{answer:?}");
     assert_eq!(w.store().backlog().await.expect("backlog"), [Backlog { endpoint: route.endpoint, first_due }]);
     let ends = w.settlement(id, State::Succeeded, None).await;
     assert_eq!(w.settle(vec![ends]).await, [Settled::Fenced], "nobody has it");
@@ -129,10 +131,13 @@ pub async fn makes_a_new_delivery_of_a_dead_letter<H: Harness>(w: &mut World<H>)
         let before = w.view(old).await;
         let at = w.make.advance_secs(60);
         let new = DeliveryId::new(w.make.uuid());
-        let claimed = queued(w.replay(ReplayTarget::DeadLetterAsNew { dead_letter: letter, new }, claim).await);
-
+        let answer = w.replay(ReplayTarget::DeadLetterAsNew { dead_letter: letter, new }, claim).await;
         let view = w.view(new).await;
-        assert_eq!((&claimed.delivery, &claimed.event), (&view.delivery, &view.event));
+        match &answer {
+            Replayed::Claimed(claimed) if claim => assert_eq!((&claimed.delivery, &claimed.event), (&view.delivery, &view.event)),
+            Replayed::Queued(again) if !claim => assert_eq!((again.delivery, again.endpoint, again.due_at), (new, route.endpoint, at)),
+            other => panic!("{other:?}"),
+        }
         assert_eq!(view.delivery.progress, Progress::new(at, None));
         assert_eq!((view.delivery.id, view.delivery.created_at, view.delivery.last_attempt_at), (new, at, None));
         let of = |view: &DeliveryView| {
@@ -279,6 +284,29 @@ pub async fn a_kept_dead_letter_can_be_dismissed<H: Harness>(w: &mut World<H>) {
     assert_eq!(w.prune(all).await.deliveries, 1);
 }
 
+/// What waits for its next attempt in the store is due at once when somebody does not want to wait; nothing else is.
+pub async fn a_retry_can_be_hastened<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let far = w.make.now().after(DAY);
+    let (waits, kept, pending) = (w.claimed(route).await, w.claimed(route).await, w.unclaimed(route).await);
+    w.retry(waits, far, false).await;
+    w.retry(kept, far, true).await;
+    let ended = w.claimed(route).await;
+    w.succeed(ended).await;
+    let now = w.make.advance_secs(1);
+    let before = w.view(waits).await.delivery;
+    assert_eq!(w.store().hasten(waits, now).await, Ok(Some(route.endpoint)));
+    let after = w.view(waits).await.delivery;
+    assert_eq!(after.progress, Progress { state: State::Retrying { due_at: now }, ..before.progress }, "it counts as ever");
+    assert_eq!(w.store().hasten(waits, far).await, Ok(Some(route.endpoint)));
+    assert_eq!(w.view(waits).await.delivery, after, "never later");
+    for other in [kept, pending, ended, DeliveryId::new(w.make.uuid())] {
+        assert_eq!(w.store().hasten(other, now).await, Ok(None));
+    }
+    let claimed: Vec<_> = w.claim(route.endpoint, now).await.deliveries.into_iter().map(|claimed| claimed.delivery.id).collect();
+    assert!(claimed.contains(&waits), "{claimed:?}");
+}
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A round of retention that removes nothing.
@@ -296,11 +324,8 @@ async fn open<H: Harness>(w: &World<H>, route: Route) -> Vec<DeadLetterId> {
     open
 }
 
-fn queued(answer: Replayed) -> Box<Claimed> {
-    match answer {
-        Replayed::Queued(claimed) => claimed,
-        other => panic!("it should be queued, but: {other:?}"),
-    }
+fn queued(answer: Replayed) {
+    assert!(answer.delivery().is_some(), "it should be pending again, but: {answer:?}");
 }
 
 async fn dead_letter<H: Harness>(w: &World<H>, id: DeadLetterId) -> DeadLetter {

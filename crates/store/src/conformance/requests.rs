@@ -36,13 +36,22 @@ pub async fn an_answer_comes_back_whole<H: Harness>(w: &mut World<H>) {
     }
 }
 
-/// Keys of different scopes have nothing to do with each other, nor different keys of one.
+/// Keys of different owners or scopes have nothing to do with each other, nor different keys of one.
 pub async fn scopes_and_keys_are_apart<H: Harness>(w: &mut World<H>) {
     let a = request(w, "a");
-    let keys = [("one", "a"), ("one", "b"), ("two", "a"), ("", ""), ("one", "A")];
-    for (scope, key) in keys {
-        let request = NewRequest { key: RequestKey { scope: scope.to_owned(), key: key.to_owned() }, ..seeded(w, &a) };
-        assert_eq!(begin(w, &request).await, first(&request), "{scope} {key}");
+    let keys = [
+        ("me", "one", "a"),
+        ("me", "one", "b"),
+        ("me", "two", "a"),
+        ("", "", ""),
+        ("me", "one", "A"),
+        ("you", "one", "a"),
+        ("", "one", "a"),
+    ];
+    for (owner, scope, key) in keys {
+        let key = RequestKey { owner: owner.to_owned(), scope: scope.to_owned(), key: key.to_owned() };
+        let request = NewRequest { key, ..seeded(w, &a) };
+        assert_eq!(begin(w, &request).await, first(&request), "{:?}", request.key);
         end(w, &request, Some(response())).await;
     }
 }
@@ -129,10 +138,38 @@ pub async fn retention_takes_old_keys<H: Harness>(w: &mut World<H>) {
     assert_eq!(begin(w, &again).await, first(&again));
 }
 
+/// Beyond the bound of an owner the oldest answers are forgotten, and what is being done is not.
+pub async fn the_oldest_answers_make_room<H: Harness>(w: &mut World<H>) {
+    let running = request(w, "running");
+    begin(w, &running).await;
+    let other = request(w, "other");
+    let other = NewRequest { key: RequestKey { owner: "another API key".to_owned(), ..other.key }, ..other };
+    begin(w, &other).await;
+    end(w, &other, Some(response())).await;
+    let large = StoredResponse { body: Bytes::from(vec![b'x'; LARGE]), ..response() };
+    let mut requests = Vec::new();
+    for n in 0..=MAX_ANSWER_BYTES as usize / LARGE {
+        w.make.advance(MICROSECOND);
+        let request = request(w, &format!("key {n}"));
+        begin(w, &request).await;
+        end(w, &request, Some(large.clone())).await;
+        requests.push(request);
+    }
+    let last = requests.len() - 1;
+    assert_eq!(again(w, &requests[last]).await, Begun::Done(large.clone()));
+    assert_eq!(again(w, &requests[1]).await, Begun::Done(large), "the second oldest has its place still");
+    assert_eq!((again(w, &running).await, again(w, &other).await), (Begun::Running, Begun::Done(response())));
+    let new = seeded(w, &requests[0]);
+    assert_eq!(begin(w, &new).await, first(&new), "the oldest was forgotten");
+}
+
+/// A few of these make up what an owner may keep.
+const LARGE: usize = MAX_ANSWER_BYTES as usize / 4 - 100;
+
 const MICROSECOND: Duration = Duration::from_micros(1);
 
 fn request<H: Harness>(w: &mut World<H>, key: &str) -> NewRequest {
-    let key = RequestKey { scope: "a key POST /v1/delivery/destinations".to_owned(), key: key.to_owned() };
+    let key = RequestKey { owner: "an API key".to_owned(), scope: "POST /v1/delivery/destinations".to_owned(), key: key.to_owned() };
     NewRequest { key, fingerprint: [1; 32], seed: w.make.uuid(), at: w.make.now() }
 }
 

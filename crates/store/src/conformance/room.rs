@@ -66,10 +66,10 @@ pub async fn what_makes_it_grow_is_refused<H: Harness>(w: &mut World<H>) {
     w.restart_with_budget(BUDGET).await;
     let (endpoint, key) = (w.make.endpoint(), w.make.key());
     let known = vec![ConfigChange::Endpoint(endpoint.clone()), ConfigChange::Key(key.clone())];
-    w.store().configure(known).await.expect("there is room");
+    w.configure(known).await.expect("there is room");
     let now = w.make.now();
     let request = |key: &str| NewRequest {
-        key: RequestKey { scope: "s".to_owned(), key: key.to_owned() },
+        key: RequestKey { owner: "o".to_owned(), scope: "s".to_owned(), key: key.to_owned() },
         fingerprint: [7; 32],
         seed: uuid::Uuid::from_u128(1),
         at: now,
@@ -106,14 +106,14 @@ pub async fn what_makes_it_grow_is_refused<H: Harness>(w: &mut World<H>) {
     assert_eq!(refusal(w.store().begin_request(request("new")).await), StoreErrorKind::OverBudget);
     assert_eq!(w.store().begin_request(request("known")).await.expect("it is known"), Begun::Running);
     let new = ConfigChange::Endpoint(w.make.endpoint());
-    assert_eq!(refusal(w.store().configure(vec![new]).await), StoreErrorKind::OverBudget);
+    assert_eq!(refusal(w.configure(vec![new]).await), StoreErrorKind::OverBudget);
     let job = super::jobs::job(w);
     assert_eq!(refusal(w.store().put_job(job).await), StoreErrorKind::OverBudget);
     let changed = Endpoint { url: "http://127.0.0.1:9/other".to_owned(), ..endpoint.clone() };
     let gone = Endpoint { deleted: Some(Deletion::Kept(now)), ..w.make.endpoint() };
     let revoked = ApiKey { revoked_at: Some(now), ..key };
     let changes = vec![ConfigChange::Endpoint(changed), ConfigChange::Endpoint(gone), ConfigChange::Key(revoked)];
-    w.store().configure(changes).await.expect("it replaces what is there, or says that something is gone");
+    w.configure(changes).await.expect("it replaces what is there, or says that something is gone");
     let (used, budget) = usage(w).await;
     assert!(used <= budget, "{used} of {budget}");
 }

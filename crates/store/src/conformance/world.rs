@@ -22,6 +22,15 @@ pub struct World<H: Harness> {
     attempts: BTreeMap<SubscriptionId, (u64, u64)>,
 }
 
+/// Puts configuration over the newest version; answers the version that it makes. Nobody else is to write meanwhile.
+pub async fn put_configuration(store: &impl Store, changes: Vec<ConfigChange>) -> Result<i64, StoreError> {
+    let before = store.configuration_version().await?;
+    match store.configure(before, changes).await? {
+        Configured::Stored { version } => Ok(version),
+        Configured::Conflict => panic!("nobody else changes the configuration, and version {before} is not the newest one"),
+    }
+}
+
 impl<H: Harness> World<H> {
     /// With an empty store.
     pub async fn fresh(harness: H) -> Self {
@@ -156,9 +165,7 @@ impl<H: Harness> World<H> {
         let mut answers = self.store().replay(vec![replay]).await.expect("replay");
         assert_eq!(answers.len(), 1, "one answer for each replay");
         let answer = answers.remove(0);
-        if let Replayed::Queued(claimed) = &answer {
-            self.deliveries.insert(claimed.delivery.id);
-        }
+        self.deliveries.extend(answer.delivery());
         answer
     }
 
@@ -174,6 +181,11 @@ impl<H: Harness> World<H> {
             }
         }
         answers
+    }
+
+    /// Puts configuration over the newest version.
+    pub async fn configure(&self, changes: Vec<ConfigChange>) -> Result<i64, StoreError> {
+        put_configuration(self.store(), changes).await
     }
 
     /// Prunes slice by slice until there is no more, and answers the sum.

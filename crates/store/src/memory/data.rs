@@ -93,6 +93,8 @@ pub(super) struct DeliveryRow {
     pub delivery: Delivery,
     /// The incarnation that has it in memory.
     pub claim: Option<u64>,
+    /// See [`NewDelivery::keeps_rows`].
+    pub keeps_rows: bool,
 }
 
 #[derive(Debug)]
@@ -131,12 +133,20 @@ impl Data {
         self.endpoints.get(&endpoint).is_some_and(Endpoint::is_erased)
     }
 
+    /// Whether a delivery keeps its rows; `false` too for one that is not there.
+    pub fn keeps_rows(&self, id: DeliveryId) -> bool {
+        self.deliveries.get(&id).is_some_and(|row| row.keeps_rows)
+    }
+
     /// A delivery that may be seen.
     pub fn seen(&self, id: DeliveryId) -> Option<&Delivery> {
         self.deliveries.get(&id).map(|row| &row.delivery).filter(|delivery| !self.is_erased(delivery.endpoint))
     }
 
-    pub fn configure(&mut self, changes: Vec<ConfigChange>) {
+    pub fn configure(&mut self, version: i64, changes: Vec<ConfigChange>) -> Configured {
+        if self.configuration_version != version {
+            return Configured::Conflict;
+        }
         self.configuration_version += 1;
         for change in changes {
             match change {
@@ -145,6 +155,7 @@ impl Data {
                 ConfigChange::Key(key) => drop(self.keys.insert(key.id, key)),
             }
         }
+        Configured::Stored { version: self.configuration_version }
     }
 
     /// Numbers, never given twice, whatever became of their events.

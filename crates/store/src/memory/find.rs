@@ -3,7 +3,6 @@
 use super::data::Data;
 use postrider_core::attempt::Attempt;
 use postrider_core::deadletter::DeadLetterStatus;
-use postrider_core::delivery::Delivery;
 use postrider_core::event::Namespace;
 use postrider_core::id::*;
 use postrider_core::ports::*;
@@ -11,14 +10,18 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 impl Data {
-    pub fn delivery_of(&self, subscription: SubscriptionId, event: EventSeq) -> Option<Delivery> {
-        let of_it = self.deliveries_of(event).filter_map(|id| self.seen(id));
-        of_it.filter(|delivery| delivery.subscription == subscription).last().cloned()
+    pub fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> Option<EventRow> {
+        let row = self.events.get(&seq)?;
+        is_in(&namespace, &row.event.namespace).then(|| self.event_row(row))
     }
 
-    pub fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> Option<EventView> {
-        let event = &self.events.get(&seq)?.event;
-        is_in(&namespace, &event.namespace).then(|| self.event_view(event.id)).flatten()
+    fn event_row(&self, row: &super::data::EventRow) -> EventRow {
+        EventRow {
+            event: Arc::clone(&row.event),
+            has_deliveries: self.deliveries_of(row.event.seq).any(|id| self.seen(id).is_some()),
+            skipped: row.skipped.clone(),
+            fan_out_pending: row.fan_out_after.is_some(),
+        }
     }
 
     pub fn find_events(&self, filter: &EventFilter, request: PageRequest<EventPlace>) -> Found<EventRow, EventPlace> {
@@ -28,15 +31,10 @@ impl Data {
             let is_as_valid = filter.schema_valid.is_none_or(|valid| valid == event.schema_check.is_valid());
             is_in(&filter.namespace, &event.namespace) && is_of_type && has_labels && is_as_valid && filter.created_within(event.created_at)
         };
-        let rows = self.events.values().filter(|row| is_wanted(&row.event)).map(|row| {
-            let item = EventRow {
-                event: Arc::clone(&row.event),
-                has_deliveries: self.deliveries_of(row.event.seq).any(|id| self.seen(id).is_some()),
-                skipped: row.skipped.clone(),
-                fan_out_pending: row.fan_out_after.is_some(),
-            };
-            (EventPlace { created_at: row.event.created_at, seq: row.event.seq }, row.event.payload.len(), item)
-        });
+        let rows =
+            self.events.values().filter(|row| is_wanted(&row.event)).map(|row| {
+                (EventPlace { created_at: row.event.created_at, seq: row.event.seq }, row.event.payload.len(), self.event_row(row))
+            });
         let rows: Vec<_> = rows.collect();
         Found { total: rows.len() as u64, page: super::read::page(rows, request) }
     }
@@ -44,6 +42,17 @@ impl Data {
     pub fn find_attempts(&self, filter: &AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId> {
         let rows = self.attempts.values().filter_map(|attempt| self.attempt_row(attempt)).filter(|row| is_wanted(filter, row));
         found(rows.map(|row| (Reverse(row.id), row)).collect(), window, Reverse, |place| place.0)
+    }
+
+    pub fn last_ended(&self, of: &LastOf) -> Vec<Option<AttemptRow>> {
+        let newest = |is_of: &dyn Fn(&AttemptRow) -> bool| {
+            let ended = self.attempts.values().filter(|attempt| attempt.outcome.is_some());
+            ended.filter_map(|attempt| self.attempt_row(attempt)).filter(is_of).max_by_key(|row| row.id)
+        };
+        match of {
+            LastOf::Endpoints(ids) => ids.iter().map(|id| newest(&|row| row.endpoint == *id)).collect(),
+            LastOf::Subscriptions(ids) => ids.iter().map(|id| newest(&|row| row.subscription == *id)).collect(),
+        }
     }
 
     fn attempt_row(&self, attempt: &Attempt) -> Option<AttemptRow> {

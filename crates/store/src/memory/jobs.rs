@@ -4,7 +4,7 @@ use super::data::Data;
 use super::find::found;
 use postrider_core::event::Namespace;
 use postrider_core::id::JobId;
-use postrider_core::ports::{Advanced, Found, Job, JobState, JobStep, Window};
+use postrider_core::ports::{Advanced, Found, Job, JobError, JobState, JobStep, Window};
 use postrider_core::time::Timestamp;
 use std::cmp::Reverse;
 
@@ -28,9 +28,15 @@ impl Data {
         true
     }
 
-    pub fn advance_job(&mut self, step: JobStep, me: u64) -> Advanced {
+    pub fn fail_job(&mut self, id: JobId, error: JobError, at: Timestamp) -> bool {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.ended_at.is_none()) else { return false };
+        *job = Job { error: Some(error), ..job.clone().in_state(JobState::Failed, at) };
+        true
+    }
+
+    pub fn advance_job(&mut self, step: JobStep) -> Advanced {
         let Some(job) = self.jobs.get(&step.id).filter(|job| job.takes(&step)).cloned() else { return Advanced::Fenced };
-        let answers: Vec<_> = step.replays.iter().map(|replay| self.replay(*replay, me)).collect();
+        let answers: Vec<_> = step.letters.iter().map(|letter| self.replay_letter(*letter, step.at)).collect();
         let job = job.after(&step, &answers);
         self.jobs.insert(job.id, job.clone());
         Advanced::Done(answers, Box::new(job))

@@ -147,9 +147,9 @@ impl Store for MemoryStore {
         self.answer(|data, _| data.configuration_version)
     }
 
-    fn configure(&self, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn configure(&self, version: i64, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<Configured, StoreError>> {
         let known = changes.clone();
-        self.grow(ROW * changes.len() as u64, move |data| data.is_configured(&known), |data, _| data.configure(changes))
+        self.grow(ROW * changes.len() as u64, move |data| data.is_configured(&known), move |data, _| data.configure(version, changes))
     }
 
     fn publish(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Published>, StoreError>> {
@@ -184,6 +184,10 @@ impl Store for MemoryStore {
 
     fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Result<Vec<Replayed>, StoreError>> {
         self.answer(|data, me| replays.into_iter().map(|replay| data.replay(replay, me)).collect())
+    }
+
+    fn hasten(&self, id: DeliveryId, at: Timestamp) -> BoxFuture<'_, Result<Option<EndpointId>, StoreError>> {
+        self.answer(move |data, _| data.hasten(id, at))
     }
 
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
@@ -228,8 +232,12 @@ impl Store for MemoryStore {
         self.answer(move |data, _| data.set_job_state(id, from, to, at))
     }
 
+    fn fail_job(&self, id: JobId, error: JobError, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.answer(move |data, _| data.fail_job(id, error, at))
+    }
+
     fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Result<Advanced, StoreError>> {
-        self.answer(|data, me| data.advance_job(step, me))
+        self.answer(|data, _| data.advance_job(step))
     }
 
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {
@@ -261,11 +269,7 @@ impl Store for MemoryStore {
         self.answer(move |data, _| data.event_view(id))
     }
 
-    fn delivery_of(&self, subscription: SubscriptionId, event: EventSeq) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>> {
-        self.answer(move |data, _| data.delivery_of(subscription, event))
-    }
-
-    fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventView>, StoreError>> {
+    fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>> {
         self.answer(move |data, _| data.event_by_seq(seq, namespace))
     }
 
@@ -275,6 +279,14 @@ impl Store for MemoryStore {
         page: PageRequest<EventPlace>,
     ) -> BoxFuture<'_, Result<Found<EventRow, EventPlace>, StoreError>> {
         self.answer(move |data, _| data.find_events(&filter, page))
+    }
+
+    fn page_of_events(
+        &self,
+        filter: EventFilter,
+        page: PageRequest<EventPlace>,
+    ) -> BoxFuture<'_, Result<Page<EventRow, EventPlace>, StoreError>> {
+        self.answer(move |data, _| data.find_events(&filter, page).page)
     }
 
     fn event_counts(&self, of: Vec<EventSeq>) -> BoxFuture<'_, Result<Vec<[u64; 7]>, StoreError>> {
@@ -297,6 +309,10 @@ impl Store for MemoryStore {
         self.answer(move |data, _| data.find_attempts(&filter, window))
     }
 
+    fn last_ended(&self, of: LastOf) -> BoxFuture<'_, Result<Vec<Option<AttemptRow>>, StoreError>> {
+        self.answer(move |data, _| data.last_ended(&of))
+    }
+
     fn attempt(&self, id: AttemptId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<AttemptDetail>, StoreError>> {
         self.answer(move |data, _| data.attempt_detail(id, namespace))
     }
@@ -307,6 +323,14 @@ impl Store for MemoryStore {
         window: Window<DeadLetterPlace>,
     ) -> BoxFuture<'_, Result<Found<DeadLetterRow, DeadLetterPlace>, StoreError>> {
         self.answer(move |data, _| data.find_dead_letters(&filter, window))
+    }
+
+    fn page_of_dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+        window: Window<DeadLetterPlace>,
+    ) -> BoxFuture<'_, Result<Page<DeadLetterRow, DeadLetterPlace>, StoreError>> {
+        self.answer(move |data, _| data.find_dead_letters(&filter, window).page)
     }
 
     fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>> {

@@ -18,13 +18,13 @@ impl Data {
         let limit = u64::from(request.limit.max(1));
         let mut pruned = Pruned::default();
         self.prune_erased(limit, &mut pruned);
+        self.prune_requests(request, limit, &mut pruned);
         self.dismiss_orphans();
         self.prune_attempts(request, limit, &mut pruned);
         self.prune_bodies(request, limit, &mut pruned);
         self.prune_deliveries(request, limit, &mut pruned);
         self.prune_events(request, limit, &mut pruned);
         self.prune_closed(request, limit, &mut pruned);
-        self.prune_requests(request, limit, &mut pruned);
         self.prune_configuration(request, &mut pruned);
         pruned.more = total(&pruned) >= limit;
         pruned.erasing = self.endpoints.values().any(Endpoint::is_erased);
@@ -55,7 +55,8 @@ impl Data {
 
     /// An attempt that is under way stays: its delivery is still being made.
     fn prune_attempts(&mut self, request: PruneRequest, limit: u64, pruned: &mut Pruned) {
-        let old = self.attempts.iter().filter(|(_, attempt)| attempt.outcome.is_some() && attempt.started_at < request.attempts_before);
+        let is_old = |attempt: &Attempt| attempt.outcome.is_some() && attempt.id.uuid() < floor_at(request.attempts_before);
+        let old = self.attempts.iter().filter(|(key, attempt)| is_old(attempt) && !self.keeps_rows(key.0));
         let old: Vec<(DeliveryId, u32)> = old.map(|(key, _)| *key).take(left(limit, pruned)).collect();
         pruned.attempts += old.len() as u64;
         old.into_iter().for_each(|key| self.remove_attempt(key));
@@ -80,7 +81,8 @@ impl Data {
     /// Dead letters go with their delivery, for without it there is nothing to show of them.
     fn prune_deliveries(&mut self, request: PruneRequest, limit: u64, pruned: &mut Pruned) {
         let old = self.deliveries.iter().filter(|(id, row)| {
-            let is_old = row.delivery.created_at < request.events_before;
+            let (made, tried) = (row.delivery.created_at, row.delivery.last_attempt_at);
+            let is_old = if row.keeps_rows { tried.unwrap_or(made) < request.rows_before } else { made < request.events_before };
             is_old && row.delivery.progress.state.kind().is_resting() && !self.open_dead_letters.contains_key(id)
         });
         let old: BTreeSet<DeliveryId> = old.map(|(id, _)| *id).take(left(limit, pruned)).collect();
@@ -106,7 +108,7 @@ impl Data {
     /// An event whose fan-out is not complete stays: deliveries of it are still to come.
     fn prune_events(&mut self, request: PruneRequest, limit: u64, pruned: &mut Pruned) {
         let old = self.events.iter().filter(|(seq, row)| {
-            let is_old = row.event.created_at < request.events_before;
+            let is_old = row.event.id.uuid() < floor_at(request.events_before);
             is_old && row.fan_out_after.is_none() && self.deliveries_of(**seq).next().is_none()
         });
         let old: Vec<EventSeq> = old.map(|(seq, _)| *seq).take(left(limit, pruned)).collect();

@@ -1,7 +1,7 @@
 //! Requests with a key of the client's.
 
 use super::data::Data;
-use postrider_core::ports::{Begun, NewRequest, RequestKey, StoredResponse};
+use postrider_core::ports::{Begun, MAX_ANSWER_BYTES, MAX_ANSWERS, NewRequest, RequestKey, StoredResponse};
 use postrider_core::time::Timestamp;
 use uuid::Uuid;
 
@@ -39,6 +39,23 @@ impl Data {
         match response {
             Some(response) => row.response = Some(response),
             None => drop(self.requests.remove(key)),
+        }
+        self.trim_answers(&key.owner);
+    }
+
+    /// Forgets the oldest requests of an owner that have an answer, until the others keep to the bounds.
+    fn trim_answers(&mut self, owner: &str) {
+        let of_owner = self.requests.iter().filter(|(key, _)| key.owner == owner);
+        let mut answered: Vec<(Timestamp, RequestKey, u64)> =
+            of_owner.filter_map(|(key, row)| Some((row.created_at, key.clone(), row.response.as_ref()?.size()))).collect();
+        answered.sort_unstable();
+        let (mut n, mut bytes) = (answered.len() as u64, answered.iter().map(|(.., size)| size).sum::<u64>());
+        for (_, key, size) in answered {
+            if n <= MAX_ANSWERS && bytes <= MAX_ANSWER_BYTES {
+                return;
+            }
+            self.requests.remove(&key);
+            (n, bytes) = (n - 1, bytes - size);
         }
     }
 }

@@ -65,7 +65,7 @@ impl Data {
                 created_at,
                 last_attempt_at: None,
             };
-            self.put_delivery(DeliveryRow { delivery, claim: new.claimed.then_some(me) });
+            self.put_delivery(DeliveryRow { delivery, claim: new.claimed.then_some(me), keeps_rows: new.keeps_rows });
         }
     }
 
@@ -143,25 +143,63 @@ impl Data {
         let mut row = self.take_delivery(id).expect("it was there a moment ago");
         row.delivery.progress = progress;
         row.claim = claim;
-        let claimed = self.hand_over(&row.delivery);
+        self.queue(row, at)
+    }
+
+    /// Puts a delivery that is pending again, and hands it over where it is claimed.
+    fn queue(&mut self, row: DeliveryRow, at: Timestamp) -> Replayed {
+        let Delivery { id, endpoint, ref progress, .. } = row.delivery;
+        let again = Requeued { delivery: id, endpoint, due_at: progress.state.due_at().unwrap_or(at) };
+        let claimed = row.claim.map(|_| self.hand_over(&row.delivery));
         self.put_delivery(row);
-        Replayed::Queued(Box::new(claimed))
+        claimed.map_or(Replayed::Queued(again), |claimed| Replayed::Claimed(Box::new(claimed)))
+    }
+
+    /// Makes the delivery of an open dead letter again, if that rests.
+    pub fn replay_letter(&mut self, id: DeadLetterId, at: Timestamp) -> Replayed {
+        let delivery = match self.delivery_of_open(id) {
+            Ok(delivery) => delivery,
+            Err(answer) => return answer,
+        };
+        let kind = delivery.progress.state.kind();
+        if !kind.is_resting() {
+            return Replayed::NotResting(kind);
+        }
+        self.close_dead_letter(id, DeadLetterStatus::Retried(delivery.id), at);
+        self.replay_delivery(delivery.id, None, at)
+    }
+
+    fn delivery_of_open(&self, id: DeadLetterId) -> Result<Delivery, Replayed> {
+        let letter = &self.dead_letters.get(&id).ok_or(Replayed::NotFound)?.dead_letter;
+        match letter.status {
+            DeadLetterStatus::Open => self.seen(letter.delivery).cloned().ok_or(Replayed::NotFound),
+            DeadLetterStatus::Retried(as_delivery) => Err(Replayed::AlreadyClosed(Some(as_delivery))),
+            DeadLetterStatus::Dismissed => Err(Replayed::AlreadyClosed(None)),
+        }
     }
 
     fn replay_dead_letter(&mut self, id: DeadLetterId, new: DeliveryId, claim: Option<u64>, at: Timestamp) -> Replayed {
-        let Some(row) = self.dead_letters.get(&id) else { return Replayed::NotFound };
-        match row.dead_letter.status {
-            DeadLetterStatus::Open => {}
-            DeadLetterStatus::Retried(as_delivery) => return Replayed::AlreadyClosed(Some(as_delivery)),
-            DeadLetterStatus::Dismissed => return Replayed::AlreadyClosed(None),
-        }
-        let Some(ended) = self.seen(row.dead_letter.delivery) else { return Replayed::NotFound };
+        let ended = match self.delivery_of_open(id) {
+            Ok(delivery) => delivery,
+            Err(answer) => return answer,
+        };
         // Like a replay of the delivery itself it has a fresh budget and no time to live.
-        let delivery = Delivery { id: new, progress: Progress::new(at, None), created_at: at, last_attempt_at: None, ..ended.clone() };
+        let keeps_rows = self.keeps_rows(ended.id);
+        let delivery = Delivery { id: new, progress: Progress::new(at, None), created_at: at, last_attempt_at: None, ..ended };
         self.close_dead_letter(id, DeadLetterStatus::Retried(new), at);
-        let claimed = self.hand_over(&delivery);
-        self.put_delivery(DeliveryRow { delivery, claim });
-        Replayed::Queued(Box::new(claimed))
+        self.queue(DeliveryRow { delivery, claim, keeps_rows }, at)
+    }
+
+    pub fn hasten(&mut self, id: DeliveryId, at: Timestamp) -> Option<EndpointId> {
+        let progress = delivery::transition(self.seen(id)?.progress, Step::Hasten { at }).ok()?;
+        if self.claimed.contains(&id) {
+            return None;
+        }
+        let mut row = self.take_delivery(id)?;
+        row.delivery.progress = progress;
+        let endpoint = row.delivery.endpoint;
+        self.put_delivery(row);
+        Some(endpoint)
     }
 
     pub fn dismiss(&mut self, id: DeadLetterId, at: Timestamp) -> bool {

@@ -63,18 +63,6 @@ impl SqliteAdmin {
         };
         write(&mut conn).map_err(|e| store_error(&e))
     }
-
-    /// Puts configuration, whole or not at all; each item replaces what has its id.
-    pub fn configure(&self, changes: Vec<ConfigChange>) -> Result<(), StoreError> {
-        let mut conn = self.conn.lock();
-        let write = |conn: &mut Connection| {
-            let documents = config::documents(&changes)?;
-            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            config::put(&tx, &documents)?;
-            tx.commit()
-        };
-        write(&mut conn).map_err(|e| store_error(&e))
-    }
 }
 
 /// Between two groups a busy server leaves the door open for a moment only: SQLite's own handler asks too seldom to find it.

@@ -6,7 +6,7 @@ use crate::room::ROW;
 use postrider_core::endpoint::{Deletion, Endpoint};
 use postrider_core::id::{EndpointId, SubscriptionId};
 use postrider_core::key::ApiKey;
-use postrider_core::ports::{ConfigChange, Configuration};
+use postrider_core::ports::{ConfigChange, Configuration, Configured};
 use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, Row, params};
@@ -59,6 +59,15 @@ pub(super) fn documents(changes: &[ConfigChange]) -> Result<Vec<Document>> {
         })
     };
     changes.iter().map(document).collect()
+}
+
+/// Puts documents that were made from this version, if it is the newest one, in the transaction that is open.
+pub(super) fn put_over(conn: &Connection, from: i64, documents: &[Document]) -> Result<Configured> {
+    if version(conn)? != from {
+        return Ok(Configured::Conflict);
+    }
+    put(conn, documents)?;
+    Ok(Configured::Stored { version: version(conn)? })
 }
 
 /// Puts documents, in the transaction that is open.

@@ -20,15 +20,23 @@ const DEAD_LETTERS: usize = 9;
 /// Whose counters: those of a subscription for what goes to an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Of<'a> {
-    pub(super) namespace: &'a Namespace,
+    /// `None` where there was a delivery before, and the row is there.
+    pub(super) namespace: Option<&'a Namespace>,
     pub(super) subscription: SubscriptionId,
     pub(super) endpoint: EndpointId,
+}
+
+impl Of<'_> {
+    /// Of one that has a row.
+    pub(super) fn known(subscription: SubscriptionId, endpoint: EndpointId) -> Self {
+        Of { namespace: None, subscription, endpoint }
+    }
 }
 
 /// What a group changes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deltas {
-    counters: BTreeMap<(SubscriptionId, EndpointId), (Namespace, [i64; COLUMNS])>,
+    counters: BTreeMap<(SubscriptionId, EndpointId), (Option<Namespace>, [i64; COLUMNS])>,
     pub(super) tallies: TallyDeltas,
 }
 
@@ -53,14 +61,17 @@ impl Deltas {
 
     /// A dead letter was opened (1) or closed (-1).
     pub(super) fn dead_letter(&mut self, under: Under, by: i64) {
-        let of = Of { namespace: &under.namespace, subscription: under.subscription, endpoint: under.endpoint };
+        let of = Of { namespace: Some(&under.namespace), subscription: under.subscription, endpoint: under.endpoint };
         self.add(of, DEAD_LETTERS, by);
         self.tallies.add(under, by);
     }
 
     fn add(&mut self, of: Of<'_>, column: usize, by: i64) {
-        let fresh = || (of.namespace.clone(), [0; COLUMNS]);
-        self.counters.entry((of.subscription, of.endpoint)).or_insert_with(fresh).1[column] += by;
+        let (namespace, deltas) = self.counters.entry((of.subscription, of.endpoint)).or_default();
+        if namespace.is_none() {
+            *namespace = of.namespace.cloned();
+        }
+        deltas[column] += by;
     }
 
     /// Forgets what was summed up: its transaction was undone.
@@ -72,8 +83,8 @@ impl Deltas {
     /// Writes what was summed up, in the transaction that is open.
     pub(super) fn flush(&mut self, conn: &Connection) -> Result<()> {
         let mut upsert = conn.prepare_cached(
-            "INSERT INTO counters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
-             ON CONFLICT (subscription, endpoint) DO UPDATE SET \
+            "INSERT INTO counters VALUES (?1, ?2, coalesce(?3, (SELECT namespace FROM counters WHERE subscription = ?1 AND endpoint = ?2)), \
+             ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (subscription, endpoint) DO UPDATE SET \
              pending = pending + ?4, sending = sending + ?5, retrying = retrying + ?6, succeeded = succeeded + ?7, failed = failed + ?8, \
              expired = expired + ?9, cancelled = cancelled + ?10, attempts_succeeded = attempts_succeeded + ?11, \
              attempts_failed = attempts_failed + ?12, dead_letters = dead_letters + ?13",
@@ -81,7 +92,7 @@ impl Deltas {
         for ((subscription, endpoint), (namespace, deltas)) in self.counters.iter().filter(|(_, (_, by))| by.iter().any(|n| *n != 0)) {
             upsert.raw_bind_parameter(1, subscription.bytes())?;
             upsert.raw_bind_parameter(2, endpoint.bytes())?;
-            upsert.raw_bind_parameter(3, namespace.as_str())?;
+            upsert.raw_bind_parameter(3, namespace.as_ref().map(Namespace::as_str))?;
             for (column, delta) in deltas.iter().enumerate() {
                 upsert.raw_bind_parameter(column + 4, delta)?;
             }
@@ -137,12 +148,12 @@ mod tests {
         crate::migrate::migrate(&mut conn).expect("a schema");
         let (one, two) = (SubscriptionId::new(Uuid::from_u128(1)), SubscriptionId::new(Uuid::from_u128(2)));
         let (endpoint, namespace) = (EndpointId::new(Uuid::nil()), Namespace::default_namespace());
-        let of = Of { namespace: &namespace, subscription: one, endpoint };
+        let of = Of { namespace: Some(&namespace), subscription: one, endpoint };
         let moved = Of { endpoint: EndpointId::new(Uuid::max()), ..of };
         let mut deltas = Deltas::default();
         deltas.deliveries(of, StateKind::Pending, 3);
         deltas.flush(&conn).expect("flushes");
-        deltas.moved(of, StateKind::Pending, StateKind::Succeeded);
+        deltas.moved(Of::known(one, endpoint), StateKind::Pending, StateKind::Succeeded);
         deltas.attempt(of, true);
         deltas.attempt(of, false);
         let (kind, code) = (super::super::tallies::Kind::DeadLetters, Some(postrider_core::error::ErrorCode::DnsError));

@@ -128,7 +128,7 @@ pub(super) fn page(conn: &Connection, filter: &EventFilter, request: PageRequest
             more = true;
             break;
         }
-        let row = event(conn, place.seq)?;
+        let row = event(conn, place.seq, None)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         bytes += row.event.payload.len() as u64;
         items.push(row);
     }

@@ -3,9 +3,9 @@
 use super::columns::{DEAD_LETTER_COLUMNS, EVENT_COLUMNS};
 use super::event_filters;
 use super::merge::merge;
-use super::rows::{DeliveryRow, all, count, dead_letter_row, event_row, id, id_opt, json, namespace, one, time};
+use super::rows::{all, count, dead_letter_row, event_row, id, id_opt, json, namespace, one, time};
 use super::tallies::{self, Kind, Part, PartPlace, Scope, outcome_text};
-use postrider_core::delivery::Delivery;
+use postrider_core::event::Namespace;
 use postrider_core::id::{AttemptId, DeadLetterId, EndpointId, EventSeq, SubscriptionId};
 use postrider_core::ports::{
     DeadLetterFilter, DeadLetterPlace, DeadLetterRow, EventFilter, EventPlace, EventRow, Found, Page, PageRequest, Window,
@@ -20,37 +20,26 @@ pub(super) fn bounds(from: Option<Timestamp>, before: Option<Timestamp>) -> (i64
     (from.map_or(i64::MIN, Timestamp::as_micros), before.map_or(i64::MAX, Timestamp::as_micros))
 }
 
-/// The newest delivery of an event for a subscription. Walks over the event's deliveries, as many as its fan-out made.
-pub(super) fn delivery_of(conn: &Connection, subscription: SubscriptionId, event: EventSeq) -> Result<Option<Delivery>> {
-    let sql = concat!(
-        "SELECT ",
-        delivery_columns!(),
-        " FROM deliveries d INDEXED BY deliveries_event WHERE event = ?1 AND subscription = ?2 AND",
-        not_erased!("endpoint"),
-        "ORDER BY id DESC LIMIT 1"
-    );
-    let Some(row) = one(conn, sql, &[&event.0, &subscription.bytes()], DeliveryRow::read)? else { return Ok(None) };
-    let of = |row: &Row<'_>| namespace(row, 0);
-    let namespace = one(conn, "SELECT namespace FROM events WHERE seq = ?1", &[&event.0], of)?;
-    Ok(namespace.map(|namespace| row.of(&namespace)))
-}
-
 // ---- events ------------------------------------------------------------------------------------------------------
 
 macro_rules! events_in {
-    ($index:literal, $type:literal) => {
+    ($index:literal, $scope:literal, $type:literal) => {
         (
             concat!(
                 "SELECT created_at, seq FROM events INDEXED BY ",
                 $index,
-                " WHERE namespace = ?1 AND ",
+                " WHERE ",
+                $scope,
+                " AND ",
                 $type,
                 " AND created_at >= ?3 AND created_at < ?4 AND (created_at, seq) < (?5, ?6) ORDER BY created_at DESC, seq DESC LIMIT ?7"
             ),
             concat!(
                 "SELECT count(*) FROM events INDEXED BY ",
                 $index,
-                " WHERE namespace = ?1 AND ",
+                " WHERE ",
+                $scope,
+                " AND ",
                 $type,
                 " AND created_at >= ?3 AND created_at < ?4"
             ),
@@ -58,28 +47,49 @@ macro_rules! events_in {
     };
 }
 /// The next ones of a part, and how many it has.
-const EVENTS_BY_NAMESPACE: (&str, &str) = events_in!("events_by_namespace", "?2 IS NULL");
-const EVENTS_BY_TYPE: (&str, &str) = events_in!("events_by_type", "type = ?2");
+const EVENTS_BY_NAMESPACE: (&str, &str) = events_in!("events_by_namespace", "namespace = ?1", "?2 IS NULL");
+const EVENTS_BY_TYPE: (&str, &str) = events_in!("events_by_type", "namespace = ?1", "type = ?2");
+
+fn events_statements(filter: &EventFilter) -> (&'static str, &'static str) {
+    if filter.event_type.is_some() { EVENTS_BY_TYPE } else { EVENTS_BY_NAMESPACE }
+}
+
+fn event_parts(conn: &Connection, filter: &EventFilter) -> Result<Vec<Part>> {
+    tallies::parts(conn, Kind::Events, Scope { namespace: filter.namespace.as_ref(), ..Scope::default() })
+}
 
 /// Events, newest first, and how many there are.
 pub(super) fn events(conn: &Connection, filter: &EventFilter, request: PageRequest<EventPlace>) -> Result<Found<EventRow, EventPlace>> {
     if event_filters::is_for(filter) {
         return event_filters::find(conn, filter, request);
     }
-    let parts = tallies::parts(conn, Kind::Events, Scope { namespace: filter.namespace.as_ref(), ..Scope::default() })?;
     let (from, before) = bounds(filter.created_from, filter.created_before);
-    let (next, counting) = if filter.event_type.is_some() { EVENTS_BY_TYPE } else { EVENTS_BY_NAMESPACE };
     let is_counted = filter.event_type.is_some() || filter.created_from.is_some() || filter.created_before.is_some();
     let mut total = 0;
-    for part in &parts {
+    for part in event_parts(conn, filter)? {
         let params: &[&dyn ToSql] = &[&part.name(), &filter.event_type, &from, &before];
+        let counting = events_statements(filter).1;
         total += if is_counted { conn.prepare_cached(counting)?.query_row(params, |row| count(row, 0))? } else { part.n };
     }
+    Ok(Found { page: page_of_events(conn, filter, request)?, total })
+}
+
+/// Events, newest first.
+pub(super) fn page_of_events(
+    conn: &Connection,
+    filter: &EventFilter,
+    request: PageRequest<EventPlace>,
+) -> Result<Page<EventRow, EventPlace>> {
+    if event_filters::is_for(filter) {
+        return event_filters::page(conn, filter, request);
+    }
+    let parts = event_parts(conn, filter)?;
+    let (from, before) = bounds(filter.created_from, filter.created_before);
     let (places, mut more) = merge(parts.len(), Vec::new(), (0, request.limit), |n, last: Option<&EventPlace>, chunk| {
         let after = last.copied().or(request.after);
         let (at, seq) = after.map_or((i64::MAX, i64::MAX), |place| (place.created_at.as_micros(), place.seq.0));
         let params: &[&dyn ToSql] = &[&parts[n].name(), &filter.event_type, &from, &before, &at, &seq, &(chunk as i64)];
-        all(conn, next, params, |row| Ok(EventPlace { created_at: time(row, 0)?, seq: EventSeq(row.get(1)?) }))
+        all(conn, events_statements(filter).0, params, |row| Ok(EventPlace { created_at: time(row, 0)?, seq: EventSeq(row.get(1)?) }))
     })?;
     let (mut items, mut bytes) = (Vec::new(), 0);
     for place in &places {
@@ -87,24 +97,24 @@ pub(super) fn events(conn: &Connection, filter: &EventFilter, request: PageReque
             more = true;
             break;
         }
-        let row = event(conn, place.seq)?;
+        let row = event(conn, place.seq, None)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         bytes += row.event.payload.len() as u64;
         items.push(row);
     }
     let next = items.len().checked_sub(1).filter(|_| more).map(|last| places[last]);
-    Ok(Found { page: Page { items, next }, total })
+    Ok(Page { items, next })
 }
 
-/// One event.
-pub(super) fn event(conn: &Connection, seq: EventSeq) -> Result<EventRow> {
+/// One event, in this namespace if one is given.
+pub(super) fn event(conn: &Connection, seq: EventSeq, within: Option<&Namespace>) -> Result<Option<EventRow>> {
     let sql = concat!(
         "SELECT ",
         event_columns!(),
         ", skipped, fan_out_after IS NOT NULL, EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_event WHERE event = seq AND",
         not_erased!("endpoint"),
-        ") FROM events WHERE seq = ?1"
+        ") FROM events WHERE seq = ?1 AND (?2 IS NULL OR namespace = ?2)"
     );
-    conn.prepare_cached(sql)?.query_row([seq.0], |row| {
+    one(conn, sql, &[&seq.0, &within.map(Namespace::as_str)], |row| {
         Ok(EventRow {
             event: Arc::new(event_row(row)?),
             skipped: json(row, EVENT_COLUMNS)?,
@@ -138,26 +148,35 @@ macro_rules! letters_in {
     };
 }
 /// The next ones of a part, and how many it has.
+const LETTERS_OF_ALL: (&str, &str) = letters_in!("dead_letters_by_code", "?1 IS NULL AND ?2 IS NULL");
 const LETTERS_BY_NAMESPACE: (&str, &str) = letters_in!("dead_letters_by_namespace", "namespace = ?1 AND ?2 IS NULL");
 const LETTERS_BY_SUBSCRIPTION: (&str, &str) = letters_in!("dead_letters_by_subscription", "subscription = ?1 AND endpoint = ?2");
 
-/// Calls a statement of a part with what all of them take, and what comes after that.
+/// Calls a statement of a part, the first or the second, with what all of them take, and what comes after that.
 fn in_part<T>(
     conn: &Connection,
-    sql: (&str, &str),
+    which: fn((&'static str, &'static str)) -> &'static str,
     part: &Part,
     rest: &[&dyn ToSql],
     read: impl FnMut(&Row<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
     let code = outcome_text(part.code);
-    let call = |sql: &str, first: &dyn ToSql, second: &dyn ToSql| {
+    let call = |sql: (&'static str, &'static str), first: &dyn ToSql, second: &dyn ToSql| {
         let params: Vec<&dyn ToSql> = [first, second, &code].into_iter().chain(rest.iter().copied()).collect();
-        all(conn, sql, &params, read)
+        all(conn, which(sql), &params, read)
     };
     match &part.place {
-        PartPlace::Namespace(namespace) => call(sql.0, &namespace.as_str(), &Null),
-        PartPlace::Subscription(subscription, endpoint) => call(sql.1, &subscription.bytes(), &endpoint.bytes()),
+        PartPlace::All => call(LETTERS_OF_ALL, &Null, &Null),
+        PartPlace::Namespace(namespace) => call(LETTERS_BY_NAMESPACE, &namespace.as_str(), &Null),
+        PartPlace::Subscription(subscription, endpoint) => call(LETTERS_BY_SUBSCRIPTION, &subscription.bytes(), &endpoint.bytes()),
     }
+}
+
+fn letter_parts(conn: &Connection, filter: &DeadLetterFilter) -> Result<Vec<Part>> {
+    let scope = Scope { namespace: filter.namespace.as_ref(), subscription: filter.subscription, endpoint: filter.endpoint };
+    let mut parts = tallies::seen(conn, Kind::DeadLetters, scope)?;
+    parts.retain(|part| filter.code.is_none() || filter.code == part.code);
+    Ok(parts)
 }
 
 /// Open dead letters, newest first, and how many there are.
@@ -166,27 +185,39 @@ pub(super) fn dead_letters(
     filter: &DeadLetterFilter,
     window: Window<DeadLetterPlace>,
 ) -> Result<Found<DeadLetterRow, DeadLetterPlace>> {
-    let scope = Scope { namespace: filter.namespace.as_ref(), subscription: filter.subscription, endpoint: filter.endpoint };
-    let mut parts = tallies::seen(conn, Kind::DeadLetters, scope)?;
-    parts.retain(|part| filter.code.is_none() || filter.code == part.code);
     let (from, before) = bounds(filter.failed_from, filter.failed_before);
     let is_timed = filter.failed_from.is_some() || filter.failed_before.is_some();
     let mut total = 0;
-    for part in &parts {
-        let counting = (LETTERS_BY_NAMESPACE.1, LETTERS_BY_SUBSCRIPTION.1);
-        total += if is_timed { in_part(conn, counting, part, &[&from, &before], |row| count(row, 0))?.iter().sum() } else { part.n };
+    for part in letter_parts(conn, filter)? {
+        let counted = || in_part(conn, |sql| sql.1, &part, &[&from, &before], |row| count(row, 0));
+        total += if is_timed { counted()?.iter().sum() } else { part.n };
     }
+    Ok(Found { page: page_of_dead_letters(conn, filter, window)?, total })
+}
+
+/// Open dead letters, newest first.
+pub(super) fn page_of_dead_letters(
+    conn: &Connection,
+    filter: &DeadLetterFilter,
+    window: Window<DeadLetterPlace>,
+) -> Result<Page<DeadLetterRow, DeadLetterPlace>> {
+    let parts = letter_parts(conn, filter)?;
+    let (from, before) = bounds(filter.failed_from, filter.failed_before);
     let (places, more) = merge(parts.len(), Vec::new(), (window.skip, window.limit), |n, last: Option<&DeadLetterPlace>, chunk| {
         let after = last.copied().or(window.after);
         let (at, id_after) = after.map_or((i64::MAX, [0xff; 16]), |place| (place.failed_at.as_micros(), place.id.bytes()));
         let rest: &[&dyn ToSql] = &[&from, &before, &at, &id_after, &(chunk as i64)];
-        in_part(conn, (LETTERS_BY_NAMESPACE.0, LETTERS_BY_SUBSCRIPTION.0), &parts[n], rest, |row| {
-            Ok(DeadLetterPlace { failed_at: time(row, 0)?, id: id(row, 1, DeadLetterId::new)? })
-        })
+        in_part(
+            conn,
+            |sql| sql.0,
+            &parts[n],
+            rest,
+            |row| Ok(DeadLetterPlace { failed_at: time(row, 0)?, id: id(row, 1, DeadLetterId::new)? }),
+        )
     })?;
     let next = places.last().filter(|_| more).copied();
     let items = places.iter().map(|place| dead_letter(conn, place.id)).collect::<Result<_>>()?;
-    Ok(Found { page: Page { items, next }, total })
+    Ok(Page { items, next })
 }
 
 fn dead_letter(conn: &Connection, of: DeadLetterId) -> Result<DeadLetterRow> {
@@ -224,10 +255,12 @@ mod tests {
     fn every_part_is_read_in_the_order_of_an_index() {
         let mut conn = Connection::open_in_memory().expect("a database");
         crate::migrate::migrate(&mut conn).expect("a schema");
-        let parts = [EVENTS_BY_NAMESPACE, EVENTS_BY_TYPE, LETTERS_BY_NAMESPACE, LETTERS_BY_SUBSCRIPTION];
-        let mut statements: Vec<&str> = parts.into_iter().flat_map(|(next, count)| [next, count]).collect();
+        let events = [EVENTS_BY_NAMESPACE, EVENTS_BY_TYPE];
+        let parts = events.into_iter().chain([LETTERS_OF_ALL, LETTERS_BY_NAMESPACE, LETTERS_BY_SUBSCRIPTION]);
+        let mut statements: Vec<&str> = parts.flat_map(|(next, count)| [next, count]).collect();
         statements.extend(super::super::attempts::STATEMENTS);
         statements.extend(tallies::STATEMENTS);
+        statements.extend(super::super::last::STATEMENTS);
         for sql in statements {
             let plan = plan(&conn, sql);
             // Endpoints that were erased are looked up once, before everything else.

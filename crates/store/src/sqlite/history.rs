@@ -3,7 +3,7 @@
 //! Neighbours in time belong to many subscriptions, so that putting each note into its places at once would write two pages per attempt.
 //! They gather in a table that only grows at its end, and some thousands at a time go to their places together. Reads look at all.
 
-use super::rows::all;
+use super::rows::{all, one};
 use super::session::{Memory, Session};
 use super::tallies::{self, Kind, TallyDeltas, Under, outcome_text};
 use postrider_core::attempt::{Attempt, Outcome};
@@ -61,6 +61,9 @@ pub(super) fn sort_in(s: &mut Session) -> Result<()> {
     s.conn.prepare_cached(sql)?.execute([])?;
     let sql = "INSERT OR IGNORE INTO attempts_by_namespace (namespace, outcome, id, delivery, number, started_at) \
                SELECT namespace, outcome, id, delivery, number, started_at FROM attempts_new ORDER BY namespace, outcome, id";
+    s.conn.prepare_cached(sql)?.execute([])?;
+    let sql = "INSERT OR IGNORE INTO attempts_by_outcome (outcome, id, delivery, number, started_at) \
+               SELECT outcome, id, delivery, number, started_at FROM attempts_new ORDER BY outcome, id";
     s.conn.prepare_cached(sql)?.execute([])?;
     s.conn.prepare_cached("DELETE FROM attempts_new")?.execute([])?;
     s.memory.attempts_new = 0;
@@ -122,6 +125,8 @@ fn forget_note(conn: &Connection, deltas: &mut TallyDeltas, delivery: [u8; 16], 
     let found = conn.prepare_cached(sql)?.execute(key)?;
     let sql = "DELETE FROM attempts_by_namespace WHERE namespace = ?1 AND outcome = ?2 AND id = ?3 AND delivery = ?4 AND number = ?5";
     conn.prepare_cached(sql)?.execute(params![under.namespace.as_str(), outcome, id, delivery, number])?;
+    let sql = "DELETE FROM attempts_by_outcome WHERE outcome = ?1 AND id = ?2 AND delivery = ?3 AND number = ?4";
+    conn.prepare_cached(sql)?.execute(params![outcome, id, delivery, number])?;
     // One that has not been sorted in was not counted either.
     if found == 1 {
         deltas.add(under, -1);
@@ -129,37 +134,74 @@ fn forget_note(conn: &Connection, deltas: &mut TallyDeltas, delivery: [u8; 16], 
     Ok(())
 }
 
-/// A part of the history, for [`strip`].
+/// A part of the history in which retention has something to do: of the attempts from this id on.
 pub(super) struct Stretch {
-    namespace: String,
+    /// The subscription and the endpoint, or the namespace.
+    of: Of,
     outcome: String,
     from: [u8; 16],
 }
 
-/// The parts of the history in which attempts with a lesser id than this may have bodies.
-pub(super) fn with_bodies(conn: &Connection, below: &[u8; 16]) -> Result<Vec<Stretch>> {
-    let sql = "SELECT namespace, code, bodies_from FROM tallies_by_namespace WHERE kind = 0 AND bodies_from < ?1";
-    all(conn, sql, &[below], |row| Ok(Stretch { namespace: row.get(0)?, outcome: row.get(1)?, from: row.get(2)? }))
+enum Of {
+    Subscription([u8; 16], [u8; 16]),
+    Namespace(String),
 }
 
-/// Removes the bodies of attempts in a part of the history that have lesser ids than `below`: looks at `limit` of them at most. Notes how
-/// far it came, so that nothing is looked at twice. Answers at how many it looked and how many had bodies.
-pub(super) fn strip(conn: &Connection, part: &Stretch, below: &[u8; 16], limit: i64) -> Result<(i64, i64)> {
-    let sql = "SELECT id, delivery, number FROM attempts_by_namespace \
-               WHERE namespace = ?1 AND outcome = ?2 AND id >= ?3 AND id < ?4 ORDER BY id LIMIT ?5";
-    let key = |row: &Row<'_>| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, [u8; 16]>(1)?, row.get::<_, u32>(2)?));
-    let found = all(conn, sql, &[&part.namespace, &part.outcome, &part.from, below, &limit], key)?;
-    let mut stripped = 0;
-    for (_, delivery, number) in &found {
-        conn.prepare_cached("DELETE FROM attempt_bodies WHERE delivery = ?1 AND number = ?2")?.execute(params![delivery, number])?;
-        let sql = "UPDATE attempts SET request = NULL, response = NULL, stripped = 1 WHERE delivery = ?1 AND number = ?2 AND stripped = 0";
-        stripped += conn.prepare_cached(sql)?.execute(params![delivery, number])? as i64;
+/// The part of the history that has the oldest attempt whose row is not kept, if its id is less than this.
+pub(super) fn next_that_goes(conn: &Connection, below: &[u8; 16]) -> Result<Option<Stretch>> {
+    let sql = "SELECT subscription, endpoint, code, goes_from FROM tallies_by_subscription INDEXED BY tallies_that_go \
+               WHERE goes_from IS NOT NULL AND goes_from < ?1 ORDER BY goes_from LIMIT 1";
+    one(conn, sql, &[below], |row| Ok(Stretch { of: Of::Subscription(row.get(0)?, row.get(1)?), outcome: row.get(2)?, from: row.get(3)? }))
+}
+
+/// The part of the history that has the oldest attempt with bodies, if its id is less than this.
+pub(super) fn next_with_bodies(conn: &Connection, below: &[u8; 16]) -> Result<Option<Stretch>> {
+    let sql = "SELECT namespace, code, bodies_from FROM tallies_by_namespace INDEXED BY tallies_with_bodies \
+               WHERE bodies_from IS NOT NULL AND bodies_from < ?1 ORDER BY bodies_from LIMIT 1";
+    one(conn, sql, &[below], |row| Ok(Stretch { of: Of::Namespace(row.get(0)?), outcome: row.get(1)?, from: row.get(2)? }))
+}
+
+/// The attempts of a part that have lesser ids than `below`, `limit` of them at most; the part begins behind them from now on, so that nothing is
+/// looked at twice. What is noted late with a lesser id takes it back there.
+pub(super) fn take(conn: &Connection, part: &Stretch, below: &[u8; 16], limit: i64) -> Result<Vec<([u8; 16], u32)>> {
+    let Stretch { of, outcome, from } = part;
+    let read = |row: &Row<'_>| Ok((row.get::<_, [u8; 16]>(0)?, (row.get::<_, [u8; 16]>(1)?, row.get::<_, u32>(2)?)));
+    let found = match of {
+        Of::Subscription(subscription, endpoint) => {
+            let sql = "SELECT id, delivery, number FROM attempts_by_subscription \
+                       WHERE subscription = ?1 AND endpoint = ?2 AND outcome = ?3 AND id >= ?4 AND id < ?5 ORDER BY id LIMIT ?6";
+            all(conn, sql, &[subscription, endpoint, outcome, from, below, &limit], read)?
+        }
+        Of::Namespace(namespace) => {
+            let sql = "SELECT id, delivery, number FROM attempts_by_namespace \
+                       WHERE namespace = ?1 AND outcome = ?2 AND id >= ?3 AND id < ?4 ORDER BY id LIMIT ?5";
+            all(conn, sql, &[namespace, outcome, from, below, &limit], read)?
+        }
+    };
+    // Where nothing was found the part began too early: its first ones have gone with their deliveries.
+    let behind = found.last().map_or(*from, |(id, _)| u128::from_be_bytes(*id).saturating_add(1).to_be_bytes());
+    match of {
+        Of::Subscription(subscription, endpoint) => {
+            let sql = "UPDATE tallies_by_subscription SET goes_from = (SELECT id FROM attempts_by_subscription \
+                       WHERE subscription = ?1 AND endpoint = ?2 AND outcome = ?3 AND id >= ?4 ORDER BY id LIMIT 1) \
+                       WHERE kind = 0 AND subscription = ?1 AND endpoint = ?2 AND code = ?3";
+            conn.prepare_cached(sql)?.execute(params![subscription, endpoint, outcome, behind])?;
+        }
+        Of::Namespace(namespace) => {
+            let sql = "UPDATE tallies_by_namespace SET bodies_from = (SELECT id FROM attempts_by_namespace \
+                       WHERE namespace = ?1 AND outcome = ?2 AND id >= ?3 ORDER BY id LIMIT 1) \
+                       WHERE kind = 0 AND namespace = ?1 AND code = ?2";
+            conn.prepare_cached(sql)?.execute(params![namespace, outcome, behind])?;
+        }
     }
-    let last = found.last().filter(|_| found.len() as i64 >= limit);
-    let from = last.map_or(*below, |(id, ..)| u128::from_be_bytes(*id).saturating_add(1).to_be_bytes());
-    let sql = "UPDATE tallies_by_namespace SET bodies_from = ?3 WHERE kind = 0 AND namespace = ?1 AND code = ?2";
-    conn.prepare_cached(sql)?.execute(params![part.namespace, part.outcome, from])?;
-    Ok((found.len() as i64, stripped))
+    Ok(found.into_iter().map(|(_, key)| key).collect())
+}
+
+/// Removes the bodies of an attempt; answers whether it had them still.
+pub(super) fn strip(conn: &Connection, delivery: [u8; 16], number: u32) -> Result<bool> {
+    conn.prepare_cached("DELETE FROM attempt_bodies WHERE delivery = ?1 AND number = ?2")?.execute(params![delivery, number])?;
+    let sql = "UPDATE attempts SET request = NULL, response = NULL, stripped = 1 WHERE delivery = ?1 AND number = ?2 AND stripped = 0";
+    Ok(conn.prepare_cached(sql)?.execute(params![delivery, number])? == 1)
 }
 
 #[cfg(test)]
@@ -232,6 +274,7 @@ mod tests {
         let count = |sql: &str| s.conn.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count");
         assert_eq!(count("SELECT count(*) FROM attempts_by_subscription"), 5, "four of one subscription, one of the other");
         assert_eq!(count("SELECT count(*) FROM attempts_by_namespace"), 5);
+        assert_eq!(count("SELECT count(*) FROM attempts_by_outcome"), 5);
         assert_eq!(count("SELECT sum(n) FROM tallies_by_namespace WHERE kind = 0"), 5);
         assert_eq!(count("SELECT sum(n) FROM tallies_by_subscription WHERE kind = 0"), 5);
     }
@@ -247,18 +290,24 @@ mod tests {
         // The first one is noted last.
         ids[1..].iter().for_each(|id| drop(store(&mut s, &mut make, route, *id)));
         sort_in(&mut s).expect("sorts in");
-        let below = ids[5].bytes();
-        let strip_some = |s: &Session, limit| {
-            let parts = with_bodies(&s.conn, &below).expect("parts");
-            parts.first().map(|part| strip(&s.conn, part, &below, limit).expect("strips"))
+        // How many were looked at and had bodies.
+        let strip_some = |s: &Session, below: AttemptId, limit| {
+            let part = next_with_bodies(&s.conn, &below.bytes()).expect("an answer")?;
+            let found = take(&s.conn, &part, &below.bytes(), limit).expect("takes");
+            let stripped = found.iter().filter(|(delivery, number)| strip(&s.conn, *delivery, *number).expect("strips"));
+            let stripped = stripped.count();
+            Some((found.len(), stripped))
         };
-        assert_eq!(strip_some(&s, 3), Some((3, 3)));
-        assert_eq!(strip_some(&s, 3), Some((1, 1)));
-        assert_eq!(strip_some(&s, 3), None, "it knows that it is through");
+        assert_eq!(strip_some(&s, ids[5], 3), Some((3, 3)));
+        assert_eq!(strip_some(&s, ids[5], 3), Some((1, 1)));
+        assert_eq!(strip_some(&s, ids[5], 3), None, "it knows that it is through");
         store(&mut s, &mut make, route, ids[0]);
         sort_in(&mut s).expect("sorts in");
-        assert_eq!(strip_some(&s, 1), Some((1, 1)), "what came late is found");
-        assert_eq!(strip_some(&s, 10), Some((4, 0)));
-        assert_eq!(strip_some(&s, 10), None);
+        assert_eq!(strip_some(&s, ids[5], 1), Some((1, 1)), "what came late is found");
+        assert_eq!(strip_some(&s, ids[5], 10), Some((4, 0)));
+        assert_eq!(strip_some(&s, ids[5], 10), None);
+        let after = AttemptId::new(make.uuid());
+        assert_eq!(strip_some(&s, after, 10), Some((1, 1)));
+        assert_eq!(strip_some(&s, after, 10), None, "a later bound alone brings no part back");
     }
 }

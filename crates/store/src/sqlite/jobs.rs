@@ -7,7 +7,7 @@ use crate::error::bad_value;
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
 use postrider_core::id::{DeadLetterId, EndpointId, JobId, SubscriptionId};
-use postrider_core::ports::{Advanced, DeadLetterFilter, DeadLetterPlace, Found, Job, JobState, JobStep, Page, Window};
+use postrider_core::ports::{Advanced, DeadLetterFilter, DeadLetterPlace, Found, Job, JobError, JobState, JobStep, Page, Window};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, Row, ToSql, params};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 const RUNNING: u8 = 0;
 const CANCELLED: u8 = 1;
 const COMPLETED: u8 = 2;
+const FAILED: u8 = 3;
 
 /// A filter as it is written down. What a release does not know it refuses to read: without it the job would replay more than it was made for.
 #[derive(Default, Serialize, Deserialize)]
@@ -48,25 +49,49 @@ impl Filter {
 macro_rules! select {
     ($($rest:literal),*) => {
         concat!(
-            "SELECT id, namespace, filter, state, cursor_at, cursor_id, matched, replayed, skipped, rate, created_at, updated_at, ended_at ",
-            "FROM jobs ",
+            "SELECT id, namespace, filter, state, cursor_at, cursor_id, matched, replayed, skipped, rate, created_at, updated_at, ended_at, ",
+            "failed, gone, error FROM jobs ",
             $($rest),*
         )
     };
 }
 
+/// Reads a job. One of which only the head can be read has failed: nobody knows what it is to replay.
 fn read(row: &Row<'_>) -> Result<Job> {
-    let namespace = namespace(row, 1)?;
+    let (id, namespace) = (id(row, 0, JobId::new)?, namespace(row, 1)?);
+    let (created_at, updated_at, ended_at) = (time(row, 10)?, time(row, 11)?, time_opt(row, 12)?);
+    let head = Job {
+        id,
+        filter: DeadLetterFilter { namespace: Some(namespace.clone()), ..DeadLetterFilter::default() },
+        namespace,
+        state: JobState::Failed,
+        cursor: None,
+        matched: 0,
+        replayed: 0,
+        skipped: 0,
+        failed: 0,
+        gone: 0,
+        error: Some(JobError::Unreadable),
+        rate: None,
+        created_at,
+        updated_at,
+        ended_at: ended_at.or(Some(updated_at)),
+    };
+    Ok(whole(row, &head).map(|job| Job { ended_at, ..job }).unwrap_or(head))
+}
+
+/// Everything but what is in the head.
+fn whole(row: &Row<'_>, head: &Job) -> Result<Job> {
     let filter: Filter = serde_json::from_str(row.get_ref(2)?.as_str()?).map_err(|e| bad_value(2, e))?;
     let place = |(failed_at, id)| DeadLetterPlace { failed_at, id };
+    let error = row.get_ref(15)?.as_str_or_null()?;
     Ok(Job {
-        id: id(row, 0, JobId::new)?,
-        filter: filter.within(namespace.clone()),
-        namespace,
+        filter: filter.within(head.namespace.clone()),
         state: match row.get(3)? {
             RUNNING => JobState::Running,
             CANCELLED => JobState::Cancelled,
             COMPLETED => JobState::Completed,
+            FAILED => JobState::Failed,
             _ => return Err(bad_value(3, "an unknown state of a job")),
         },
         cursor: time_opt(row, 4)?.zip(id_opt(row, 5, DeadLetterId::new)?).map(place),
@@ -74,9 +99,10 @@ fn read(row: &Row<'_>) -> Result<Job> {
         replayed: count(row, 7)?,
         skipped: count(row, 8)?,
         rate: row.get(9)?,
-        created_at: time(row, 10)?,
-        updated_at: time(row, 11)?,
-        ended_at: time_opt(row, 12)?,
+        failed: count(row, 13)?,
+        gone: count(row, 14)?,
+        error: error.map(|code| JobError::parse(code).ok_or_else(|| bad_value(15, "an unknown error of a job"))).transpose()?,
+        ..head.clone()
     })
 }
 
@@ -85,6 +111,7 @@ fn number(state: JobState) -> u8 {
         JobState::Running => RUNNING,
         JobState::Cancelled => CANCELLED,
         JobState::Completed => COMPLETED,
+        JobState::Failed => FAILED,
     }
 }
 
@@ -95,7 +122,8 @@ fn counted(n: u64) -> i64 {
 /// Stores a job, unless its id is known.
 pub(super) fn put(conn: &Connection, job: &Job) -> Result<()> {
     let sql = "INSERT OR IGNORE INTO jobs (id, namespace, filter, state, cursor_at, cursor_id, matched, replayed, skipped, rate, created_at, \
-               updated_at, ended_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+               updated_at, ended_at, failed, gone, error) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
     conn.prepare_cached(sql)?.execute(params![
         job.id.bytes(),
         job.namespace.as_str(),
@@ -110,14 +138,17 @@ pub(super) fn put(conn: &Connection, job: &Job) -> Result<()> {
         job.created_at.as_micros(),
         job.updated_at.as_micros(),
         micros(job.ended_at),
+        counted(job.failed),
+        counted(job.gone),
+        job.error.map(JobError::as_str),
     ])?;
     Ok(())
 }
 
 /// Writes what changes of a job.
 fn update(conn: &Connection, job: &Job) -> Result<()> {
-    let sql = "UPDATE jobs SET state = ?2, cursor_at = ?3, cursor_id = ?4, replayed = ?5, skipped = ?6, updated_at = ?7, ended_at = ?8 \
-               WHERE id = ?1";
+    let sql = "UPDATE jobs SET state = ?2, cursor_at = ?3, cursor_id = ?4, replayed = ?5, skipped = ?6, updated_at = ?7, ended_at = ?8, \
+               matched = ?9, failed = ?10, gone = ?11, error = ?12 WHERE id = ?1";
     conn.prepare_cached(sql)?.execute(params![
         job.id.bytes(),
         number(job.state),
@@ -127,6 +158,10 @@ fn update(conn: &Connection, job: &Job) -> Result<()> {
         counted(job.skipped),
         job.updated_at.as_micros(),
         micros(job.ended_at),
+        counted(job.matched),
+        counted(job.failed),
+        counted(job.gone),
+        job.error.map(JobError::as_str),
     ])?;
     Ok(())
 }
@@ -164,9 +199,9 @@ pub(super) fn jobs(conn: &Connection, of: Option<&Namespace>, window: Window<Job
     Ok(Found { page: Page { items, next }, total: total.unwrap_or_default() })
 }
 
-/// Jobs that go on, oldest first.
+/// Jobs that have not ended, oldest first.
 pub(super) fn running(conn: &Connection) -> Result<Vec<Job>> {
-    all(conn, select!("INDEXED BY jobs_running WHERE state = 0 ORDER BY id"), &[], read)
+    all(conn, select!("INDEXED BY jobs_running WHERE ended_at IS NULL ORDER BY id"), &[], read)
 }
 
 /// Cancels or resumes a job; whether it did.
@@ -176,10 +211,16 @@ pub(super) fn set_state(conn: &Connection, of: JobId, from: JobState, to: JobSta
     Ok(true)
 }
 
+/// Ends a job as failed, without looking at what nobody may be able to read; whether it had not ended.
+pub(super) fn fail(conn: &Connection, of: JobId, error: JobError, at: Timestamp) -> Result<bool> {
+    let sql = "UPDATE jobs SET state = ?2, error = ?3, updated_at = ?4, ended_at = ?4 WHERE id = ?1 AND ended_at IS NULL";
+    Ok(conn.prepare_cached(sql)?.execute(params![of.bytes(), FAILED, error.as_str(), at.as_micros()])? == 1)
+}
+
 /// Makes the replays of a piece and moves the job on.
 pub(super) fn advance(s: &mut Session, step: &JobStep) -> Result<Advanced> {
     let Some(job) = job(&s.conn, step.id)?.filter(|job| job.takes(step)) else { return Ok(Advanced::Fenced) };
-    let answers = replay::replay(s, &step.replays)?;
+    let answers = step.letters.iter().map(|letter| replay::replay_letter(s, *letter, step.at)).collect::<Result<Vec<_>>>()?;
     let job = job.after(step, &answers);
     update(&s.conn, &job)?;
     Ok(Advanced::Done(answers, Box::new(job)))

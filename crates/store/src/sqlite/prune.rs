@@ -1,11 +1,13 @@
 //! Retention, in slices that hold the writer for a few milliseconds.
 //!
-//! Ids are UUIDv7, so walks over them are walks in order of time: no index is kept for retention's sake. Rows that must stay are
-//! passed over; once those are many, the place is remembered between slices, so that no slice passes over them again.
+//! Ids are UUIDv7, so walks over them are walks in order of time. What has another age, or none, is not walked over: deliveries are apart by
+//! that, attempts by their subscriptions, of whose parts each knows its oldest, and events without deliveries are noted. Other rows
+//! that must stay are passed over; once those are many, the place is remembered between slices, so that no slice passes over them again.
 
 use super::counters::Of;
 use super::gone::{self, Walk};
-use super::rows::{OPEN, all, id, json, namespace, one, state_kind, time};
+use super::publish::note_if_bare;
+use super::rows::{OPEN, all, id, json, namespace, one, state_kind, time, time_opt};
 use super::session::Session;
 use super::tallies::{Kind, Under};
 use super::{config, event_filters, history, jobs, places, requests};
@@ -36,23 +38,23 @@ pub(super) struct Sweep {
     phase: Phase,
     /// The last key that was looked at in this phase; empty at its beginning.
     pub(super) after: Vec<u8>,
-    /// The attempt's number in that key.
-    after_number: u32,
     /// Rows that were passed over since the sweep began.
     pub(super) kept: i64,
     /// Looks for what is left of deleted endpoints.
     pub(super) walk: Walk,
 }
 
-/// Dead letters close before they are asked about; attempts go before the deliveries that they belong to, deliveries before their events
+/// Keys of requests come first: many may come in a day, and they wait for nothing. Dead letters close before they are asked about; attempts go before the deliveries that they belong to, deliveries before their events
 /// and subscriptions, those before their endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
     #[default]
+    Requests,
     Orphans,
     Attempts,
     Bodies,
     Deliveries,
+    Rows,
     Events,
     Closed,
     Keys,
@@ -64,10 +66,12 @@ enum Phase {
 impl Phase {
     fn next(self) -> Option<Phase> {
         match self {
+            Phase::Requests => Some(Phase::Orphans),
             Phase::Orphans => Some(Phase::Attempts),
             Phase::Attempts => Some(Phase::Bodies),
             Phase::Bodies => Some(Phase::Deliveries),
-            Phase::Deliveries => Some(Phase::Events),
+            Phase::Deliveries => Some(Phase::Rows),
+            Phase::Rows => Some(Phase::Events),
             Phase::Events => Some(Phase::Closed),
             Phase::Closed => Some(Phase::Keys),
             Phase::Keys => Some(Phase::Subscriptions),
@@ -113,10 +117,12 @@ fn sweep(s: &mut Session, request: &PruneRequest, limit: i64, mut looks: i64, pr
     loop {
         let mut budget = Budget { rows: (limit - total(pruned)).max(0), looks };
         let done = match s.memory.sweep.phase {
+            Phase::Requests => keys_of_requests(s, request, &budget, pruned)?,
             Phase::Orphans => orphans(s, &mut budget)?,
             Phase::Attempts => attempts(s, request, &mut budget, pruned)?,
             Phase::Bodies => bodies(s, request, &mut budget, pruned)?,
-            Phase::Deliveries => deliveries(s, request, &mut budget, pruned)?,
+            Phase::Deliveries => deliveries(s, Age::Made(request.events_before), &mut budget, pruned)?,
+            Phase::Rows => deliveries(s, Age::LastTried(request.rows_before), &mut budget, pruned)?,
             Phase::Events => events(s, request, &mut budget, pruned)?,
             Phase::Closed => closed(s, request, &budget, pruned)?,
             Phase::Keys => gone::keys(s, request, &mut budget, pruned)?,
@@ -196,71 +202,78 @@ fn orphans(s: &mut Session, budget: &mut Budget) -> Result<bool> {
 
 /// Attempts that began too long ago. One that is under way stays: its delivery is still being made.
 fn attempts(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
-    let sql = "SELECT delivery, number, started_at, finished_at IS NOT NULL FROM attempts \
-               WHERE (delivery, number) > (?1, ?2) AND delivery < ?3 ORDER BY delivery, number LIMIT ?4";
-    let below = bound(request.attempts_before);
+    let below = *floor_at(request.attempts_before).as_bytes();
     while !budget.is_spent() {
-        let sweep = &s.memory.sweep;
-        let page = budget.page();
-        let found = all(&s.conn, sql, &[&sweep.after, &sweep.after_number, &below, &page], |row| {
-            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, u32>(1)?, time(row, 2)?, row.get::<_, bool>(3)?))
-        })?;
-        let is_last = (found.len() as i64) < page;
-        for (delivery, number, started_at, has_ended) in found {
-            if budget.is_spent() {
-                return Ok(false);
-            }
+        let Some(part) = history::next_that_goes(&s.conn, &below)? else { return Ok(true) };
+        budget.looks -= 1;
+        let found = history::take(&s.conn, &part, &below, budget.page().min(budget.rows))?;
+        for (delivery, number) in found {
             budget.looks -= 1;
-            let sweep = &mut s.memory.sweep;
-            (sweep.after, sweep.after_number) = (delivery.to_vec(), number);
-            if !has_ended || started_at >= request.attempts_before {
-                sweep.kept += 1;
-                continue;
-            }
-            pruned.attempts += history::forget(&s.conn, &mut s.deltas.tallies, delivery, Some(number))?;
             budget.rows -= 1;
-        }
-        if is_last {
-            return Ok(true);
+            pruned.attempts += history::forget(&s.conn, &mut s.deltas.tallies, delivery, Some(number))?;
         }
     }
     Ok(false)
 }
 
-/// Bodies of attempts that began too long ago. Each part of the history knows how far it has come, so that rows which lost theirs are not
-/// looked at again.
+/// Bodies of attempts that began too long ago.
 fn bodies(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
     let below = *floor_at(request.bodies_before).as_bytes();
     while !budget.is_spent() {
-        let parts = history::with_bodies(&s.conn, &below)?;
-        let Some(part) = parts.first() else { return Ok(true) };
-        let (looked, stripped) = history::strip(&s.conn, part, &below, budget.page())?;
-        budget.looks -= looked.max(1);
-        budget.rows -= stripped;
-        pruned.bodies += stripped as u64;
+        let Some(part) = history::next_with_bodies(&s.conn, &below)? else { return Ok(true) };
+        budget.looks -= 1;
+        let found = history::take(&s.conn, &part, &below, budget.page().min(budget.rows))?;
+        for (delivery, number) in found {
+            budget.looks -= 1;
+            if history::strip(&s.conn, delivery, number)? {
+                budget.rows -= 1;
+                pruned.bodies += 1;
+            }
+        }
     }
     Ok(false)
 }
 
+/// What makes a delivery old, and from when on.
+#[derive(Clone, Copy)]
+enum Age {
+    /// When it was made: for those that do not keep their rows.
+    Made(Timestamp),
+    /// When it was last tried, or made if it never was: for those that do.
+    LastTried(Timestamp),
+}
+
+impl Age {
+    fn before(self) -> Timestamp {
+        let (Age::Made(before) | Age::LastTried(before)) = self;
+        before
+    }
+}
+
 /// Ended deliveries with all that belongs to them. An open dead letter keeps its delivery.
-fn deliveries(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
-    let sql = "SELECT id, state, created_at, EXISTS (SELECT 1 FROM dead_letters l INDEXED BY dead_letters_delivery \
-               WHERE l.delivery = d.id AND l.status = ?4) FROM deliveries d WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
-    let below = bound(request.events_before);
+fn deliveries(s: &mut Session, age: Age, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
+    let sql = "SELECT id, state, created_at, last_attempt_at, EXISTS (SELECT 1 FROM dead_letters l \
+               INDEXED BY dead_letters_delivery WHERE l.delivery = d.id AND l.status = ?4) FROM deliveries d INDEXED BY deliveries_by_age \
+               WHERE keeps_rows = ?5 AND id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
+    let (below, keeps_rows) = (bound(age.before()), matches!(age, Age::LastTried(_)));
     while !budget.is_spent() {
         let page = budget.page();
-        let found = all(&s.conn, sql, &[&s.memory.sweep.after, &below, &page, &OPEN], |row| {
-            Ok((id(row, 0, DeliveryId::new)?, state_kind(row, 1)?, time(row, 2)?, row.get::<_, bool>(3)?))
+        let found = all(&s.conn, sql, &[&s.memory.sweep.after, &below, &page, &OPEN, &keeps_rows], |row| {
+            let of = match age {
+                Age::Made(_) => time(row, 2)?,
+                Age::LastTried(_) => time_opt(row, 3)?.unwrap_or(time(row, 2)?),
+            };
+            Ok((id(row, 0, DeliveryId::new)?, state_kind(row, 1)?, of, row.get::<_, bool>(4)?))
         })?;
         let is_last = (found.len() as i64) < page;
-        for (delivery, state, created_at, has_open) in found {
+        for (delivery, state, of, has_open) in found {
             if budget.is_spent() {
                 return Ok(false);
             }
             budget.looks -= 1;
             let sweep = &mut s.memory.sweep;
             sweep.after = delivery.bytes().to_vec();
-            if !state.is_resting() || created_at >= request.events_before || has_open {
+            if !state.is_resting() || of >= age.before() || has_open {
                 sweep.kept += 1;
                 continue;
             }
@@ -282,17 +295,16 @@ pub(super) fn remove_delivery(s: &mut Session, of: DeliveryId, pruned: &mut Prun
     let letters = all(&s.conn, sql, key, |row| Ok((Under::read(row, Kind::DeadLetters)?, row.get::<_, bool>(4)?)))?;
     pruned.closed += letters.len() as u64;
     letters.into_iter().filter(|(_, was_open)| *was_open).for_each(|(under, _)| s.deltas.dead_letter(under, -1));
-    let sql =
-        "SELECT d.subscription, d.endpoint, d.state, e.namespace FROM deliveries d CROSS JOIN events e ON e.seq = d.event WHERE d.id = ?1";
-    let found = one(&s.conn, sql, key, |row| {
+    let sql = "DELETE FROM deliveries WHERE id = ?1 RETURNING subscription, endpoint, state, event";
+    let gone = one(&s.conn, sql, key, |row| {
         let (subscription, endpoint) = (id(row, 0, SubscriptionId::new)?, id(row, 1, EndpointId::new)?);
-        Ok((subscription, endpoint, state_kind(row, 2)?, namespace(row, 3)?))
+        Ok((subscription, endpoint, state_kind(row, 2)?, row.get::<_, i64>(3)?))
     })?;
-    let Some((subscription, endpoint, state, namespace)) = found else { return Ok(()) };
-    pruned.deliveries += delete(&s.conn, "DELETE FROM deliveries WHERE id = ?1", key)?;
+    let Some((subscription, endpoint, state, event)) = gone else { return Ok(()) };
+    pruned.deliveries += 1;
     places::forget(&s.conn, subscription.bytes(), endpoint.bytes(), of.bytes())?;
-    s.deltas.deliveries(Of { namespace: &namespace, subscription, endpoint }, state, -1);
-    Ok(())
+    s.deltas.deliveries(Of::known(subscription, endpoint), state, -1);
+    note_if_bare(&s.conn, event)
 }
 
 /// Events without any delivery left. One whose fan-out is not complete stays: deliveries of it are still to come.
@@ -308,31 +320,24 @@ fn events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: 
 }
 
 fn bare_events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
-    let sql = "SELECT id, seq, created_at, namespace, fan_out_after IS NOT NULL OR EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_event WHERE event = seq) \
-               FROM events INDEXED BY events_id WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
-    let below = bound(request.events_before);
+    let sql = "SELECT b.id, b.event, e.namespace FROM bare_events b CROSS JOIN events e ON e.seq = b.event WHERE b.id < ?1 ORDER BY b.id LIMIT ?2";
+    let below = *floor_at(request.events_before).as_bytes();
     while !budget.is_spent() {
-        let page = budget.page();
-        let found = all(&s.conn, sql, &[&s.memory.sweep.after, &below, &page], |row| {
-            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, time(row, 2)?, namespace(row, 3)?, row.get::<_, bool>(4)?))
-        })?;
+        let page = budget.page().min(budget.rows);
+        let found = all(&s.conn, sql, &[&below, &page], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, namespace(row, 2)?)))?;
         let is_last = (found.len() as i64) < page;
-        for (id, seq, created_at, namespace, is_needed) in found {
-            if budget.is_spent() {
-                return Ok(false);
-            }
+        for (id, seq, namespace) in found {
             budget.looks -= 1;
-            let sweep = &mut s.memory.sweep;
-            sweep.after = id.to_vec();
-            if is_needed || created_at >= request.events_before {
-                sweep.kept += 1;
-                continue;
-            }
-            let labels = one(&s.conn, "DELETE FROM events WHERE seq = ?1 RETURNING labels", params![seq], |row| json(row, 0))?;
-            event_filters::forget_labels(&s.conn, (&namespace, created_at, seq), &labels.unwrap_or_default())?;
-            pruned.events += 1;
-            s.deltas.tallies.events(&namespace, -1);
             budget.rows -= 1;
+            delete(&s.conn, "DELETE FROM bare_events WHERE id = ?1 AND event = ?2", params![id, seq])?;
+            let gone = one(&s.conn, "DELETE FROM events WHERE seq = ?1 RETURNING created_at, labels", params![seq], |row| {
+                Ok((time(row, 0)?, json(row, 1)?))
+            })?;
+            if let Some((created_at, labels)) = gone {
+                event_filters::forget_labels(&s.conn, (&namespace, created_at, seq), &labels)?;
+                pruned.events += 1;
+            }
+            s.deltas.tallies.events(&namespace, -1);
         }
         if is_last {
             return Ok(true);
@@ -341,7 +346,7 @@ fn bare_events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pru
     Ok(false)
 }
 
-/// Closed dead letters, occurrences and jobs that ended and old keys of requests. Each has an index of just these, and all that is found goes.
+/// Closed dead letters, occurrences and jobs that ended. Each has an index of just these, and all that is found goes.
 fn closed(s: &mut Session, request: &PruneRequest, budget: &Budget, pruned: &mut Pruned) -> Result<bool> {
     let before = request.closed_before.as_micros();
     let sql = "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters INDEXED BY dead_letters_closed \
@@ -354,10 +359,14 @@ fn closed(s: &mut Session, request: &PruneRequest, budget: &Budget, pruned: &mut
     let left = left - occurrences as i64;
     let jobs = jobs::prune(&s.conn, request.closed_before, left)?;
     pruned.closed += letters + occurrences + jobs;
-    let left = left - jobs as i64;
-    let keys = requests::prune(&s.conn, request.requests_before, left)?;
+    Ok((jobs as i64) < left)
+}
+
+/// Old keys of requests.
+fn keys_of_requests(s: &mut Session, request: &PruneRequest, budget: &Budget, pruned: &mut Pruned) -> Result<bool> {
+    let keys = requests::prune(&s.conn, request.requests_before, budget.rows)?;
     pruned.requests += keys;
-    Ok((keys as i64) < left)
+    Ok((keys as i64) < budget.rows)
 }
 
 fn delete(conn: &Connection, sql: &str, key: &[&dyn rusqlite::ToSql]) -> Result<u64> {

@@ -43,10 +43,19 @@ pub(super) fn fan_out(s: &mut Session, slices: &[FanOutSlice]) -> Result<()> {
             tracing::warn!(event = slice.event.0, "a slice of a fan-out came for an event that is not stored");
             continue;
         }
-        publisher.deliveries((slice.event, &slice.namespace), slice.created_at, &slice.deliveries)?;
+        if publisher.deliveries((slice.event, &slice.namespace), slice.created_at, &slice.deliveries)? == 0 {
+            note_if_bare(publisher.conn, slice.event.0)?;
+        }
     }
     drop((update, publisher));
     places::sort_in_if_many(s)
+}
+
+/// Notes that an event has no delivery and none to come, if that is so.
+pub(super) fn note_if_bare(conn: &Connection, seq: i64) -> Result<()> {
+    let sql = "INSERT OR IGNORE INTO bare_events (id, event) SELECT id, seq FROM events WHERE seq = ?1 AND fan_out_after IS NULL \
+               AND NOT EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_event WHERE event = ?1)";
+    conn.prepare_cached(sql)?.execute([seq]).map(drop)
 }
 
 /// What storing an event needs, looked up once for many.
@@ -83,7 +92,9 @@ impl<'s> Publisher<'s> {
         let seq = EventSeq(self.memory.next_event);
         self.event(seq, event)?;
         self.memory.next_event += 1;
-        self.deliveries((seq, &event.namespace), event.created_at, &event.deliveries)?;
+        if self.deliveries((seq, &event.namespace), event.created_at, &event.deliveries)? == 0 {
+            note_if_bare(self.conn, seq.0)?;
+        }
         Ok(Published::Stored(seq))
     }
 
@@ -109,16 +120,24 @@ impl<'s> Publisher<'s> {
         event_filters::note_labels(self.conn, seq, event)
     }
 
-    fn deliveries(&mut self, (event, namespace): (EventSeq, &Namespace), created_at: Timestamp, deliveries: &[NewDelivery]) -> Result<()> {
+    /// Stores deliveries; answers how many.
+    fn deliveries(
+        &mut self,
+        (event, namespace): (EventSeq, &Namespace),
+        created_at: Timestamp,
+        deliveries: &[NewDelivery],
+    ) -> Result<usize> {
+        let mut stored = 0;
         // Planned before its endpoint was erased: nobody may see it any more.
         for new in deliveries.iter().filter(|new| !self.erased.contains(&new.endpoint)) {
             let claim = if new.claimed { self.incarnation } else { 0 };
             insert_delivery(&mut self.insert_delivery, event, new, created_at, claim)?;
             places::came(self.conn, self.memory, new, created_at)?;
-            let of = Of { namespace, subscription: new.subscription, endpoint: new.endpoint };
+            let of = Of { namespace: Some(namespace), subscription: new.subscription, endpoint: new.endpoint };
             self.deltas.deliveries(of, StateKind::Pending, 1);
+            stored += 1;
         }
-        Ok(())
+        Ok(stored)
     }
 }
 
@@ -144,8 +163,8 @@ pub(super) fn first_delivery(conn: &Connection, of: EventSeq) -> Result<Option<F
 /// The statement for [`insert_delivery`].
 pub(super) fn delivery_insert(conn: &Connection) -> Result<CachedStatement<'_>> {
     conn.prepare_cached(
-        "INSERT INTO deliveries (id, event, subscription, endpoint, state, attempts, spent, claim, created_at, due_at, expires_at) \
-         VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?6, ?6, ?7)",
+        "INSERT INTO deliveries (id, event, subscription, endpoint, state, attempts, spent, claim, keeps_rows, created_at, due_at, expires_at) \
+         VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?8, ?6, ?6, ?7)",
     )
 }
 
@@ -165,6 +184,7 @@ pub(super) fn insert_delivery(
         claim,
         created_at.as_micros(),
         micros(new.expires_at),
+        new.keeps_rows,
     ])?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::columns::{DEAD_LETTER_COLUMNS, EVENT_COLUMNS};
 use super::config;
 use super::rows::{DeliveryRow, Events, all, attempt_row, dead_letter_row, event_row, id, id_opt, json, one, scheduled_row, some, time};
 use postrider_core::event::Namespace;
-use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, ScheduledId, SubscriptionId};
+use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, ScheduledId, SubscriptionId};
 use postrider_core::ports::{
     Backlog, DeadLetterPlace, DeadLetterView, DeliveryView, EventView, Page, PageRequest, ScheduledPlace, UnfinishedFanOut,
 };
@@ -25,19 +25,8 @@ pub(super) fn delivery(conn: &Connection, of: DeliveryId) -> Result<Option<Deliv
 /// An event with what came of it.
 pub(super) fn event(conn: &Connection, of: EventId) -> Result<Option<EventView>> {
     let sql = concat!("SELECT ", event_columns!(), ", skipped, fan_out_after FROM events INDEXED BY events_id WHERE id = ?1");
-    event_view(conn, sql, &[&of.bytes()])
-}
-
-/// The same by its number, in this namespace if one is given.
-pub(super) fn event_by_seq(conn: &Connection, of: EventSeq, within: Option<&Namespace>) -> Result<Option<EventView>> {
-    let sql =
-        concat!("SELECT ", event_columns!(), ", skipped, fan_out_after FROM events WHERE seq = ?1 AND (?2 IS NULL OR namespace = ?2)");
-    event_view(conn, sql, &[&of.0, &within.map(Namespace::as_str)])
-}
-
-fn event_view(conn: &Connection, sql: &str, key: &[&dyn ToSql]) -> Result<Option<EventView>> {
     let read = |row: &Row<'_>| Ok((event_row(row)?, json(row, EVENT_COLUMNS)?, id_opt(row, EVENT_COLUMNS + 1, SubscriptionId::new)?));
-    let found = one(conn, sql, key, read)?;
+    let found = one(conn, sql, &[&of.bytes()], read)?;
     let Some((event, skipped, fan_out_after)) = found else { return Ok(None) };
     let sql = concat!(
         "SELECT ",

@@ -8,12 +8,10 @@ use super::session::Session;
 use super::tallies::{Kind, Under};
 use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::delivery::{Progress, StateKind, Step, transition};
-use postrider_core::event::Event;
-use postrider_core::id::{DeadLetterId, DeliveryId};
-use postrider_core::ports::{Claimed, NewDelivery, Replay, ReplayTarget, Replayed};
+use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId};
+use postrider_core::ports::{Claimed, NewDelivery, Replay, ReplayTarget, Replayed, Requeued};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, ToSql, params};
-use std::sync::Arc;
 
 /// Makes ended deliveries again.
 pub(super) fn replay(s: &mut Session, replays: &[Replay]) -> Result<Vec<Replayed>> {
@@ -31,15 +29,45 @@ fn delivery(conn: &Connection, id: DeliveryId) -> Result<Option<DeliveryRow>> {
 }
 
 fn again(s: &mut Session, id: DeliveryId, replay: &Replay, events: &mut Events) -> Result<Replayed> {
-    let Some(mut row) = delivery(&s.conn, id)? else { return Ok(Replayed::NotFound) };
+    let Some(row) = delivery(&s.conn, id)? else { return Ok(Replayed::NotFound) };
     let open = open_dead_letter(&s.conn, id)?;
     if let Some(open) = open.filter(|_| !replay.keep_dead_letter) {
         close(&s.conn, &mut s.deltas, open, Closed::Retried(id), Some(replay.at))?;
     }
+    let keeps = replay.keep_dead_letter && open.is_some();
+    match requeue(s, row, (replay.claim, keeps), replay.at)? {
+        Ok(row) => queued(s, row, replay, events),
+        Err(answer) => Ok(answer),
+    }
+}
+
+/// Makes the delivery of an open dead letter again, if that rests. The dead letter is closed with it, and only with it.
+pub(super) fn replay_letter(s: &mut Session, letter: DeadLetterId, at: Timestamp) -> Result<Replayed> {
+    let row = match delivery_of_open(&s.conn, letter)? {
+        Ok(row) => row,
+        Err(answer) => return Ok(answer),
+    };
+    let id = row.id;
+    match requeue(s, row, (false, false), at)? {
+        Ok(row) => {
+            close(&s.conn, &mut s.deltas, letter, Closed::Retried(id), Some(at))?;
+            Ok(Replayed::Queued(waiting(&row, at)))
+        }
+        Err(answer) => Ok(answer),
+    }
+}
+
+/// Takes a delivery back to pending, claimed or not; the answer where it does not rest.
+fn requeue(
+    s: &mut Session,
+    mut row: DeliveryRow,
+    (claim, keeps_letter): (bool, bool),
+    at: Timestamp,
+) -> Result<std::result::Result<DeliveryRow, Replayed>> {
     let from = row.progress.state.kind();
-    row.progress = match transition(row.progress, Step::Replay { at: replay.at }) {
+    row.progress = match transition(row.progress, Step::Replay { at }) {
         Ok(progress) => progress,
-        Err(refused) => return Ok(Replayed::NotResting(refused.from)),
+        Err(refused) => return Ok(Err(Replayed::NotResting(refused.from))),
     };
     let Progress { state, attempts, spent, expires_at } = row.progress;
     let mut update = s.conn.prepare_cached(
@@ -47,51 +75,66 @@ fn again(s: &mut Session, id: DeliveryId, replay: &Replay, events: &mut Events) 
          WHERE id = ?1",
     )?;
     update.execute(params![
-        id.bytes(),
+        row.id.bytes(),
         state.kind() as u8,
         attempts,
         spent,
         micros(state.due_at()),
         reason(&state),
         micros(expires_at),
-        claim_of(s, replay),
-        replay.keep_dead_letter && open.is_some(),
+        claim_of(s, claim),
+        keeps_letter,
     ])?;
     drop(update);
-    let event = events.get(&s.conn, row.event)?;
-    let of = Of { namespace: &event.namespace, subscription: row.subscription, endpoint: row.endpoint };
-    s.deltas.moved(of, from, state.kind());
-    Ok(queued(row, event))
+    s.deltas.moved(Of::known(row.subscription, row.endpoint), from, state.kind());
+    Ok(Ok(row))
+}
+
+/// The delivery of an open dead letter; the answer where there is none.
+fn delivery_of_open(conn: &Connection, letter: DeadLetterId) -> Result<std::result::Result<DeliveryRow, Replayed>> {
+    let sql = "SELECT delivery, status, retried_as FROM dead_letters WHERE id = ?1";
+    let found = one(conn, sql, &[&letter.bytes()], |row| Ok((id(row, 0, DeliveryId::new)?, dead_letter_status(row, 1, 2)?)))?;
+    Ok(match found {
+        None => Err(Replayed::NotFound),
+        Some((_, DeadLetterStatus::Retried(delivery))) => Err(Replayed::AlreadyClosed(Some(delivery))),
+        Some((_, DeadLetterStatus::Dismissed)) => Err(Replayed::AlreadyClosed(None)),
+        Some((ended, DeadLetterStatus::Open)) => delivery(conn, ended)?.ok_or(Replayed::NotFound),
+    })
 }
 
 fn as_new(s: &mut Session, dead_letter: DeadLetterId, new: DeliveryId, replay: &Replay, events: &mut Events) -> Result<Replayed> {
-    let sql = "SELECT delivery, status, retried_as FROM dead_letters WHERE id = ?1";
-    let found = one(&s.conn, sql, &[&dead_letter.bytes()], |row| Ok((id(row, 0, DeliveryId::new)?, dead_letter_status(row, 1, 2)?)))?;
-    let ended = match found {
-        None => return Ok(Replayed::NotFound),
-        Some((_, DeadLetterStatus::Retried(delivery))) => return Ok(Replayed::AlreadyClosed(Some(delivery))),
-        Some((_, DeadLetterStatus::Dismissed)) => return Ok(Replayed::AlreadyClosed(None)),
-        Some((ended, DeadLetterStatus::Open)) => ended,
+    let ended = match delivery_of_open(&s.conn, dead_letter)? {
+        Ok(row) => row,
+        Err(answer) => return Ok(answer),
     };
-    let Some(ended) = delivery(&s.conn, ended)? else { return Ok(Replayed::NotFound) };
     // Like a replay of the delivery itself it has a fresh budget of attempts and no time to live.
     let row = DeliveryRow { id: new, progress: Progress::new(replay.at, None), created_at: replay.at, last_attempt_at: None, ..ended };
-    let insert = NewDelivery { id: new, subscription: row.subscription, endpoint: row.endpoint, claimed: replay.claim, expires_at: None };
-    insert_delivery(&mut delivery_insert(&s.conn)?, row.event, &insert, replay.at, claim_of(s, replay))?;
+    let keeps_rows =
+        s.conn.prepare_cached("SELECT keeps_rows FROM deliveries WHERE id = ?1")?.query_row([ended.id.bytes()], |row| row.get(0))?;
+    let (subscription, endpoint) = (row.subscription, row.endpoint);
+    let insert = NewDelivery { id: new, subscription, endpoint, claimed: replay.claim, keeps_rows, expires_at: None };
+    insert_delivery(&mut delivery_insert(&s.conn)?, row.event, &insert, replay.at, claim_of(s, replay.claim))?;
     places::came(&s.conn, &mut s.memory, &insert, replay.at)?;
-    let event = events.get(&s.conn, row.event)?;
-    let of = Of { namespace: &event.namespace, subscription: row.subscription, endpoint: row.endpoint };
-    s.deltas.deliveries(of, StateKind::Pending, 1);
+    s.deltas.deliveries(Of::known(subscription, endpoint), StateKind::Pending, 1);
     close(&s.conn, &mut s.deltas, dead_letter, Closed::Retried(new), Some(replay.at))?;
-    Ok(queued(row, event))
+    queued(s, row, replay, events)
 }
 
-fn claim_of(s: &Session, replay: &Replay) -> i64 {
-    if replay.claim { s.incarnation } else { 0 }
+fn claim_of(s: &Session, claim: bool) -> i64 {
+    if claim { s.incarnation } else { 0 }
 }
 
-fn queued(row: DeliveryRow, event: Arc<Event>) -> Replayed {
-    Replayed::Queued(Box::new(Claimed { delivery: row.of(&event.namespace), event, open_attempt: None }))
+/// Only what is handed over needs its event.
+fn queued(s: &Session, row: DeliveryRow, replay: &Replay, events: &mut Events) -> Result<Replayed> {
+    if !replay.claim {
+        return Ok(Replayed::Queued(waiting(&row, replay.at)));
+    }
+    let event = events.get(&s.conn, row.event)?;
+    Ok(Replayed::Claimed(Box::new(Claimed { delivery: row.of(&event.namespace), event, open_attempt: None })))
+}
+
+fn waiting(row: &DeliveryRow, at: Timestamp) -> Requeued {
+    Requeued { delivery: row.id, endpoint: row.endpoint, due_at: row.progress.state.due_at().unwrap_or(at) }
 }
 
 /// The open dead letter of a delivery was retried as that delivery.
@@ -126,6 +169,16 @@ fn close(conn: &Connection, deltas: &mut Deltas, dead_letter: DeadLetterId, how:
     let Some(under) = one(conn, sql, params, |row| Under::read(row, Kind::DeadLetters))? else { return Ok(false) };
     deltas.dead_letter(under, -1);
     Ok(true)
+}
+
+/// Makes an unclaimed delivery that is being retried due by then; its endpoint, if that is what it is.
+pub(super) fn hasten(conn: &Connection, id: DeliveryId, at: Timestamp) -> Result<Option<EndpointId>> {
+    let sql = concat!(
+        "UPDATE deliveries SET due_at = min(due_at, ?2) WHERE id = ?1 AND claim = 0 AND state = ?3 AND",
+        not_erased!("endpoint"),
+        "RETURNING endpoint"
+    );
+    one(conn, sql, &[&id.bytes(), &at.as_micros(), &(StateKind::Retrying as u8)], |row| super::rows::id(row, 0, EndpointId::new))
 }
 
 /// Dismisses open dead letters; which of them were open.

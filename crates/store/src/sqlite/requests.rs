@@ -1,10 +1,10 @@
 //! Requests with a key of the client's: what is being done, and the answers to what was done.
 
-use super::rows::{json, one, time, to_json};
+use super::rows::{all, json, one, time, to_json};
 use super::session::Session;
 use crate::error::bad_value;
 use bytes::Bytes;
-use postrider_core::ports::{Begun, NewRequest, RequestKey, StoredResponse};
+use postrider_core::ports::{Begun, MAX_ANSWER_BYTES, MAX_ANSWERS, NewRequest, RequestKey, StoredResponse};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, Row, params};
 use uuid::Uuid;
@@ -39,23 +39,25 @@ impl Known {
 
 /// Notes that a request is being done, unless it is or was already.
 pub(super) fn begin(s: &mut Session, request: &NewRequest) -> Result<Begun> {
-    let RequestKey { scope, key } = &request.key;
-    let sql = "SELECT fingerprint, seed, incarnation, created_at, status, headers, body FROM requests WHERE scope = ?1 AND key = ?2";
-    let known = one(&s.conn, sql, &[scope, key], Known::read)?.filter(|known| !request.forgets(known.created_at));
+    let RequestKey { owner, scope, key } = &request.key;
+    let sql = "SELECT fingerprint, seed, incarnation, created_at, status, headers, body FROM requests \
+               WHERE owner = ?1 AND scope = ?2 AND key = ?3";
+    let known = one(&s.conn, sql, &[owner, scope, key], Known::read)?.filter(|known| !request.forgets(known.created_at));
     match known {
         None => {
-            let sql = "INSERT OR REPLACE INTO requests (scope, key, fingerprint, seed, incarnation, created_at) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            forget(&s.conn, &request.key)?;
+            let sql = "INSERT INTO requests (owner, scope, key, fingerprint, seed, incarnation, created_at) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
             let (seed, at) = (request.seed.as_bytes(), request.at.as_micros());
-            s.conn.prepare_cached(sql)?.execute(params![scope, key, request.fingerprint, seed, s.incarnation, at])?;
+            s.conn.prepare_cached(sql)?.execute(params![owner, scope, key, request.fingerprint, seed, s.incarnation, at])?;
             Ok(Begun::New { seed: request.seed, again: false })
         }
         Some(known) if known.fingerprint != request.fingerprint => Ok(Begun::Mismatch),
         Some(Known { response: Some(response), .. }) => Ok(Begun::Done(response)),
         Some(known) if known.incarnation == s.incarnation => Ok(Begun::Running),
         Some(known) => {
-            let sql = "UPDATE requests SET incarnation = ?3 WHERE scope = ?1 AND key = ?2";
-            s.conn.prepare_cached(sql)?.execute(params![scope, key, s.incarnation])?;
+            let sql = "UPDATE requests SET incarnation = ?4 WHERE owner = ?1 AND scope = ?2 AND key = ?3";
+            s.conn.prepare_cached(sql)?.execute(params![owner, scope, key, s.incarnation])?;
             Ok(Begun::New { seed: known.seed, again: true })
         }
     }
@@ -63,31 +65,107 @@ pub(super) fn begin(s: &mut Session, request: &NewRequest) -> Result<Begun> {
 
 /// Whether this key is known, or was.
 pub(super) fn is_known(conn: &Connection, key: &RequestKey) -> Result<bool> {
-    let RequestKey { scope, key } = key;
-    Ok(one(conn, "SELECT 1 FROM requests WHERE scope = ?1 AND key = ?2", &[scope, key], |_| Ok(()))?.is_some())
+    let RequestKey { owner, scope, key } = key;
+    let sql = "SELECT 1 FROM requests WHERE owner = ?1 AND scope = ?2 AND key = ?3";
+    Ok(one(conn, sql, &[owner, scope, key], |_| Ok(()))?.is_some())
 }
 
 /// Notes the answer to a request that this engine is doing, or forgets the request.
 pub(super) fn end(s: &mut Session, key: &RequestKey, response: Option<&StoredResponse>) -> Result<()> {
-    let RequestKey { scope, key } = key;
-    match response {
-        None => {
-            let sql = "DELETE FROM requests WHERE scope = ?1 AND key = ?2 AND incarnation = ?3 AND status IS NULL";
-            s.conn.prepare_cached(sql)?.execute(params![scope, key, s.incarnation])?;
-        }
-        Some(response) => {
-            let sql = "UPDATE requests SET status = ?4, headers = ?5, body = ?6 \
-                       WHERE scope = ?1 AND key = ?2 AND incarnation = ?3 AND status IS NULL";
-            let headers = to_json(&response.headers)?;
-            s.conn.prepare_cached(sql)?.execute(params![scope, key, s.incarnation, response.status, headers, &response.body[..]])?;
-        }
+    let RequestKey { owner, scope, key } = key;
+    let Some(response) = response else {
+        let sql = "DELETE FROM requests WHERE owner = ?1 AND scope = ?2 AND key = ?3 AND incarnation = ?4 AND status IS NULL";
+        return s.conn.prepare_cached(sql)?.execute(params![owner, scope, key, s.incarnation]).map(drop);
+    };
+    let sql = "UPDATE requests SET status = ?5, size = ?6, headers = ?7, body = ?8 \
+               WHERE owner = ?1 AND scope = ?2 AND key = ?3 AND incarnation = ?4 AND status IS NULL";
+    let (size, headers) = (i64::try_from(response.size()).unwrap_or(i64::MAX), to_json(&response.headers)?);
+    let answer = params![owner, scope, key, s.incarnation, response.status, size, headers, &response.body[..]];
+    if s.conn.prepare_cached(sql)?.execute(answer)? == 1 {
+        count(&s.conn, owner, 1, size)?;
+        trim(&s.conn, owner, MAX_ANSWERS, MAX_ANSWER_BYTES)?;
+    }
+    Ok(())
+}
+
+fn forget(conn: &Connection, key: &RequestKey) -> Result<()> {
+    let RequestKey { owner, scope, key } = key;
+    let sql = "DELETE FROM requests WHERE owner = ?1 AND scope = ?2 AND key = ?3 RETURNING size";
+    let size = one(conn, sql, &[owner, scope, key], |row| row.get::<_, Option<i64>>(0))?;
+    size.flatten().map_or(Ok(()), |size| count(conn, owner, -1, -size))
+}
+
+/// Counts answers that came, or went if negative.
+fn count(conn: &Connection, owner: &str, n: i64, bytes: i64) -> Result<()> {
+    let sql = "INSERT INTO answers (owner, n, bytes) VALUES (?1, ?2, ?3) ON CONFLICT (owner) DO UPDATE SET n = n + ?2, bytes = bytes + ?3";
+    conn.prepare_cached(sql)?.execute(params![owner, n, bytes])?;
+    if n < 0 {
+        conn.prepare_cached("DELETE FROM answers WHERE owner = ?1 AND n = 0")?.execute([owner])?;
+    }
+    Ok(())
+}
+
+/// Forgets the oldest requests with an answer, until the others keep to these bounds.
+fn trim(conn: &Connection, owner: &str, most: u64, most_bytes: u64) -> Result<()> {
+    let kept = "SELECT n > ?2 OR bytes > ?3 FROM answers WHERE owner = ?1";
+    let (most, most_bytes) = (i64::try_from(most).unwrap_or(i64::MAX), i64::try_from(most_bytes).unwrap_or(i64::MAX));
+    while one(conn, kept, &[&owner, &most, &most_bytes], |row| row.get(0))?.unwrap_or(false) {
+        let oldest = "SELECT scope, key FROM requests INDEXED BY requests_answered WHERE owner = ?1 AND status IS NOT NULL \
+                      ORDER BY created_at, scope, key LIMIT 1";
+        let Some((scope, key)) = one(conn, oldest, &[&owner], |row| Ok((row.get(0)?, row.get(1)?)))? else { return Ok(()) };
+        forget(conn, &RequestKey { owner: owner.to_owned(), scope, key })?;
     }
     Ok(())
 }
 
 /// Removes up to `limit` keys that were first used before this; how many.
 pub(super) fn prune(conn: &Connection, before: Timestamp, limit: i64) -> Result<u64> {
-    let sql = "DELETE FROM requests WHERE (scope, key) IN \
-               (SELECT scope, key FROM requests INDEXED BY requests_created WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)";
-    Ok(conn.prepare_cached(sql)?.execute(params![before.as_micros(), limit])? as u64)
+    let sql = "DELETE FROM requests WHERE (owner, scope, key) IN (SELECT owner, scope, key FROM requests INDEXED BY requests_created \
+               WHERE created_at < ?1 ORDER BY created_at LIMIT ?2) RETURNING owner, size";
+    let gone = all(conn, sql, &[&before.as_micros(), &limit], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?)))?;
+    for (owner, size) in &gone {
+        if let Some(size) = size {
+            count(conn, owner, -1, -size)?;
+        }
+    }
+    Ok(gone.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `n` answers of that size, the first one the oldest.
+    fn answered(conn: &Connection, owner: &str, n: i64, size: i64) {
+        for at in 0..n {
+            let sql = "INSERT INTO requests (owner, scope, key, fingerprint, seed, incarnation, created_at, status, size, headers, body) \
+                       VALUES (?1, 's', ?2, zeroblob(32), zeroblob(16), 1, ?3, 200, ?4, '[]', x'')";
+            // Their keys ascend the other way.
+            conn.execute(sql, params![owner, format!("{}", 9 - at), at, size]).expect("inserts");
+            count(conn, owner, 1, size).expect("counts");
+        }
+    }
+
+    #[test]
+    fn the_oldest_answers_go_until_the_others_keep_to_the_bounds() {
+        let mut conn = Connection::open_in_memory().expect("a database");
+        crate::migrate::migrate(&mut conn).expect("a schema");
+        answered(&conn, "a", 6, 10);
+        answered(&conn, "b", 6, 10);
+        let keys = |owner: &str| -> String {
+            let sql = "SELECT key FROM requests WHERE owner = ?1 ORDER BY created_at";
+            all(&conn, sql, &[&owner], |row| row.get::<_, String>(0)).expect("keys").concat()
+        };
+        trim(&conn, "a", 6, 60).expect("trims");
+        assert_eq!(keys("a"), "987654", "as many as may be kept");
+        trim(&conn, "a", 4, 60).expect("trims");
+        assert_eq!(keys("a"), "7654");
+        trim(&conn, "a", 4, 25).expect("trims");
+        assert_eq!(keys("a"), "54");
+        trim(&conn, "a", 4, 5).expect("trims");
+        assert_eq!((keys("a"), keys("b")), (String::new(), String::from("987654")), "nobody else's");
+        assert_eq!(prune(&conn, Timestamp::from_micros(4), 10), Ok(4));
+        let left = one(&conn, "SELECT n, bytes FROM answers", &[], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
+        assert_eq!(left, Ok(Some((2, 20))));
+    }
 }

@@ -56,7 +56,15 @@ CREATE TABLE event_labels (
     PRIMARY KEY (namespace, key, value, created_at, seq)
 ) STRICT, WITHOUT ROWID;
 
+-- Events without any delivery, and none to come: so retention finds them without a look at the others.
+CREATE TABLE bare_events (
+    id BLOB NOT NULL,
+    event INTEGER NOT NULL,
+    PRIMARY KEY (id, event)
+) STRICT, WITHOUT ROWID;
+
 -- state: the number of core::delivery::StateKind. due_at is set exactly while it waits.
+-- keeps_rows: 1 where retention has another age for it and its attempts, or none.
 -- claim: 0, or the incarnation of the engine that has it in memory; a resting delivery has none.
 -- kept_letter: 1 where a replay kept its dead letter open. Then it does not rest, and how it ends may close that.
 CREATE TABLE deliveries (
@@ -69,6 +77,7 @@ CREATE TABLE deliveries (
     spent INTEGER NOT NULL,
     claim INTEGER NOT NULL,
     kept_letter INTEGER NOT NULL DEFAULT 0,
+    keeps_rows INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     due_at INTEGER,
     last_attempt_at INTEGER,
@@ -76,6 +85,7 @@ CREATE TABLE deliveries (
     reason TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deliveries_event ON deliveries (event);
+CREATE INDEX deliveries_by_age ON deliveries (keeps_rows, id);
 CREATE INDEX deliveries_held ON deliveries (id) WHERE claim <> 0;
 CREATE INDEX deliveries_due ON deliveries (endpoint, due_at, id) WHERE claim = 0 AND due_at IS NOT NULL;
 -- Those that failed, expired or were cancelled: they are few, and what lists are asked for. An index of the others by subscription would
@@ -159,19 +169,35 @@ CREATE TABLE attempts_by_namespace (
     started_at INTEGER NOT NULL,
     PRIMARY KEY (namespace, outcome, id, delivery, number)
 ) STRICT, WITHOUT ROWID;
+-- For single ones, and for lists of everything: the master view.
+CREATE TABLE attempts_by_outcome (
+    outcome TEXT NOT NULL,
+    id BLOB NOT NULL,
+    delivery BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    PRIMARY KEY (outcome, id, delivery, number)
+) STRICT, WITHOUT ROWID;
 
 -- How many there are, by what lists can be narrowed to; so these say too which parts a list has. There are none with nothing in them.
 -- kind: 0 notes in their places (code: the outcome), 1 open dead letters, 2 events (code: empty). The rest of the attempts are counted
--- where they are: in attempts_new and in attempts_open.
+-- where they are: in attempts_new and in attempts_open. tallies: of all namespaces together.
+CREATE TABLE tallies (
+    kind INTEGER NOT NULL,
+    code TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (kind, code)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE tallies_by_namespace (
     kind INTEGER NOT NULL,
     namespace TEXT NOT NULL,
     code TEXT NOT NULL,
     n INTEGER NOT NULL,
-    -- Of attempts: none with a lesser id has bodies any more.
+    -- Of attempts: none with a lesser id has bodies any more; NULL if none has.
     bodies_from BLOB,
     PRIMARY KEY (kind, namespace, code)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX tallies_with_bodies ON tallies_by_namespace (bodies_from) WHERE bodies_from IS NOT NULL;
 CREATE TABLE tallies_by_subscription (
     kind INTEGER NOT NULL,
     subscription BLOB NOT NULL,
@@ -179,9 +205,12 @@ CREATE TABLE tallies_by_subscription (
     code TEXT NOT NULL,
     namespace TEXT NOT NULL,
     n INTEGER NOT NULL,
+    -- Of attempts whose rows are not kept: there is none with a lesser id.
+    goes_from BLOB,
     PRIMARY KEY (kind, subscription, endpoint, code)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tallies_by_endpoint ON tallies_by_subscription (kind, endpoint);
+CREATE INDEX tallies_that_go ON tallies_by_subscription (goes_from) WHERE goes_from IS NOT NULL;
 
 CREATE TABLE attempt_bodies (
     delivery BLOB NOT NULL,
@@ -209,6 +238,7 @@ CREATE TABLE dead_letters (
 CREATE INDEX dead_letters_delivery ON dead_letters (delivery);
 CREATE INDEX dead_letters_recent ON dead_letters (subscription, failed_at) WHERE status <> 2;
 CREATE INDEX dead_letters_open ON dead_letters (subscription, failed_at) WHERE status = 0;
+CREATE INDEX dead_letters_by_code ON dead_letters (code, failed_at) WHERE status = 0;
 CREATE INDEX dead_letters_by_namespace ON dead_letters (namespace, code, failed_at) WHERE status = 0;
 CREATE INDEX dead_letters_by_subscription ON dead_letters (subscription, endpoint, code, failed_at) WHERE status = 0;
 CREATE INDEX dead_letters_closed ON dead_letters (closed_at) WHERE closed_at IS NOT NULL;
@@ -234,7 +264,8 @@ CREATE INDEX scheduled_by_namespace ON scheduled (namespace, status <> 0, due_at
 CREATE INDEX scheduled_by_subscription ON scheduled (subscription, status <> 0, due_at, id);
 CREATE INDEX scheduled_ended ON scheduled (updated_at) WHERE status <> 0;
 
--- state: 0 running, 1 cancelled, 2 completed. filter: JSON, without the namespace, which is the job's. cursor: the place of a dead letter.
+-- state: 0 running, 1 cancelled, 2 completed, 3 failed. error: a code of core::ports::JobError. filter: JSON, without the namespace, which is
+-- the job's. cursor: the place of a dead letter.
 CREATE TABLE jobs (
     id BLOB NOT NULL PRIMARY KEY,
     namespace TEXT NOT NULL,
@@ -245,17 +276,22 @@ CREATE TABLE jobs (
     matched INTEGER NOT NULL,
     replayed INTEGER NOT NULL,
     skipped INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    gone INTEGER NOT NULL,
+    error TEXT,
     rate INTEGER,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     ended_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX jobs_by_namespace ON jobs (namespace);
-CREATE INDEX jobs_running ON jobs (state) WHERE state = 0;
+CREATE INDEX jobs_running ON jobs (id) WHERE ended_at IS NULL;
 CREATE INDEX jobs_ended ON jobs (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Requests of an API by the client's key. Without a status it is being done by the engine of that incarnation, or was when that ended.
+-- size: of the answer's headers and body, in bytes.
 CREATE TABLE requests (
+    owner TEXT NOT NULL,
     scope TEXT NOT NULL,
     key TEXT NOT NULL,
     fingerprint BLOB NOT NULL,
@@ -263,11 +299,20 @@ CREATE TABLE requests (
     incarnation INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     status INTEGER,
+    size INTEGER,
     headers TEXT,
     body BLOB,
-    PRIMARY KEY (scope, key)
+    PRIMARY KEY (owner, scope, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX requests_created ON requests (created_at);
+CREATE INDEX requests_answered ON requests (owner, created_at) WHERE status IS NOT NULL;
+
+-- Requests with an answer, and how large those are together.
+CREATE TABLE answers (
+    owner TEXT NOT NULL PRIMARY KEY,
+    n INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- One row per subscription and endpoint (more than one where it was moved): deliveries in each state, attempts that ended in success and
 -- otherwise, open dead letters. Deliveries describe the rows that exist; attempts are totals over the subscription's life, which retention

@@ -95,7 +95,7 @@ impl<'s> Settler<'s> {
         if from == to && outcome.is_none() {
             return Ok(());
         }
-        let of = Of { namespace: &settlement.namespace, subscription: settlement.subscription, endpoint: self.endpoint(settlement)? };
+        let of = Of::known(settlement.subscription, self.endpoint(settlement)?);
         self.deltas.moved(of, from, to);
         if let Some(outcome) = outcome {
             self.deltas.attempt(of, outcome.error.is_none());

@@ -77,6 +77,7 @@ impl TallyDeltas {
     /// Writes what was summed up, in the transaction that is open.
     pub(super) fn flush(&mut self, conn: &Connection) -> Result<()> {
         let mut by_namespace: BTreeMap<(Kind, &Namespace, Option<ErrorCode>), i64> = BTreeMap::new();
+        let mut of_all: BTreeMap<(Kind, Option<ErrorCode>), i64> = BTreeMap::new();
         for (namespace, n) in &self.events {
             by_namespace.insert((Kind::Events, namespace, None), *n);
         }
@@ -86,6 +87,13 @@ impl TallyDeltas {
         }
         for ((kind, namespace, code), n) in by_namespace.into_iter().filter(|(_, n)| *n != 0) {
             add_in(conn, kind, namespace, code, n)?;
+            // Events have no index over all namespaces, which each of them would have to be put into.
+            if kind != Kind::Events {
+                *of_all.entry((kind, code)).or_default() += n;
+            }
+        }
+        for ((kind, code), n) in of_all.into_iter().filter(|(_, n)| *n != 0) {
+            add_to_all(conn, kind, code, n)?;
         }
         self.clear();
         Ok(())
@@ -116,17 +124,35 @@ fn add_in(conn: &Connection, kind: Kind, namespace: &Namespace, code: Option<Err
     Ok(())
 }
 
+fn add_to_all(conn: &Connection, kind: Kind, code: Option<ErrorCode>, by: i64) -> Result<()> {
+    let sql = "INSERT INTO tallies (kind, code, n) VALUES (?1, ?2, ?3) ON CONFLICT (kind, code) DO UPDATE SET n = n + ?3";
+    conn.prepare_cached(sql)?.execute(params![kind as u8, outcome_text(code), by])?;
+    if by < 0 {
+        let sql = "DELETE FROM tallies WHERE kind = ?1 AND code = ?2 AND n = 0";
+        conn.prepare_cached(sql)?.execute(params![kind as u8, outcome_text(code)])?;
+    }
+    Ok(())
+}
+
 /// Counts the notes that are about to go to their places.
 pub(super) fn take_in_new(conn: &Connection) -> Result<()> {
     // WHERE true: without it ON would be read as part of a join.
+    let sql = "INSERT INTO tallies (kind, code, n) SELECT 0, outcome, count(*) FROM attempts_new WHERE true GROUP BY outcome \
+               ON CONFLICT (kind, code) DO UPDATE SET n = n + excluded.n";
+    conn.prepare_cached(sql)?.execute([])?;
     let sql = "INSERT INTO tallies_by_namespace (kind, namespace, code, n, bodies_from) \
                SELECT 0, namespace, outcome, count(*), min(id) FROM attempts_new WHERE true GROUP BY namespace, outcome \
-               ON CONFLICT (kind, namespace, code) DO UPDATE SET n = n + excluded.n, bodies_from = min(bodies_from, excluded.bodies_from)";
+               ON CONFLICT (kind, namespace, code) DO UPDATE SET n = n + excluded.n, \
+               bodies_from = min(coalesce(bodies_from, excluded.bodies_from), excluded.bodies_from)";
     conn.prepare_cached(sql)?.execute([])?;
-    let sql = "INSERT INTO tallies_by_subscription (kind, subscription, endpoint, code, namespace, n) \
-               SELECT 0, subscription, endpoint, outcome, namespace, count(*) FROM attempts_new WHERE true \
-               GROUP BY subscription, endpoint, outcome, namespace \
-               ON CONFLICT (kind, subscription, endpoint, code) DO UPDATE SET n = n + excluded.n";
+    // All deliveries of a subscription are kept alike, so that one of them speaks for all.
+    let sql = "INSERT INTO tallies_by_subscription (kind, subscription, endpoint, code, namespace, n, goes_from) \
+               SELECT 0, subscription, endpoint, outcome, namespace, n, \
+               CASE (SELECT keeps_rows FROM deliveries WHERE id = delivery) WHEN 0 THEN first END FROM \
+               (SELECT subscription, endpoint, outcome, namespace, count(*) AS n, min(id) AS first, min(delivery) AS delivery \
+               FROM attempts_new GROUP BY subscription, endpoint, outcome, namespace) WHERE true \
+               ON CONFLICT (kind, subscription, endpoint, code) DO UPDATE SET n = n + excluded.n, \
+               goes_from = min(coalesce(goes_from, excluded.goes_from), excluded.goes_from)";
     conn.prepare_cached(sql)?.execute([])?;
     Ok(())
 }
@@ -152,7 +178,7 @@ impl Part {
     pub(super) fn name(&self) -> Option<&str> {
         match &self.place {
             PartPlace::Namespace(namespace) => Some(namespace.as_str()),
-            PartPlace::Subscription(..) => None,
+            PartPlace::All | PartPlace::Subscription(..) => None,
         }
     }
 }
@@ -160,13 +186,16 @@ impl Part {
 /// Where a part is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PartPlace {
+    /// In the index over all namespaces. Events have none.
+    All,
     /// In the index by namespace.
     Namespace(Namespace),
     /// In the index by subscription.
     Subscription(SubscriptionId, EndpointId),
 }
 
-const PARTS_OF_ALL: &str = "SELECT namespace, code, n FROM tallies_by_namespace WHERE kind = ?1";
+const PARTS_OF_ALL: &str = "SELECT code, n FROM tallies WHERE kind = ?1";
+const PARTS_OF_ALL_NAMESPACES: &str = "SELECT namespace, code, n FROM tallies_by_namespace WHERE kind = ?1";
 const PARTS_OF_NAMESPACE: &str = "SELECT namespace, code, n FROM tallies_by_namespace WHERE kind = ?1 AND namespace = ?2";
 const PARTS_OF_SUBSCRIPTION: &str = "SELECT subscription, endpoint, code, n FROM tallies_by_subscription \
     WHERE kind = ?1 AND subscription = ?2 AND (?3 IS NULL OR endpoint = ?3) AND (?4 IS NULL OR namespace = ?4)";
@@ -179,7 +208,7 @@ const PARTS_SEEN: &str = concat!(
     not_erased!("endpoint")
 );
 
-/// Those five, for a look at their plans.
+/// Those that must not walk over more than they answer, for a look at their plans.
 #[cfg(test)]
 pub(super) const STATEMENTS: [&str; 5] = [PARTS_OF_ALL, PARTS_OF_NAMESPACE, PARTS_OF_SUBSCRIPTION, PARTS_OF_ENDPOINT, PARTS_SEEN];
 
@@ -210,8 +239,13 @@ pub(super) fn parts(conn: &Connection, kind: Kind, scope: Scope<'_>) -> Result<V
         }
         (None, Some(endpoint), _) => all(conn, PARTS_OF_ENDPOINT, &[&kind, &endpoint.bytes(), &namespace], part_of_subscription),
         (None, None, Some(namespace)) => all(conn, PARTS_OF_NAMESPACE, &[&kind, &namespace], part_of_namespace),
-        (None, None, None) => all(conn, PARTS_OF_ALL, &[&kind], part_of_namespace),
+        (None, None, None) if kind == Kind::Events as u8 => all(conn, PARTS_OF_ALL_NAMESPACES, &[&kind], part_of_namespace),
+        (None, None, None) => all(conn, PARTS_OF_ALL, &[&kind], part_of_all),
     }
+}
+
+fn part_of_all(row: &Row<'_>) -> Result<Part> {
+    Ok(Part { place: PartPlace::All, code: code_opt(row, 0)?, n: count(row, 1)? })
 }
 
 fn part_of_namespace(row: &Row<'_>) -> Result<Part> {

@@ -1,4 +1,4 @@
-//! What only tests ask of a store.
+//! What tests do to an open store.
 
 use super::SqliteStore;
 use crate::batch::Urgency;

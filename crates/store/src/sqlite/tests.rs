@@ -1,11 +1,20 @@
-//! What cannot be seen from outside: how connections are set, on which the promises to publishers and readers rest.
+//! What cannot be seen from outside: how connections are set, on which the promises to publishers and readers rest, and what reads cost.
 
 use super::readers::Readers;
-use super::{config, files};
-use postrider_core::ports::StoreErrorKind;
+use super::session::Session;
+use super::{attempts, config, files, find, history, publish, settle};
+use crate::conformance::Fixtures;
+use postrider_core::attempt::{Attempt, Outcome};
+use postrider_core::delivery::{Delivery, Progress, State};
+use postrider_core::error::ErrorCode as Code;
+use postrider_core::event::Namespace;
+use postrider_core::id::{AttemptId, DeadLetterId, EventSeq};
+use postrider_core::ports::*;
 use rusqlite::types::FromSql;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, StatementStatus};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 fn database() -> (TempDir, PathBuf, Connection) {
@@ -40,6 +49,22 @@ fn readers_cannot_write() {
     assert_eq!(refused.sqlite_error_code(), Some(ErrorCode::ReadOnly));
 }
 
+/// Left to itself, SQLite plans a statement anew whenever another small number is bound to it, which costs many times what running it does.
+#[test]
+fn a_statement_is_planned_once() {
+    let (_directory, file, writer) = database();
+    let reader = files::connect_reader(&file).expect("a reader");
+    for conn in [writer, reader] {
+        for sql in ["SELECT id FROM attempts WHERE delivery = ?1 AND number = ?2", "SELECT id FROM deliveries WHERE id = ?1 LIMIT ?2"] {
+            let mut statement = conn.prepare_cached(sql).expect("a statement");
+            for number in 1..=3 {
+                assert!(!statement.exists(rusqlite::params![b"none", number]).expect("an answer"));
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_read_of_several_steps_sees_one_moment() {
     let (_directory, file, writer) = database();
@@ -56,4 +81,112 @@ async fn a_read_of_several_steps_sees_one_moment() {
     assert_eq!(readers.read(config::version).await, Ok(before + 1));
     readers.close();
     assert_eq!(readers.read(config::version).await.map_err(|e| e.kind), Err(StoreErrorKind::Unavailable));
+}
+
+/// What an engine settles when a claimed delivery of a new event ended.
+fn ended(make: &mut Fixtures, event: &NewEvent, new: &NewDelivery, outcome: Outcome) -> Settlement {
+    let (at, error) = (make.now(), outcome.error.as_ref().map(|error| error.code));
+    let progress = Progress::new(at, None);
+    let delivery = Delivery {
+        id: new.id,
+        event: EventSeq(0),
+        namespace: event.namespace.clone(),
+        subscription: new.subscription,
+        endpoint: new.endpoint,
+        progress,
+        created_at: at,
+        last_attempt_at: None,
+    };
+    let attempt = Attempt { outcome: Some(outcome), ..make.attempt(&delivery) };
+    let letter = |code| NewDeadLetter { id: DeadLetterId::new(make.uuid()), code, message: String::new(), at };
+    Settlement {
+        delivery: new.id,
+        namespace: delivery.namespace,
+        subscription: new.subscription,
+        from: progress.state.kind(),
+        progress: Progress { state: error.map_or(State::Succeeded, State::Failed), attempts: 1, spent: 1, ..progress },
+        attempt: Some(attempt),
+        attempt_recorded: false,
+        keep_claim: false,
+        dead_letter: error.map(letter),
+        follow_up: None,
+    }
+}
+
+/// Events of so many tenants, each with a delivery that succeeded and one that failed. Answers an attempt besides: the first one.
+fn tenants(count: usize) -> (TempDir, Connection, AttemptId) {
+    let (directory, file, writer) = database();
+    let (mut s, mut make) = (Session::start(&file, writer, Default::default()).expect("a session"), Fixtures::new(1));
+    let mut first = None;
+    s.begin().expect("begins");
+    for n in 0..count {
+        let routes = [make.route(), make.route()];
+        let namespace = Namespace::new(&format!("tenant-{n}")).expect("a name by the rule");
+        let event = NewEvent { namespace, ..make.claimed_event_for(&routes) };
+        publish::publish(&mut s, std::slice::from_ref(&event)).expect("publishes");
+        let outcomes = [make.success(), make.failure()];
+        let settlements: Vec<_> =
+            event.deliveries.iter().zip(outcomes).map(|(new, outcome)| ended(&mut make, &event, new, outcome)).collect();
+        assert_eq!(settle::settle(&mut s, &settlements).expect("settles"), [Settled::Stored; 2]);
+        first = first.or(settlements[0].attempt.as_ref().map(|attempt| attempt.id));
+        make.advance_secs(1);
+    }
+    history::sort_in(&mut s).expect("sorts in");
+    s.commit().expect("commits");
+    drop(s);
+    (directory, files::connect_reader(&file).expect("a reader"), first.expect("there is one"))
+}
+
+/// How many steps SQLite's machine makes for each read of the master view.
+fn steps_of_master_view(tenants_in_all: usize) -> Vec<(&'static str, u64)> {
+    let (_directory, mut conn, first) = tenants(tenants_in_all);
+    let counted = Arc::new(AtomicU64::new(0));
+    let steps = Arc::clone(&counted);
+    let count = move || {
+        steps.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    conn.progress_handler(1, Some(count)).expect("it counts");
+    let mut costs = Vec::new();
+    let mut cost = |what, read: &dyn Fn(&Connection) -> usize, found| {
+        counted.store(0, Ordering::Relaxed);
+        assert_eq!(read(&conn), found, "{what}");
+        costs.push((what, counted.load(Ordering::Relaxed)));
+    };
+    let outcomes = [
+        ("attempts", OutcomeFilter::Any, 2),
+        ("those that succeeded", OutcomeFilter::Succeeded, 1),
+        ("those that failed", OutcomeFilter::Failed, 1),
+        ("those that failed like this", OutcomeFilter::Code(Code::ConnectionRefused), 1),
+    ];
+    for (what, outcome, each) in outcomes {
+        let filter = AttemptFilter { outcome, ..AttemptFilter::default() };
+        let window = Window { skip: 3, ..Window::first(10) };
+        let read = |conn: &Connection| {
+            let found = attempts::find(conn, &filter, window).expect("a list");
+            let after = Window { after: found.page.next, ..Window::first(5) };
+            assert_eq!(found.total, each * tenants_in_all as u64);
+            found.page.items.len() + attempts::find(conn, &filter, after).expect("a list").page.items.len()
+        };
+        cost(what, &read, 15);
+    }
+    let one = |conn: &Connection| usize::from(attempts::detail(conn, first, None).expect("a read").is_some());
+    cost("one attempt", &one, 1);
+    let letters = |conn: &Connection| {
+        let found = find::dead_letters(conn, &DeadLetterFilter::default(), Window::first(10)).expect("a list");
+        assert_eq!(found.total, tenants_in_all as u64);
+        found.page.items.len()
+    };
+    cost("dead letters", &letters, 10);
+    costs
+}
+
+/// A page over all tenants, its total, and one attempt out of all that there are: none of them costs more where there are more tenants.
+#[test]
+fn the_master_view_costs_the_page_and_not_the_tenants() {
+    let few = steps_of_master_view(30);
+    let many = steps_of_master_view(1_000);
+    for ((what, few), (_, many)) in few.into_iter().zip(many) {
+        assert!(few > 0 && many <= few + few / 2, "{what}: {few} steps with 60 parts, {many} with 2,000");
+    }
 }

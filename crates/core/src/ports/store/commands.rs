@@ -39,6 +39,18 @@ pub enum ConfigChange {
     Key(ApiKey),
 }
 
+/// What became of a batch of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Configured {
+    /// They are stored; the configuration has this version now.
+    Stored {
+        /// The version.
+        version: i64,
+    },
+    /// Somebody else changed the configuration after the version from which they were made. Nothing is stored: read it again, and make them anew.
+    Conflict,
+}
+
 /// An event to be stored with its deliveries.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
@@ -81,6 +93,9 @@ pub struct NewDelivery {
     pub endpoint: EndpointId,
     /// Whether the engine that stores it keeps it in memory.
     pub claimed: bool,
+    /// Whether it is kept by [`PruneRequest::rows_before`](super::PruneRequest::rows_before): see [`Origin::keeps_rows`](crate::subscription::Origin::keeps_rows). All deliveries
+    /// of a subscription say the same.
+    pub keeps_rows: bool,
     /// When it stops being worth making.
     pub expires_at: Option<Timestamp>,
 }
@@ -277,14 +292,38 @@ pub enum ReplayTarget {
 /// What became of a [`Replay`].
 #[derive(Clone, Debug)]
 pub enum Replayed {
-    /// It is pending; handed over if it was to be claimed.
-    Queued(Box<Claimed>),
+    /// It is pending, and in the index of due deliveries.
+    Queued(Requeued),
+    /// It is pending, and handed over.
+    Claimed(Box<Claimed>),
     /// There is no such delivery or dead letter.
     NotFound,
     /// The delivery is not resting.
     NotResting(StateKind),
     /// The dead letter was dealt with before: retried as this delivery, or dismissed (`None`).
     AlreadyClosed(Option<DeliveryId>),
+}
+
+/// A delivery that is pending again, and that nobody has in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requeued {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Where it goes.
+    pub endpoint: EndpointId,
+    /// When it is due.
+    pub due_at: Timestamp,
+}
+
+impl Replayed {
+    /// The delivery that is pending again, if there is one.
+    pub fn delivery(&self) -> Option<DeliveryId> {
+        match self {
+            Replayed::Queued(again) => Some(again.delivery),
+            Replayed::Claimed(claimed) => Some(claimed.delivery.id),
+            Replayed::NotFound | Replayed::NotResting(_) | Replayed::AlreadyClosed(_) => None,
+        }
+    }
 }
 
 /// Due occurrences.
@@ -318,49 +357,4 @@ pub enum Fired {
     Failed,
     /// It is gone or no longer pending; nothing was stored.
     Gone,
-}
-
-/// What is past its retention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PruneRequest {
-    /// Attempts that began before this go.
-    pub attempts_before: Timestamp,
-    /// The bodies, request and response, of attempts that began before this go, by their ids, to the millisecond; the attempts stay.
-    pub bodies_before: Timestamp,
-    /// Ended deliveries made before this go with their attempts, and events once they have no delivery left. Open dead letters keep theirs
-    /// for as long as their subscription is there.
-    pub events_before: Timestamp,
-    /// Closed dead letters, scheduled occurrences and jobs that ended before this go, and keys revoked before it that
-    /// [may be forgotten](crate::key::ApiKey::may_be_forgotten).
-    pub closed_before: Timestamp,
-    /// Keys of requests that were first used before this go; see [`REQUEST_MEMORY`](super::REQUEST_MEMORY).
-    pub requests_before: Timestamp,
-    /// Subscriptions and endpoints that were deleted before this go, once no delivery of theirs is left; an endpoint not before its
-    /// subscriptions, unless it was erased. It lies a little in the past: what is being published meanwhile may still name them.
-    pub configuration_before: Timestamp,
-    /// At most about this many rows in one slice.
-    pub limit: u32,
-}
-
-/// What a slice removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pruned {
-    /// Attempts.
-    pub attempts: u64,
-    /// Attempts that lost their bodies.
-    pub bodies: u64,
-    /// Deliveries; of erased endpoints also those that were still waiting.
-    pub deliveries: u64,
-    /// Events.
-    pub events: u64,
-    /// Closed dead letters, occurrences and jobs, and open dead letters of erased endpoints.
-    pub closed: u64,
-    /// Keys of requests.
-    pub requests: u64,
-    /// Subscriptions, endpoints and keys. The configuration's version rises with them.
-    pub configuration: u64,
-    /// Whether another slice may find more.
-    pub more: bool,
-    /// Whether there are erased endpoints left of which something may have to be removed later: deliveries that are claimed now.
-    pub erasing: bool,
 }

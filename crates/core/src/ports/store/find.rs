@@ -147,6 +147,15 @@ pub struct AttemptRow {
     pub end: Option<AttemptEnd>,
 }
 
+/// Whose last attempts are asked for.
+#[derive(Clone, Debug)]
+pub enum LastOf {
+    /// Of those that went to each of these endpoints.
+    Endpoints(Vec<EndpointId>),
+    /// Of those that were made for each of these subscriptions, wherever they went.
+    Subscriptions(Vec<SubscriptionId>),
+}
+
 /// How an attempt in a list ended: an [`Outcome`](crate::attempt::Outcome) without the bodies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptEnd {
@@ -175,9 +184,10 @@ pub struct AttemptDetail {
 
 /// Which events to list. `None` narrows nothing.
 ///
-/// With a type or a bound in time matches are counted in an index (about 20 ms for each million of them). With labels those events are
-/// looked at, for the page and for the number, that have the label of them which the fewest have (about a microsecond each where nothing else
-/// narrows, and some more for each further label or filter). With `schema_valid` the invalid ones are counted, in an index of just these.
+/// With a type or a bound in time matches are counted in an index (about 20 ms for each million of them), where they are counted. With labels
+/// those events are looked at, for the page and for the number, that have the label of them which the fewest have (about a microsecond each
+/// where nothing else narrows, and some more for each further label or filter). With `schema_valid` the invalid ones are counted, in an index
+/// of just these.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
     /// Of this tenant; `None` is the master view.
@@ -235,7 +245,7 @@ pub struct EventRow {
     pub fan_out_pending: bool,
 }
 
-/// Which open dead letters to list. `None` narrows nothing. With a bound in time matches are counted in an index.
+/// Which open dead letters to list. `None` narrows nothing. With a bound in time matches are counted in an index, where they are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
     /// Of this tenant; `None` is the master view.

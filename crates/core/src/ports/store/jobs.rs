@@ -3,10 +3,11 @@
 //! A job is a row. Whoever carries it out reads the dead letters behind its cursor and puts their replays, the new cursor and the counts
 //! into the store in one piece, so that a crash neither loses its place nor makes a piece twice.
 
-use super::{DeadLetterFilter, DeadLetterPlace, Replay, Replayed};
+use super::{DeadLetterFilter, DeadLetterPlace, Replayed};
 use crate::event::Namespace;
-use crate::id::JobId;
+use crate::id::{DeadLetterId, JobId};
 use crate::time::Timestamp;
+use std::fmt;
 
 /// A bulk replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,19 +22,25 @@ pub struct Job {
     pub state: JobState,
     /// The place of the last dead letter that it dealt with, in the list of its filter; `None` at the beginning.
     pub cursor: Option<DeadLetterPlace>,
-    /// How many dead letters matched when it began.
+    /// How many dead letters matched when it began. Once it is completed, as many as the four counts below have together.
     pub matched: u64,
     /// How many deliveries it made again.
     pub replayed: u64,
-    /// How many dead letters it passed over: they had been dealt with, or their delivery could not be made again.
+    /// How many dead letters it passed over and left open: their delivery was not resting, or was not to be made again.
     pub skipped: u64,
+    /// How many dead letters it gave up and left open: the store failed with each of them.
+    pub failed: u64,
+    /// How many dead letters were no longer open when it came to them. Those that it did not even see are counted when it is completed.
+    pub gone: u64,
+    /// What went wrong last.
+    pub error: Option<JobError>,
     /// How many dead letters it deals with in a second, at most; `None` is without a limit of its own.
     pub rate: Option<u32>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it changed last.
     pub updated_at: Timestamp,
-    /// When it was cancelled or completed; set exactly while it is not running.
+    /// When it was cancelled or completed, or failed; set exactly while it is not running.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -46,6 +53,48 @@ pub enum JobState {
     Cancelled,
     /// It is through.
     Completed,
+    /// It cannot go on; [`Job::error`] says why.
+    Failed,
+}
+
+macro_rules! errors {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
+        /// What can go wrong with a job. Codes never change; `docs/items-api.md` says what to do about each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum JobError { $($(#[$doc])* $name,)* }
+
+        impl JobError {
+            /// Each of them.
+            pub const ALL: &'static [JobError] = &[$(JobError::$name,)*];
+
+            /// Its stable code.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(JobError::$name => $code,)* }
+            }
+        }
+
+        impl fmt::Display for JobError {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(JobError::$name => $text,)* })
+            }
+        }
+    };
+}
+
+errors! {
+    /// A dead letter could not be replayed. The job goes on behind it.
+    LetterFailed = "letter_failed", "a dead letter was given up, for the store failed each time that it was replayed: see the server's log";
+    /// The dead letters that come next could not be read.
+    ListFailed = "list_failed", "the dead letters that come next cannot be read: see the server's log";
+    /// The job itself cannot be read, so that nobody knows what it is to replay.
+    Unreadable = "job_unreadable", "what is stored of the job cannot be read by this release: see the server's log";
+}
+
+impl JobError {
+    /// Reads a stable code.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|error| error.as_str() == code)
+    }
 }
 
 impl JobState {
@@ -62,10 +111,12 @@ pub struct JobStep {
     pub id: JobId,
     /// Where the piece begins: the job's cursor, or else somebody else has carried the job on.
     pub from_cursor: Option<DeadLetterPlace>,
-    /// What is made again.
-    pub replays: Vec<Replay>,
-    /// Dead letters of the piece that are not among the replays.
+    /// Dead letters whose deliveries are made again, each as far as it is open and its delivery rests. They are closed with that, and only then.
+    pub letters: Vec<DeadLetterId>,
+    /// How many other dead letters of the piece are passed over.
     pub skipped: u64,
+    /// Why one more dead letter of the piece is given up, if one is.
+    pub failed: Option<JobError>,
     /// Where the piece ends.
     pub to_cursor: Option<DeadLetterPlace>,
     /// Whether it is the last one.
@@ -77,7 +128,7 @@ pub struct JobStep {
 /// What became of a [`JobStep`].
 #[derive(Clone, Debug)]
 pub enum Advanced {
-    /// It is stored: what became of each replay, and the job as it is now.
+    /// It is stored: what became of each dead letter that was to be replayed, and the job as it is now.
     Done(Vec<Replayed>, Box<Job>),
     /// The job is gone, is not running, or is at another cursor. Nothing was stored.
     Fenced,
@@ -95,14 +146,28 @@ impl Job {
         self.state == JobState::Running && self.cursor == step.from_cursor
     }
 
-    /// The job after a piece whose replays were answered so. Each that was not queued counts as skipped.
+    /// The job after a piece whose replays were answered so.
     pub fn after(mut self, step: &JobStep, answers: &[Replayed]) -> Self {
-        let queued = answers.iter().filter(|answer| matches!(answer, Replayed::Queued(_))).count() as u64;
-        self.replayed = self.replayed.saturating_add(queued);
-        self.skipped = self.skipped.saturating_add(step.skipped).saturating_add(answers.len() as u64 - queued);
+        for answer in answers {
+            let count = match answer {
+                Replayed::Queued(_) | Replayed::Claimed(_) => &mut self.replayed,
+                Replayed::NotResting(_) => &mut self.skipped,
+                Replayed::NotFound | Replayed::AlreadyClosed(_) => &mut self.gone,
+            };
+            *count = count.saturating_add(1);
+        }
+        self.skipped = self.skipped.saturating_add(step.skipped);
+        self.failed = self.failed.saturating_add(u64::from(step.failed.is_some()));
+        self.error = step.failed.or(self.error);
         self.cursor = step.to_cursor;
-        let state = if step.completed { JobState::Completed } else { self.state };
-        self.in_state(state, step.at)
+        if !step.completed {
+            return Job { updated_at: step.at, ..self };
+        }
+        // A dead letter may have been stored between the count and the first piece, dated before that.
+        let dealt_with = self.replayed.saturating_add(self.skipped).saturating_add(self.failed);
+        self.matched = self.matched.max(dealt_with.saturating_add(self.gone));
+        self.gone = self.matched - dealt_with;
+        self.in_state(JobState::Completed, step.at)
     }
 
     /// The job in this state since then.

@@ -23,6 +23,7 @@ mod deliveries;
 mod error;
 mod find;
 mod jobs;
+mod prune;
 mod requests;
 mod views;
 
@@ -31,13 +32,13 @@ pub use deliveries::*;
 pub use error::*;
 pub use find::*;
 pub use jobs::*;
+pub use prune::*;
 pub use requests::*;
 pub use views::*;
 
 use super::BoxFuture;
-use crate::delivery::Delivery;
 use crate::event::Namespace;
-use crate::id::{AttemptId, DeadLetterId, DeliveryId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
+use crate::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use crate::schedule::Scheduled;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -52,8 +53,8 @@ pub trait Store: Send + Sync + 'static {
     /// The configuration's version: rises with every change, whoever makes it. Cheap; asked every second.
     fn configuration_version(&self) -> BoxFuture<'_, Result<i64, StoreError>>;
 
-    /// Puts configuration; each item replaces what has its id.
-    fn configure(&self, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Puts configuration, if its version is still the one from which the changes were made; each item replaces what has its id.
+    fn configure(&self, version: i64, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<Configured, StoreError>>;
 
     // ---- the way of an event -------------------------------------------------------------------------------------
 
@@ -82,6 +83,10 @@ pub trait Store: Send + Sync + 'static {
     /// Makes ended deliveries again.
     fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Result<Vec<Replayed>, StoreError>>;
 
+    /// Makes a delivery that is being retried and that nobody has claimed [due](crate::delivery::Step::Hasten) at that time, unless it is due
+    /// sooner; answers its endpoint, and `None` for any other.
+    fn hasten(&self, id: DeliveryId, at: Timestamp) -> BoxFuture<'_, Result<Option<EndpointId>, StoreError>>;
+
     /// Dismisses open dead letters; answers which of them were open. A delivery that is being made again goes on.
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>>;
 
@@ -105,17 +110,21 @@ pub trait Store: Send + Sync + 'static {
     /// Stores a job. One with a known id stays as it is, so that a job which is made twice is made once.
     fn put_job(&self, job: Job) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// A job by its id.
+    /// A job by its id. One that cannot be read is shown as [failed](JobState::Failed), without its filter.
     fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>>;
 
     /// Jobs, newest first, of one namespace if given. They are counted in an index, for people make them one by one.
     fn jobs(&self, namespace: Option<Namespace>, window: Window<JobId>) -> BoxFuture<'_, Result<Found<Job, JobId>, StoreError>>;
 
-    /// Jobs that go on, oldest first.
+    /// Jobs that have not ended, oldest first. One that cannot be read comes as [failed](JobState::Failed): it stays among these until
+    /// [`Store::fail_job`] ends it, and nothing else can be done with it.
     fn running_jobs(&self) -> BoxFuture<'_, Result<Vec<Job>, StoreError>>;
 
     /// Cancels or resumes a job, if it is in the state `from` and [may become](JobState::may_become) `to`; answers whether it did.
     fn set_job_state(&self, id: JobId, from: JobState, to: JobState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Ends a job that has not ended as failed; answers whether it did.
+    fn fail_job(&self, id: JobId, error: JobError, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Makes the replays of a piece of a job and moves its cursor and counts, in one piece.
     fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Result<Advanced, StoreError>>;
@@ -127,6 +136,8 @@ pub trait Store: Send + Sync + 'static {
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>>;
 
     /// Notes the answer to a request that this engine is doing; `None` forgets the request. What this engine is not doing stays as it is.
+    /// Where the owner has too many answers then ([`MAX_ANSWERS`], [`MAX_ANSWER_BYTES`]), the requests that were first made longest ago are
+    /// forgotten, of those that have an answer.
     fn end_request(&self, key: RequestKey, response: Option<StoredResponse>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     // ---- upkeep --------------------------------------------------------------------------------------------------
@@ -152,11 +163,8 @@ pub trait Store: Send + Sync + 'static {
     /// An event by its id.
     fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventView>, StoreError>>;
 
-    /// The newest delivery of an event for a subscription.
-    fn delivery_of(&self, subscription: SubscriptionId, event: EventSeq) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>>;
-
-    /// An event by its number, in this namespace if one is given.
-    fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventView>, StoreError>>;
+    /// An event by its number, in this namespace if one is given. However many deliveries it has, none is read.
+    fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>>;
 
     /// Events, newest first.
     fn find_events(
@@ -164,6 +172,13 @@ pub trait Store: Send + Sync + 'static {
         filter: EventFilter,
         page: PageRequest<EventPlace>,
     ) -> BoxFuture<'_, Result<Found<EventRow, EventPlace>, StoreError>>;
+
+    /// The same without their number, which costs what the page costs whatever the filter.
+    fn page_of_events(
+        &self,
+        filter: EventFilter,
+        page: PageRequest<EventPlace>,
+    ) -> BoxFuture<'_, Result<Page<EventRow, EventPlace>, StoreError>>;
 
     /// How many deliveries each of these events has in each state, by [`StateKind`](crate::delivery::StateKind) number, in their order; an
     /// unknown one has none. Walks each event's deliveries, as many as its fan-out made (about a microsecond each).
@@ -183,6 +198,9 @@ pub trait Store: Send + Sync + 'static {
         window: Window<AttemptId>,
     ) -> BoxFuture<'_, Result<Found<AttemptRow, AttemptId>, StoreError>>;
 
+    /// The newest attempt of each of these that ended, in their order.
+    fn last_ended(&self, of: LastOf) -> BoxFuture<'_, Result<Vec<Option<AttemptRow>>, StoreError>>;
+
     /// One attempt, in this namespace if one is given.
     fn attempt(&self, id: AttemptId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<AttemptDetail>, StoreError>>;
 
@@ -192,6 +210,13 @@ pub trait Store: Send + Sync + 'static {
         filter: DeadLetterFilter,
         window: Window<DeadLetterPlace>,
     ) -> BoxFuture<'_, Result<Found<DeadLetterRow, DeadLetterPlace>, StoreError>>;
+
+    /// The same without their number, which costs what the page costs whatever the filter.
+    fn page_of_dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+        window: Window<DeadLetterPlace>,
+    ) -> BoxFuture<'_, Result<Page<DeadLetterRow, DeadLetterPlace>, StoreError>>;
 
     /// Attempts of a subscription, newest first.
     fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>>;

@@ -9,10 +9,19 @@ use uuid::Uuid;
 /// removed them.
 pub const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How many answers are kept of one owner; beyond that the oldest requests are forgotten before their time. More than a request a second for
+/// the whole of [`REQUEST_MEMORY`].
+pub const MAX_ANSWERS: u64 = 100_000;
+
+/// How large they may be together, headers and bodies, in bytes: the disk that one owner's keys may take.
+pub const MAX_ANSWER_BYTES: u64 = 32 << 20;
+
 /// What names a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestKey {
-    /// Who asks for what: the id of the API key, the method and the path. Keys of different scopes have nothing to do with each other.
+    /// Who asks: the id of the API key. What is kept is bounded for each owner, see [`MAX_ANSWERS`].
+    pub owner: String,
+    /// For what: the method and the path. Keys of different owners or scopes have nothing to do with each other.
     pub scope: String,
     /// The client's key, as it came.
     pub key: String,
@@ -65,4 +74,12 @@ pub struct StoredResponse {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
+}
+
+impl StoredResponse {
+    /// What counts against [`MAX_ANSWER_BYTES`].
+    pub fn size(&self) -> u64 {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        (headers + self.body.len()) as u64
+    }
 }

@@ -30,6 +30,7 @@ const ONE: &str = r#"{
   "destination_id": "2b9e0000-0000-4000-8000-0000000000d1",
   "serializer_format": "json",
   "serializer_config": {"envelope": true},
+  "resolver_config": null,
   "field_map": {"rules": [{"source": "total", "target": "amount"}], "static": {"source": "postrider"}, "drop": ["internal"]},
   "delivery_policy": {"max_attempts": 5, "backoff_schedule": [30000, 120000], "timeout_ms": 10000, "rate_limit": null},
   "is_active": true,
@@ -103,6 +104,10 @@ fn shown() -> Schema {
         .field("destination_id", uuid())
         .field("serializer_format", formats())
         .field("serializer_config", object().optional("envelope", boolean()).closed())
+        .field(
+            "resolver_config",
+            object().closed().nullable().about("There is nothing to configure about the one deliverable: always null."),
+        )
         .field("field_map", named("FieldMap").nullable())
         .field("delivery_policy", policy)
         .field("is_active", boolean())

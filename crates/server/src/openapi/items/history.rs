@@ -122,7 +122,10 @@ fn operations() -> Vec<Operation> {
         .field("idempotency_key", string().about("The key of the new attempt, identical to the original so receivers can deduplicate."))
         .closed();
     let replay = post("/v1/delivery/items/{id}/replay", "replayItem", "Replay a delivery attempt")
-        .about("Makes the delivery again with a fresh ladder of attempts, the same key and the next number. A second replay while one is queued comes to the same.")
+        .about(
+            "Makes the delivery again with a fresh ladder of attempts, the same key and the next number. Where the delivery is still being retried, its next attempt \
+             comes at once instead, and its ladder goes on from there. A second replay while one is queued comes to the same.",
+        )
         .id("id", "Delivery item UUID.")
         .tenant()
         .fault(faults::CONFLICT)

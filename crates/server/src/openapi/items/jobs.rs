@@ -3,8 +3,9 @@
 use super::{customer_id, error_code, page};
 use crate::items::jobs::{DEFAULT_RATE, MAX_RATE};
 use crate::openapi::operation::{Operation, answer, get, post};
-use crate::openapi::schema::{Schema, always, boolean, integer, named, object, time, uuid, word};
+use crate::openapi::schema::{Schema, always, boolean, integer, named, object, string, time, uuid, word};
 use crate::openapi::{Noun, Tag};
+use postrider_core::ports::JobError;
 
 const ONE: &str = r#"{
   "id": "01a200f1-5555-7000-8000-000000000001",
@@ -15,6 +16,10 @@ const ONE: &str = r#"{
   "matched": 1280,
   "replayed": 200,
   "skipped": 0,
+  "failed": 0,
+  "gone": 0,
+  "error_code": null,
+  "error_message": null,
   "created_at": "2026-01-05T18:40:31.000Z",
   "updated_at": "2026-01-05T18:40:33.000Z",
   "ended_at": null
@@ -40,12 +45,24 @@ fn shown() -> Schema {
         .field("id", uuid())
         .optional("customer_id", customer_id())
         .field("type", always("dlq_replay"))
-        .field("status", word(["running", "cancelled", "completed"]))
+        .field("status", word(["running", "cancelled", "completed", "failed"]))
         .field("filter", filter)
         .field("rate_per_second", integer().at_least(1).nullable())
-        .field("matched", integer().at_least(0).about("Dead letters that the filter found when the job began."))
+        .field(
+            "matched",
+            integer()
+                .at_least(0)
+                .about("Dead letters that the filter found when the job began. Of a completed job as many as the four counts together."),
+        )
         .field("replayed", integer().at_least(0))
-        .field("skipped", integer().at_least(0).about("Dealt with meanwhile, or of bindings and destinations that are not active."))
+        .field(
+            "skipped",
+            integer().at_least(0).about("Left open: of bindings and destinations that are not active, or being replayed already."),
+        )
+        .field("failed", integer().at_least(0).about("Left open: the store failed with each of them."))
+        .field("gone", integer().at_least(0).about("Replayed or dismissed by others, or removed, before the job came to them."))
+        .field("error_code", word(JobError::ALL.iter().map(|error| error.as_str())).nullable().about("What went wrong last."))
+        .field("error_message", string().nullable())
         .field("created_at", time())
         .field("updated_at", time())
         .field("ended_at", time().nullable())
@@ -90,11 +107,11 @@ fn operations() -> Vec<Operation> {
     };
     let cancel = turn(
         post("/v1/delivery/jobs/{id}/cancel", "cancelJob", "Cancel a job"),
-        "It stops after the step that it is making; what it has replayed stays so. 409 where it is complete.",
+        "It stops after the step that it is making; what it has replayed stays so. 409 where it is complete or has failed.",
     );
     let resume = turn(
         post("/v1/delivery/jobs/{id}/resume", "resumeJob", "Resume a job"),
-        "A cancelled job goes on where it was stopped. 409 where it is complete.",
+        "A cancelled job goes on where it was stopped. 409 where it is complete or has failed, and where as many as may be are running.",
     );
     vec![replay, list, show, cancel, resume]
 }

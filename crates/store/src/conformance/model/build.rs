@@ -65,6 +65,10 @@ impl Builder {
         self.routes.iter().map(|route| route.subscription).collect()
     }
 
+    pub fn endpoints(&self) -> Vec<EndpointId> {
+        self.routes.iter().map(|route| route.endpoint).collect()
+    }
+
     /// What lists can be narrowed to: any namespace, and each.
     pub fn namespaces(&self) -> [Option<Namespace>; 3] {
         [None, Some(namespace(0)), Some(namespace(1))]
@@ -104,7 +108,9 @@ impl Builder {
         let own = own[usize::from(plan.route) % own.len()];
         let route = if plan.route.is_multiple_of(5) { Route { endpoint: self.route(plan.route / 5).endpoint, ..own } } else { own };
         let expires_at = plan.expires.then(|| self.now().after(Duration::from_secs(30)));
-        let delivery = NewDelivery { claimed: plan.claimed, expires_at, ..self.make.delivery(route) };
+        // One of the three subscriptions keeps its rows, wherever it goes to.
+        let keeps_rows = route.subscription == self.routes[1].subscription;
+        let delivery = NewDelivery { claimed: plan.claimed, keeps_rows, expires_at, ..self.make.delivery(route) };
         self.known.deliveries.push(delivery.id);
         delivery
     }
@@ -269,6 +275,7 @@ impl Builder {
         let ago = |secs: u8| self.now().before(Duration::from_secs(secs.into()));
         PruneRequest {
             attempts_before: ago(plan.attempts),
+            rows_before: ago(plan.rows),
             bodies_before: ago(plan.bodies),
             events_before: ago(plan.events),
             closed_before: ago(plan.closed),
@@ -312,7 +319,7 @@ fn labels(n: usize) -> BTreeMap<String, String> {
 }
 
 fn request_key(plan: RequestPlan) -> RequestKey {
-    RequestKey { scope: format!("scope {}", plan.key / 2), key: format!("key {}", plan.key % 2) }
+    RequestKey { owner: "owner".to_owned(), scope: format!("scope {}", plan.key / 2), key: format!("key {}", plan.key % 2) }
 }
 
 pub(super) fn namespace(n: u8) -> Namespace {

@@ -7,7 +7,7 @@ use crate::memory::Dump;
 use postrider_core::id::JobId;
 use postrider_core::ports::*;
 
-const STATES: [JobState; 3] = [JobState::Running, JobState::Cancelled, JobState::Completed];
+const STATES: [JobState; 4] = [JobState::Running, JobState::Cancelled, JobState::Completed, JobState::Failed];
 
 impl Builder {
     fn new_job(&mut self, filter: u8, rate: Option<u32>) -> Job {
@@ -25,6 +25,9 @@ impl Builder {
             matched: 3,
             replayed: 0,
             skipped: 0,
+            failed: 0,
+            gone: 0,
+            error: None,
             rate,
             created_at: now,
             updated_at: now,
@@ -34,13 +37,14 @@ impl Builder {
 
     /// A job's next piece, or one that only seems to be it.
     fn job_step(&mut self, dump: &Dump, plan: &JobPlan) -> Option<JobStep> {
-        let JobPlan::Advance { pick: of, replays, to, completed, mistaken } = plan else { return None };
+        let JobPlan::Advance { pick: of, letters, to, completed, mistaken } = plan else { return None };
         let id = pick(&self.known.jobs, *of)?;
         let places: Vec<_> = dump.dead_letters.iter().map(|l| DeadLetterPlace { failed_at: l.failed_at, id: l.id }).collect();
         let cursor = dump.jobs.iter().find(|job| job.id == id).and_then(|job| job.cursor);
         let from_cursor = if *mistaken { pick(&places, to / 2).filter(|_| cursor.is_none()) } else { cursor };
-        let (replays, to_cursor) = (self.replays(dump, replays), pick(&places, *to));
-        Some(JobStep { id, from_cursor, replays, skipped: u64::from(to % 3), to_cursor, completed: *completed, at: self.now() })
+        let (letters, to_cursor) = (self.dead_letters(dump, letters), pick(&places, *to));
+        let (skipped, failed) = (u64::from(to % 3), to.is_multiple_of(5).then_some(JobError::LetterFailed));
+        Some(JobStep { id, from_cursor, letters, skipped, failed, to_cursor, completed: *completed, at: self.now() })
     }
 }
 
@@ -62,6 +66,11 @@ impl<S: Store> Pair<S> {
                 let Some(id) = pick(&self.builder.known.jobs, *n) else { return Ok(()) };
                 let (from, to, now) = (STATES[usize::from(*from)], STATES[usize::from(*to)], self.builder.now());
                 both!(self, set_job_state(id, from, to, now));
+            }
+            JobPlan::Fail { pick: n } => {
+                let Some(id) = pick(&self.builder.known.jobs, *n) else { return Ok(()) };
+                let (error, now) = (JobError::ListFailed, self.builder.now());
+                both!(self, fail_job(id, error, now));
             }
             JobPlan::Advance { .. } => {
                 if let Some(step) = self.builder.job_step(&dump, plan) {

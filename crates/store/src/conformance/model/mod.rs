@@ -18,6 +18,7 @@ mod filters;
 mod jobs;
 mod plan;
 
+use super::world::put_configuration;
 use super::{Harness, block_on};
 use crate::memory::MemoryStore;
 use build::Builder;
@@ -144,7 +145,9 @@ impl<S: Store> Pair<S> {
     async fn configure(&mut self, plans: &[plan::ConfigPlan]) -> Checked {
         let changes = self.builder.changes(plans);
         let before = self.store.configuration_version().await.map_err(failed)?;
-        both!(self, configure(changes));
+        // Each has versions of its own.
+        put_configuration(&self.model, changes.clone()).await.map_err(failed)?;
+        put_configuration(&self.store, changes).await.map_err(failed)?;
         let after = self.store.configuration_version().await.map_err(failed)?;
         if after <= before {
             return Err(TestCaseError::fail(format!("configuration_version went from {before} to {after}")));
@@ -198,17 +201,27 @@ impl<S: Store> Pair<S> {
             let found = both!(self, find_events(filter, first));
             let second = PageRequest { after: found.page.next, max_bytes: 40, ..first };
             both!(self, find_events(filter, second));
+            both!(self, page_of_events(filter, second));
         }
         for filter in self.builder.dead_letter_filters() {
             let first = Window::first(limit);
             let found = both!(self, find_dead_letters(filter, first));
             let second = Window { after: found.page.next, skip: 1, ..first };
             both!(self, find_dead_letters(filter, second));
+            both!(self, page_of_dead_letters(filter, second));
         }
         Ok(())
     }
 
+    async fn same_last(&self) -> Checked {
+        let (endpoints, subscriptions) = (LastOf::Endpoints(self.builder.endpoints()), LastOf::Subscriptions(self.builder.subscriptions()));
+        both!(self, last_ended(endpoints));
+        both!(self, last_ended(subscriptions));
+        Ok(())
+    }
+
     async fn same_lists(&self, limit: u32) -> Checked {
+        self.same_last().await?;
         for subscription in self.builder.subscriptions() {
             both!(self, attempts(subscription, limit));
             self.same_dead_letters(subscription, limit).await?;
@@ -245,10 +258,9 @@ impl<S: Store> Pair<S> {
         let seqs: Vec<_> = self.model.dump().events.iter().map(|event| event.seq).collect();
         both!(self, event_counts(seqs));
         for event in self.model.dump().events {
-            let (seq, none) = (event.seq, None);
-            both!(self, event_by_seq(seq, none));
-            for subscription in self.builder.subscriptions() {
-                both!(self, delivery_of(subscription, seq));
+            for namespace in self.builder.namespaces() {
+                let seq = event.seq;
+                both!(self, event_by_seq(seq, namespace));
             }
         }
         for id in &self.builder.known.dead_letters {

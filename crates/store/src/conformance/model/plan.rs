@@ -43,6 +43,7 @@ pub enum Op {
 #[derive(Clone, Copy, Debug)]
 pub struct PrunePlan {
     pub attempts: u8,
+    pub rows: u8,
     pub bodies: u8,
     pub events: u8,
     pub closed: u8,
@@ -117,9 +118,12 @@ pub enum JobPlan {
         from: u8,
         to: u8,
     },
+    Fail {
+        pick: u8,
+    },
     Advance {
         pick: u8,
-        replays: Vec<ReplayPlan>,
+        letters: Vec<u8>,
         /// The new cursor: the place of a dead letter.
         to: u8,
         completed: bool,
@@ -181,8 +185,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => job().prop_map(Op::Job),
         2 => request().prop_map(Op::BeginRequest),
         1 => request().prop_map(Op::EndRequest),
-        3 => (0u8..40, 0u8..40, 0u8..40, 0u8..40, 0u8..40, 1u32..20).prop_map(|(attempts, bodies, events, closed, requests, limit)| {
-            Op::Prune(PrunePlan { attempts, bodies, events, closed, requests, limit })
+        3 => (0u8..40, 0u8..40, 0u8..40, 0u8..40, 0u8..40, 0u8..40, 1u32..20).prop_map(|(attempts, rows, bodies, events, closed, requests, limit)| {
+            Op::Prune(PrunePlan { attempts, rows, bodies, events, closed, requests, limit })
         }),
         1 => vec((0u8..5, 0u8..3).prop_map(|(kind, pick)| ConfigPlan { kind, pick }), 1..4).prop_map(Op::Configure),
         3 => (1u32..8).prop_map(|limit| Op::Look { limit }),
@@ -222,12 +226,13 @@ fn claim() -> impl Strategy<Value = ClaimPlan> {
 }
 
 fn job() -> impl Strategy<Value = JobPlan> {
-    let advance = (any::<u8>(), vec(replay(), 0..4), any::<u8>(), prop::bool::weighted(0.2), prop::bool::weighted(0.1));
+    let advance = (any::<u8>(), vec(any::<u8>(), 0..4), any::<u8>(), prop::bool::weighted(0.2), prop::bool::weighted(0.1));
     prop_oneof![
         3 => (0u8..18, prop::option::of(1u32..9)).prop_map(|(filter, rate)| JobPlan::Put { filter, rate }),
         1 => any::<u8>().prop_map(JobPlan::PutAgain),
-        2 => (any::<u8>(), 0u8..3, 0u8..3).prop_map(|(pick, from, to)| JobPlan::Set { pick, from, to }),
-        4 => advance.prop_map(|(pick, replays, to, completed, mistaken)| JobPlan::Advance { pick, replays, to, completed, mistaken }),
+        1 => any::<u8>().prop_map(|pick| JobPlan::Fail { pick }),
+        2 => (any::<u8>(), 0u8..4, 0u8..4).prop_map(|(pick, from, to)| JobPlan::Set { pick, from, to }),
+        4 => advance.prop_map(|(pick, letters, to, completed, mistaken)| JobPlan::Advance { pick, letters, to, completed, mistaken }),
     ]
 }
 
