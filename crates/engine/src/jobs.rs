@@ -161,10 +161,6 @@ impl Table {
         let mut known = std::mem::take(&mut self.running);
         let jobs = shared.store.running_jobs().await.inspect_err(|_| self.running.append(&mut known))?;
         for job in jobs {
-            if job.state != JobState::Running {
-                give_up(shared, &job, job.error.unwrap_or(JobError::Unreadable)).await;
-                continue;
-            }
             let fresh = || Running { job: job.clone(), turn: Instant::now(), patience: Patience::default() };
             let running = known.remove(&job.id).map_or_else(fresh, |before| Running { job: job.clone(), ..before });
             self.running.insert(job.id, running);

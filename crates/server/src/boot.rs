@@ -34,11 +34,14 @@ const USER_AGENT: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it listens too, for gRPC clients that expect a port of their own.
+    pub grpc_address: Option<SocketAddr>,
     /// The development key, to be shown once.
     pub dev_key: Option<String>,
     config: Config,
     server: Server,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
+    stopping: watch::Sender<bool>,
     engine: Engine,
     store: Arc<SqliteStore>,
 }
@@ -58,16 +61,22 @@ pub async fn start(config: Config) -> Result<Running, String> {
     let mut ids = IdGen::new(random::seed());
     let now = clock.now();
     let keys = keys::at_start(&stored, config.bootstrap_key.as_ref().map(Secret::reveal), config.dev, now, || ids.next(now))?;
-    if !keys.any && !config.listen.ip().is_loopback() {
+    if !keys.any
+        && let Some(address) = config.addresses().find(|address| !address.ip().is_loopback())
+    {
         return Err(format!(
-            "there is no API key yet, so whoever reaches {} could do everything: make one with postrider keys create --data-dir {}, or listen on 127.0.0.1",
-            config.listen,
+            "there is no API key yet, so whoever reaches {address} could do everything: make one with postrider keys create --data-dir {}, or listen on 127.0.0.1",
             config.data_dir.display()
         ));
     }
     // Before the engine delivers anything: a second server that is started by mistake must not get that far.
-    let listener = TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
-    let address = listener.local_addr().map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
+    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+    for wanted in config.addresses() {
+        let (listener, address) = listen(wanted).await.map_err(|e| format!("cannot listen on {wanted}: {e}"))?;
+        listeners.push(listener);
+        addresses.push(address);
+    }
+    let (address, grpc_address) = (addresses[0], addresses.get(1).copied());
     // From here on connections wait to be accepted, and nothing has been sent yet that a failure to write would cut off.
     if let Some(path) = &config.port_file {
         write_port_file(path, address).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
@@ -92,11 +101,18 @@ pub async fn start(config: Config) -> Result<Running, String> {
     let as_store: Arc<dyn Store> = Arc::clone(&store) as _;
     let engine = Engine::start(engine_config, as_store, Arc::new(outbound), clock).await.map_err(|e| with_cause(&e))?;
     store_keys(&engine, keys.changes).await?;
-    let server = server(&config, &engine, guard);
-    Ok(Running { address, dev_key: keys.dev, config, server, listener, engine, store })
+    let (stopping, stopped) = watch::channel(false);
+    let server = server(&config, &engine, guard, stopped);
+    Ok(Running { address, grpc_address, dev_key: keys.dev, config, server, listeners, stopping, engine, store })
 }
 
-fn server(config: &Config, engine: &Engine, guard: Arc<Guard>) -> Server {
+async fn listen(wanted: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(wanted).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+fn server(config: &Config, engine: &Engine, guard: Arc<Guard>, stopping: watch::Receiver<bool>) -> Server {
     let app = Arc::new(App {
         engine: engine.clone(),
         guard,
@@ -106,6 +122,7 @@ fn server(config: &Config, engine: &Engine, guard: Arc<Guard>) -> Server {
         bodies: Bodies::new(usize::try_from(config.max_body.0).unwrap_or(usize::MAX), config.header_timeout.0),
         health: Health::default(),
         key_limits: KeyLimits::new(config.rate_limits),
+        stopping,
     });
     let limits = Limits { connections: config.max_connections, head: config.header_timeout.0, idle: config.idle_timeout.0 };
     Server::new(Arc::clone(&app), http::router(app), limits)
@@ -138,10 +155,11 @@ impl Running {
     pub async fn serve(self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
         let within = self.config.shutdown_timeout.0;
         // Half of the time is for clients: one that is slow to send its request must not cost deliveries theirs.
-        let serving = tokio::spawn(self.server.run(self.listener, stop.clone(), within / 2));
+        let serving = tokio::spawn(self.server.run(self.listeners, stop.clone(), within / 2));
         // The sender lives as long as the process; if it does not, stopping is what is left.
         let _ = stop.wait_for(|stop| *stop).await;
         let begun = Instant::now();
+        self.stopping.send_replace(true);
         tracing::info!("stopping");
         let answered = serving.await.unwrap_or(false);
         if !answered {

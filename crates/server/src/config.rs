@@ -42,6 +42,9 @@ pub struct Flags {
     /// Where to listen: all APIs, health and the page share this port [default: 127.0.0.1:8080].
     #[arg(long, env = "POSTRIDER_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
+    /// Listen here too, for gRPC clients that expect a port of their own, such as 50051; all APIs answer there as well.
+    #[arg(long, env = "POSTRIDER_GRPC_LISTEN", value_name = "ADDRESS:PORT")]
+    pub grpc_listen: Option<SocketAddr>,
     /// Where everything is stored [default: ./postrider-data].
     #[arg(long, env = "POSTRIDER_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -101,13 +104,13 @@ pub struct Flags {
     /// How long a stop may take until what is under way is given back to the store [default: 10s].
     #[arg(long, env = "POSTRIDER_SHUTDOWN_TIMEOUT", value_name = "DURATION")]
     pub shutdown_timeout: Option<Span>,
-    /// Requests a second with which one API key may read from /v1, and as many at once; 0 is no limit [default: 1000].
+    /// Requests a second with which one API key may read from /v1 and over RPC, and as many at once; 0 is no limit [default: 1000].
     #[arg(long, env = "POSTRIDER_RATE_LIMIT_READ", value_name = "N")]
     pub rate_limit_read: Option<u32>,
-    /// Requests a second with which one API key may change something through /v1; 0 is no limit [default: 200].
+    /// Requests a second with which one API key may change something through /v1 and over RPC; 0 is no limit [default: 200].
     #[arg(long, env = "POSTRIDER_RATE_LIMIT_WRITE", value_name = "N")]
     pub rate_limit_write: Option<u32>,
-    /// Requests a second with which one API key may publish through /v1; 0 is no limit [default: 0].
+    /// Requests a second with which one API key may publish through /v1 and over RPC; 0 is no limit [default: 0].
     #[arg(long, env = "POSTRIDER_RATE_LIMIT_PUBLISH", value_name = "N")]
     pub rate_limit_publish: Option<u32>,
     /// Threads that serve requests and deliveries [default: one per core].
@@ -128,6 +131,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where to listen too.
+    pub grpc_listen: Option<SocketAddr>,
     /// Where everything is stored.
     pub data_dir: PathBuf,
     /// Development mode.
@@ -166,7 +171,7 @@ pub struct Config {
     pub idle_timeout: Span,
     /// How long a stop may take.
     pub shutdown_timeout: Span,
-    /// Requests a second of one API key to `/v1`.
+    /// Requests a second of one API key to `/v1` and over RPC.
     pub rate_limits: PerSecond,
     /// Threads; `None` is one per core.
     pub workers: Option<usize>,
@@ -212,6 +217,7 @@ impl Config {
         Config {
             file: path,
             listen: flags.listen.or(file.listen).unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8_080))),
+            grpc_listen: flags.grpc_listen.or(file.grpc_listen),
             data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("./postrider-data")),
             dev: flags.dev.or(file.dev).unwrap_or(false),
             allow_networks: flags.allow_networks.or(file.allow_networks).unwrap_or_default(),
@@ -245,11 +251,13 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.dev && !self.listen.ip().is_loopback() {
+        if self.dev
+            && let Some(address) = self.addresses().find(|address| !address.ip().is_loopback())
+        {
             return Err(format!(
-                "development mode is open to everybody who can connect, so it listens on loopback only: {} is not a loopback address; leave --dev away or use --listen 127.0.0.1:{}",
-                self.listen.ip(),
-                self.listen.port()
+                "development mode is open to everybody who can connect, so it listens on loopback only: {} is not a loopback address; leave --dev away or use 127.0.0.1:{}",
+                address.ip(),
+                address.port()
             ));
         }
         between("max_body", self.max_body, Size(1 << 10), Size(64 << 20))?;
@@ -292,6 +300,11 @@ impl Config {
             check_bootstrap_key(key.reveal())?;
         }
         observe::check_filter(&self.log)
+    }
+
+    /// Everywhere to listen: first where all is expected, then where gRPC is.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.listen).chain(self.grpc_listen)
     }
 
     /// Every private network that may be delivered to.

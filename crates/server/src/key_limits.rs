@@ -1,6 +1,7 @@
 //! How often each API key may ask: a bucket for reading, one for writing and one for publishing.
 
-use http::{HeaderMap, HeaderValue};
+use crate::http::Problem;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use postrider_core::id::KeyId;
 use postrider_core::limit::{Budget, Gcra, RateLimit};
@@ -74,6 +75,14 @@ impl Standing {
     /// After how many whole seconds there is a token again, at least 1; `None` where the request may go on.
     pub fn retry_after(&self) -> Option<u32> {
         self.wait.map(|at| u32::try_from(at.since(self.now).as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1))
+    }
+
+    /// 429 for a key that has to wait; `None` where it may go on.
+    pub fn refusal(&self) -> Option<Problem> {
+        let retry_after = self.retry_after()?;
+        let message =
+            format!("this key asks more often than it may: ask again in {retry_after} s, the headers X-RateLimit-* tell the limit");
+        Some(Problem { retry_after: Some(retry_after), ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message) })
     }
 
     /// Puts `X-RateLimit-Limit`, `-Remaining` and `-Reset` (the Unix second at which the bucket is full again) into an answer.

@@ -12,6 +12,7 @@
 //! | [`key_limits`] | how often each key may ask |
 //! | [`tasks`] | the Tasks API: `/subscriptions`, `/ingest`, `/deliveries`, `/dlq`, `/scheduled` |
 //! | [`items`] | the Items API: `/v1/delivery`, and `/v1/keys` |
+//! | [`rpc`] | the RPC API: `/webhook.*Service` over Connect, gRPC and gRPC-Web; gRPC health checks and reflection |
 //! | [`openapi`] | the document of both REST APIs, `openapi.json` |
 //! | [`web`] | the pages at `/` and `/docs`, and `/openapi.json` |
 //! | [`clock`], [`random`] | the only places that ask the operating system for the time and for randomness |
@@ -30,5 +31,6 @@ pub mod observe;
 pub mod openapi;
 pub mod random;
 pub mod receiver;
+pub mod rpc;
 pub mod tasks;
 pub mod web;

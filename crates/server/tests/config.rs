@@ -46,6 +46,9 @@ fn flags_win_over_environment_over_file_over_defaults() {
     let bounded = [("POSTRIDER_MAX_STORE_BYTES", "1073741824"), ("POSTRIDER_RETAIN_BODIES", "12h")];
     let bounded = shown(at, &[], &bounded);
     assert_eq!((bounded["max_store_bytes"].as_str(), bounded["retention"]["bodies"].as_str()), (Some("1GiB"), Some("12h")));
+    assert_eq!(all.get("grpc_listen"), None);
+    let grpc = shown(at, &[], &[("POSTRIDER_GRPC_LISTEN", "127.0.0.1:50051")]);
+    assert_eq!(grpc["grpc_listen"].as_str(), Some("127.0.0.1:50051"));
     let networks: Vec<_> = all["allow_networks"].as_array().expect("a list").iter().filter_map(|n| n.as_str()).collect();
     assert_eq!(networks, ["10.0.0.0/8", "fd00::/8"]);
     // What is shown is itself a file that says the same.
@@ -92,6 +95,8 @@ fn what_is_not_understood_is_refused() {
         (&["--log", "=!"], "not a log filter"),
         (&["--dev", "--listen", "0.0.0.0:0"], "loopback"),
         (&["--listen", "0.0.0.0:0"], "keys create"),
+        (&["--dev", "--grpc-listen", "0.0.0.0:0"], "loopback"),
+        (&["--grpc-listen", "0.0.0.0:0"], "keys create"),
         (&["--config", "missing.toml"], "missing.toml"),
         (&["--database-url", "postgres://x"], "--database-url"),
     ] {

@@ -32,6 +32,10 @@ type Piece = Page<DeadLetterRow, DeadLetterPlace>;
 impl Running {
     /// Makes the next step.
     pub(super) async fn step(&mut self, shared: &Arc<Shared>) -> Stepped {
+        if self.job.state != JobState::Running {
+            // It cannot be read, and so not be carried out. That is to be stored, however long the store does not let it.
+            return self.end(shared, self.job.error.unwrap_or(JobError::Unreadable)).await;
+        }
         let rate = self.job.rate.unwrap_or(STEP * STEPS_PER_SECOND).max(1);
         let usual = (rate / STEPS_PER_SECOND).clamp(1, STEP);
         let size = self.patience.size(usual);

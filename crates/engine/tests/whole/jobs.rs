@@ -315,3 +315,26 @@ fn dead_letters_of_a_paused_destination_are_skipped() {
         assert_eq!((done.state, counts(&done), open(&hand).await.len()), (JobState::Completed, (0, 3, 0, 0), 3));
     });
 }
+
+/// One that cannot be read is ended as failed, however long the store does not let that be stored.
+#[test]
+fn a_job_that_cannot_be_read_is_failed_once_that_can_be_stored() {
+    run(async {
+        let hand = Hand::new();
+        let engine = with_letters(&hand, 1).await;
+        let one = begin(&engine, 1, 10).await;
+        let id = JobId::new(Uuid::from_u128(2));
+        let unreadable = Job { id, state: JobState::Failed, error: Some(JobError::Unreadable), ..one };
+        hand.store.put_job(unreadable.clone()).await.expect("the model never fails");
+        hand.fail(Some(("fail_job", StoreErrorKind::Internal)));
+        let other = begin(&engine, 3, 10).await;
+        pass(10 * SECOND).await;
+        assert!(hand.verbs("fail_job") > 1, "it is tried again");
+        assert_eq!(find(&hand, unreadable.id).await.ended_at, None);
+        assert_eq!(find(&hand, other.id).await.state, JobState::Completed, "it stops no other");
+        hand.fail(None);
+        pass(10 * SECOND).await;
+        let ended = find(&hand, unreadable.id).await;
+        assert_eq!((ended.state, ended.error, ended.ended_at.is_some()), (JobState::Failed, Some(JobError::Unreadable), true));
+    });
+}

@@ -116,10 +116,15 @@ impl Talk {
         if self.json {
             // Logs are gathered and kept, so the key itself does not belong there; with --log-format text it is printed.
             let dev_key_prefix = running.dev_key.as_deref().map(auth::shown_prefix);
-            tracing::info!(version, %address, data_dir = self.data_dir, dev = self.dev, dev_key_prefix, "started");
+            let grpc_address = running.grpc_address.map(|address| address.to_string());
+            tracing::info!(version, %address, grpc_address, data_dir = self.data_dir, dev = self.dev, dev_key_prefix, "started");
             return;
         }
-        let mut text = format!("postrider {version}\n  listening on http://{address}\n  data in      {}\n", self.data_dir);
+        let mut text = format!("postrider {version}\n  listening on http://{address}\n");
+        if let Some(grpc) = running.grpc_address {
+            text.push_str(&format!("  gRPC too on  {grpc}\n"));
+        }
+        text.push_str(&format!("  data in      {}\n", self.data_dir));
         if let Some(key) = &running.dev_key {
             text.push_str("  development mode: namespace default is open to everybody on this machine\n");
             text.push_str(&format!("  key          {key}\n"));

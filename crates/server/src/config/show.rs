@@ -19,6 +19,9 @@ impl fmt::Display for Config {
             }
         }
         writeln!(f, "listen = {}", text(&self.listen))?;
+        if let Some(address) = &self.grpc_listen {
+            writeln!(f, "grpc_listen = {}", text(address))?;
+        }
         writeln!(f, "data_dir = {}", text(&self.data_dir.display()))?;
         writeln!(f, "dev = {}", self.dev)?;
         writeln!(f, "allow_networks = {}", list(&self.allow_networks))?;
@@ -69,6 +72,7 @@ mod tests {
     fn what_is_shown_can_be_read_again_and_names_every_key() {
         let flags = || Flags {
             workers: Some(3),
+            grpc_listen: Some(std::net::SocketAddr::from(([127, 0, 0, 1], 50_051))),
             port_file: Some(PathBuf::from("p")),
             max_store_bytes: Some(super::super::MIN_STORE),
             retain_rows: Some(super::super::value::Span::secs(86_400)),

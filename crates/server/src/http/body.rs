@@ -9,6 +9,7 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -30,13 +31,19 @@ pub struct Bodies {
     limit: usize,
     /// Longest pause between two pieces.
     pause: Duration,
-    room: Semaphore,
+    /// What all bodies that are still arriving share, whatever their bounds.
+    room: Arc<Semaphore>,
 }
 
 impl Bodies {
     /// For bodies of at most `limit` bytes whose pieces come at most `pause` apart.
     pub fn new(limit: usize, pause: Duration) -> Self {
-        Bodies { limit, pause, room: Semaphore::new(ROOM_KIB) }
+        Bodies { limit, pause, room: Arc::new(Semaphore::new(ROOM_KIB)) }
+    }
+
+    /// The same with another limit, in the same room.
+    pub fn up_to(&self, limit: usize) -> Self {
+        Bodies { limit, pause: self.pause, room: Arc::clone(&self.room) }
     }
 
     /// Reads a whole body. It may take the pause and a second for each 16 KiB of its length (of the limit, where none is announced).

@@ -4,6 +4,7 @@ use super::activity::{Activity, Patience, Watched};
 use super::service::Service;
 use super::{App, MAX_HEAD_BYTES, MAX_HEADERS};
 use axum::Router;
+use futures_util::future::join_all;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::io;
@@ -44,13 +45,13 @@ impl Server {
         }
     }
 
-    /// Accepts until `stop` turns true, then closes the listener and waits until every request was answered, at most `within`.
+    /// Accepts at all listeners until `stop` turns true, then closes them and waits until every request was answered, at most `within`.
     /// Answers whether all of them were.
-    pub async fn run(self, listener: TcpListener, mut stop: watch::Receiver<bool>, within: Duration) -> bool {
-        let stopped = stop.clone();
-        let accepting = self.accept(listener, stopped);
+    pub async fn run(self, listeners: Vec<TcpListener>, mut stop: watch::Receiver<bool>, within: Duration) -> bool {
+        let accepting = listeners.into_iter().map(|listener| self.accept(listener, stop.clone()));
+        let accepting = join_all(accepting.collect::<Vec<_>>());
         tokio::select! {
-            () = accepting => {}
+            _ = accepting => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
         tokio::time::timeout(within, self.permits.acquire_many(self.most)).await.is_ok()

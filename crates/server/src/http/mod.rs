@@ -18,7 +18,7 @@ pub use table::{Route, Table};
 
 use crate::auth::{Access, Auth, Denied};
 use crate::key_limits::KeyLimits;
-use crate::{items, tasks, web};
+use crate::{items, rpc, tasks, web};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, State};
@@ -34,6 +34,7 @@ use postrider_engine::Engine;
 use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Largest head of a request, in bytes.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -60,6 +61,8 @@ pub struct App {
     pub health: tasks::Health,
     /// How often each key may ask.
     pub key_limits: KeyLimits,
+    /// Turns true when the server stops: what would go on for as long as its client likes ends then.
+    pub stopping: watch::Receiver<bool>,
 }
 
 impl App {
@@ -81,6 +84,11 @@ impl App {
         Ok(self.auth.require(headers, self.caller(headers).await, scope)?)
     }
 
+    /// Whether the store reads and writes.
+    pub async fn is_healthy(&self) -> bool {
+        self.health.is_good(self.engine.store().as_ref()).await
+    }
+
     /// A request's whole body.
     pub async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
         self.bodies.read(headers, body).await
@@ -100,6 +108,7 @@ pub fn router(app: Arc<App>) -> Router {
     tasks::routes()
         .into_router()
         .merge(items::router(&app))
+        .merge(rpc::router(&app))
         .merge(web::routes().into_router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -111,7 +120,10 @@ pub fn routes() -> Vec<Route> {
     [tasks::routes(), items::routes(), web::routes()].iter().flat_map(|table| table.routes().to_vec()).collect()
 }
 
-async fn not_found(State(app): State<Arc<App>>, uri: Uri) -> Response {
+async fn not_found(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Response {
+    if let Some(response) = rpc::unknown_path(&headers) {
+        return response;
+    }
     in_shape_of_path(&app, &uri, Problem::not_found("there is nothing at this path"))
 }
 

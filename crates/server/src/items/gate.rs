@@ -10,7 +10,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use postrider_core::event::Namespace;
 use postrider_core::key::Scope;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ fn admit(app: &App, request: &Request<Body>, caller: Result<Option<Access>, Deni
     };
     let (scope, what) = needs(request.method(), request.uri().path());
     let standing = access.key.and_then(|key| app.key_limits.take(key, what, now));
-    let refused = standing.and_then(|s| s.retry_after()).map(too_often);
+    let refused = standing.and_then(|s| s.refusal());
     (standing, refused.map_or_else(|| access.allow(scope).map(|()| access).map_err(Problem::from), Err))
 }
 
@@ -62,11 +62,6 @@ fn needs(method: &Method, path: &str) -> (Scope, Use) {
         return (Scope::Read, Use::Read);
     }
     (Scope::Write, what)
-}
-
-fn too_often(retry_after: u32) -> Problem {
-    let message = format!("this key asks more often than it may: ask again in {retry_after} s, the headers X-RateLimit-* tell the limit");
-    Problem { retry_after: Some(retry_after), ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message) }
 }
 
 /// Who asks; the gate has let it through.

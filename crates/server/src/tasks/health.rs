@@ -22,7 +22,7 @@ const GOOD_FOR: Duration = Duration::from_secs(1);
 pub struct Health(Mutex<Option<(Instant, bool)>>);
 
 impl Health {
-    async fn is_good(&self, store: &dyn Store) -> bool {
+    pub(crate) async fn is_good(&self, store: &dyn Store) -> bool {
         let mut last = self.0.lock().await;
         if let Some((at, good)) = *last
             && at.elapsed() < GOOD_FOR
@@ -41,7 +41,7 @@ impl Health {
 
 /// 200 if the store reads and writes, else 503. It needs no key: load balancers have none.
 pub(super) async fn healthz(State(app): State<Arc<App>>) -> Response {
-    if app.health.is_good(app.engine.store().as_ref()).await {
+    if app.is_healthy().await {
         return json_bytes(StatusCode::OK, br#"{"status":"healthy"}"#.to_vec());
     }
     json_bytes(StatusCode::SERVICE_UNAVAILABLE, br#"{"status":"unhealthy"}"#.to_vec())

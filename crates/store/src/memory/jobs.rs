@@ -19,7 +19,7 @@ impl Data {
     }
 
     pub fn running_jobs(&self) -> Vec<Job> {
-        self.jobs.values().filter(|job| job.state == JobState::Running).cloned().collect()
+        self.jobs.values().filter(|job| job.ended_at.is_none()).cloned().collect()
     }
 
     pub fn set_job_state(&mut self, id: JobId, from: JobState, to: JobState, at: Timestamp) -> bool {

@@ -65,13 +65,14 @@ pub(super) fn events(conn: &Connection, filter: &EventFilter, request: PageReque
     }
     let (from, before) = bounds(filter.created_from, filter.created_before);
     let is_counted = filter.event_type.is_some() || filter.created_from.is_some() || filter.created_before.is_some();
+    let parts = event_parts(conn, filter)?;
     let mut total = 0;
-    for part in event_parts(conn, filter)? {
+    for part in &parts {
         let params: &[&dyn ToSql] = &[&part.name(), &filter.event_type, &from, &before];
         let counting = events_statements(filter).1;
         total += if is_counted { conn.prepare_cached(counting)?.query_row(params, |row| count(row, 0))? } else { part.n };
     }
-    Ok(Found { page: page_of_events(conn, filter, request)?, total })
+    Ok(Found { page: events_in_parts(conn, &parts, filter, request)?, total })
 }
 
 /// Events, newest first.
@@ -83,7 +84,15 @@ pub(super) fn page_of_events(
     if event_filters::is_for(filter) {
         return event_filters::page(conn, filter, request);
     }
-    let parts = event_parts(conn, filter)?;
+    events_in_parts(conn, &event_parts(conn, filter)?, filter, request)
+}
+
+fn events_in_parts(
+    conn: &Connection,
+    parts: &[Part],
+    filter: &EventFilter,
+    request: PageRequest<EventPlace>,
+) -> Result<Page<EventRow, EventPlace>> {
     let (from, before) = bounds(filter.created_from, filter.created_before);
     let (places, mut more) = merge(parts.len(), Vec::new(), (0, request.limit), |n, last: Option<&EventPlace>, chunk| {
         let after = last.copied().or(request.after);
@@ -187,12 +196,13 @@ pub(super) fn dead_letters(
 ) -> Result<Found<DeadLetterRow, DeadLetterPlace>> {
     let (from, before) = bounds(filter.failed_from, filter.failed_before);
     let is_timed = filter.failed_from.is_some() || filter.failed_before.is_some();
+    let parts = letter_parts(conn, filter)?;
     let mut total = 0;
-    for part in letter_parts(conn, filter)? {
-        let counted = || in_part(conn, |sql| sql.1, &part, &[&from, &before], |row| count(row, 0));
+    for part in &parts {
+        let counted = || in_part(conn, |sql| sql.1, part, &[&from, &before], |row| count(row, 0));
         total += if is_timed { counted()?.iter().sum() } else { part.n };
     }
-    Ok(Found { page: page_of_dead_letters(conn, filter, window)?, total })
+    Ok(Found { page: letters_in_parts(conn, &parts, filter, window)?, total })
 }
 
 /// Open dead letters, newest first.
@@ -201,7 +211,15 @@ pub(super) fn page_of_dead_letters(
     filter: &DeadLetterFilter,
     window: Window<DeadLetterPlace>,
 ) -> Result<Page<DeadLetterRow, DeadLetterPlace>> {
-    let parts = letter_parts(conn, filter)?;
+    letters_in_parts(conn, &letter_parts(conn, filter)?, filter, window)
+}
+
+fn letters_in_parts(
+    conn: &Connection,
+    parts: &[Part],
+    filter: &DeadLetterFilter,
+    window: Window<DeadLetterPlace>,
+) -> Result<Page<DeadLetterRow, DeadLetterPlace>> {
     let (from, before) = bounds(filter.failed_from, filter.failed_before);
     let (places, more) = merge(parts.len(), Vec::new(), (window.skip, window.limit), |n, last: Option<&DeadLetterPlace>, chunk| {
         let after = last.copied().or(window.after);

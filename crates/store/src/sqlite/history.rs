@@ -1,18 +1,15 @@
 //! Notes of attempts that ended, in the order in which they began.
 //!
 //! Neighbours in time belong to many subscriptions, so that putting each note into its places at once would write two pages per attempt.
-//! They gather in a table that only grows at its end, and some thousands at a time go to their places together. Reads look at all.
+//! They gather in a table that only grows at its end, and some thousands at a time go to their places together (see `sorting.rs`). Reads look at all.
 
 use super::rows::{all, one};
-use super::session::{Memory, Session};
-use super::tallies::{self, Kind, TallyDeltas, Under, outcome_text};
+use super::session::Memory;
+use super::tallies::{Kind, TallyDeltas, Under, outcome_text};
 use postrider_core::attempt::{Attempt, Outcome};
 use postrider_core::event::Namespace;
 use postrider_core::id::DeliveryId;
 use rusqlite::{CachedStatement, Connection, Result, Row, params};
-
-/// How many notes gather before they go to their places: some milliseconds' work, and quick enough to look through when reading.
-const GATHERED: i64 = 4_096;
 
 /// The statement for [`note`].
 pub(super) fn note_insert(conn: &Connection) -> Result<CachedStatement<'_>> {
@@ -41,32 +38,6 @@ pub(super) fn note(
         attempt.started_at.as_micros(),
     ])?;
     memory.attempts_new += 1;
-    Ok(())
-}
-
-/// Puts what has gathered into its places, if it is enough.
-pub(super) fn sort_in_if_many(s: &mut Session) -> Result<()> {
-    if s.memory.attempts_new < GATHERED { Ok(()) } else { sort_in(s) }
-}
-
-/// Puts what has gathered into its places.
-pub(super) fn sort_in(s: &mut Session) -> Result<()> {
-    if s.memory.attempts_new == 0 {
-        return Ok(());
-    }
-    tallies::take_in_new(&s.conn)?;
-    let sql = "INSERT OR IGNORE INTO attempts_by_subscription (subscription, endpoint, outcome, id, delivery, number, started_at) \
-               SELECT subscription, endpoint, outcome, id, delivery, number, started_at FROM attempts_new \
-               ORDER BY subscription, endpoint, outcome, id";
-    s.conn.prepare_cached(sql)?.execute([])?;
-    let sql = "INSERT OR IGNORE INTO attempts_by_namespace (namespace, outcome, id, delivery, number, started_at) \
-               SELECT namespace, outcome, id, delivery, number, started_at FROM attempts_new ORDER BY namespace, outcome, id";
-    s.conn.prepare_cached(sql)?.execute([])?;
-    let sql = "INSERT OR IGNORE INTO attempts_by_outcome (outcome, id, delivery, number, started_at) \
-               SELECT outcome, id, delivery, number, started_at FROM attempts_new ORDER BY outcome, id";
-    s.conn.prepare_cached(sql)?.execute([])?;
-    s.conn.prepare_cached("DELETE FROM attempts_new")?.execute([])?;
-    s.memory.attempts_new = 0;
     Ok(())
 }
 
@@ -207,6 +178,8 @@ pub(super) fn strip(conn: &Connection, delivery: [u8; 16], number: u32) -> Resul
 #[cfg(test)]
 mod tests {
     use super::super::attempts;
+    use super::super::session::Session;
+    use super::super::sorting::sort_in;
     use super::*;
     use crate::conformance::{Fixtures, Route};
     use postrider_core::id::AttemptId;

@@ -8,11 +8,13 @@
 //! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
 //! | `attempts.rs`, `find.rs`, `merge.rs` | lists with filters and totals, put together of sorted parts |
 //! | `last.rs` | the last attempts of many endpoints or subscriptions |
+//! | `aging.rs` | deliveries past their retention |
 //! | `gone.rs` | what goes with configuration that was deleted |
 //! | `deliveries/` | lists of deliveries |
 //! | `event_filters.rs` | lists of events by their labels, and by whether they are valid |
-//! | `history.rs` | notes of attempts by time |
-//! | `places.rs` | deliveries by subscription |
+//! | `history.rs`, `sorting.rs` | notes of attempts by time: they gather, and go to their places together |
+//! | `places.rs` | deliveries by subscription, which do the same |
+//! | `bulk.rs` | many rows per statement |
 //! | `counters.rs`, `tallies.rs` | counters per subscription and endpoint, and per part of a list; summed up per group |
 //! | `rows.rs`, `columns.rs` | rows to nouns and back |
 //! | `checkpoint.rs` | from the write-ahead log into the database file |
@@ -25,6 +27,7 @@
 mod columns;
 
 mod admin;
+mod aging;
 mod attempts;
 mod checkpoint;
 mod claim;
@@ -53,6 +56,7 @@ mod rows;
 mod schedule;
 mod session;
 mod settle;
+mod sorting;
 mod tallies;
 mod testing;
 #[cfg(test)]

@@ -1,21 +1,21 @@
 //! Retention, in slices that hold the writer for a few milliseconds.
 //!
-//! Ids are UUIDv7, so walks over them are walks in order of time. What has another age, or none, is not walked over: deliveries are apart by
-//! that, attempts by their subscriptions, of whose parts each knows its oldest, and events without deliveries are noted. Other rows
-//! that must stay are passed over; once those are many, the place is remembered between slices, so that no slice passes over them again.
+//! Ids are UUIDv7, so walks over them are walks in order of time. What has another age, or none, is not walked over again and again: deliveries
+//! are passed once (see `aging.rs`), attempts are apart by their subscriptions, of whose parts each knows its oldest, and events without
+//! deliveries are noted. Other rows that must stay are passed over; once those are many, the place is remembered between slices, so that no
+//! slice passes over them again.
 
+use super::aging::{self, Age};
 use super::counters::Of;
 use super::gone::{self, Walk};
 use super::publish::note_if_bare;
-use super::rows::{OPEN, all, id, json, namespace, one, state_kind, time, time_opt};
+use super::rows::{all, id, json, namespace, one, state_kind, time};
 use super::session::Session;
 use super::tallies::{Kind, Under};
-use super::{config, event_filters, history, jobs, places, requests};
+use super::{config, event_filters, history, jobs, places, requests, sorting};
 use postrider_core::id::{DeliveryId, EndpointId, SubscriptionId, floor_at};
 use postrider_core::ports::{PruneRequest, Pruned};
-use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, ToSql, params};
-use std::time::Duration;
 
 /// How many rows a slice looks at per row that it may remove.
 const LOOKS_PER_ROW: i64 = 8;
@@ -26,9 +26,6 @@ const MAX_PAGE: i64 = 1_024;
 
 /// How many rows that stay may be passed over again by every slice.
 const MAX_REPEATED: i64 = 1_024;
-
-/// An id may be a little later than the time in its row: both are taken from the clock, but not in one instant.
-const ID_SLACK: Duration = Duration::from_secs(1);
 
 /// How far a sweep over everything has come.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +50,9 @@ enum Phase {
     Orphans,
     Attempts,
     Bodies,
+    Left,
     Deliveries,
+    LeftRows,
     Rows,
     Events,
     Closed,
@@ -69,8 +68,10 @@ impl Phase {
             Phase::Requests => Some(Phase::Orphans),
             Phase::Orphans => Some(Phase::Attempts),
             Phase::Attempts => Some(Phase::Bodies),
-            Phase::Bodies => Some(Phase::Deliveries),
-            Phase::Deliveries => Some(Phase::Rows),
+            Phase::Bodies => Some(Phase::Left),
+            Phase::Left => Some(Phase::Deliveries),
+            Phase::Deliveries => Some(Phase::LeftRows),
+            Phase::LeftRows => Some(Phase::Rows),
             Phase::Rows => Some(Phase::Events),
             Phase::Events => Some(Phase::Closed),
             Phase::Closed => Some(Phase::Keys),
@@ -95,7 +96,7 @@ pub(super) fn prune(s: &mut Session, request: &PruneRequest) -> Result<Pruned> {
     let limit = i64::from(request.limit.max(1));
     let mut budget = Budget { rows: limit, looks: limit.saturating_mul(LOOKS_PER_ROW).max(2 * MAX_REPEATED) };
     let mut pruned = Pruned::default();
-    history::sort_in(s)?;
+    sorting::sort_in(s)?;
     pruned.more = !gone::erase(s, request, &mut budget, &mut pruned)? || sweep(s, request, limit, budget.looks, &mut pruned)?;
     if !pruned.more {
         // The next run looks for what was still claimed.
@@ -121,8 +122,10 @@ fn sweep(s: &mut Session, request: &PruneRequest, limit: i64, mut looks: i64, pr
             Phase::Orphans => orphans(s, &mut budget)?,
             Phase::Attempts => attempts(s, request, &mut budget, pruned)?,
             Phase::Bodies => bodies(s, request, &mut budget, pruned)?,
-            Phase::Deliveries => deliveries(s, Age::Made(request.events_before), &mut budget, pruned)?,
-            Phase::Rows => deliveries(s, Age::LastTried(request.rows_before), &mut budget, pruned)?,
+            Phase::Left => aging::look_again(s, Age::Made(request.events_before), &mut budget, pruned)?,
+            Phase::Deliveries => aging::go_on(s, Age::Made(request.events_before), &mut budget, pruned)?,
+            Phase::LeftRows => aging::look_again(s, Age::LastTried(request.rows_before), &mut budget, pruned)?,
+            Phase::Rows => aging::go_on(s, Age::LastTried(request.rows_before), &mut budget, pruned)?,
             Phase::Events => events(s, request, &mut budget, pruned)?,
             Phase::Closed => closed(s, request, &budget, pruned)?,
             Phase::Keys => gone::keys(s, request, &mut budget, pruned)?,
@@ -152,15 +155,10 @@ fn total(pruned: &Pruned) -> i64 {
     i64::try_from(total).unwrap_or(i64::MAX)
 }
 
-/// The id below which everything made before `at` lies.
-fn bound(at: Timestamp) -> [u8; 16] {
-    *floor_at(at.after(ID_SLACK)).as_bytes()
-}
-
 impl Budget {
     /// How many rows to read in one go: not much more than may go, for the rest would be read again by the next slice.
     /// At least one as long as it is not spent: a walk takes a page that is not full for the last one.
-    fn page(&self) -> i64 {
+    pub(super) fn page(&self) -> i64 {
         debug_assert!(!self.is_spent(), "an empty page would end no walk");
         self.looks.min(self.rows.saturating_mul(2).clamp(MIN_PAGE, MAX_PAGE))
     }
@@ -234,59 +232,6 @@ fn bodies(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: 
     Ok(false)
 }
 
-/// What makes a delivery old, and from when on.
-#[derive(Clone, Copy)]
-enum Age {
-    /// When it was made: for those that do not keep their rows.
-    Made(Timestamp),
-    /// When it was last tried, or made if it never was: for those that do.
-    LastTried(Timestamp),
-}
-
-impl Age {
-    fn before(self) -> Timestamp {
-        let (Age::Made(before) | Age::LastTried(before)) = self;
-        before
-    }
-}
-
-/// Ended deliveries with all that belongs to them. An open dead letter keeps its delivery.
-fn deliveries(s: &mut Session, age: Age, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
-    let sql = "SELECT id, state, created_at, last_attempt_at, EXISTS (SELECT 1 FROM dead_letters l \
-               INDEXED BY dead_letters_delivery WHERE l.delivery = d.id AND l.status = ?4) FROM deliveries d INDEXED BY deliveries_by_age \
-               WHERE keeps_rows = ?5 AND id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
-    let (below, keeps_rows) = (bound(age.before()), matches!(age, Age::LastTried(_)));
-    while !budget.is_spent() {
-        let page = budget.page();
-        let found = all(&s.conn, sql, &[&s.memory.sweep.after, &below, &page, &OPEN, &keeps_rows], |row| {
-            let of = match age {
-                Age::Made(_) => time(row, 2)?,
-                Age::LastTried(_) => time_opt(row, 3)?.unwrap_or(time(row, 2)?),
-            };
-            Ok((id(row, 0, DeliveryId::new)?, state_kind(row, 1)?, of, row.get::<_, bool>(4)?))
-        })?;
-        let is_last = (found.len() as i64) < page;
-        for (delivery, state, of, has_open) in found {
-            if budget.is_spent() {
-                return Ok(false);
-            }
-            budget.looks -= 1;
-            let sweep = &mut s.memory.sweep;
-            sweep.after = delivery.bytes().to_vec();
-            if !state.is_resting() || of >= age.before() || has_open {
-                sweep.kept += 1;
-                continue;
-            }
-            remove_delivery(s, delivery, pruned)?;
-            budget.rows -= 1;
-        }
-        if is_last {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Removes a delivery. Dead letters go with it, for without it there is nothing to show of them.
 pub(super) fn remove_delivery(s: &mut Session, of: DeliveryId, pruned: &mut Pruned) -> Result<()> {
     let key = params![of.bytes()];
@@ -295,14 +240,15 @@ pub(super) fn remove_delivery(s: &mut Session, of: DeliveryId, pruned: &mut Prun
     let letters = all(&s.conn, sql, key, |row| Ok((Under::read(row, Kind::DeadLetters)?, row.get::<_, bool>(4)?)))?;
     pruned.closed += letters.len() as u64;
     letters.into_iter().filter(|(_, was_open)| *was_open).for_each(|(under, _)| s.deltas.dead_letter(under, -1));
-    let sql = "DELETE FROM deliveries WHERE id = ?1 RETURNING subscription, endpoint, state, event";
+    let sql = "DELETE FROM deliveries WHERE id = ?1 RETURNING subscription, endpoint, state, event, keeps_rows";
     let gone = one(&s.conn, sql, key, |row| {
         let (subscription, endpoint) = (id(row, 0, SubscriptionId::new)?, id(row, 1, EndpointId::new)?);
-        Ok((subscription, endpoint, state_kind(row, 2)?, row.get::<_, i64>(3)?))
+        Ok((subscription, endpoint, state_kind(row, 2)?, row.get::<_, i64>(3)?, row.get::<_, bool>(4)?))
     })?;
-    let Some((subscription, endpoint, state, event)) = gone else { return Ok(()) };
+    let Some((subscription, endpoint, state, event, keeps_rows)) = gone else { return Ok(()) };
     pruned.deliveries += 1;
-    places::forget(&s.conn, subscription.bytes(), endpoint.bytes(), of.bytes())?;
+    places::forget(s, subscription, endpoint, of)?;
+    aging::forget(s, of, keeps_rows)?;
     s.deltas.deliveries(Of::known(subscription, endpoint), state, -1);
     note_if_bare(&s.conn, event)
 }

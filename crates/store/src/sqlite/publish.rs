@@ -1,5 +1,6 @@
 //! Events come in with their deliveries.
 
+use super::aging;
 use super::config;
 use super::counters::{Deltas, Of};
 use super::event_filters;
@@ -132,6 +133,7 @@ impl<'s> Publisher<'s> {
         for new in deliveries.iter().filter(|new| !self.erased.contains(&new.endpoint)) {
             let claim = if new.claimed { self.incarnation } else { 0 };
             insert_delivery(&mut self.insert_delivery, event, new, created_at, claim)?;
+            aging::came(self.conn, self.memory, new)?;
             places::came(self.conn, self.memory, new, created_at)?;
             let of = Of { namespace: Some(namespace), subscription: new.subscription, endpoint: new.endpoint };
             self.deltas.deliveries(of, StateKind::Pending, 1);

@@ -1,5 +1,6 @@
 //! People's second thoughts: ended deliveries made again, dead letters dismissed.
 
+use super::aging;
 use super::counters::{Deltas, Of};
 use super::places;
 use super::publish::{delivery_insert, insert_delivery};
@@ -114,6 +115,7 @@ fn as_new(s: &mut Session, dead_letter: DeadLetterId, new: DeliveryId, replay: &
     let (subscription, endpoint) = (row.subscription, row.endpoint);
     let insert = NewDelivery { id: new, subscription, endpoint, claimed: replay.claim, keeps_rows, expires_at: None };
     insert_delivery(&mut delivery_insert(&s.conn)?, row.event, &insert, replay.at, claim_of(s, replay.claim))?;
+    aging::came(&s.conn, &s.memory, &insert)?;
     places::came(&s.conn, &mut s.memory, &insert, replay.at)?;
     s.deltas.deliveries(Of::known(subscription, endpoint), StateKind::Pending, 1);
     close(&s.conn, &mut s.deltas, dead_letter, Closed::Retried(new), Some(replay.at))?;

@@ -85,7 +85,6 @@ CREATE TABLE deliveries (
     reason TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deliveries_event ON deliveries (event);
-CREATE INDEX deliveries_by_age ON deliveries (keeps_rows, id);
 CREATE INDEX deliveries_held ON deliveries (id) WHERE claim <> 0;
 CREATE INDEX deliveries_due ON deliveries (endpoint, due_at, id) WHERE claim = 0 AND due_at IS NOT NULL;
 -- Those that failed, expired or were cancelled: they are few, and what lists are asked for. An index of the others by subscription would
@@ -105,6 +104,19 @@ CREATE TABLE deliveries_sorted (
     below BLOB NOT NULL
 ) STRICT;
 INSERT INTO deliveries_sorted VALUES (zeroblob(16));
+
+-- Retention has looked at all deliveries with lesser ids, for each value of keeps_rows, and removed those that could go. The others of them
+-- that are to go one day are in deliveries_left.
+CREATE TABLE retention_marks (
+    keeps_rows INTEGER NOT NULL PRIMARY KEY,
+    below BLOB NOT NULL
+) STRICT;
+INSERT INTO retention_marks VALUES (0, zeroblob(16)), (1, zeroblob(16));
+CREATE TABLE deliveries_left (
+    keeps_rows INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    PRIMARY KEY (keeps_rows, id)
+) STRICT, WITHOUT ROWID;
 
 -- Without finished_at it is under way. Bodies that are not in its row are in attempt_bodies, so that rows stay small: both here or both
 -- there, or retention took them (stripped). Without a request the event's payload was sent, or nothing.

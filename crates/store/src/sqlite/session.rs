@@ -1,5 +1,6 @@
 //! The writer's connection with what it keeps in memory beside it, and the transaction around a group.
 
+use super::aging::Marks;
 use super::counters::Deltas;
 use super::files;
 use super::gone::Walk;
@@ -63,6 +64,8 @@ pub(super) struct Memory {
     pub(super) rescue: Rescue,
     /// How far [`super::prune::prune`] has come.
     pub(super) sweep: Sweep,
+    /// How far it has looked at deliveries, ever.
+    pub(super) marks: Marks,
     /// How far it has come with what belongs to erased endpoints, since its run began.
     pub(super) erasing: Option<Walk>,
 }
@@ -83,8 +86,9 @@ impl Session {
         prepare(&mut conn, bounds, &wal_frames)?;
         let (incarnation, next_event) = take_office(&mut conn)?;
         let attempts_new = history::gathered(&conn)?;
-        let sorted = Sorted::read(&conn)?;
-        let memory = Memory { next_event, attempts_new, sorted, rescue: Rescue::After(None), sweep: Sweep::default(), erasing: None };
+        let (sorted, marks) = (Sorted::read(&conn)?, Marks::read(&conn)?);
+        let memory =
+            Memory { next_event, attempts_new, sorted, rescue: Rescue::After(None), sweep: Sweep::default(), marks, erasing: None };
         Ok(Session {
             conn,
             incarnation,

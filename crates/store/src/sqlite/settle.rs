@@ -7,6 +7,7 @@ use super::publish::Publisher;
 use super::replay::retry_open_dead_letter;
 use super::rows::{OPEN, id, micros, one, reason};
 use super::session::{Memory, Session};
+use super::sorting;
 use super::tallies::{Kind, Under};
 use bytes::Bytes;
 use postrider_core::attempt::{Attempt, Outcome};
@@ -27,7 +28,7 @@ pub(super) fn settle(s: &mut Session, settlements: &[Settlement]) -> Result<Vec<
     let settled = settlements.iter().map(|settlement| settler.settle(settlement)).collect::<Result<Vec<_>>>()?;
     drop(settler);
     follow_ups(s, settlements, &settled)?;
-    history::sort_in_if_many(s)?;
+    sorting::sort_in_if_many(s)?;
     places::sort_in_if_many(s)?;
     Ok(settled)
 }

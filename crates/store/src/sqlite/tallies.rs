@@ -134,27 +134,33 @@ fn add_to_all(conn: &Connection, kind: Kind, code: Option<ErrorCode>, by: i64) -
     Ok(())
 }
 
-/// Counts the notes that are about to go to their places.
-pub(super) fn take_in_new(conn: &Connection) -> Result<()> {
-    // WHERE true: without it ON would be read as part of a join.
-    let sql = "INSERT INTO tallies (kind, code, n) SELECT 0, outcome, count(*) FROM attempts_new WHERE true GROUP BY outcome \
-               ON CONFLICT (kind, code) DO UPDATE SET n = n + excluded.n";
-    conn.prepare_cached(sql)?.execute([])?;
-    let sql = "INSERT INTO tallies_by_namespace (kind, namespace, code, n, bodies_from) \
-               SELECT 0, namespace, outcome, count(*), min(id) FROM attempts_new WHERE true GROUP BY namespace, outcome \
+/// Counts notes of one subscription, endpoint and outcome that go to their places. goes_from: the least id of those whose rows are not kept.
+pub(super) fn attempts_of_subscription(
+    conn: &Connection,
+    (subscription, endpoint, outcome): ([u8; 16], [u8; 16], &str),
+    namespace: &str,
+    n: usize,
+    goes_from: Option<[u8; 16]>,
+) -> Result<()> {
+    let sql = "INSERT INTO tallies_by_subscription (kind, subscription, endpoint, code, namespace, n, goes_from) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (kind, subscription, endpoint, code) DO UPDATE SET n = n + excluded.n, \
+               goes_from = min(coalesce(goes_from, excluded.goes_from), coalesce(excluded.goes_from, goes_from))";
+    let params = params![Kind::Attempts as u8, subscription, endpoint, outcome, namespace, n as i64, goes_from];
+    conn.prepare_cached(sql)?.execute(params).map(drop)
+}
+
+/// Counts notes of one namespace and outcome that go to their places, of which this is the least id.
+pub(super) fn attempts_of_namespace(conn: &Connection, (namespace, outcome): (&str, &str), n: usize, bodies_from: [u8; 16]) -> Result<()> {
+    let sql = "INSERT INTO tallies_by_namespace (kind, namespace, code, n, bodies_from) VALUES (?1, ?2, ?3, ?4, ?5) \
                ON CONFLICT (kind, namespace, code) DO UPDATE SET n = n + excluded.n, \
                bodies_from = min(coalesce(bodies_from, excluded.bodies_from), excluded.bodies_from)";
-    conn.prepare_cached(sql)?.execute([])?;
-    // All deliveries of a subscription are kept alike, so that one of them speaks for all.
-    let sql = "INSERT INTO tallies_by_subscription (kind, subscription, endpoint, code, namespace, n, goes_from) \
-               SELECT 0, subscription, endpoint, outcome, namespace, n, \
-               CASE (SELECT keeps_rows FROM deliveries WHERE id = delivery) WHEN 0 THEN first END FROM \
-               (SELECT subscription, endpoint, outcome, namespace, count(*) AS n, min(id) AS first, min(delivery) AS delivery \
-               FROM attempts_new GROUP BY subscription, endpoint, outcome, namespace) WHERE true \
-               ON CONFLICT (kind, subscription, endpoint, code) DO UPDATE SET n = n + excluded.n, \
-               goes_from = min(coalesce(goes_from, excluded.goes_from), excluded.goes_from)";
-    conn.prepare_cached(sql)?.execute([])?;
-    Ok(())
+    conn.prepare_cached(sql)?.execute(params![Kind::Attempts as u8, namespace, outcome, n as i64, bodies_from]).map(drop)
+}
+
+/// Counts notes of one outcome that go to their places.
+pub(super) fn attempts_of_all(conn: &Connection, outcome: &str, n: usize) -> Result<()> {
+    let sql = "INSERT INTO tallies (kind, code, n) VALUES (?1, ?2, ?3) ON CONFLICT (kind, code) DO UPDATE SET n = n + excluded.n";
+    conn.prepare_cached(sql)?.execute(params![Kind::Attempts as u8, outcome, n as i64]).map(drop)
 }
 
 /// What a list is narrowed to.

@@ -2,7 +2,7 @@
 
 use super::readers::Readers;
 use super::session::Session;
-use super::{attempts, config, files, find, history, publish, settle};
+use super::{attempts, config, files, find, prune, publish, settle, sorting};
 use crate::conformance::Fixtures;
 use postrider_core::attempt::{Attempt, Outcome};
 use postrider_core::delivery::{Delivery, Progress, State};
@@ -10,6 +10,7 @@ use postrider_core::error::ErrorCode as Code;
 use postrider_core::event::Namespace;
 use postrider_core::id::{AttemptId, DeadLetterId, EventSeq};
 use postrider_core::ports::*;
+use postrider_core::time::Timestamp;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, ErrorCode, StatementStatus};
 use std::path::PathBuf;
@@ -131,7 +132,7 @@ fn tenants(count: usize) -> (TempDir, Connection, AttemptId) {
         first = first.or(settlements[0].attempt.as_ref().map(|attempt| attempt.id));
         make.advance_secs(1);
     }
-    history::sort_in(&mut s).expect("sorts in");
+    sorting::sort_in(&mut s).expect("sorts in");
     s.commit().expect("commits");
     drop(s);
     (directory, files::connect_reader(&file).expect("a reader"), first.expect("there is one"))
@@ -189,4 +190,76 @@ fn the_master_view_costs_the_page_and_not_the_tenants() {
     for ((what, few), (_, many)) in few.into_iter().zip(many) {
         assert!(few > 0 && many <= few + few / 2, "{what}: {few} steps with 60 parts, {many} with 2,000");
     }
+}
+
+/// What retention is asked for when only deliveries of events made before this go.
+fn deliveries_before(events_before: Timestamp) -> PruneRequest {
+    let never = Timestamp::from_secs(0);
+    PruneRequest {
+        attempts_before: never,
+        rows_before: never,
+        bodies_before: never,
+        events_before,
+        closed_before: never,
+        requests_before: never,
+        configuration_before: never,
+        limit: 10_000,
+    }
+}
+
+/// How many deliveries go, and how many steps SQLite's machine makes for that.
+fn prune_all(s: &mut Session, request: &PruneRequest) -> (u64, u64) {
+    let counted = Arc::new(AtomicU64::new(0));
+    let steps = Arc::clone(&counted);
+    let count = move || {
+        steps.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    s.conn.progress_handler(1, Some(count)).expect("it counts");
+    let mut gone = 0;
+    loop {
+        let pruned = prune::prune(s, request).expect("prunes");
+        gone += pruned.deliveries;
+        if !pruned.more {
+            break;
+        }
+    }
+    s.deltas.flush(&s.conn).expect("flushes");
+    s.conn.progress_handler(1, None::<fn() -> bool>).expect("it counts no more");
+    (gone, counted.load(Ordering::Relaxed))
+}
+
+/// Deliveries that stay for good are passed once; those that could not go yet, and those that come late, go all the same.
+#[test]
+fn retention_passes_what_stays_once_and_forgets_nothing() {
+    const KEPT: usize = 3_000;
+    let (_directory, file, writer) = database();
+    let (mut s, mut make) = (Session::start(&file, writer, Default::default()).expect("a session"), Fixtures::new(1));
+    let route = [make.route()];
+    let late = make.claimed_event_for(&route);
+    let mut kept = make.claimed_event_for(&vec![route[0]; KEPT]);
+    kept.deliveries.iter_mut().for_each(|delivery| delivery.keeps_rows = true);
+    let [succeeds, fails, lasts] = [(); 3].map(|()| make.claimed_event_for(&route));
+    let mut settle_one = |s: &mut Session, event: &NewEvent, fails: bool| {
+        let outcome = if fails { make.failure() } else { make.success() };
+        let settlement = ended(&mut make, event, &event.deliveries[0], outcome);
+        assert_eq!(settle::settle(s, &[settlement]).expect("settles"), [Settled::Stored]);
+        make.advance_secs(60)
+    };
+    publish::publish(&mut s, &[kept, succeeds.clone(), fails.clone(), lasts.clone()]).expect("publishes");
+    settle_one(&mut s, &succeeds, false);
+    let now = settle_one(&mut s, &fails, true);
+    let left = |s: &Session| s.conn.query_row("SELECT count(*) FROM deliveries_left", [], |row| row.get::<_, i64>(0)).expect("a count");
+    let (gone, first) = prune_all(&mut s, &deliveries_before(now));
+    assert_eq!((gone, left(&s)), (1, 2), "one has an open dead letter, one is under way");
+    settle_one(&mut s, &lasts, false);
+    drop(s);
+
+    let mut s =
+        Session::start(&file, files::connect_writer(&file).expect("one that is opened again"), Default::default()).expect("a session");
+    publish::publish(&mut s, std::slice::from_ref(&late)).expect("publishes");
+    let now = settle_one(&mut s, &late, false);
+    let (gone, second) = prune_all(&mut s, &deliveries_before(now));
+    assert_eq!((gone, left(&s)), (2, 1), "the open dead letter keeps its delivery");
+    assert!(second < KEPT as u64 && first > KEPT as u64, "{first} steps, then {second}");
 }
