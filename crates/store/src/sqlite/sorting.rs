@@ -130,7 +130,7 @@ fn by_outcome(conn: &Connection, notes: &[Note]) -> Result<()> {
 fn insert<const N: usize>(conn: &Connection, columns: &str, notes: &[Note], values: impl Fn(&Note) -> [&dyn ToSql; N]) -> Result<()> {
     let chunks = notes.chunks_exact(ROWS);
     let rest = chunks.remainder().chunks(1);
-    let mut put = |rows: usize, chunks: &mut dyn Iterator<Item = &[Note]>| -> Result<()> {
+    let put = |rows: usize, chunks: &mut dyn Iterator<Item = &[Note]>| -> Result<()> {
         let row = format!("({})", ["?"; N].join(", "));
         let sql = format!("INSERT OR IGNORE INTO {columns} VALUES {}", vec![row; rows].join(", "));
         let mut statement = conn.prepare_cached(&sql)?;
