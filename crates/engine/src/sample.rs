@@ -121,6 +121,7 @@ pub(crate) async fn probe(shared: &Shared, id: EndpointId) -> Result<Probed, Not
         metadata: BTreeMap::new(),
         idempotency_key: None,
         ttl: None,
+        schema_check: Default::default(),
         created_at: now,
     };
     let route = Route::new(Arc::new(subscription), Arc::clone(endpoint), Arc::clone(secrets), &shared.config.user_agent);

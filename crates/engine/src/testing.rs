@@ -95,6 +95,7 @@ pub(crate) fn job_for(subscription: SubscriptionId, endpoint: EndpointId, n: u12
         metadata: BTreeMap::new(),
         idempotency_key: None,
         ttl: None,
+        schema_check: Default::default(),
         created_at: BEGINNING,
     };
     let delivery = Delivery {

@@ -136,6 +136,8 @@ impl Store for FaultyStore {
         event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventRow>;
         find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
         page_of_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Page<EventRow, EventPlace>;
+        event_counts(of: Vec<EventSeq>) -> Vec<[u64; 7]>;
+        find_deliveries(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryRow, DeliveryId>;
         find_attempts(filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId>;
         attempt(id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail>;
         find_dead_letters(filter: DeadLetterFilter, window: Window<DeadLetterPlace>) -> Found<DeadLetterRow, DeadLetterPlace>;

@@ -53,6 +53,7 @@ impl Load {
             metadata: BTreeMap::new(),
             idempotency_key: None,
             ttl: None,
+            schema_check: Default::default(),
             created_at: self.now,
             deliveries: vec![delivery],
             fan_out_after: None,

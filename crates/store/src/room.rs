@@ -13,6 +13,9 @@ const EVENT: u64 = 1_024;
 const LARGE_PAYLOAD: usize = 2_048;
 const REST_OF_A_PAGE: u64 = 4_096;
 
+/// What a label takes besides its own text and that text in an index.
+const LABEL: u64 = 64;
+
 /// What a delivery takes, with its places in indexes.
 pub(crate) const DELIVERY: u64 = 512;
 
@@ -31,7 +34,8 @@ fn payload(bytes: usize) -> u64 {
 /// About what an event with its deliveries takes; rather more than less.
 pub(crate) fn event(event: &NewEvent) -> u64 {
     let texts = event.labels.iter().chain(&event.metadata).map(|(name, value)| name.len() + value.len() + 8).sum::<usize>();
-    EVENT + payload(event.payload.len()) + texts as u64 + DELIVERY * event.deliveries.len() as u64
+    let labels = event.labels.iter().map(|(name, value)| LABEL + (name.len() + value.len()) as u64).sum::<u64>();
+    EVENT + payload(event.payload.len()) + texts as u64 + labels + DELIVERY * event.deliveries.len() as u64
 }
 
 /// About what an occurrence takes.

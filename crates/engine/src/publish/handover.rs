@@ -5,7 +5,7 @@ use crate::job::Job;
 use crate::route::Matched;
 use crate::shared::Shared;
 use postrider_core::delivery::{Delivery, Progress, StateKind};
-use postrider_core::event::Event;
+use postrider_core::event::{Event, SchemaCheck};
 use postrider_core::id::{DeliveryId, EventId, EventSeq};
 use postrider_core::ports::{FirstDelivery, NewDelivery, NewEvent};
 use std::sync::Arc;
@@ -40,6 +40,7 @@ pub(crate) fn prepare(shared: &Shared, publish: Publish) -> Result<(NewEvent, Ha
         metadata: new.metadata.clone(),
         idempotency_key: new.idempotency_key.clone(),
         ttl: new.ttl,
+        schema_check: new.schema_check,
         created_at: new.created_at,
     };
     let handover = Handover { event, deliveries: new.deliveries.clone(), more: new.fan_out_after.is_some() };
@@ -74,6 +75,8 @@ pub(crate) fn plan(shared: &Shared, publish: Publish, mut matched: Matched, slic
         metadata: publish.metadata,
         idempotency_key: publish.idempotency_key,
         ttl: publish.ttl,
+        // Nobody checks payloads yet.
+        schema_check: SchemaCheck::Unchecked,
         created_at: now,
         deliveries,
         fan_out_after,

@@ -38,6 +38,7 @@ fn a_delivery_is_given_up_by_how_long_its_endpoint_is_disabled_not_by_its_own_ag
             metadata: plain.metadata,
             idempotency_key: None,
             ttl: None,
+            schema_check: Default::default(),
             created_at: old,
             deliveries: vec![delivery(1), mortal],
             fan_out_after: None,

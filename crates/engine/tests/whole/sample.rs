@@ -93,6 +93,7 @@ fn event(payload: &'static str) -> Arc<Event> {
         metadata: Default::default(),
         idempotency_key: None,
         ttl: None,
+        schema_check: Default::default(),
         created_at: crate::harness::BEGINNING,
     })
 }

@@ -193,7 +193,7 @@ async fn newest(app: &App, binding: &Subscription) -> Result<Sample, Problem> {
         [only] => only.as_exact().map(str::to_owned),
         _ => None,
     };
-    let filter = EventFilter { namespace: Some(binding.namespace.clone()), event_type: exact, created_from: None, created_before: None };
+    let filter = EventFilter { namespace: Some(binding.namespace.clone()), event_type: exact, ..EventFilter::default() };
     let request = PageRequest { after: None, limit: LOOKED_THROUGH, max_bytes: MAX_LOOKED_THROUGH_BYTES };
     let page = app.engine.store().page_of_events(filter, request).await.map_err(Problem::of_read)?;
     let wanted = page.items.into_iter().map(|row| row.event).find(|event| wants(binding, event));
@@ -220,6 +220,7 @@ fn event(app: &App, binding: &Subscription, payload: Bytes) -> Event {
         metadata: BTreeMap::new(),
         idempotency_key: None,
         ttl: None,
+        schema_check: Default::default(),
         created_at: app.engine.now(),
     }
 }

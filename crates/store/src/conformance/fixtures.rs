@@ -151,6 +151,7 @@ impl Fixtures {
             metadata: BTreeMap::new(),
             idempotency_key: None,
             ttl: None,
+            schema_check: Default::default(),
             created_at: self.now,
             deliveries: routes.iter().map(|route| self.delivery(*route)).collect(),
             fan_out_after: None,

@@ -17,7 +17,8 @@
 //! | [`prune`], [`prune_slices`] | retention |
 //! | [`gone`] | what goes with deleted configuration |
 //! | [`room`] | budgets |
-//! | [`find_attempts`], [`find_others`] | lists with filters and totals |
+//! | [`deliveries_change`] | the lists of deliveries while these change |
+//! | [`find_attempts`], [`find_deliveries`], [`find_events`], [`find_others`] | lists with filters and totals |
 //! | [`reads`] | order, limits and what is not there |
 //! | [`model`] | random sequences, compared with [`MemoryStore`](crate::memory::MemoryStore) |
 //! | [`fixtures`], [`world`] | builders, and the store under test with what a case needs around it |
@@ -25,8 +26,11 @@
 pub mod claim;
 pub mod configuration;
 pub mod dead_letters;
+pub mod deliveries_change;
 pub mod fan_out;
 pub mod find_attempts;
+pub mod find_deliveries;
+pub mod find_events;
 pub mod find_others;
 pub mod fixtures;
 pub mod follow_up;
@@ -279,6 +283,27 @@ macro_rules! conformance_tests {
                 the_last_that_may_be_seen
                 bodies_go_while_rows_stay
             }
+            find_deliveries {
+                every_filter_narrows
+                filters_narrow_in_pairs
+                bounds_in_time_are_exact
+                pieces_make_up_the_list
+                rows_say_what_the_deliveries_say
+                rows_show_the_beginning_of_bodies
+            }
+            deliveries_change {
+                totals_follow_every_change
+                late_ones_come_in_their_order
+                many_are_listed_and_counted
+                what_was_erased_is_hidden
+            }
+            find_events {
+                all_labels_must_match
+                labels_go_with_their_event
+                those_that_are_not_as_their_schema_says
+                pages_of_labelled_events_make_up_the_list
+                deliveries_of_events_are_counted_by_state
+            }
             find_others {
                 events_come_newest_first_and_narrowed
                 pages_of_events_make_up_the_list
@@ -339,6 +364,9 @@ mod tests {
             ("gone", include_str!("gone.rs")),
             ("room", include_str!("room.rs")),
             ("find_attempts", include_str!("find_attempts.rs")),
+            ("find_deliveries", include_str!("find_deliveries.rs")),
+            ("deliveries_change", include_str!("deliveries_change.rs")),
+            ("find_events", include_str!("find_events.rs")),
             ("find_others", include_str!("find_others.rs")),
             ("reads", include_str!("reads.rs")),
         ];

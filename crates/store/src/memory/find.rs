@@ -27,7 +27,9 @@ impl Data {
     pub fn find_events(&self, filter: &EventFilter, request: PageRequest<EventPlace>) -> Found<EventRow, EventPlace> {
         let is_wanted = |event: &postrider_core::event::Event| {
             let is_of_type = filter.event_type.as_deref().is_none_or(|t| t == &*event.event_type);
-            is_in(&filter.namespace, &event.namespace) && is_of_type && filter.created_within(event.created_at)
+            let has_labels = filter.labels.iter().all(|(key, value)| event.labels.get(key) == Some(value));
+            let is_as_valid = filter.schema_valid.is_none_or(|valid| valid == event.schema_check.is_valid());
+            is_in(&filter.namespace, &event.namespace) && is_of_type && has_labels && is_as_valid && filter.created_within(event.created_at)
         };
         let rows =
             self.events.values().filter(|row| is_wanted(&row.event)).map(|row| {
@@ -116,7 +118,7 @@ impl Data {
     }
 }
 
-fn is_in(wanted: &Option<Namespace>, namespace: &Namespace) -> bool {
+pub(super) fn is_in(wanted: &Option<Namespace>, namespace: &Namespace) -> bool {
     wanted.as_ref().is_none_or(|wanted| wanted == namespace)
 }
 

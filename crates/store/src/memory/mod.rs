@@ -12,10 +12,11 @@
 //! | `requests.rs` | requests with a key of the client's |
 //! | `prune.rs` | retention |
 //! | `room.rs` | what it would take on a disk, and what there is no room for |
-//! | `read.rs`, `find.rs` | the reads; those with filters and totals |
+//! | `read.rs`, `find.rs`, `deliveries.rs` | the reads; those with filters and totals |
 
 mod claim;
 mod data;
+mod deliveries;
 mod find;
 mod jobs;
 mod prune;
@@ -286,6 +287,18 @@ impl Store for MemoryStore {
         page: PageRequest<EventPlace>,
     ) -> BoxFuture<'_, Result<Page<EventRow, EventPlace>, StoreError>> {
         self.answer(move |data, _| data.find_events(&filter, page).page)
+    }
+
+    fn event_counts(&self, of: Vec<EventSeq>) -> BoxFuture<'_, Result<Vec<[u64; 7]>, StoreError>> {
+        self.answer(|data, _| of.into_iter().map(|event| data.event_counts(event)).collect())
+    }
+
+    fn find_deliveries(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryRow, DeliveryId>, StoreError>> {
+        self.answer(move |data, _| data.find_deliveries(&filter, window))
     }
 
     fn find_attempts(

@@ -30,6 +30,7 @@ impl Data {
             metadata: new.metadata,
             idempotency_key: new.idempotency_key,
             ttl: new.ttl,
+            schema_check: new.schema_check,
             created_at: new.created_at,
         });
         self.put_event(EventRow { event, skipped: new.skipped, fan_out_after: new.fan_out_after });

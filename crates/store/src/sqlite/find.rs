@@ -1,6 +1,7 @@
 //! Reads of events and dead letters with filters and totals. They are put together of parts, as lists of attempts are (see `attempts.rs`).
 
 use super::columns::{DEAD_LETTER_COLUMNS, EVENT_COLUMNS};
+use super::event_filters;
 use super::merge::merge;
 use super::rows::{all, count, dead_letter_row, event_row, id, id_opt, json, namespace, one, time};
 use super::tallies::{self, Kind, Part, PartPlace, Scope, outcome_text};
@@ -15,7 +16,7 @@ use rusqlite::{Connection, Result, Row, ToSql};
 use std::sync::Arc;
 
 /// Bounds of a filter, in microseconds.
-fn bounds(from: Option<Timestamp>, before: Option<Timestamp>) -> (i64, i64) {
+pub(super) fn bounds(from: Option<Timestamp>, before: Option<Timestamp>) -> (i64, i64) {
     (from.map_or(i64::MIN, Timestamp::as_micros), before.map_or(i64::MAX, Timestamp::as_micros))
 }
 
@@ -59,6 +60,9 @@ fn event_parts(conn: &Connection, filter: &EventFilter) -> Result<Vec<Part>> {
 
 /// Events, newest first, and how many there are.
 pub(super) fn events(conn: &Connection, filter: &EventFilter, request: PageRequest<EventPlace>) -> Result<Found<EventRow, EventPlace>> {
+    if event_filters::is_for(filter) {
+        return event_filters::find(conn, filter, request);
+    }
     let (from, before) = bounds(filter.created_from, filter.created_before);
     let is_counted = filter.event_type.is_some() || filter.created_from.is_some() || filter.created_before.is_some();
     let parts = event_parts(conn, filter)?;
@@ -77,6 +81,9 @@ pub(super) fn page_of_events(
     filter: &EventFilter,
     request: PageRequest<EventPlace>,
 ) -> Result<Page<EventRow, EventPlace>> {
+    if event_filters::is_for(filter) {
+        return event_filters::page(conn, filter, request);
+    }
     events_in_parts(conn, &event_parts(conn, filter)?, filter, request)
 }
 

@@ -1,7 +1,8 @@
 //! People's second thoughts: ended deliveries made again, dead letters dismissed.
 
 use super::aging;
-use super::counters::Deltas;
+use super::counters::{Deltas, Of};
+use super::places;
 use super::publish::{delivery_insert, insert_delivery};
 use super::rows::{DISMISSED, DeliveryRow, Events, OPEN, RETRIED, dead_letter_status, id, micros, one, reason};
 use super::session::Session;
@@ -86,7 +87,7 @@ fn requeue(
         keeps_letter,
     ])?;
     drop(update);
-    s.deltas.moved(row.subscription, from, state.kind());
+    s.deltas.moved(Of::known(row.subscription, row.endpoint), from, state.kind());
     Ok(Ok(row))
 }
 
@@ -115,7 +116,8 @@ fn as_new(s: &mut Session, dead_letter: DeadLetterId, new: DeliveryId, replay: &
     let insert = NewDelivery { id: new, subscription, endpoint, claimed: replay.claim, keeps_rows, expires_at: None };
     insert_delivery(&mut delivery_insert(&s.conn)?, row.event, &insert, replay.at, claim_of(s, replay.claim))?;
     aging::came(&s.conn, &s.memory, &insert)?;
-    s.deltas.deliveries(row.subscription, StateKind::Pending, 1);
+    places::came(&s.conn, &mut s.memory, &insert, replay.at)?;
+    s.deltas.deliveries(Of::known(subscription, endpoint), StateKind::Pending, 1);
     close(&s.conn, &mut s.deltas, dead_letter, Closed::Retried(new), Some(replay.at))?;
     queued(s, row, replay, events)
 }

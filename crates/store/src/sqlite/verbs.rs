@@ -173,6 +173,19 @@ impl Store for SqliteStore {
         Box::pin(self.readers.read(move |conn| find::page_of_events(conn, &filter, page)))
     }
 
+    fn event_counts(&self, of: Vec<EventSeq>) -> BoxFuture<'_, Result<Vec<[u64; 7]>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| of.iter().map(|event| deliveries::counts_of(conn, *event)).collect()))
+    }
+
+    fn find_deliveries(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryRow, DeliveryId>, StoreError>> {
+        let steps = self.steps;
+        Box::pin(self.readers.read(move |conn| deliveries::find(conn, &filter, window, steps)))
+    }
+
     fn find_attempts(
         &self,
         filter: AttemptFilter,

@@ -4,7 +4,7 @@ use crate::attempt::Attempt;
 use crate::delivery::{Delivery, Progress, StateKind};
 use crate::endpoint::Endpoint;
 use crate::error::ErrorCode;
-use crate::event::{Event, Namespace, Skipped};
+use crate::event::{Event, Namespace, SchemaCheck, Skipped};
 use crate::id::{DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, ScheduledId, SubscriptionId};
 use crate::key::ApiKey;
 use crate::schedule::Scheduled;
@@ -70,6 +70,8 @@ pub struct NewEvent {
     pub idempotency_key: Option<String>,
     /// See [`Event::ttl`].
     pub ttl: Option<Duration>,
+    /// See [`Event::schema_check`].
+    pub schema_check: SchemaCheck,
     /// See [`Event::created_at`].
     pub created_at: Timestamp,
     /// Its deliveries, or the first slice of them.

@@ -11,6 +11,7 @@ use crate::event::{Event, Namespace, Skipped};
 use crate::id::{AttemptId, DeliveryId, EndpointId, EventSeq, SubscriptionId, floor_at};
 use crate::time::Timestamp;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -183,13 +184,20 @@ pub struct AttemptDetail {
 
 /// Which events to list. `None` narrows nothing.
 ///
-/// With a type or a bound in time matches are counted in an index (about 20 ms for each million of them), where they are counted.
+/// With a type or a bound in time matches are counted in an index (about 20 ms for each million of them), where they are counted. With labels
+/// those events are looked at, for the page and for the number, that have the label of them which the fewest have (about a microsecond each
+/// where nothing else narrows, and some more for each further label or filter). With `schema_valid` the invalid ones are counted, in an index
+/// of just these.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
     /// Of this tenant; `None` is the master view.
     pub namespace: Option<Namespace>,
     /// Of exactly this type.
     pub event_type: Option<String>,
+    /// With all of these labels, each with exactly this value; they may have others besides.
+    pub labels: BTreeMap<String, String>,
+    /// Valid or not: see [`SchemaCheck::is_valid`](crate::event::SchemaCheck::is_valid).
+    pub schema_valid: Option<bool>,
     /// Made at this time or later.
     pub created_from: Option<Timestamp>,
     /// Made before this time.

@@ -19,6 +19,7 @@
 //! and deliveries to it that are still being published are not stored. What is claimed is settled as ever. [`Store::prune`] removes it all.
 
 mod commands;
+mod deliveries;
 mod error;
 mod find;
 mod jobs;
@@ -27,6 +28,7 @@ mod requests;
 mod views;
 
 pub use commands::*;
+pub use deliveries::*;
 pub use error::*;
 pub use find::*;
 pub use jobs::*;
@@ -177,6 +179,17 @@ pub trait Store: Send + Sync + 'static {
         filter: EventFilter,
         page: PageRequest<EventPlace>,
     ) -> BoxFuture<'_, Result<Page<EventRow, EventPlace>, StoreError>>;
+
+    /// How many deliveries each of these events has in each state, by [`StateKind`](crate::delivery::StateKind) number, in their order; an
+    /// unknown one has none. Walks each event's deliveries, as many as its fan-out made (about a microsecond each).
+    fn event_counts(&self, of: Vec<EventSeq>) -> BoxFuture<'_, Result<Vec<[u64; 7]>, StoreError>>;
+
+    /// Deliveries, newest first: in descending order of their ids. See [`DeliveryFilter`] for what that costs.
+    fn find_deliveries(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryRow, DeliveryId>, StoreError>>;
 
     /// Attempts, newest first: in descending order of their ids.
     fn find_attempts(

@@ -189,6 +189,13 @@ impl<S: Store> Pair<S> {
             both!(self, find_attempts(filter, second));
             both!(self, find_attempts(filter, skipped));
         }
+        for filter in self.builder.delivery_filters(&self.model.dump()) {
+            let first = Window::first(limit);
+            let found = both!(self, find_deliveries(filter, first));
+            let (second, skipped) = (Window { after: found.page.next, ..first }, Window { skip: 2, ..first });
+            both!(self, find_deliveries(filter, second));
+            both!(self, find_deliveries(filter, skipped));
+        }
         for filter in self.builder.event_filters() {
             let first = PageRequest::first(limit);
             let found = both!(self, find_events(filter, first));
@@ -248,6 +255,8 @@ impl<S: Store> Pair<S> {
                 both!(self, attempt(id, namespace));
             }
         }
+        let seqs: Vec<_> = self.model.dump().events.iter().map(|event| event.seq).collect();
+        both!(self, event_counts(seqs));
         for event in self.model.dump().events {
             for namespace in self.builder.namespaces() {
                 let seq = event.seq;
