@@ -25,6 +25,7 @@
 //! | `refill` | what only the store has comes into memory |
 //! | `schedule` | scheduled webhooks |
 //! | `jobs` | bulk replays |
+//! | `repush` | earlier events published again, one or in batches |
 //! | `maintain` | recovery at start, configuration changed by others, parked deliveries |
 //! | `retired` | deleted bindings, until nothing waits for them |
 //! | `retain` | what is too old goes, and what was erased |
@@ -42,6 +43,7 @@ mod maintain;
 mod meta;
 pub mod publish;
 mod refill;
+mod repush;
 mod request;
 mod retain;
 mod retired;
@@ -61,7 +63,8 @@ pub use dispatch::Load;
 pub use jobs::{MAX_RUNNING_JOBS, NewJob, NoJob};
 pub use keys::Keys;
 pub use publish::{Publish, PublishError, Receipt, To};
-pub use route::{Route, Routes};
+pub use repush::{MAX_PENDING_REPUSHES, MAX_RUNNING_REPUSHES, NoRepush, NotAgain};
+pub use route::{Checked, KnownType, Route, Routes};
 pub use sample::{NotProbed, Preview, Probed};
 
 use parking_lot::Mutex;
@@ -105,6 +108,7 @@ impl Tasks {
         claiming.spawn(schedule::run(Arc::clone(shared)));
         claiming.spawn(maintain::give_up(Arc::clone(shared)));
         claiming.spawn(jobs::run(Arc::clone(shared)));
+        claiming.spawn(repush::run(Arc::clone(shared)));
         let mut upkeep = self.upkeep.lock();
         upkeep.spawn(maintain::timers(Arc::clone(shared)));
         upkeep.spawn(maintain::configuration(Arc::clone(shared)));

@@ -186,6 +186,7 @@ pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), StoreError> {
     }
     let old = shared.routes.load_full();
     let new = Routes::new(configuration, &shared.config.keys.ring(), &shared.config.user_agent);
+    new.keep_compiled(&old);
     let fewer = retired::without_idle(shared, &new, shared.now().before(IN_USE)).await?;
     let new = Arc::new(fewer.unwrap_or(new));
     shared.routes.store(Arc::clone(&new));

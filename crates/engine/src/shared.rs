@@ -3,6 +3,7 @@
 use crate::config::EngineConfig;
 use crate::dispatch::Dispatcher;
 use crate::publish::Publisher;
+use crate::repush::CHECKS;
 use crate::route::Routes;
 use crate::sample::Probes;
 use crate::settle::Settler;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 pub(crate) struct Shared {
@@ -38,6 +39,10 @@ pub(crate) struct Shared {
     pub(crate) starting: tokio::sync::Mutex<()>,
     /// A job may have a step to make.
     pub(crate) jobs: Notify,
+    /// A batch of events may have a step to make.
+    pub(crate) repushes: Notify,
+    /// Places for checks of payloads.
+    pub(crate) checks: Semaphore,
     /// Endpoints to be disabled, and why.
     pub(crate) disabling: Mutex<BTreeMap<EndpointId, ErrorCode>>,
     pub(crate) disable: Notify,
@@ -74,6 +79,8 @@ impl Shared {
             fan_out: Notify::new(),
             starting: tokio::sync::Mutex::default(),
             jobs: Notify::new(),
+            repushes: Notify::new(),
+            checks: Semaphore::new(CHECKS),
             disabling: Mutex::default(),
             disable: Notify::new(),
             looks: AtomicU64::new(0),

@@ -4,7 +4,7 @@ use crate::Sabotage;
 use crate::world::{State, World};
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::Namespace;
-use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
+use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, RepushId, ScheduledId, SubscriptionId};
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
 use postrider_core::time::Timestamp;
@@ -131,9 +131,14 @@ impl Store for FaultyStore {
         job(id: JobId) -> Option<Job>;
         jobs(namespace: Option<Namespace>, window: Window<JobId>) -> Found<Job, JobId>;
         running_jobs() -> Vec<Job>;
+        repush(id: RepushId) -> Option<Repush>;
+        open_repushes() -> Vec<Repush>;
+        repush_piece(id: RepushId, from: u32, limit: u32) -> Vec<EventSeq>;
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;
         event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventRow>;
+        event_by_id(id: EventId, namespace: Option<Namespace>) -> Option<EventRow>;
+        event_numbers(filter: EventFilter, window: Window<EventPlace>) -> Found<EventSeq, EventPlace>;
         find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
         page_of_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Page<EventRow, EventPlace>;
         event_counts(of: Vec<EventSeq>) -> Vec<[u64; 7]>;
@@ -162,6 +167,9 @@ impl Store for FaultyStore {
         put_job(job: Job) -> ();
         set_job_state(id: JobId, from: JobState, to: JobState, at: Timestamp) -> bool;
         fail_job(id: JobId, error: JobError, at: Timestamp) -> bool;
+        put_repush(batch: Repush, events: Vec<EventSeq>) -> ();
+        set_repush_state(id: RepushId, from: RepushState, to: RepushState, at: Timestamp) -> bool;
+        advance_repush(step: RepushStep) -> Repushed;
         begin_request(request: NewRequest) -> Begun;
         end_request(key: RequestKey, response: Option<StoredResponse>) -> ();
     }

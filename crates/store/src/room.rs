@@ -43,6 +43,11 @@ pub(crate) fn occurrence(row: &Scheduled) -> u64 {
     EVENT + payload(row.payload.len())
 }
 
+/// About what a batch of so many events takes.
+pub(crate) fn repush(events: usize) -> u64 {
+    ROW + payload(8 * events)
+}
+
 /// The answer to what there is no room for.
 pub(crate) fn refusal(wanted: u64, left: u64) -> StoreError {
     let cause = format!("about {wanted} bytes are wanted and {left} are left for new work");

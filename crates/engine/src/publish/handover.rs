@@ -5,7 +5,7 @@ use crate::job::Job;
 use crate::route::Matched;
 use crate::shared::Shared;
 use postrider_core::delivery::{Delivery, Progress, StateKind};
-use postrider_core::event::{Event, SchemaCheck};
+use postrider_core::event::Event;
 use postrider_core::id::{DeliveryId, EventId, EventSeq};
 use postrider_core::ports::{FirstDelivery, NewDelivery, NewEvent};
 use std::sync::Arc;
@@ -75,8 +75,7 @@ pub(crate) fn plan(shared: &Shared, publish: Publish, mut matched: Matched, slic
         metadata: publish.metadata,
         idempotency_key: publish.idempotency_key,
         ttl: publish.ttl,
-        // Nobody checks payloads yet.
-        schema_check: SchemaCheck::Unchecked,
+        schema_check: publish.schema_check,
         created_at: now,
         deliveries,
         fan_out_after,

@@ -208,6 +208,7 @@ pub fn event(n: usize) -> Publish {
         metadata: Default::default(),
         idempotency_key: None,
         ttl: None,
+        schema_check: Default::default(),
         to: To::Matching,
     }
 }
@@ -305,8 +306,14 @@ impl Store for Handle {
         job(id: JobId) -> Option<Job>;
         jobs(namespace: Option<Namespace>, window: Window<JobId>) -> Found<Job, JobId>;
         running_jobs() -> Vec<Job>;
+        repush(id: RepushId) -> Option<Repush>;
+        open_repushes() -> Vec<Repush>;
+        repush_piece(id: RepushId, from: u32, limit: u32) -> Vec<EventSeq>;
         set_job_state(id: JobId, from: JobState, to: JobState, at: Timestamp) -> bool;
         fail_job(id: JobId, error: JobError, at: Timestamp) -> bool;
+        put_repush(batch: Repush, events: Vec<EventSeq>) -> ();
+        set_repush_state(id: RepushId, from: RepushState, to: RepushState, at: Timestamp) -> bool;
+        advance_repush(step: RepushStep) -> Repushed;
         begin_request(request: NewRequest) -> Begun;
         end_request(key: RequestKey, response: Option<StoredResponse>) -> ();
         prune(request: PruneRequest) -> Pruned;
@@ -315,6 +322,8 @@ impl Store for Handle {
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;
         event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventRow>;
+        event_by_id(id: EventId, namespace: Option<Namespace>) -> Option<EventRow>;
+        event_numbers(filter: EventFilter, window: Window<EventPlace>) -> Found<EventSeq, EventPlace>;
         find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
         page_of_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Page<EventRow, EventPlace>;
         event_counts(of: Vec<EventSeq>) -> Vec<[u64; 7]>;

@@ -10,6 +10,7 @@ mod jobs;
 mod meta;
 mod pace;
 mod parked;
+mod repush;
 mod room;
 mod sample;
 mod shutdown;

@@ -82,6 +82,14 @@ pub(super) fn timestamp(at: Moment) -> Timestamp {
     Timestamp::from_unix(micros.div_euclid(1_000_000), nanos)
 }
 
+/// A time of a request, in whole microseconds, and whether something was cut off for that: `what` is its name in the contract.
+pub(super) fn moment(at: &Timestamp, what: &str) -> Result<(Moment, bool), Problem> {
+    let nanos = u32::try_from(at.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
+    let micros = nanos.zip(at.seconds.checked_mul(1_000_000)).and_then(|(nanos, micros)| micros.checked_add(i64::from(nanos / 1_000)));
+    let micros = micros.ok_or_else(|| Problem::bad_request(format!("{what} is no time")))?;
+    Ok((Moment::from_micros(micros), at.nanos % 1_000 != 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +121,15 @@ mod tests {
         for (micros, seconds, nanos) in [(0, 0, 0), (1_700_000_000_000_001, 1_700_000_000, 1_000), (-1, -1, 999_999_000)] {
             let shown = timestamp(Moment::from_micros(micros));
             assert_eq!((shown.seconds, shown.nanos), (seconds, nanos));
+        }
+    }
+    #[test]
+    fn times_of_requests_are_cut_to_microseconds() {
+        let read = |seconds, nanos| moment(&Timestamp::from_unix(seconds, nanos), "t").map(|(at, is_cut)| (at.as_micros(), is_cut));
+        assert_eq!((read(1, 5_000), read(1, 5_001), read(-1, 999_999_999)), (Ok((1_000_005, false)), Ok((1_000_005, true)), Ok((-1, true))));
+        for (seconds, nanos) in [(0, -1), (0, 1_000_000_000), (i64::MAX, 0), (i64::MIN, 0)] {
+            let sent = Timestamp { seconds, nanos, ..Timestamp::default() };
+            assert_eq!(moment(&sent, "t").map_err(|problem| problem.message), Err(String::from("t is no time")));
         }
     }
 }

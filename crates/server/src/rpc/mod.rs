@@ -6,6 +6,7 @@
 mod access;
 mod auth;
 mod errors;
+mod events;
 mod health;
 mod page;
 mod webhooks;
@@ -46,7 +47,9 @@ const LONGEST_REFLECTION: Duration = Duration::from_secs(60);
 
 /// The services that answer. Reflection and the health check tell of these and of no others.
 fn services(app: &Arc<App>) -> Services {
-    Services::default().with_webhook_service(Arc::new(webhooks::Webhooks::new(Arc::clone(app))))
+    Services::default()
+        .with_webhook_service(Arc::new(webhooks::Webhooks::new(Arc::clone(app))))
+        .with_event_service(Arc::new(events::Events::new(Arc::clone(app))))
 }
 
 /// What a call is answered with.

@@ -156,3 +156,48 @@ pub async fn deliveries_of_events_are_counted_by_state<H: Harness>(w: &mut World
     expected[StateKind::Failed as usize] = 1;
     assert_eq!(counts, [[0; 7], expected, [0; 7], expected]);
 }
+
+/// The numbers of events come as the events do, from any place on and with any of them left out; one event comes by its id, to who may see it.
+pub async fn numbers_are_those_of_the_list<H: Harness>(w: &mut World<H>) {
+    for n in 0..40u32 {
+        w.make.advance_secs((n % 7 == 0).into());
+        let namespace = if n % 5 == 0 { other() } else { Namespace::default_namespace() };
+        let schema_check = if n % 4 == 0 { SchemaCheck::Failed } else { SchemaCheck::Passed };
+        let event = NewEvent { labels: labels(&[("half", &(n % 2).to_string())]), namespace, schema_check, ..w.make.event(0) };
+        w.publish_one(event).await;
+    }
+    let middle = w.make.now().before(Duration::from_secs(3));
+    for filter in [
+        with(&[]),
+        with(&[("half", "1")]),
+        EventFilter { schema_valid: Some(false), ..with(&[]) },
+        EventFilter { namespace: Some(other()), ..with(&[]) },
+        EventFilter { created_from: Some(middle), ..with(&[]) },
+        EventFilter { event_type: Some("none".to_owned()), ..with(&[]) },
+    ] {
+        let all = listed(w, filter.clone()).await;
+        for (skip, limit) in [(0, 100), (0, 3), (2, 3), (5, 100), (1_000, 3), (0, 0)] {
+            let window = Window { after: None, skip, limit };
+            let found = w.store().event_numbers(filter.clone(), window).await.expect("event_numbers");
+            let expected: Vec<_> = all.iter().copied().skip(skip as usize).take(limit as usize).collect();
+            assert_eq!((found.page.items, found.total), (expected, all.len() as u64), "{filter:?} {window:?}");
+            let more = limit > 0 && all.len() > (skip + limit) as usize;
+            assert_eq!(found.page.next.is_some(), more, "{filter:?} {window:?}");
+            if let Some(place) = found.page.next {
+                let window = Window { after: Some(place), ..Window::first(100) };
+                let rest = w.store().event_numbers(filter.clone(), window).await.expect("event_numbers");
+                assert_eq!(rest.page.items, all[(skip + limit) as usize..]);
+            }
+        }
+    }
+    let event = NewEvent { namespace: other(), ..w.make.event(0) };
+    let id = event.id;
+    let seq = w.publish_one(event).await;
+    let by_id = async |w: &World<H>, id, namespace| {
+        w.store().event_by_id(id, namespace).await.expect("event_by_id").map(|row| row.event.seq)
+    };
+    assert_eq!((by_id(w, id, None).await, by_id(w, id, Some(other())).await), (Some(seq), Some(seq)));
+    assert_eq!(by_id(w, id, Some(Namespace::default_namespace())).await, None);
+    let unknown = EventId::new(w.make.uuid());
+    assert_eq!(by_id(w, unknown, None).await, None);
+}

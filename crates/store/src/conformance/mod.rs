@@ -5,7 +5,7 @@
 //!
 //! | module | is about |
 //! |---|---|
-//! | [`configuration`] | endpoints, subscriptions, keys, the version |
+//! | [`configuration`] | endpoints, subscriptions, keys, event types, the version |
 //! | [`publish`], [`fan_out`] | how events and deliveries come in |
 //! | [`settle`] | how deliveries go on |
 //! | [`follow_up`] | the events that outcomes make |
@@ -13,6 +13,7 @@
 //! | [`replay`], [`dead_letters`] | what people do with deliveries that ended |
 //! | [`schedule`] | scheduled webhooks |
 //! | [`jobs`] | bulk replays |
+//! | [`repush`] | events to be published again |
 //! | [`requests`] | requests with a key of the client's |
 //! | [`prune`], [`prune_slices`] | retention |
 //! | [`gone`] | what goes with deleted configuration |
@@ -42,6 +43,7 @@ pub mod prune_slices;
 pub mod publish;
 pub mod reads;
 pub mod replay;
+pub mod repush;
 pub mod requests;
 pub mod rescue;
 pub mod room;
@@ -102,6 +104,7 @@ macro_rules! conformance_tests {
                 replaces_what_has_the_same_id
                 version_rises_with_every_change
                 an_older_version_is_not_written_over
+                event_types_are_named_by_their_registry
                 outlives_a_restart
             }
             publish {
@@ -222,6 +225,14 @@ macro_rules! conformance_tests {
                 outlives_a_restart
                 ended_ones_go_with_their_age
             }
+            repush {
+                gives_back_what_was_put
+                a_piece_is_stored_with_its_events
+                a_piece_from_another_place_is_fenced
+                is_started_and_cancelled
+                outlives_a_restart
+                old_ones_go
+            }
             requests {
                 a_key_is_done_once
                 an_answer_comes_back_whole
@@ -303,6 +314,7 @@ macro_rules! conformance_tests {
                 those_that_are_not_as_their_schema_says
                 pages_of_labelled_events_make_up_the_list
                 deliveries_of_events_are_counted_by_state
+                numbers_are_those_of_the_list
             }
             find_others {
                 events_come_newest_first_and_narrowed
@@ -358,6 +370,7 @@ mod tests {
             ("dead_letters", include_str!("dead_letters.rs")),
             ("schedule", include_str!("schedule.rs")),
             ("jobs", include_str!("jobs.rs")),
+            ("repush", include_str!("repush.rs")),
             ("requests", include_str!("requests.rs")),
             ("prune", include_str!("prune.rs")),
             ("prune_slices", include_str!("prune_slices.rs")),

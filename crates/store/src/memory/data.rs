@@ -7,6 +7,7 @@ use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::{Event, Namespace, Skipped};
+use postrider_core::event_type::EventType;
 use postrider_core::id::*;
 use postrider_core::key::ApiKey;
 use postrider_core::ports::*;
@@ -25,6 +26,8 @@ pub(super) struct Data {
     pub endpoints: BTreeMap<EndpointId, Endpoint>,
     pub subscriptions: BTreeMap<SubscriptionId, Subscription>,
     pub keys: BTreeMap<KeyId, ApiKey>,
+    /// By registry and name.
+    pub event_types: BTreeMap<(Option<Namespace>, String), EventType>,
 
     last_seq: i64,
     pub events: BTreeMap<EventSeq, EventRow>,
@@ -36,6 +39,8 @@ pub(super) struct Data {
     pub scheduled: BTreeMap<ScheduledId, Scheduled>,
     pub counters: BTreeMap<SubscriptionId, Counters>,
     pub jobs: BTreeMap<JobId, Job>,
+    /// Batches, each with its events.
+    pub repushes: BTreeMap<RepushId, (Repush, Vec<EventSeq>)>,
     pub requests: BTreeMap<RequestKey, RequestRow>,
 
     /// Events by their public id.
@@ -61,6 +66,7 @@ impl Default for Data {
             endpoints: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             keys: BTreeMap::new(),
+            event_types: BTreeMap::new(),
             last_seq: 0,
             events: BTreeMap::new(),
             deliveries: BTreeMap::new(),
@@ -70,6 +76,7 @@ impl Default for Data {
             scheduled: BTreeMap::new(),
             counters: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            repushes: BTreeMap::new(),
             requests: BTreeMap::new(),
             event_ids: BTreeMap::new(),
             idempotency_keys: BTreeMap::new(),
@@ -119,6 +126,7 @@ impl Data {
             endpoints: self.endpoints.values().cloned().collect(),
             subscriptions: self.subscriptions.values().cloned().collect(),
             keys: self.keys.values().cloned().collect(),
+            event_types: self.event_types.values().cloned().collect(),
         }
     }
 
@@ -153,6 +161,8 @@ impl Data {
                 ConfigChange::Endpoint(endpoint) => drop(self.endpoints.insert(endpoint.id, endpoint)),
                 ConfigChange::Subscription(subscription) => drop(self.subscriptions.insert(subscription.id, subscription)),
                 ConfigChange::Key(key) => drop(self.keys.insert(key.id, key)),
+                ConfigChange::EventType(new) => drop(self.event_types.insert((new.namespace.clone(), new.name.clone()), new)),
+                ConfigChange::NoEventType { registry, name } => drop(self.event_types.remove(&(registry, name))),
             }
         }
         Configured::Stored { version: self.configuration_version }

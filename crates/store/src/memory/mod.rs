@@ -6,9 +6,11 @@
 //! | file | holds |
 //! |---|---|
 //! | `data.rs` | the maps, and the few functions through which rows come, change and go |
+//! | `dump.rs` | all of it, for checkers |
 //! | `write.rs` | publish, fan-out, settle, replay, dismiss, schedule, fire |
 //! | `claim.rs` | claim, rescue, backlog |
 //! | `jobs.rs` | bulk replays |
+//! | `repush.rs` | events to be published again |
 //! | `requests.rs` | requests with a key of the client's |
 //! | `prune.rs` | retention |
 //! | `room.rs` | what it would take on a disk, and what there is no room for |
@@ -17,28 +19,28 @@
 mod claim;
 mod data;
 mod deliveries;
+mod dump;
 mod find;
 mod jobs;
 mod prune;
 mod read;
+mod repush;
 mod requests;
 mod room;
 #[cfg(test)]
 mod tests;
 mod write;
 
+pub use dump::Dump;
+
 use crate::room::{self as sizes, ROW};
 use data::Data;
 use parking_lot::{Mutex, MutexGuard};
-use postrider_core::attempt::Attempt;
-use postrider_core::deadletter::DeadLetter;
-use postrider_core::delivery::Delivery;
-use postrider_core::event::{Event, Namespace, Skipped};
+use postrider_core::event::Namespace;
 use postrider_core::id::*;
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
 use postrider_core::time::Timestamp;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A handle on a store in memory. Clones are the same engine on the same data; [`MemoryStore::new_incarnation`] is the next
@@ -47,31 +49,6 @@ use std::sync::Arc;
 pub struct MemoryStore {
     data: Arc<Mutex<Data>>,
     incarnation: u64,
-}
-
-/// Everything in a [`MemoryStore`] at one moment, for checkers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dump {
-    /// Events by number.
-    pub events: Vec<Arc<Event>>,
-    /// What was skipped, by event; events that skipped nothing are not in here.
-    pub skipped: BTreeMap<EventSeq, Vec<Skipped>>,
-    /// Where unfinished fan-outs go on, by event.
-    pub unfinished_fan_outs: BTreeMap<EventSeq, SubscriptionId>,
-    /// Deliveries by id.
-    pub deliveries: Vec<Delivery>,
-    /// The incarnation that claims a delivery; unclaimed deliveries are not in here.
-    pub claims: BTreeMap<DeliveryId, u64>,
-    /// Attempts by delivery and number.
-    pub attempts: Vec<Attempt>,
-    /// Dead letters by id, whatever their status.
-    pub dead_letters: Vec<DeadLetter>,
-    /// Scheduled occurrences by id, whatever their status.
-    pub scheduled: Vec<Scheduled>,
-    /// Jobs by id, whatever their state.
-    pub jobs: Vec<Job>,
-    /// Counters by subscription, as they were kept.
-    pub counters: BTreeMap<SubscriptionId, Counters>,
 }
 
 impl MemoryStore {
@@ -240,6 +217,31 @@ impl Store for MemoryStore {
         self.answer(|data, _| data.advance_job(step))
     }
 
+    fn put_repush(&self, batch: Repush, events: Vec<EventSeq>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.grow(sizes::repush(events.len()), |_| false, move |data, _| drop(data.repushes.insert(batch.id, (batch, events))))
+    }
+
+    fn repush(&self, id: RepushId) -> BoxFuture<'_, Result<Option<Repush>, StoreError>> {
+        self.answer(move |data, _| data.repushes.get(&id).map(|(batch, _)| batch.clone()))
+    }
+
+    fn open_repushes(&self) -> BoxFuture<'_, Result<Vec<Repush>, StoreError>> {
+        self.answer(|data, _| data.open_repushes())
+    }
+
+    fn repush_piece(&self, id: RepushId, from: u32, limit: u32) -> BoxFuture<'_, Result<Vec<EventSeq>, StoreError>> {
+        self.answer(move |data, _| data.repush_piece(id, from, limit))
+    }
+
+    fn set_repush_state(&self, id: RepushId, from: RepushState, to: RepushState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.answer(move |data, _| data.set_repush_state(id, from, to, at))
+    }
+
+    fn advance_repush(&self, step: RepushStep) -> BoxFuture<'_, Result<Repushed, StoreError>> {
+        let bytes = step.events.iter().map(sizes::event).sum();
+        self.grow(bytes, |_| false, move |data, me| data.advance_repush(step, me))
+    }
+
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {
         let key = request.key.clone();
         self.grow(ROW, move |data| data.requests.contains_key(&key), move |data, me| data.begin_request(request, me))
@@ -271,6 +273,18 @@ impl Store for MemoryStore {
 
     fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>> {
         self.answer(move |data, _| data.event_by_seq(seq, namespace))
+    }
+
+    fn event_by_id(&self, id: EventId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>> {
+        self.answer(move |data, _| data.event_by_seq(*data.event_ids.get(&id)?, namespace))
+    }
+
+    fn event_numbers(
+        &self,
+        filter: EventFilter,
+        window: Window<EventPlace>,
+    ) -> BoxFuture<'_, Result<Found<EventSeq, EventPlace>, StoreError>> {
+        self.answer(move |data, _| data.event_numbers(&filter, window))
     }
 
     fn find_events(

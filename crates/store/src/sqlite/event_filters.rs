@@ -137,7 +137,7 @@ pub(super) fn page(conn: &Connection, filter: &EventFilter, request: PageRequest
 }
 
 /// What a namespace has of a list: a run of an index, in which some may be passed over.
-struct Part {
+pub(super) struct Part {
     namespace: String,
     /// How many events it has in all.
     all: u64,
@@ -147,7 +147,7 @@ struct Part {
     others: Option<String>,
 }
 
-fn parts(conn: &Connection, filter: &EventFilter) -> Result<Vec<Part>> {
+pub(super) fn parts(conn: &Connection, filter: &EventFilter) -> Result<Vec<Part>> {
     let sql = "SELECT namespace, n FROM tallies_by_namespace WHERE kind = 2 AND (?1 IS NULL OR namespace = ?1)";
     let of = filter.namespace.as_ref().map(Namespace::as_str);
     let found: Vec<(String, u64)> = all(conn, sql, &[&of], |row| Ok((row.get(0)?, count(row, 1)?)))?;
@@ -174,7 +174,7 @@ impl Part {
         Ok(Part { namespace, all, label: rarest, others: map_json(&others)? })
     }
 
-    fn count(&self, conn: &Connection, filter: &EventFilter) -> Result<u64> {
+    pub(super) fn count(&self, conn: &Connection, filter: &EventFilter) -> Result<u64> {
         let (from, before) = bounds(filter.created_from, filter.created_before);
         let number = |sql: &str, params: &[&dyn ToSql]| conn.prepare_cached(sql)?.query_row(params, |row| count(row, 0));
         let (of_type, valid) = (&filter.event_type, &filter.schema_valid);
@@ -195,7 +195,7 @@ impl Part {
         Ok(in_all - invalid)
     }
 
-    fn next(&self, conn: &Connection, filter: &EventFilter, after: Option<EventPlace>, chunk: usize) -> Result<Vec<EventPlace>> {
+    pub(super) fn next(&self, conn: &Connection, filter: &EventFilter, after: Option<EventPlace>, chunk: usize) -> Result<Vec<EventPlace>> {
         let (from, before) = bounds(filter.created_from, filter.created_before);
         let (at, seq) = after.map_or((i64::MAX, i64::MAX), |place| (place.created_at.as_micros(), place.seq.0));
         let chunk = i64::try_from(chunk).unwrap_or(i64::MAX);

@@ -50,11 +50,11 @@ macro_rules! events_in {
 const EVENTS_BY_NAMESPACE: (&str, &str) = events_in!("events_by_namespace", "namespace = ?1", "?2 IS NULL");
 const EVENTS_BY_TYPE: (&str, &str) = events_in!("events_by_type", "namespace = ?1", "type = ?2");
 
-fn events_statements(filter: &EventFilter) -> (&'static str, &'static str) {
+pub(super) fn events_statements(filter: &EventFilter) -> (&'static str, &'static str) {
     if filter.event_type.is_some() { EVENTS_BY_TYPE } else { EVENTS_BY_NAMESPACE }
 }
 
-fn event_parts(conn: &Connection, filter: &EventFilter) -> Result<Vec<Part>> {
+pub(super) fn event_parts(conn: &Connection, filter: &EventFilter) -> Result<Vec<Part>> {
     tallies::parts(conn, Kind::Events, Scope { namespace: filter.namespace.as_ref(), ..Scope::default() })
 }
 

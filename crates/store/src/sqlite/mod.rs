@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `writer.rs` | the one thread that writes: groups, transactions, answers, failures |
 //! | `session.rs` | its connection, what it keeps in memory beside it, begin, commit and undo |
-//! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `jobs.rs`, `requests.rs`, `prune.rs`, `config.rs` | the verbs that write |
+//! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `jobs.rs`, `repush.rs`, `requests.rs`, `prune.rs`, `config.rs` | the verbs that write |
 //! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
 //! | `attempts.rs`, `find.rs`, `merge.rs` | lists with filters and totals, put together of sorted parts |
 //! | `last.rs` | the last attempts of many endpoints or subscriptions |
@@ -12,6 +12,7 @@
 //! | `gone.rs` | what goes with configuration that was deleted |
 //! | `deliveries/` | lists of deliveries |
 //! | `event_filters.rs` | lists of events by their labels, and by whether they are valid |
+//! | `event_numbers.rs` | lists of the numbers of events alone |
 //! | `history.rs`, `sorting.rs` | notes of attempts by time: they gather, and go to their places together |
 //! | `places.rs` | deliveries by subscription, which do the same |
 //! | `bulk.rs` | many rows per statement |
@@ -35,6 +36,7 @@ mod config;
 mod counters;
 mod deliveries;
 mod event_filters;
+mod event_numbers;
 mod files;
 mod find;
 mod gathered;
@@ -50,6 +52,7 @@ mod publish;
 mod readers;
 mod reads;
 mod replay;
+mod repush;
 mod requests;
 mod room;
 mod rows;

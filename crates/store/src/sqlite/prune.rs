@@ -12,7 +12,7 @@ use super::publish::note_if_bare;
 use super::rows::{all, id, json, namespace, one, state_kind, time};
 use super::session::Session;
 use super::tallies::{Kind, Under};
-use super::{config, event_filters, history, jobs, places, requests, sorting};
+use super::{config, event_filters, history, jobs, places, repush, requests, sorting};
 use postrider_core::id::{DeliveryId, EndpointId, SubscriptionId, floor_at};
 use postrider_core::ports::{PruneRequest, Pruned};
 use rusqlite::{Connection, Result, ToSql, params};
@@ -292,7 +292,7 @@ fn bare_events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pru
     Ok(false)
 }
 
-/// Closed dead letters, occurrences and jobs that ended. Each has an index of just these, and all that is found goes.
+/// Closed dead letters, occurrences, jobs and batches that ended. Each has an index of just these, and all that is found goes.
 fn closed(s: &mut Session, request: &PruneRequest, budget: &Budget, pruned: &mut Pruned) -> Result<bool> {
     let before = request.closed_before.as_micros();
     let sql = "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters INDEXED BY dead_letters_closed \
@@ -304,8 +304,10 @@ fn closed(s: &mut Session, request: &PruneRequest, budget: &Budget, pruned: &mut
     let occurrences = delete(&s.conn, sql, params![before, left])?;
     let left = left - occurrences as i64;
     let jobs = jobs::prune(&s.conn, request.closed_before, left)?;
-    pruned.closed += letters + occurrences + jobs;
-    Ok((jobs as i64) < left)
+    let left = left - jobs as i64;
+    let batches = repush::prune(&s.conn, request, left)?;
+    pruned.closed += letters + occurrences + jobs + batches;
+    Ok((batches as i64) < left)
 }
 
 /// Old keys of requests.

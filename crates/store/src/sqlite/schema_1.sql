@@ -7,7 +7,7 @@ CREATE TABLE meta (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO meta VALUES ('config_version', 0), ('incarnation', 0), ('next_event', 1), ('probe', 0);
 
--- kind: 0 endpoint, 1 subscription, 2 key. gone_at: since when it is deleted, or revoked and may be forgotten. endpoint: a subscription's.
+-- kind: 0 endpoint, 1 subscription, 2 key, 3 event type (its id: the namespace of its registry, a slash, its name). gone_at: since when it is deleted, or revoked and may be forgotten. endpoint: a subscription's.
 -- erased: 1 for an endpoint whose history nobody gets to see any more, and retention removes.
 CREATE TABLE config (
     kind INTEGER NOT NULL,
@@ -299,6 +299,24 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_namespace ON jobs (namespace);
 CREATE INDEX jobs_running ON jobs (id) WHERE ended_at IS NULL;
 CREATE INDEX jobs_ended ON jobs (ended_at) WHERE ended_at IS NOT NULL;
+
+-- Events to be published again. state: 0 pending, 1 running, 2 cancelled, 3 completed, 4 failed. namespace: NULL for those of several.
+-- events: their numbers, each 8 bytes with the most significant first; empty once it has ended. Last, so that what comes before it is read without it.
+CREATE TABLE repushes (
+    id BLOB NOT NULL PRIMARY KEY,
+    namespace TEXT,
+    state INTEGER NOT NULL,
+    total INTEGER NOT NULL,
+    done INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    events BLOB NOT NULL
+) STRICT;
+CREATE INDEX repushes_open ON repushes (id) WHERE ended_at IS NULL;
+CREATE INDEX repushes_pending ON repushes (created_at) WHERE state = 0;
+CREATE INDEX repushes_ended ON repushes (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Requests of an API by the client's key. Without a status it is being done by the engine of that incarnation, or was when that ended.
 -- size: of the answer's headers and body, in bytes.

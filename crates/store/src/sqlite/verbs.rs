@@ -118,6 +118,33 @@ impl Store for SqliteStore {
         Box::pin(self.write(1 + step.letters.len(), Urgency::Now, move |s| jobs::advance(s, &step)))
     }
 
+    fn put_repush(&self, batch: Repush, events: Vec<EventSeq>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let bytes = sizes::repush(events.len());
+        let weight = 1 + bytes as usize / files::PAGE_SIZE as usize;
+        Box::pin(self.grow((weight, bytes), nothing_is_known, move |s| repush::put(&s.conn, &batch, &events)))
+    }
+
+    fn repush(&self, id: RepushId) -> BoxFuture<'_, Result<Option<Repush>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| repush::batch(conn, id)))
+    }
+
+    fn open_repushes(&self) -> BoxFuture<'_, Result<Vec<Repush>, StoreError>> {
+        Box::pin(self.readers.read(repush::open))
+    }
+
+    fn repush_piece(&self, id: RepushId, from: u32, limit: u32) -> BoxFuture<'_, Result<Vec<EventSeq>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| repush::piece(conn, id, from, limit)))
+    }
+
+    fn set_repush_state(&self, id: RepushId, from: RepushState, to: RepushState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.write(1, Urgency::Now, move |s| repush::set_state(&s.conn, id, from, to, at)))
+    }
+
+    fn advance_repush(&self, step: RepushStep) -> BoxFuture<'_, Result<Repushed, StoreError>> {
+        let size = (1 + step.events.iter().map(event_weight).sum::<usize>(), step.events.iter().map(sizes::event).sum());
+        Box::pin(self.grow(size, nothing_is_known, move |s| repush::advance(s, &step)))
+    }
+
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {
         let key = request.key.clone();
         Box::pin(self.grow((1, sizes::ROW), move |s| requests::is_known(&s.conn, &key), move |s| requests::begin(s, &request)))
@@ -155,6 +182,18 @@ impl Store for SqliteStore {
 
     fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>> {
         Box::pin(self.readers.read(move |conn| find::event(conn, seq, namespace.as_ref())))
+    }
+
+    fn event_by_id(&self, id: EventId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| event_numbers::by_id(conn, id, namespace.as_ref())))
+    }
+
+    fn event_numbers(
+        &self,
+        filter: EventFilter,
+        window: Window<EventPlace>,
+    ) -> BoxFuture<'_, Result<Found<EventSeq, EventPlace>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| event_numbers::find(conn, &filter, window)))
     }
 
     fn find_events(

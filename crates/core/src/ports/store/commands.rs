@@ -5,6 +5,7 @@ use crate::delivery::{Delivery, Progress, StateKind};
 use crate::endpoint::Endpoint;
 use crate::error::ErrorCode;
 use crate::event::{Event, Namespace, SchemaCheck, Skipped};
+use crate::event_type::EventType;
 use crate::id::{DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, ScheduledId, SubscriptionId};
 use crate::key::ApiKey;
 use crate::schedule::Scheduled;
@@ -26,6 +27,8 @@ pub struct Configuration {
     pub subscriptions: Vec<Subscription>,
     /// Keys, revoked ones included.
     pub keys: Vec<ApiKey>,
+    /// Event types of all registries.
+    pub event_types: Vec<EventType>,
 }
 
 /// One change of the configuration. A batch of them is stored whole or not at all.
@@ -37,6 +40,15 @@ pub enum ConfigChange {
     Subscription(Subscription),
     /// Put a key.
     Key(ApiKey),
+    /// Put an event type: into its registry, under its name.
+    EventType(EventType),
+    /// Remove an event type, if it is there. Nothing refers to it: events name their type whether or not it is registered.
+    NoEventType {
+        /// See [`EventType::namespace`].
+        registry: Option<Namespace>,
+        /// See [`EventType::name`].
+        name: String,
+    },
 }
 
 /// What became of a batch of changes.

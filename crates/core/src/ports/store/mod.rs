@@ -10,7 +10,8 @@
 //! A delivery that waits or is being sent is either *claimed* (one live engine has it in memory) or in the index of due deliveries.
 //!
 //! A store that has a budget refuses what makes it grow, with [`StoreErrorKind::OverBudget`], before that is used up: publishing (but for
-//! duplicates of what is stored), scheduling and firing, new jobs and requests, new configuration. A part of the budget is kept for what
+//! duplicates of what is stored) and publishing again, scheduling and firing, new jobs, batches and requests, new configuration. A part of the
+//! budget is kept for what
 //! follows from what was accepted. That is never refused: claims, outcomes, slices of fan-outs, replays, changes of what is configured, and
 //! all that removes something.
 //!
@@ -24,6 +25,7 @@ mod error;
 mod find;
 mod jobs;
 mod prune;
+mod repush;
 mod requests;
 mod views;
 
@@ -33,12 +35,13 @@ pub use error::*;
 pub use find::*;
 pub use jobs::*;
 pub use prune::*;
+pub use repush::*;
 pub use requests::*;
 pub use views::*;
 
 use super::BoxFuture;
 use crate::event::Namespace;
-use crate::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
+use crate::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, RepushId, ScheduledId, SubscriptionId};
 use crate::schedule::Scheduled;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -53,7 +56,8 @@ pub trait Store: Send + Sync + 'static {
     /// The configuration's version: rises with every change, whoever makes it. Cheap; asked every second.
     fn configuration_version(&self) -> BoxFuture<'_, Result<i64, StoreError>>;
 
-    /// Puts configuration, if its version is still the one from which the changes were made; each item replaces what has its id.
+    /// Puts configuration, if its version is still the one from which the changes were made; each item replaces what has its id, and an event
+    /// type what has its name in its registry.
     fn configure(&self, version: i64, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<Configured, StoreError>>;
 
     // ---- the way of an event -------------------------------------------------------------------------------------
@@ -129,6 +133,26 @@ pub trait Store: Send + Sync + 'static {
     /// Makes the replays of a piece of a job and moves its cursor and counts, in one piece.
     fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Result<Advanced, StoreError>>;
 
+    // ---- events to be published again -----------------------------------------------------------------------------
+
+    /// Stores a batch with its events, oldest first, as many as its `total`.
+    fn put_repush(&self, batch: Repush, events: Vec<EventSeq>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// A batch by its id.
+    fn repush(&self, id: RepushId) -> BoxFuture<'_, Result<Option<Repush>, StoreError>>;
+
+    /// Batches that have not ended, oldest first; those that waited too long to be started are among them until retention takes them.
+    fn open_repushes(&self) -> BoxFuture<'_, Result<Vec<Repush>, StoreError>>;
+
+    /// Up to `limit` events of a batch that has not ended, leaving out the first `from`.
+    fn repush_piece(&self, id: RepushId, from: u32, limit: u32) -> BoxFuture<'_, Result<Vec<EventSeq>, StoreError>>;
+
+    /// Starts or cancels a batch, if it is in the state `from` and [may become](RepushState::may_become) `to`; answers whether it did.
+    fn set_repush_state(&self, id: RepushId, from: RepushState, to: RepushState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Stores the events of a piece of a batch and moves the batch on, in one piece.
+    fn advance_repush(&self, step: RepushStep) -> BoxFuture<'_, Result<Repushed, StoreError>>;
+
     // ---- requests with a key of the client's ---------------------------------------------------------------------
 
     /// Notes that a request is being done, unless it is or was already. Of two at once one is new. One that an engine before this one
@@ -165,6 +189,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// An event by its number, in this namespace if one is given. However many deliveries it has, none is read.
     fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>>;
+
+    /// An event by its id, in this namespace if one is given. However many deliveries it has, none is read.
+    fn event_by_id(&self, id: EventId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>>;
+
+    /// The numbers of events, newest first.
+    fn event_numbers(
+        &self,
+        filter: EventFilter,
+        window: Window<EventPlace>,
+    ) -> BoxFuture<'_, Result<Found<EventSeq, EventPlace>, StoreError>>;
 
     /// Events, newest first.
     fn find_events(

@@ -310,12 +310,15 @@ async fn backlog(store: &impl Store) -> Checked<Vec<Backlog>> {
 }
 
 /// Without the version, whose steps are each store's own matter.
-async fn configuration(store: &impl Store) -> Checked<(Vec<Endpoint>, Vec<Subscription>, Vec<ApiKey>)> {
-    let Configuration { version: _, mut endpoints, mut subscriptions, mut keys } = store.configuration().await.map_err(failed)?;
+async fn configuration(store: &impl Store) -> Checked<Configuration> {
+    let mut configuration = store.configuration().await.map_err(failed)?;
+    let Configuration { version, endpoints, subscriptions, keys, event_types } = &mut configuration;
+    *version = 0;
     endpoints.sort_by_key(|endpoint| endpoint.id);
     subscriptions.sort_by_key(|subscription| subscription.id);
     keys.sort_by_key(|key| key.id);
-    Ok((endpoints, subscriptions, keys))
+    event_types.sort_by_key(|of| (of.namespace.clone(), of.name.clone()));
+    Ok(configuration)
 }
 
 fn failed(error: StoreError) -> TestCaseError {
