@@ -64,7 +64,7 @@ fn the_payload_reaches_the_receiver_byte_for_byte() {
     let pushed: w::PushEventResponse = rpc.ask_binary(PUSH, &request);
     assert_eq!(payload(&receiver.wait_for(2)[1].body), r#"{"z":1.5,"a":7,"b":{"y":true,"x":null}}"#);
     let record: w::GetEventRecordResponse =
-        rpc.ask_binary(RECORD, &w::GetEventRecordRequest { event_id: pushed.event_id.clone(), ..Default::default() });
+        rpc.ask_binary(RECORD, &w::GetEventRecordRequest { event_id: pushed.event_id.clone() });
     assert_eq!((&*record.event.event_id, &*record.event.event_name), (&*pushed.event_id, "order.created"));
 }
 
