@@ -119,7 +119,8 @@ async fn check(shared: &Shared, event_type: &Arc<KnownType>, payload: &Bytes) ->
 
 /// An earlier event as it is to be published, and what it breaks of its schema.
 async fn again(shared: &Shared, event: &Event) -> Result<(Publish, Vec<String>), NotAgain> {
-    let checked = match known(&shared.routes.load(), event)? {
+    let known = known(&shared.routes.load(), event)?;
+    let checked = match known {
         Some(known) => check(shared, &known, &event.payload).await,
         None => Checked::default(),
     };

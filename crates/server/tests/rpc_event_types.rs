@@ -29,9 +29,8 @@ fn a_type_is_shown_as_it_was_registered_with_a_sample() {
     let server = Server::dev(&[]);
     let rpc = Rpc::of(&server);
     let schema = r#"{"type" : "object","properties":{"id":{"maximum":9007199254740993,"type":"integer","examples":[7]}}}"#;
-    let body = format!(
-        "{{\"name\":\"order.created\",\"description\":\"An order.\",\"schema\":{schema},\"metadata\":{{\"owner\":\"shop\"}}}}"
-    );
+    let body =
+        format!("{{\"name\":\"order.created\",\"description\":\"An order.\",\"schema\":{schema},\"metadata\":{{\"owner\":\"shop\"}}}}");
     let made = rpc.send(REGISTER, "application/json", body.as_bytes());
     assert_eq!(made.status, 200, "{}", made.text());
     let made = made.json();
@@ -142,7 +141,10 @@ fn a_type_that_is_published_is_registered_and_a_deleted_one_goes() {
     push();
     push();
     let shown = get(&rpc, "Order-Made");
-    assert_eq!((keys(&shown), rpc.ask(LIST, &json!({}))["pagination"]["totalCount"].clone()), (vec!["active", "createdAt", "name", "updatedAt"], json!(1)));
+    assert_eq!(
+        (keys(&shown), rpc.ask(LIST, &json!({}))["pagination"]["totalCount"].clone()),
+        (vec!["active", "createdAt", "name", "updatedAt"], json!(1))
+    );
     assert_eq!(rpc.ask(DELETE, &json!({"name": "Order-Made"})), json!({}));
     assert_eq!(rpc.refused(GET, &json!({"name": "Order-Made"})).1, "not_found");
     push();

@@ -63,8 +63,7 @@ fn the_payload_reaches_the_receiver_byte_for_byte() {
         w::PushEventRequest { namespace: "default".into(), event: "order.created".into(), payload: object.into(), ..Default::default() };
     let pushed: w::PushEventResponse = rpc.ask_binary(PUSH, &request);
     assert_eq!(payload(&receiver.wait_for(2)[1].body), r#"{"z":1.5,"a":7,"b":{"y":true,"x":null}}"#);
-    let record: w::GetEventRecordResponse =
-        rpc.ask_binary(RECORD, &w::GetEventRecordRequest { event_id: pushed.event_id.clone() });
+    let record: w::GetEventRecordResponse = rpc.ask_binary(RECORD, &w::GetEventRecordRequest { event_id: pushed.event_id.clone() });
     assert_eq!((&*record.event.event_id, &*record.event.event_name), (&*pushed.event_id, "order.created"));
 }
 
@@ -130,9 +129,8 @@ fn a_payload_is_held_against_the_schema_of_its_type_and_delivered_all_the_same()
 fn a_key_is_published_once_in_its_namespace() {
     let server = Server::guarded(MASTER);
     let rpc = Rpc::with_key(&server, MASTER, "one");
-    let push = |namespace: &str, n: u32| {
-        rpc.ask(PUSH, &json!({"namespace": namespace, "event": "a.b", "payload": {"n": n}, "id": "the key"}))
-    };
+    let push =
+        |namespace: &str, n: u32| rpc.ask(PUSH, &json!({"namespace": namespace, "event": "a.b", "payload": {"n": n}, "id": "the key"}));
     let first = push("one", 1);
     assert_eq!(keys(&first), ["eventId"]);
     assert_eq!(push("one", 2), json!({"eventId": first["eventId"], "duplicate": true}));
@@ -159,9 +157,8 @@ fn a_record_says_all_of_an_event_and_counts_its_deliveries() {
     let more = json!({"payload": {"n": 1}, "ttl_seconds": "3600", "metadata": {"m": "1"}, "labels": {"l": "2"}});
     let id = push(&rpc, "a.b", more);
     let is_through = |record: &Value| record["event"]["pendingDeliveries"] == 1 && record["event"]["failedDeliveries"] == 1;
-    let record = rpc.ask_until(RECORD, &json!({"event_id": id}), |record| {
-        is_through(record) && record["event"]["successfulDeliveries"] == 1
-    });
+    let record =
+        rpc.ask_until(RECORD, &json!({"event_id": id}), |record| is_through(record) && record["event"]["successfulDeliveries"] == 1);
     let (created, expires) = (record["event"]["createdAt"].clone(), record["expiresAt"].clone());
     let expected = json!({
         "event": {
@@ -205,8 +202,7 @@ fn the_list_is_newest_first_and_narrowed_by_every_filter() {
     }
     made.push(push(&rpc, "a.b", json!({"namespace": "other"})));
     let of = |picks: &[usize]| picks.iter().map(|n| made[*n].as_str()).collect::<Vec<_>>();
-    let times: Vec<Value> =
-        made.iter().map(|id| rpc.ask(RECORD, &json!({"event_id": id}))["event"]["createdAt"].clone()).collect();
+    let times: Vec<Value> = made.iter().map(|id| rpc.ask(RECORD, &json!({"event_id": id}))["event"]["createdAt"].clone()).collect();
     for (request, expected) in [
         (json!({}), &[3, 2, 1, 0][..]),
         (json!({"namespace": "default"}), &[2, 1, 0]),
@@ -272,9 +268,7 @@ fn an_event_is_published_again() {
     assert_eq!(again["warnings"], json!(["field 'x': is required"]));
     assert_ne!(again["eventId"], json!(first));
     assert_eq!(receiver.wait_for(2).iter().map(|request| payload(&request.body)).collect::<Vec<_>>(), [r#"{"n":1}"#, r#"{"n":1}"#]);
-    let record = |id: &Value| {
-        rpc.ask_until(RECORD, &json!({"event_id": id}), |record| record["event"]["successfulDeliveries"] == 1)
-    };
+    let record = |id: &Value| rpc.ask_until(RECORD, &json!({"event_id": id}), |record| record["event"]["successfulDeliveries"] == 1);
     let (before, after) = (record(&json!(first)), record(&again["eventId"]));
     assert_eq!((&before["labels"], &before["event"]["schemaValid"]), (&after["labels"], &json!(true)));
     for field in ["namespace", "eventName", "payload", "metadata", "ttlSeconds"] {
@@ -303,7 +297,10 @@ fn a_batch_is_prepared_started_and_comes_to_its_end() {
     assert_eq!(ids(&prepared).len(), 1, "the batch has all, the page one");
     let ask = json!({"repush_id": prepared["repushId"]});
     let batch = rpc.ask(STATUS, &ask)["batch"].clone();
-    assert_eq!((keys(&batch), &batch["status"], &batch["total"]), (vec!["createdAt", "expiresAt", "status", "total"], &json!("pending"), &json!(3)));
+    assert_eq!(
+        (keys(&batch), &batch["status"], &batch["total"]),
+        (vec!["createdAt", "expiresAt", "status", "total"], &json!("pending"), &json!(3))
+    );
     let started = rpc.ask(START, &ask);
     assert_eq!(started, json!({"repushId": prepared["repushId"], "total": 3, "status": "processing"}));
     let ended = rpc.ask_until(STATUS, &ask, |answer| answer["batch"]["status"] == "completed")["batch"].clone();
@@ -332,8 +329,7 @@ fn events_and_batches_are_those_of_the_callers_namespace() {
     let server = Server::guarded(MASTER);
     let (master, api) = (Rpc::with_key(&server, MASTER, "one"), Api::with_key(&server, MASTER));
     let key = |namespace: &str, scopes: Value| api.key(&json!({"name": "k", "namespace": namespace, "scopes": scopes})).0;
-    let (one, two, reader) =
-        (key("one", json!(["read", "write"])), key("two", json!(["read", "write"])), key("one", json!(["read"])));
+    let (one, two, reader) = (key("one", json!(["read", "write"])), key("two", json!(["read", "write"])), key("one", json!(["read"])));
     let (one, two, reader) =
         (Rpc::with_key(&server, &one, "one"), Rpc::with_key(&server, &two, "two"), Rpc::with_key(&server, &reader, "one"));
     let id = push(&master, "a.b", json!({"namespace": "one"}));

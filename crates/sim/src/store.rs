@@ -4,7 +4,9 @@ use crate::Sabotage;
 use crate::world::{State, World};
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::Namespace;
-use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, RepushId, ScheduledId, SubscriptionId};
+use postrider_core::id::{
+    AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, RepushId, ScheduledId, SubscriptionId,
+};
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
 use postrider_core::time::Timestamp;

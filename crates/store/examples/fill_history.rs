@@ -194,7 +194,11 @@ fn lists(filler: &Filler, begin: Timestamp) -> Vec<(&'static str, DeliveryFilter
         ("pending", DeliveryFilter { states: [StateKind::Pending].into(), ..any.clone() }, 0),
         ("category", DeliveryFilter { category: Some(Category::Timeout), ..any.clone() }, 0),
         ("half of the time", DeliveryFilter { created_before: halfway, ..any.clone() }, 0),
-        ("half of the time and succeeded", DeliveryFilter { created_before: halfway, states: [StateKind::Succeeded].into(), ..any.clone() }, 0),
+        (
+            "half of the time and succeeded",
+            DeliveryFilter { created_before: halfway, states: [StateKind::Succeeded].into(), ..any.clone() },
+            0,
+        ),
         ("from the 10,000th", any, 10_000),
         ("binding, from the 10,000th", binding, 10_000),
     ]

@@ -44,7 +44,9 @@ impl KnownType {
             let text = self.event_type.schema.as_ref()?;
             let parsed = EventSchema::parse(text.as_bytes());
             // It was checked when it was registered, so that only another release has seen it otherwise.
-            parsed.inspect_err(|error| tracing::error!(event_type = self.name, %error, "a schema is not understood: nothing is checked")).ok()
+            parsed
+                .inspect_err(|error| tracing::error!(event_type = self.name, %error, "a schema is not understood: nothing is checked"))
+                .ok()
         };
         self.compiled.get_or_init(compile).as_ref()
     }

@@ -5,9 +5,7 @@ use crate::items::{binding, destination, of_type, start};
 use postrider_core::event::{Event, Namespace, SchemaCheck};
 use postrider_core::event_type::EventType;
 use postrider_core::ports::*;
-use postrider_engine::{
-    Engine, Limits, MAX_PENDING_REPUSHES, MAX_RUNNING_REPUSHES, NoRepush, NotAgain, Publish, Retention,
-};
+use postrider_engine::{Engine, Limits, MAX_PENDING_REPUSHES, MAX_RUNNING_REPUSHES, NoRepush, NotAgain, Publish, Retention};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -126,7 +126,10 @@ mod tests {
     #[test]
     fn times_of_requests_are_cut_to_microseconds() {
         let read = |seconds, nanos| moment(&Timestamp::from_unix(seconds, nanos), "t").map(|(at, is_cut)| (at.as_micros(), is_cut));
-        assert_eq!((read(1, 5_000), read(1, 5_001), read(-1, 999_999_999)), (Ok((1_000_005, false)), Ok((1_000_005, true)), Ok((-1, true))));
+        assert_eq!(
+            (read(1, 5_000), read(1, 5_001), read(-1, 999_999_999)),
+            (Ok((1_000_005, false)), Ok((1_000_005, true)), Ok((-1, true)))
+        );
         for (seconds, nanos) in [(0, -1), (0, 1_000_000_000), (i64::MAX, 0), (i64::MIN, 0)] {
             let sent = Timestamp { seconds, nanos, ..Timestamp::default() };
             assert_eq!(moment(&sent, "t").map_err(|problem| problem.message), Err(String::from("t is no time")));

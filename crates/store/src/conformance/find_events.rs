@@ -193,9 +193,8 @@ pub async fn numbers_are_those_of_the_list<H: Harness>(w: &mut World<H>) {
     let event = NewEvent { namespace: other(), ..w.make.event(0) };
     let id = event.id;
     let seq = w.publish_one(event).await;
-    let by_id = async |w: &World<H>, id, namespace| {
-        w.store().event_by_id(id, namespace).await.expect("event_by_id").map(|row| row.event.seq)
-    };
+    let by_id =
+        async |w: &World<H>, id, namespace| w.store().event_by_id(id, namespace).await.expect("event_by_id").map(|row| row.event.seq);
     assert_eq!((by_id(w, id, None).await, by_id(w, id, Some(other())).await), (Some(seq), Some(seq)));
     assert_eq!(by_id(w, id, Some(Namespace::default_namespace())).await, None);
     let unknown = EventId::new(w.make.uuid());

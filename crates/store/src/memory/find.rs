@@ -25,9 +25,9 @@ impl Data {
     }
 
     pub fn find_events(&self, filter: &EventFilter, request: PageRequest<EventPlace>) -> Found<EventRow, EventPlace> {
-        let rows = self.wanted_events(filter).map(|row| {
-            (EventPlace { created_at: row.event.created_at, seq: row.event.seq }, row.event.payload.len(), self.event_row(row))
-        });
+        let rows = self
+            .wanted_events(filter)
+            .map(|row| (EventPlace { created_at: row.event.created_at, seq: row.event.seq }, row.event.payload.len(), self.event_row(row)));
         let rows: Vec<_> = rows.collect();
         Found { total: rows.len() as u64, page: super::read::page(rows, request) }
     }

@@ -225,13 +225,10 @@ mod tests {
     fn no_list_is_sorted_and_no_table_read_whole() {
         let mut conn = Connection::open_in_memory().expect("a database");
         crate::migrate::migrate(&mut conn).expect("a schema");
-        for sql in
-            [OF_LABEL, COUNT_OF_LABEL, COUNT_SOME_OF_LABEL, INVALID, COUNT_INVALID, VALID, VALID_OF_TYPE, COUNT, COUNT_OF_TYPE]
-        {
+        for sql in [OF_LABEL, COUNT_OF_LABEL, COUNT_SOME_OF_LABEL, INVALID, COUNT_INVALID, VALID, VALID_OF_TYPE, COUNT, COUNT_OF_TYPE] {
             let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
             let unbound = rusqlite::params_from_iter(std::iter::repeat_n(Null, explain.parameter_count()));
-            let plan: Vec<String> =
-                explain.query_map(unbound, |row| row.get(3)).expect("a plan").collect::<Result<_>>().expect("lines");
+            let plan: Vec<String> = explain.query_map(unbound, |row| row.get(3)).expect("a plan").collect::<Result<_>>().expect("lines");
             // The other labels are a list that comes with the statement.
             let is_small = |line: &str| line.contains("VIRTUAL TABLE") || line.contains("subquery");
             let is_bad = |line: &String| {

@@ -81,14 +81,7 @@ pub(super) fn put(conn: &Connection, batch: &Repush, events: &[EventSeq]) -> Res
 fn update(conn: &Connection, batch: &Repush) -> Result<()> {
     let sql = "UPDATE repushes SET state = ?2, done = ?3, failed = ?4, updated_at = ?5, ended_at = ?6 WHERE id = ?1";
     let Repush { id, state, done, failed, updated_at, ended_at, .. } = batch;
-    conn.prepare_cached(sql)?.execute(params![
-        id.bytes(),
-        number(*state),
-        done,
-        failed,
-        updated_at.as_micros(),
-        micros(*ended_at)
-    ])?;
+    conn.prepare_cached(sql)?.execute(params![id.bytes(), number(*state), done, failed, updated_at.as_micros(), micros(*ended_at)])?;
     if state.has_ended() {
         conn.prepare_cached("UPDATE repushes SET events = x'' WHERE id = ?1")?.execute([id.bytes()])?;
     }

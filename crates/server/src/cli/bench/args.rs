@@ -132,6 +132,7 @@ pub enum Api {
     /// `PushEvent` over Connect, in JSON.
     Connect,
     /// `PushEvent` over gRPC.
+    #[value(alias = "rpc")]
     Grpc,
 }
 

@@ -78,8 +78,12 @@ impl Template {
     pub fn called(namespace: &str, event_type: &str, size: usize) -> Self {
         let payload = bare(size);
         let object = Object::parse(&payload).unwrap_or_default();
-        let request =
-            PushEventRequest { namespace: namespace.to_owned(), event: event_type.to_owned(), payload: object.into(), ..Default::default() };
+        let request = PushEventRequest {
+            namespace: namespace.to_owned(),
+            event: event_type.to_owned(),
+            payload: object.into(),
+            ..Default::default()
+        };
         let message = request.encode_to_vec();
         let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
         let mut body = vec![0];
@@ -158,9 +162,11 @@ mod tests {
     #[test]
     fn a_push_is_the_same_payload_in_text_and_in_binary() {
         let expected = Template::bare(300).make(Phase::Main, 42);
-        let text: serde_json::Value =
-            serde_json::from_slice(&Template::pushed("ns", "bench.g7", 300).make(Phase::Main, 42)).expect("JSON");
-        assert_eq!((&text["namespace"], &text["event"], &text["payload"]["bench"]), (&"ns".into(), &"bench.g7".into(), &"30000000042".into()));
+        let text: serde_json::Value = serde_json::from_slice(&Template::pushed("ns", "bench.g7", 300).make(Phase::Main, 42)).expect("JSON");
+        assert_eq!(
+            (&text["namespace"], &text["event"], &text["payload"]["bench"]),
+            (&"ns".into(), &"bench.g7".into(), &"30000000042".into())
+        );
         let frame = Template::called("00000000000", "bench.g7", 300).make(Phase::Main, 42);
         let (head, message) = frame.split_at(5);
         assert_eq!(head, [&[0][..], &u32::try_from(message.len()).expect("a length").to_be_bytes()].concat());

@@ -324,12 +324,8 @@ impl Bench<'_> {
 fn publishing(args: &Args, address: SocketAddr, event_type: &str) -> Result<Route, CommandError> {
     let size = args.size as usize;
     Ok(match args.api() {
-        Api::Tasks | Api::Items => {
-            Route { uri: Uri::from_static("/v1/delivery/events"), template: Template::event(event_type, size) }
-        }
-        Api::Connect => {
-            Route { uri: Uri::from_static(PUSH_EVENT), template: Template::pushed(&args.namespace, event_type, size) }
-        }
+        Api::Tasks | Api::Items => Route { uri: Uri::from_static("/v1/delivery/events"), template: Template::event(event_type, size) },
+        Api::Connect => Route { uri: Uri::from_static(PUSH_EVENT), template: Template::pushed(&args.namespace, event_type, size) },
         Api::Grpc => {
             // HTTP/2 has the server's name in the target.
             let uri = format!("http://{address}{PUSH_EVENT}").parse();
