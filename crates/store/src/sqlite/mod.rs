@@ -29,6 +29,7 @@ mod columns;
 mod admin;
 mod aging;
 mod attempts;
+mod bulk;
 mod checkpoint;
 mod claim;
 mod config;
