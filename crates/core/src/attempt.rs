@@ -125,9 +125,19 @@ impl Verdict {
     }
 }
 
-/// Judges an exchange by the rules of the API through which the subscription was made.
-pub fn judge(origin: Origin, exchange: &Exchange) -> Verdict {
+/// Judges an exchange by the rules of the API through which the subscription was made. `expected` are the statuses that are a success where
+/// these rules let the endpoint say so; every 2xx where it says nothing.
+pub fn judge(origin: Origin, expected: &[u16], exchange: &Exchange) -> Verdict {
     match &exchange.result {
+        Ok(response) if origin == Origin::Rpc && !expected.is_empty() => {
+            if expected.contains(&response.status) {
+                return Verdict::Success;
+            }
+            match judge_status(origin, response.status, response.retry_after) {
+                Verdict::Success => Verdict::Permanent { code: ErrorCode::UnexpectedStatus, disable: false },
+                failure => failure,
+            }
+        }
         Ok(response) => judge_status(origin, response.status, response.retry_after),
         Err(fault) => judge_fault(origin, fault),
     }

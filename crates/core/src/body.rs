@@ -11,12 +11,14 @@ use std::borrow::Cow;
 mod buffer;
 mod csv;
 mod field_map;
+mod rpc;
 mod serializer;
 #[cfg(test)]
 mod tests;
 
 use buffer::Buffer;
 pub use field_map::*;
+pub use rpc::*;
 pub use serializer::{Format, Serializer};
 
 /// A body that is made from a payload is at most this many bytes larger than [`MAX_GROWTH`] times the payload.
@@ -34,6 +36,8 @@ pub enum BodyForm {
     Raw,
     /// Made from the payload by the rules of the Items API.
     Items(ItemsBody),
+    /// The payload in the envelope of the RPC API.
+    Rpc,
 }
 
 /// How a body of the Items API is made: fields are mapped, the result is serialized, and an envelope comes around it.
@@ -60,6 +64,7 @@ impl BodyForm {
         match self {
             BodyForm::Raw => Serializer::Raw,
             BodyForm::Items(body) => Serializer::Made(body.format),
+            BodyForm::Rpc => Serializer::Made(Format::Json),
         }
     }
 
@@ -67,7 +72,7 @@ impl BodyForm {
     pub fn content_type(&self) -> &'static str {
         match self {
             BodyForm::Items(ItemsBody { format, envelope: false, .. }) => format.content_type(),
-            BodyForm::Raw | BodyForm::Items(_) => Format::Json.content_type(),
+            BodyForm::Raw | BodyForm::Items(_) | BodyForm::Rpc => Format::Json.content_type(),
         }
     }
 }

@@ -184,7 +184,7 @@ pub enum Step<'a> {
     Cancel(ErrorCode),
     /// The delivery is given up without another attempt: it waited too long for its endpoint.
     GiveUp(ErrorCode),
-    /// A person does not want to wait for the next attempt: it is due at once, and counts as ever.
+    /// A person does not want to wait for the next attempt: it is due at once, with a fresh budget of attempts.
     Hasten {
         /// When.
         at: Timestamp,
@@ -246,7 +246,7 @@ pub fn transition(from: Progress, step: Step<'_>) -> Result<Progress, Refused> {
         Step::Cancel(code) if waiting => to(State::Cancelled(code)),
         Step::GiveUp(code) if waiting => to(State::Failed(code)),
         Step::Hasten { at } => match from.state {
-            State::Retrying { due_at } => to(State::Retrying { due_at: due_at.min(at) }),
+            State::Retrying { due_at } => Ok(Progress { state: State::Retrying { due_at: due_at.min(at) }, spent: 0, ..from }),
             _ => refused,
         },
         Step::Replay { at } if from.state.kind().is_resting() => {

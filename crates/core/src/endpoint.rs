@@ -5,6 +5,7 @@ use crate::error::ErrorCode;
 use crate::event::{BadName, Namespace};
 use crate::id::EndpointId;
 use crate::limit::RateLimit;
+use crate::retry::RetryPolicy;
 use crate::seal::Sealed;
 use crate::sign::Scheme;
 use crate::subscription::Origin;
@@ -21,6 +22,9 @@ pub const MAX_HEADERS: usize = 32;
 
 /// Longest value of an extra or secret header, in bytes.
 pub const MAX_HEADER_VALUE_BYTES: usize = 4_096;
+
+/// Longest `Content-Type` that an endpoint asks for, in bytes; the longest registered ones have about 100.
+pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
 
 /// The largest body that is sent to an endpoint of the Items API which has no cap of its own: 5 MiB (contract, section 11).
 pub const DEFAULT_PAYLOAD_CAP: u32 = 5 << 20;
@@ -205,6 +209,15 @@ pub struct HttpOptions {
     pub user_agent: Option<String>,
     /// How many bytes of a response are kept.
     pub response_cap: u32,
+    /// The `Content-Type` of what RPC subscriptions send, where it is not that of their bodies.
+    #[serde(default)]
+    pub content_type: Option<String>,
+    /// The statuses that are a success for RPC subscriptions; every 2xx where there are none.
+    #[serde(default)]
+    pub expected_status: Vec<u16>,
+    /// How hard deliveries of RPC subscriptions are tried. Each of them holds it too: those that come later take it over from here.
+    #[serde(default)]
+    pub retry: Option<RetryPolicy>,
 }
 
 impl HttpOptions {
@@ -217,11 +230,25 @@ impl HttpOptions {
             verify_tls: true,
             user_agent: None,
             response_cap: 1_024,
+            content_type: None,
+            expected_status: Vec::new(),
+            retry: None,
         }
     }
+
     /// The Items API: 30 s for everything, 10 s of them to connect (contract, section 11), 10 KiB of the response kept (section 7).
     pub fn items() -> Self {
         HttpOptions { timeout: Duration::from_secs(30), response_cap: ITEMS_BODY_BYTES, ..HttpOptions::tasks() }
+    }
+
+    /// The RPC API: 30 s for everything, 10 s of them to connect, redirects followed, 1 KiB of the response kept (contract, sections 6 and 7).
+    pub fn rpc() -> Self {
+        HttpOptions {
+            timeout: Duration::from_secs(30),
+            follow_redirects: true,
+            expected_status: vec![200, 201, 202, 204],
+            ..HttpOptions::tasks()
+        }
     }
 }
 
@@ -256,6 +283,7 @@ mod tests {
             "created_at":1,"updated_at":1,"deleted_at":null}"#;
         let mut endpoint: Endpoint = serde_json::from_str(old).expect("an endpoint");
         assert_eq!((&*endpoint.name, &endpoint.auth, endpoint.payload_cap), ("", &Auth::None, None));
+        assert_eq!(endpoint.http, HttpOptions::tasks());
         assert_eq!(endpoint.cap_for(Origin::Tasks), usize::MAX);
         assert_eq!(endpoint.cap_for(Origin::Items), 5_242_880);
         endpoint.payload_cap = Some(2_000);

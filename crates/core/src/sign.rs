@@ -52,11 +52,8 @@ pub mod header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
-    /// Standard Webhooks `v1`: HMAC-SHA256 over `id.timestamp.body`.
+    /// Standard Webhooks over `id.timestamp.body`: `v1`, HMAC-SHA256, by each shared secret, and `v1a` by each Ed25519 key.
     Standard,
-    /// Standard Webhooks `v1a`: Ed25519 over the same.
-    #[serde(rename = "standard_ed25519")]
-    StandardEd25519,
     /// `X-Postrider-Signature: t=…,v1=…`: HMAC-SHA256 over `timestamp.body`.
     Postrider,
     /// `X-Hub-Signature-256: sha256=…`: HMAC-SHA256 over the body.
@@ -79,6 +76,9 @@ pub enum BadSecret {
     /// The bytes are no Ed25519 key.
     #[error("this is not an Ed25519 key")]
     NotEd25519,
+    /// It begins with `whsk_`, which tells the private half of an Ed25519 key from shared secrets.
+    #[error("a signing secret must not begin with whsk_, as the private half of an Ed25519 key does: choose another one")]
+    Private,
 }
 
 /// A signing secret, prepared once so that signing a message is cheap. It never shows itself.
@@ -95,6 +95,9 @@ impl SigningKey {
     /// any other text, and every text in the other schemes, stands for its UTF-8 bytes.
     pub fn new(secret: &str) -> Result<Self, BadSecret> {
         let mut key = Self::verbatim(secret)?;
+        if secret.starts_with(ED25519_SECRET_PREFIX) {
+            return Err(BadSecret::Private);
+        }
         if let Some(text) = secret.strip_prefix(SECRET_PREFIX) {
             let bytes = BASE64.decode(text).map(Zeroizing::new).map_err(|_| BadSecret::NotBase64)?;
             if bytes.is_empty() {
@@ -188,6 +191,39 @@ impl Ed25519Key {
     pub fn standard(&self, id: &str, ts_secs: i64, body: &[u8]) -> String {
         let signature = self.0.sign(&standard_message(id, &ts_secs.to_string(), body));
         format!("v1a,{}", STANDARD.encode(signature))
+    }
+}
+
+/// The signing keys of an endpoint, newest first.
+#[derive(Debug, Default)]
+pub struct SigningKeys {
+    /// Secrets that both sides have.
+    pub shared: Vec<SigningKey>,
+    /// Keys of which receivers have the public half.
+    pub pairs: Vec<Ed25519Key>,
+}
+
+impl SigningKeys {
+    /// Adds what a secret stands for: a pair of keys where it has the form of [`ed25519_secret`], else itself.
+    pub fn add(&mut self, secret: &str) -> Result<(), BadSecret> {
+        if secret.starts_with(ED25519_SECRET_PREFIX) {
+            self.pairs.push(Ed25519Key::from_secret(secret)?);
+        } else {
+            self.shared.push(SigningKey::new(secret)?);
+        }
+        Ok(())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.shared.is_empty() && self.pairs.is_empty()
+    }
+
+    /// The value of `webhook-signature`: an entry for each key, separated by spaces.
+    pub fn standard(&self, id: &str, ts_secs: i64, body: &[u8]) -> String {
+        let shared = self.shared.iter().map(|key| key.standard(id, ts_secs, body));
+        let pairs = self.pairs.iter().map(|key| key.standard(id, ts_secs, body));
+        shared.chain(pairs).collect::<Vec<_>>().join(" ")
     }
 }
 

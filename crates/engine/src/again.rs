@@ -34,8 +34,8 @@ impl Engine {
         self.replay(ReplayTarget::Delivery(id), keep_dead_letter).await
     }
 
-    /// Makes the next attempt of a delivery that is being retried at once; its budget of attempts stays what it is. Nothing happens to any other,
-    /// nor to one whose attempt has ended this moment: what follows is on its way.
+    /// Makes the next attempt of a delivery that is being retried at once, with a fresh budget of attempts (Items contract, section 7: what
+    /// fails after a replay runs a full new ladder). Nothing happens to any other, nor to one whose attempt has ended this moment: what follows is on its way.
     pub async fn hasten(&self, id: DeliveryId) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         // As with a replay.

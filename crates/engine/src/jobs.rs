@@ -9,6 +9,7 @@
 mod patience;
 mod step;
 
+use crate::cut_off;
 use crate::shared::Shared;
 use patience::Patience;
 use postrider_core::event::Namespace;
@@ -52,6 +53,20 @@ pub enum NoJob {
 
 /// Stores a job, which begins at once. What becomes a dead letter from now on is not part of it, so that it ends.
 pub(crate) async fn start(shared: &Arc<Shared>, new: NewJob) -> Result<Job, NoJob> {
+    let shared = Arc::clone(shared);
+    to_its_end(async move { put(&shared, new).await }).await
+}
+
+/// Goes on when the caller goes away: a job that is stored must be heard of, or it would stand still.
+async fn to_its_end<T, E>(change: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    tokio::spawn(change).await.unwrap_or_else(|ended| Err(cut_off(&ended).into()))
+}
+
+async fn put(shared: &Shared, new: NewJob) -> Result<Job, NoJob> {
     if let Some(there) = shared.store.job(new.id).await? {
         return Ok(there);
     }
@@ -93,18 +108,26 @@ async fn check_room(shared: &Shared, namespace: &Namespace) -> Result<(), NoJob>
 
 /// Cancels a running job.
 pub(crate) async fn cancel(shared: &Arc<Shared>, id: JobId) -> Result<bool, StoreError> {
-    let cancelled = shared.store.set_job_state(id, JobState::Running, JobState::Cancelled, shared.now()).await?;
-    shared.jobs.notify_one();
-    Ok(cancelled)
+    let shared = Arc::clone(shared);
+    to_its_end(async move {
+        let cancelled = shared.store.set_job_state(id, JobState::Running, JobState::Cancelled, shared.now()).await?;
+        shared.jobs.notify_one();
+        Ok(cancelled)
+    })
+    .await
 }
 
 /// Resumes a cancelled job.
 pub(crate) async fn resume(shared: &Arc<Shared>, job: &Job) -> Result<bool, NoJob> {
-    let _one_at_a_time = shared.starting.lock().await;
-    check_room(shared, &job.namespace).await?;
-    let resumed = shared.store.set_job_state(job.id, JobState::Cancelled, JobState::Running, shared.now()).await?;
-    shared.jobs.notify_one();
-    Ok(resumed)
+    let (shared, id, namespace) = (Arc::clone(shared), job.id, job.namespace.clone());
+    to_its_end(async move {
+        let _one_at_a_time = shared.starting.lock().await;
+        check_room(&shared, &namespace).await?;
+        let resumed = shared.store.set_job_state(id, JobState::Cancelled, JobState::Running, shared.now()).await?;
+        shared.jobs.notify_one();
+        Ok(resumed)
+    })
+    .await
 }
 
 /// A job that runs, as it was after its last step.

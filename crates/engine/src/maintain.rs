@@ -210,6 +210,9 @@ pub(crate) fn announce(shared: &Arc<Shared>, id: EndpointId) {
     if let Some(reason) = routes.unreadable(id) {
         tracing::error!(endpoint = %id, reason, "a secret of an endpoint cannot be opened: its deliveries fail until the key is back");
     }
+    if endpoint.is_none_or(|endpoint| endpoint.status != EndpointStatus::Active) {
+        shared.forget_failures(id);
+    }
     let settings =
         endpoint.map(|e| Settings { rate: routes.rate_limit(id), concurrency: e.concurrency, parked: e.status != EndpointStatus::Active });
     shared.dispatcher.configure(shared, id, settings.unwrap_or_default());

@@ -1,41 +1,45 @@
 //! The request that a receiver gets: the endpoint's prepared headers, those of this attempt, the signatures.
 
 use crate::job::Job;
-use crate::route::Route;
+use crate::route::{Route, Secrets};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use postrider_core::body::{BodyForm, EnvelopeHead, Unrenderable};
+use postrider_core::body::{BodyForm, EnvelopeHead, RpcHead, Unrenderable, rpc_envelope};
 use postrider_core::endpoint::{Endpoint, ITEMS_BODY_BYTES};
 use postrider_core::id::{AttemptId, idempotency_key};
 use postrider_core::ports::Outgoing;
-use postrider_core::sign::{Scheme, SigningKey, postrider_header};
+use postrider_core::sign::{Scheme, SigningKeys, postrider_header};
 use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 use std::fmt::{Arguments, Write as _};
 
 /// Room for the values of one attempt besides the event type: ids, keys, times and one signature of each scheme.
-const VALUES: usize = 640;
+const VALUES: usize = 768;
 
-/// The headers that every request for a subscription carries, those of `secret` above the others, with a place for each that an attempt adds.
+/// The headers that every request for a subscription carries, secret ones above the others, with a place for each that an attempt adds.
 ///
 /// A clone of a header map has room for exactly what is in it, so that headers which were not in there would make it grow, twice or
 /// three times per delivery.
-pub(crate) fn template(
-    subscription: &Subscription,
-    endpoint: &Endpoint,
-    secret: &[(HeaderName, HeaderValue)],
-    user_agent: &str,
-) -> HeaderMap {
+pub(crate) fn template(subscription: &Subscription, endpoint: &Endpoint, secrets: &Secrets, user_agent: &str) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(24);
+    let is_rpc = subscription.origin == Origin::Rpc;
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(subscription.body.content_type()));
+    // It was checked when it was stored.
+    let own = endpoint.http.content_type.as_deref().filter(|_| is_rpc).and_then(|media| HeaderValue::try_from(media).ok());
+    if let Some(media) = own {
+        headers.insert(http::header::CONTENT_TYPE, media);
+    }
     let agent = endpoint.http.user_agent.as_deref().unwrap_or(user_agent);
     for (name, value) in std::iter::once(("user-agent", agent)).chain(endpoint.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()))) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
         }
     }
-    for (name, value) in secret {
+    for (name, value) in secrets.headers.as_deref().unwrap_or_default() {
         headers.insert(name, value.clone());
+    }
+    if is_rpc && let Ok(id) = HeaderValue::try_from(endpoint.id.to_string()) {
+        headers.insert(names::RPC_WEBHOOK_ID, id);
     }
     let mut place = |name| headers.insert(name, HeaderValue::from_static(""));
     place(names::EVENT_ID);
@@ -44,10 +48,15 @@ pub(crate) fn template(
     place(names::PLAIN_IDEMPOTENCY);
     place(names::ATTEMPT);
     place(names::TIMESTAMP);
-    if !endpoint.secrets.is_empty() {
+    if is_rpc {
+        place(names::RPC_EVENT_ID);
+        place(names::RPC_DELIVERY_ID);
+    }
+    if secrets.signs.at_all {
         place(names::WEBHOOK_ID);
         place(names::WEBHOOK_TIMESTAMP);
-        endpoint.schemes.iter().flat_map(|scheme| names::of(*scheme)).for_each(|name| _ = place(name));
+        let schemes = endpoint.schemes.iter().filter(|scheme| secrets.signs.with(**scheme));
+        schemes.flat_map(|scheme| names::of(*scheme)).for_each(|name| _ = place(name));
     }
     // The last one, for taking the last one away moves no other: not every event has a type.
     place(names::EVENT);
@@ -108,13 +117,17 @@ pub(crate) fn request(route: &Route, job: &Job, attempt: AttemptId, started_at: 
         Some(value)
     };
     let at = started_at.as_secs();
+    let mut rpc_ids = None;
     if route.subscription.origin == Origin::Items {
         // To this API the event is its number, and what it lists are attempts.
         put(names::EVENT_ID, format_args!("{}", event.seq));
         put(names::DELIVERY_ID, format_args!("{attempt}"));
     } else {
-        put(names::EVENT_ID, format_args!("{}", event.id));
-        put(names::DELIVERY_ID, format_args!("{}", delivery.id));
+        let event_id = put(names::EVENT_ID, format_args!("{}", event.id));
+        let delivery_id = put(names::DELIVERY_ID, format_args!("{}", delivery.id));
+        if route.subscription.origin == Origin::Rpc {
+            rpc_ids = event_id.zip(delivery_id);
+        }
     }
     let key = put(names::IDEMPOTENCY, format_args!("{idempotency_key}"));
     put(names::ATTEMPT, format_args!("{}", number(job)));
@@ -132,6 +145,10 @@ pub(crate) fn request(route: &Route, job: &Job, attempt: AttemptId, started_at: 
     }
     if let Some(key) = key {
         headers.insert(names::PLAIN_IDEMPOTENCY, key);
+    }
+    if let Some((event, delivery)) = rpc_ids {
+        headers.insert(names::RPC_EVENT_ID, event);
+        headers.insert(names::RPC_DELIVERY_ID, delivery);
     }
     if !typed {
         headers.remove(names::EVENT);
@@ -160,6 +177,10 @@ fn body(route: &Route, job: &Job, idempotency_key: &str, delivered_at: Timestamp
             };
             form.render(&head, &event.payload, route.cap)
         }
+        BodyForm::Rpc => {
+            let head = RpcHead { event: event.id, event_type: &event.event_type, at: delivered_at, attempt: number(job) };
+            rpc_envelope(&head, &event.payload, route.cap)
+        }
     }
 }
 
@@ -180,20 +201,19 @@ pub(crate) fn kept(body: &Bytes, payload: &Bytes) -> (Option<Bytes>, bool) {
 }
 
 /// While a rotation overlaps, schemes that can carry several signatures carry one per secret, the others that of the newest.
-fn sign(scheme: Scheme, keys: &[SigningKey], id: &str, at: i64, body: &[u8], mut put: impl FnMut(HeaderName, String)) {
-    let Some(newest) = keys.first() else { return };
+fn sign(scheme: Scheme, keys: &SigningKeys, id: &str, at: i64, body: &[u8], mut put: impl FnMut(HeaderName, String)) {
+    if scheme == Scheme::Standard {
+        return put(names::WEBHOOK_SIGNATURE, keys.standard(id, at, body));
+    }
+    let Some(newest) = keys.shared.first() else { return };
     match scheme {
-        Scheme::Standard => {
-            let all: Vec<_> = keys.iter().map(|key| key.standard(id, at, body)).collect();
-            put(names::WEBHOOK_SIGNATURE, all.join(" "));
-        }
-        Scheme::Postrider => put(names::SIGNATURE, postrider_header(at, keys.iter().map(|key| key.postrider(at, body)))),
+        Scheme::Standard => {}
+        Scheme::Postrider => put(names::SIGNATURE, postrider_header(at, keys.shared.iter().map(|key| key.postrider(at, body)))),
         Scheme::Hub => put(names::HUB, newest.hub(body)),
         Scheme::LegacyTimestamped => {
             put(names::LEGACY_TIMESTAMP, at.to_string());
             put(names::LEGACY, newest.legacy(at, body));
         }
-        Scheme::StandardEd25519 => {}
     }
 }
 
@@ -217,6 +237,11 @@ mod names {
     pub(super) const LEGACY: HeaderName = HeaderName::from_static("x-sparrow-signature-256");
     pub(super) const LEGACY_TIMESTAMP: HeaderName = HeaderName::from_static("x-sparrow-timestamp");
 
+    /// What receivers of the RPC API know ids by (its contract, section 8).
+    pub(super) const RPC_EVENT_ID: HeaderName = HeaderName::from_static("x-sparrow-event-id");
+    pub(super) const RPC_DELIVERY_ID: HeaderName = HeaderName::from_static("x-sparrow-delivery-id");
+    pub(super) const RPC_WEBHOOK_ID: HeaderName = HeaderName::from_static("x-sparrow-webhook-id");
+
     /// Those that signatures of a scheme are in.
     pub(super) fn of(scheme: Scheme) -> Vec<HeaderName> {
         match scheme {
@@ -224,7 +249,6 @@ mod names {
             Scheme::Postrider => vec![SIGNATURE],
             Scheme::Hub => vec![HUB],
             Scheme::LegacyTimestamped => vec![LEGACY_TIMESTAMP, LEGACY],
-            Scheme::StandardEd25519 => vec![],
         }
     }
 }
@@ -264,7 +288,7 @@ mod tests {
         assert_eq!(names, ALWAYS, "without a secret there is no signature");
         assert_eq!(headers["idempotency-key"], headers["x-postrider-idempotency-key"]);
 
-        let schemes = vec![Scheme::Standard, Scheme::StandardEd25519, Scheme::Postrider, Scheme::Hub, Scheme::LegacyTimestamped];
+        let schemes = vec![Scheme::Standard, Scheme::Postrider, Scheme::Hub, Scheme::LegacyTimestamped];
         let (names, headers) = names_of(2, schemes, "order.paid");
         let signed = [
             "webhook-id",
@@ -283,6 +307,29 @@ mod tests {
         assert!(headers.values().all(|value| !value.is_empty()), "{headers:?}");
         let two = headers["webhook-signature"].to_str().expect("ASCII").split(' ').count();
         assert_eq!(two, 2, "one signature per secret");
+    }
+
+    fn signed_by(secrets: &[&str], schemes: Vec<Scheme>) -> HeaderMap {
+        let ring = testing::key_ring();
+        let secrets = secrets.iter().map(|secret| ring.seal(secret.as_bytes(), &mut |bytes| bytes.fill(7))).collect();
+        let route = testing::route(|endpoint| Endpoint { secrets, schemes, ..endpoint });
+        let job = testing::job(&route);
+        request(&route, &job, AttemptId::new(uuid::Uuid::from_u128(9)), Timestamp::from_secs(1_700_000_000))
+            .expect("it can be signed")
+            .headers
+    }
+
+    #[test]
+    fn a_pair_of_keys_signs_where_it_can_and_leaves_no_empty_header() {
+        let pair = postrider_core::sign::ed25519_secret(&[7; 32]);
+        let key = postrider_core::sign::Ed25519Key::from_seed(&[7; 32]).expect("a seed");
+        let headers = signed_by(&[&pair], vec![Scheme::Standard, Scheme::Postrider, Scheme::Hub, Scheme::LegacyTimestamped]);
+        let id = headers["webhook-id"].to_str().expect("text");
+        assert_eq!(headers["webhook-signature"], key.standard(id, 1_700_000_000, b"{}"));
+        assert!(headers.values().all(|value| !value.is_empty()) && !headers.contains_key("x-hub-signature-256"), "{headers:?}");
+        let both = signed_by(&[&pair, "secret"], vec![Scheme::Standard]);
+        let entries: Vec<&str> = both["webhook-signature"].to_str().expect("text").split(' ').map(|entry| &entry[..4]).collect();
+        assert!(matches!(entries[..], [shared, "v1a,"] if shared.starts_with("v1,")), "{entries:?}");
     }
 
     #[test]

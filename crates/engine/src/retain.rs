@@ -34,13 +34,15 @@ struct Agenda {
     room: Option<Instant>,
     /// Whether there was enough room when it was looked at, or could be made.
     is_roomy: bool,
+    /// How long after a look for room the next one comes.
+    look: Duration,
 }
 
 /// Removes what is past its retention, at start and then regularly; what belongs to erased endpoints at once; and what has ended, the oldest
 /// first, when the store is nearly full.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let now = Instant::now();
-    let mut agenda = Agenda { ages: now, erased: None, again: AGAIN.0, room: Some(now), is_roomy: true };
+    let mut agenda = Agenda { ages: now, erased: None, again: AGAIN.0, room: Some(now), is_roomy: true, look: room::LOOK };
     loop {
         agenda.work(&shared).await;
         let next = [agenda.erased, agenda.room].into_iter().flatten().fold(agenda.ages, Instant::min);
@@ -71,7 +73,9 @@ impl Agenda {
                 Some(false)
             });
             self.is_roomy = found.unwrap_or(true);
-            self.room = found.map(|_| Instant::now() + room::LOOK);
+            // What could not go now has little chance to be gone soon, and looking at all of it takes its share of the writer.
+            self.look = if self.is_roomy { room::LOOK } else { (self.look * 2).min(room::RARELY) };
+            self.room = found.map(|_| Instant::now() + self.look);
         }
     }
 

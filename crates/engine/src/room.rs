@@ -14,6 +14,9 @@ use std::time::Duration;
 /// is refused has it looked at at once.
 pub(crate) const LOOK: Duration = Duration::from_secs(10);
 
+/// How often at the least, where all that is left has to be kept.
+pub(crate) const RARELY: Duration = Duration::from_secs(60);
+
 /// From this share of the budget on room is made, in percent: well before new work is refused, which is from 93 on.
 const HIGH_WATER: u64 = 85;
 

@@ -22,7 +22,7 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use secrets::Secrets;
+pub(crate) use secrets::{Secrets, Signs};
 
 /// One subscription with its endpoint, ready to send.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Route {
         Route {
             target: Arc::new(target_of(&subscription, &endpoint)),
             url: endpoint.url.as_str().into(),
-            headers: request::template(&subscription, &endpoint, secrets.headers.as_deref().unwrap_or_default(), user_agent),
+            headers: request::template(&subscription, &endpoint, &secrets, user_agent),
             cap: endpoint.cap_for(subscription.origin),
             secrets,
             subscription,
@@ -65,7 +65,7 @@ impl Route {
     /// opened: then nobody can tell.
     pub fn verify_hub(&self, header: &str, body: &[u8]) -> Result<bool, &str> {
         let keys = self.secrets.keys.as_ref().map_err(String::as_str)?;
-        Ok(keys.iter().any(|key| sign::verify_hub(key, header, body)))
+        Ok(keys.shared.iter().any(|key| sign::verify_hub(key, header, body)))
     }
 }
 
@@ -339,6 +339,12 @@ impl Routes {
     /// An endpoint, unless it was deleted.
     pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
         self.endpoints.get(&id).map(|known| &known.endpoint)
+    }
+
+    /// The public half of the newest Ed25519 key with which deliveries to an endpoint are signed, as 64 hexadecimal digits.
+    pub fn public_key(&self, id: EndpointId) -> Option<String> {
+        let keys = self.endpoints.get(&id)?.secrets.keys.as_ref().ok()?;
+        keys.pairs.first().map(sign::Ed25519Key::public_hex)
     }
 
     /// Every endpoint in the order of creation.

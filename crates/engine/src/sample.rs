@@ -2,7 +2,7 @@
 
 use crate::job::Job;
 use crate::request::{self, Unsendable, request};
-use crate::route::{Route, Secrets};
+use crate::route::{Route, Secrets, Signs};
 use crate::send::{clipped, status_line};
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use postrider_core::event::{Event, Namespace};
 use postrider_core::filter::LabelFilter;
 use postrider_core::id::{DeliveryId, EndpointId, EventId, EventSeq, SubscriptionId};
 use postrider_core::retry::RetryPolicy;
+use postrider_core::sign::SigningKeys;
 use postrider_core::signal::TEST;
 use postrider_core::subscription::{Origin, Subscription};
 use std::collections::BTreeMap;
@@ -129,7 +130,7 @@ pub(crate) async fn probe(shared: &Shared, id: EndpointId) -> Result<Probed, Not
         Err(why) => return Ok(Probed { http_status: None, took: Duration::ZERO, error: Some(why.error()) }),
     };
     let exchange = shared.transport.lane(&route.target).exchange(outgoing).await;
-    let code = judge(Origin::Items, &exchange).code();
+    let code = judge(Origin::Items, &[], &exchange).code();
     let error = |message| code.map(|code| AttemptError { code, message });
     let (http_status, error) = match &exchange.result {
         Ok(response) => (Some(response.status), error(status_line(Origin::Items, response.status))),
@@ -155,7 +156,7 @@ pub struct Preview {
 pub(crate) fn preview(shared: &Shared, id: SubscriptionId, event: Arc<Event>) -> Option<Result<Preview, Unrenderable>> {
     let routes = shared.routes.load_full();
     let real = routes.route(id)?;
-    let secrets = Arc::new(Secrets::masked(&real.endpoint));
+    let secrets = Arc::new(Secrets::masked(&real.endpoint, real.secrets.signs));
     let route = Route::new(Arc::clone(&real.subscription), Arc::clone(&real.endpoint), secrets, &shared.config.user_agent);
     Some(made(shared, &route, event))
 }
@@ -171,7 +172,7 @@ fn made(shared: &Shared, route: &Route, event: Arc<Event>) -> Result<Preview, Un
     let mut headers = outgoing.headers;
     request::name_signatures(&mut headers, &route.endpoint);
     let (projected, serialized) = match &route.subscription.body {
-        BodyForm::Raw => (payload.clone(), payload),
+        BodyForm::Raw | BodyForm::Rpc => (payload.clone(), payload),
         BodyForm::Items(body) => body.pieces(&payload, route.cap)?,
     };
     Ok(Preview { headers, projected, serialized, body: outgoing.body })
@@ -207,10 +208,10 @@ impl Unsendable {
 
 impl Secrets {
     /// In the place of an endpoint's secrets, where they must not be seen or used.
-    fn masked(endpoint: &Endpoint) -> Self {
+    fn masked(endpoint: &Endpoint, signs: Signs) -> Self {
         let own = endpoint.secret_headers.iter().map(|(name, _)| name.as_str());
         let names = own.chain(endpoint.auth.header_name());
         let masked = names.filter_map(|name| Some((name.parse().ok()?, request::MASK)));
-        Secrets { keys: Ok(Vec::new()), headers: Ok(masked.collect()) }
+        Secrets { keys: Ok(SigningKeys::default()), signs, headers: Ok(masked.collect()) }
     }
 }

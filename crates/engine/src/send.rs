@@ -80,7 +80,7 @@ struct Request {
 }
 
 fn judged(shared: &Shared, route: &Route, turn: &Turn, request: Request, exchange: Exchange) -> Sent {
-    let verdict = judge(route.subscription.origin, &exchange);
+    let verdict = judge(route.subscription.origin, &route.endpoint.http.expected_status, &exchange);
     // The exchange's own measure, so that an attempt's times agree with each other whatever the wall clock does.
     let took = Duration::from_micros(u64::from(exchange.phases.total));
     let pulse = Pulse::new(verdict.code().is_none(), took);

@@ -166,6 +166,11 @@ impl Shared {
         }
     }
 
+    /// The count of failures in a row begins anew: the endpoint is gone, or gets nothing for the time being.
+    pub(crate) fn forget_failures(&self, endpoint: EndpointId) {
+        self.dead_in_a_row.lock().remove(&endpoint);
+    }
+
     /// Has an endpoint disabled, soon.
     pub(crate) fn disable(&self, endpoint: EndpointId, reason: ErrorCode) {
         self.disabling.lock().entry(endpoint).or_insert(reason);

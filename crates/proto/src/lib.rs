@@ -15,6 +15,9 @@ pub use mask::Mask;
 pub use object::Object;
 pub use service::Services;
 
+pub use buffa::Message;
+pub use buffa_types::google::protobuf::Timestamp;
+
 /// The messages.
 #[allow(missing_docs, unused_qualifications, clippy::all, reason = "made by the compiler of the contract")]
 mod contract {

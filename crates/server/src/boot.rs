@@ -26,8 +26,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The `User-Agent` of deliveries.
-const USER_AGENT: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
+/// What requests to receivers name as their sender.
+pub(crate) const USER_AGENT: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
 
 /// A server that listens.
 #[derive(Debug)]

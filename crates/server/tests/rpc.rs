@@ -8,6 +8,8 @@ use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use postrider_proto::Message;
+use postrider_proto::webhook as w;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::time::Instant;
@@ -114,12 +116,56 @@ async fn a_key_that_asks_too_often_is_told_when_to_come_back() {
     assert_eq!(server.call("POST", LIST, &[CONNECT], b"{}").status, 401);
 }
 
+/// The status of gRPC-Web, from the last frame of the body.
+fn web_status(answer: &Answer) -> String {
+    let text = answer.text();
+    let status = text.split("grpc-status: ").nth(1).or_else(|| answer.header("grpc-status")).unwrap_or_else(|| panic!("no status: {text}"));
+    status.chars().take_while(char::is_ascii_digit).collect()
+}
+
+#[tokio::test]
+async fn every_protocol_tells_a_refusal_by_its_own_code() {
+    const NOBODY: &str = "550e8400-e29b-41d4-a716-446655440000";
+    let server = Server::dev(&[]);
+    let register = w::RegisterWebhookRequest {
+        namespace: String::from("default"),
+        url: String::from("https://hooks.example.com/in"),
+        ..Default::default()
+    };
+    let (status, made) = grpc(server.address, "/webhook.WebhookService/RegisterWebhook", &[], &register.encode_to_vec()).await;
+    assert_eq!(status, "0");
+    let made = w::RegisterWebhookResponse::decode_from_slice(&made[5..]).expect("a message");
+    assert!(made.webhook_secret.starts_with("whsec_"));
+    let resume = |id: &str| w::ResumeWebhookRequest { webhook_id: id.to_owned(), ..Default::default() }.encode_to_vec();
+    for (method, message, http, code, number) in [
+        ("RegisterWebhook", register.encode_to_vec(), 409, "already_exists", "6"),
+        ("ResumeWebhook", resume(&made.webhook_id), 400, "failed_precondition", "9"),
+        ("ResumeWebhook", resume(NOBODY), 404, "not_found", "5"),
+        ("ResumeWebhook", resume("w-1"), 400, "invalid_argument", "3"),
+        ("ResumeWebhook", b"\x0a\x09".to_vec(), 400, "invalid_argument", "3"),
+    ] {
+        let path = format!("/webhook.WebhookService/{method}");
+        let connect = server.call("POST", &path, &[("content-type", "application/proto")], &message);
+        assert_eq!((connect.status, &connect.json()["code"]), (http, &json!(code)), "{method}");
+        assert_eq!(grpc(server.address, &path, &[], &message).await.0, number, "{method}");
+        let length = u32::try_from(message.len()).expect("a short message").to_be_bytes();
+        let framed = [&[0][..], &length, &message].concat();
+        let web = server.call("POST", &path, &[("content-type", "application/grpc-web+proto")], &framed);
+        assert_eq!((web.status, web_status(&web).as_str()), (200, number), "{method}");
+    }
+}
+
 #[tokio::test]
 async fn messages_are_bounded() {
     const LARGEST: usize = 4 << 20;
     let server = Server::dev(&[]);
     let of = |length: usize| format!("{{{}}}", " ".repeat(length - 2));
     assert_eq!(server.call("POST", LIST, &[CONNECT], of(LARGEST).as_bytes()).status, 404);
+    // A service that answers takes the largest message, and none that is larger.
+    let functions = |length| server.call("POST", "/webhook.WebhookService/GetTemplateFunctions", &[CONNECT], of(length).as_bytes());
+    assert_eq!(functions(LARGEST).status, 200);
+    let by_one = functions(LARGEST + 1);
+    assert_eq!((by_one.status, &by_one.json()["code"]), (429, &json!("resource_exhausted")));
     // By more than what gRPC puts before a message, for which there is room.
     let over = server.call("POST", LIST, &[CONNECT], of(LARGEST + 6).as_bytes());
     // What is announced as too long is not asked for.
@@ -181,7 +227,9 @@ async fn health_is_told_without_a_key_in_every_protocol() {
     let server = Server::guarded(MASTER);
     let check = |body: &str| server.call("POST", CHECK, &[CONNECT], body.as_bytes());
     assert_eq!((check("{}").status, check("{}").json()), (200, json!({"status": "SERVING"})));
-    assert_eq!(check(r#"{"service": ""}"#).json(), json!({"status": "SERVING"}));
+    for service in ["", "webhook.WebhookService"] {
+        assert_eq!(check(&json!({ "service": service }).to_string()).json(), json!({"status": "SERVING"}));
+    }
     // A service of the contract that does not answer yet is none.
     for service in ["webhook.DeliveryService", "nothing"] {
         let missing = check(&json!({ "service": service }).to_string());
@@ -222,7 +270,8 @@ async fn reflection_lists_what_answers_and_knows_the_contract() {
         let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
         let (status, listed) = grpc(server.address, &path, &[], b"\x3a\x00").await;
         assert_eq!(status, "0");
-        assert!(holds(&listed, "grpc.reflection.v1.ServerReflection") && !holds(&listed, "webhook."), "{listed:?}");
+        assert!(holds(&listed, "grpc.reflection.v1.ServerReflection") && holds(&listed, "webhook.WebhookService"), "{listed:?}");
+        assert!(!holds(&listed, "webhook.DeliveryService"), "it does not answer yet");
         let symbol = "webhook.DeliveryService";
         let (status, file) = grpc(server.address, &path, &[], &[&[0x22, symbol.len() as u8], symbol.as_bytes()].concat()).await;
         assert_eq!(status, "0");

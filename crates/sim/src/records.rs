@@ -82,7 +82,7 @@ impl Exchanged {
         let result = result
             .map(|a| Response { status: a.status, retry_after: a.retry_after, body: Bytes::new(), truncated: false })
             .map_err(|kind| Fault { kind, message: String::new() });
-        Some((at, judge(origin, &Exchange { result, phases: Phases::default() })))
+        Some((at, judge(origin, &[], &Exchange { result, phases: Phases::default() })))
     }
 
     /// Whether the engine knows that the receiver took it.

@@ -62,7 +62,27 @@ fn origin_index(origin: Origin) -> usize {
 fn every_status_by_every_api() {
     for origin in [Tasks, Items, Rpc] {
         for status in 100..=999 {
-            assert_eq!(row(judge(origin, &answered(status, Some(WAIT)))), expected(origin, status), "{origin:?} {status}");
+            assert_eq!(row(judge(origin, &[], &answered(status, Some(WAIT)))), expected(origin, status), "{origin:?} {status}");
+        }
+    }
+}
+
+#[test]
+fn an_rpc_endpoint_says_what_it_expects() {
+    let judged = |origin, status| row(judge(origin, &[200, 404, 410, 503], &answered(status, Some(WAIT))));
+    for status in [200, 404, 410, 503] {
+        assert_eq!(judged(Rpc, status), "success", "{status}");
+    }
+    for status in [201, 204, 299] {
+        assert_eq!(judged(Rpc, status), "permanent unexpected_status", "{status}");
+    }
+    for status in [302, 401, 403, 429, 500] {
+        assert_eq!(judged(Rpc, status), expected(Rpc, status), "{status}");
+    }
+    // Elsewhere the rules are the API's own.
+    for origin in [Tasks, Items] {
+        for status in [200, 201, 404, 410, 503] {
+            assert_eq!(judged(origin, status), expected(origin, status), "{origin:?} {status}");
         }
     }
 }
@@ -82,7 +102,7 @@ fn every_fault_by_every_api() {
     ];
     for (kind, row_of) in table {
         for origin in [Tasks, Items, Rpc] {
-            assert_eq!(row(judge(origin, &failed(kind))), row_of[origin_index(origin)], "{origin:?} {kind:?}");
+            assert_eq!(row(judge(origin, &[], &failed(kind))), row_of[origin_index(origin)], "{origin:?} {kind:?}");
         }
     }
 }
@@ -91,7 +111,7 @@ fn every_fault_by_every_api() {
 fn retry_after_is_capped_at_a_day_and_may_be_missing() {
     for origin in [Tasks, Items, Rpc] {
         for status in [429, 503] {
-            let asked = |wait| match judge(origin, &answered(status, wait)) {
+            let asked = |wait| match judge(origin, &[], &answered(status, wait)) {
                 Verdict::Retry { retry_after, .. } => retry_after,
                 other => panic!("{other:?}"),
             };

@@ -98,11 +98,36 @@ fn generated_secrets_are_usable_and_of_the_known_form() {
 }
 
 #[test]
+fn every_key_of_an_endpoint_signs() {
+    let (id, ts, body) = ("msg_1", TS, &b"body"[..]);
+    let mut keys = SigningKeys::default();
+    assert!(keys.is_empty() && keys.standard(id, ts, body).is_empty());
+    let pair = ed25519_secret(&[7; 32]);
+    for secret in ["newer", &*pair, "older"] {
+        keys.add(secret).expect("a secret");
+    }
+    let signed = keys.standard(id, ts, body);
+    let entries: Vec<&str> = signed.split(' ').collect();
+    let key = Ed25519Key::from_seed(&[7; 32]).expect("a seed");
+    assert_eq!(
+        entries,
+        [
+            SigningKey::new("newer").expect("a secret").standard(id, ts, body),
+            SigningKey::new("older").expect("a secret").standard(id, ts, body),
+            key.standard(id, ts, body)
+        ]
+    );
+    // What looks like a private key is one, or nothing.
+    assert_eq!(keys.add("whsk_AAAA"), Err(BadSecret::NotEd25519));
+    assert_eq!(SigningKey::new(&pair).map(drop), Err(BadSecret::Private));
+}
+
+#[test]
 fn schemes_have_stable_names() {
-    let all = [Scheme::Standard, Scheme::StandardEd25519, Scheme::Postrider, Scheme::Hub, Scheme::LegacyTimestamped];
+    let all = [Scheme::Standard, Scheme::Postrider, Scheme::Hub, Scheme::LegacyTimestamped];
     let json = serde_json::to_string(&all).expect("json");
-    assert_eq!(json, r#"["standard","standard_ed25519","postrider","hub","legacy_timestamped"]"#);
-    assert_eq!(serde_json::from_str::<[Scheme; 5]>(&json).expect("schemes"), all);
+    assert_eq!(json, r#"["standard","postrider","hub","legacy_timestamped"]"#);
+    assert_eq!(serde_json::from_str::<[Scheme; 4]>(&json).expect("schemes"), all);
 }
 
 #[test]

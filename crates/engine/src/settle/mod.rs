@@ -15,7 +15,9 @@ use crate::job::Job;
 use crate::shared::Shared;
 use apart::Apart;
 use parking_lot::Mutex;
+use postrider_core::attempt::Attempt;
 use postrider_core::delivery::State;
+use postrider_core::error::ErrorCode;
 use postrider_core::ports::{Settled, Settlement};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -227,12 +229,20 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
+/// Whether nothing was sent, for there was no body that could be: that says nothing about the receiver.
+fn is_of_the_body(attempt: &Attempt) -> bool {
+    let code = attempt.outcome.as_ref().and_then(|outcome| outcome.error.as_ref()).map(|error| error.code);
+    matches!(code, Some(ErrorCode::SerializationFailed | ErrorCode::PayloadTooLarge))
+}
+
 /// An outcome has its answer. The event that it made is stored with it: its deliveries wait in the store and are due.
 fn stored(shared: &Shared, settlement: &Settlement, after: &After, settled: Settled) {
     if settled != Settled::Stored {
         return;
     }
-    if let (After::LetGo { endpoint, .. }, Some(_)) = (after, &settlement.attempt) {
+    if let (After::LetGo { endpoint, .. }, Some(attempt)) = (after, &settlement.attempt)
+        && !is_of_the_body(attempt)
+    {
         shared.ended(*endpoint, settlement.progress.state == State::Succeeded);
     }
     let Some(event) = settlement.follow_up.as_deref() else { return };

@@ -338,3 +338,24 @@ fn a_job_that_cannot_be_read_is_failed_once_that_can_be_stored() {
         assert_eq!((ended.state, ended.error, ended.ended_at.is_some()), (JobState::Failed, Some(JobError::Unreadable), true));
     });
 }
+
+/// Whoever asked for it went away before the answer.
+#[test]
+fn a_job_that_nobody_waits_for_runs() {
+    run(async {
+        let hand = Hand::new();
+        let engine = Arc::new(with_letters(&hand, 3).await);
+        hand.hold(Some("put_job"));
+        let asking = tokio::spawn({
+            let engine = Arc::clone(&engine);
+            async move { engine.start_job(new(1, 10)).await }
+        });
+        pass(SECOND).await;
+        asking.abort();
+        assert!(asking.await.is_err_and(|ended| ended.is_cancelled()));
+        hand.hold(None);
+        pass(10 * SECOND).await;
+        let done = find(&hand, JobId::new(Uuid::from_u128(1))).await;
+        assert_eq!((done.state, counts(&done)), (JobState::Completed, (3, 0, 0, 0)));
+    });
+}

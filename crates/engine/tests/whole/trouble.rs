@@ -1,6 +1,6 @@
 //! The store refuses things, callers go away.
 
-use crate::harness::{BEGINNING, Hand, endpoint, event, pass, run};
+use crate::harness::{BEGINNING, Hand, endpoint, event, key_ring, pass, run};
 use crate::items::{binding, destination, of_type};
 use bytes::Bytes;
 use postrider_core::delivery::StateKind;
@@ -10,6 +10,7 @@ use postrider_core::id::ScheduledId;
 use postrider_core::ports::{ConfigChange, DeliveryFilter, Fault, FaultKind, Store, StoreError, StoreErrorKind, Window};
 use postrider_core::recurrence::Recurrence;
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
+use postrider_core::seal::{KeyRing, Sealed};
 use postrider_engine::{Limits, Retention};
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -104,6 +105,50 @@ fn a_change_that_is_stored_is_answered_so_and_in_force() {
         let answer = engine.edit(|_| Ok::<_, StoreError>((vec![changed.clone()], ()))).await;
         assert_eq!(answer, Ok(()));
         assert!(engine.routes().endpoints().any(|e| e.url == url));
+    });
+}
+
+/// After `postrider secrets rotate` no secret is stored under the key before, also where it was sealed before the engine knew.
+#[test]
+fn a_secret_that_was_sealed_before_a_rotation_is_not_stored_after_it() {
+    run(async {
+        let hand = Hand::new();
+        hand.subscribe(EndpointStatus::Active).await;
+        let engine = hand.start(Limits::default(), Retention::default()).await;
+        let text = format!("k2={},k1={}", "7a".repeat(32), "5e".repeat(32));
+        let after = KeyRing::parse(&text).expect("right keys");
+        let seal = |ring: &KeyRing, secret: &[u8]| ring.seal(secret, &mut |bytes| bytes.fill(7));
+        let with = |name: &str, secrets: Vec<Sealed>| Endpoint { name: name.to_owned(), secrets, ..endpoint(EndpointStatus::Active) };
+        let put = async |endpoint: Endpoint| {
+            let mut asked = 0;
+            let answer = engine.edit(|_| {
+                asked += 1;
+                Ok::<_, StoreError>((vec![ConfigChange::Endpoint(endpoint.clone())], ()))
+            });
+            (answer.await.map_err(|error| error.kind), asked)
+        };
+        let stored = async || hand.store.configuration().await.expect("the model never fails").endpoints.remove(0);
+        let (old, waiting) = (seal(&key_ring(), b"first"), seal(&key_ring(), b"second"));
+        assert_eq!(put(with("before", vec![old])).await, (Ok(()), 1));
+
+        *hand.keys.lock() = Some(text);
+        let rotated = seal(&after, b"first");
+        hand.configure(vec![ConfigChange::Endpoint(with("rotated", vec![rotated.clone()]))]).await;
+        // The engine learns of it by the conflict, and not before.
+        assert_eq!(put(with("late", vec![waiting.clone()])).await, (Err(StoreErrorKind::Unavailable), 2));
+        assert_eq!(stored().await.secrets, std::slice::from_ref(&rotated));
+        assert_eq!(put(with("later", vec![rotated.clone(), waiting])).await, (Err(StoreErrorKind::Unavailable), 1));
+        assert_eq!(stored().await.name, "rotated");
+        let anew = engine.seal(b"second", &mut |bytes| bytes.fill(7));
+        assert_eq!(put(with("anew", vec![anew.clone()])).await, (Ok(()), 1));
+        assert_eq!((stored().await.secrets, anew.key_id()), (vec![anew.clone()], Some("k2")));
+
+        // What an endpoint has under a key that is not the first may stay: nobody has rotated it.
+        let kept = seal(&key_ring(), b"kept");
+        hand.configure(vec![ConfigChange::Endpoint(with("kept", vec![kept.clone()]))]).await;
+        engine.see_changes().await;
+        assert_eq!(put(with("renamed", vec![kept.clone()])).await, (Ok(()), 1));
+        assert_eq!(stored().await.secrets, [kept]);
     });
 }
 

@@ -98,7 +98,7 @@ impl Wanted {
         let serializer_format = self.serializer_format.as_deref().unwrap_or(before_format);
         let (before_envelope, before_map) = match before.map(|s| &s.body) {
             Some(BodyForm::Items(body)) => (Some(body.envelope), body.field_map.clone()),
-            Some(BodyForm::Raw) | None => (None, None),
+            Some(BodyForm::Raw | BodyForm::Rpc) | None => (None, None),
         };
         let proposal = Proposal {
             event_type,

@@ -90,7 +90,7 @@ impl<'a> Shown<'a> {
     fn new(subscription: &'a Subscription, timeout: std::time::Duration, last: Option<&AttemptRow>, access: &Access) -> Self {
         let raw = |text: &'a str| serde_json::from_str::<&'a RawValue>(text).ok();
         let (envelope, field_map) = match &subscription.body {
-            BodyForm::Raw => (None, None),
+            BodyForm::Raw | BodyForm::Rpc => (None, None),
             BodyForm::Items(body) => (Some(body.envelope), body.field_map.as_ref().map(FieldMap::as_json).and_then(raw)),
         };
         Shown {

@@ -231,7 +231,7 @@ fn structural(binding: &Subscription) -> Bytes {
     let mut sample = Map::new();
     let map = match &binding.body {
         BodyForm::Items(body) => body.field_map.as_ref().map(FieldMap::as_json).and_then(parse),
-        BodyForm::Raw => None,
+        BodyForm::Raw | BodyForm::Rpc => None,
     };
     let rules = map.as_ref().and_then(|map| map.get("rules")?.as_array());
     for source in rules.into_iter().flatten().filter_map(|rule| rule.get("source")?.as_str()) {

@@ -3,9 +3,12 @@
 //! A call passes who asks (`auth`), the reading of its body with the bounds that all APIs share, and then the library, which knows the
 //! three protocols and hands the message to its service. Health checks and reflection are beside that: they need no key.
 
+mod access;
 mod auth;
 mod errors;
 mod health;
+mod page;
+mod webhooks;
 
 use crate::http::{App, Bodies};
 use axum::Router;
@@ -42,8 +45,8 @@ const MAX_QUESTION: usize = 16 << 10;
 const LONGEST_REFLECTION: Duration = Duration::from_secs(60);
 
 /// The services that answer. Reflection and the health check tell of these and of no others.
-fn services(_: &Arc<App>) -> Services {
-    Services::default()
+fn services(app: &Arc<App>) -> Services {
+    Services::default().with_webhook_service(Arc::new(webhooks::Webhooks::new(Arc::clone(app))))
 }
 
 /// What a call is answered with.

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod items;
 pub mod receiver;
+pub mod rpc;
 
 pub use client::{Answer, Client};
 pub use receiver::{Receiver, Reply};

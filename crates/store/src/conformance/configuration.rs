@@ -29,11 +29,14 @@ pub async fn gives_back_what_was_put<H: Harness>(w: &mut World<H>) {
     endpoint.headers =
         vec![("X-Two".to_owned(), "2".to_owned()), ("X-One".to_owned(), String::new()), ("X-Two".to_owned(), "3".to_owned())];
     endpoint.secrets = vec![Sealed::from_bytes((0..=255).collect()), Sealed::from_bytes(vec![1])];
-    endpoint.schemes = vec![Scheme::LegacyTimestamped, Scheme::Postrider, Scheme::StandardEd25519];
+    endpoint.schemes = vec![Scheme::LegacyTimestamped, Scheme::Postrider, Scheme::Standard];
     endpoint.http.user_agent = Some("agent/1".to_owned());
     endpoint.http.timeout = Duration::from_millis(1_234);
     endpoint.http.follow_redirects = true;
     endpoint.http.verify_tls = false;
+    endpoint.http.content_type = Some("application/cloudevents+json".to_owned());
+    endpoint.http.expected_status = vec![200, 418];
+    endpoint.http.retry = Some(RetryPolicy::rpc(0, Duration::from_secs(7)));
     endpoint.rate_limit = Some(RateLimit { interval: Duration::from_nanos(33_333_333), burst: 7 });
     endpoint.concurrency = Some(3);
     let now = w.make.advance_secs(5);

@@ -226,7 +226,7 @@ macro_rules! conformance_tests {
                 a_key_is_done_once
                 an_answer_comes_back_whole
                 scopes_and_keys_are_apart
-                what_is_forgotten_is_new
+                what_has_no_answer_is_done_again
                 of_two_at_once_one_is_new
                 a_crash_leaves_it_to_be_done_again
                 a_day_later_a_key_is_new

@@ -297,7 +297,8 @@ pub async fn a_retry_can_be_hastened<H: Harness>(w: &mut World<H>) {
     let before = w.view(waits).await.delivery;
     assert_eq!(w.store().hasten(waits, now).await, Ok(Some(route.endpoint)));
     let after = w.view(waits).await.delivery;
-    assert_eq!(after.progress, Progress { state: State::Retrying { due_at: now }, ..before.progress }, "it counts as ever");
+    assert_eq!(after.progress, Progress { state: State::Retrying { due_at: now }, spent: 0, ..before.progress }, "a new ladder");
+    assert!(before.progress.spent > 0);
     assert_eq!(w.store().hasten(waits, far).await, Ok(Some(route.endpoint)));
     assert_eq!(w.view(waits).await.delivery, after, "never later");
     for other in [kept, pending, ended, DeliveryId::new(w.make.uuid())] {

@@ -56,15 +56,20 @@ pub async fn scopes_and_keys_are_apart<H: Harness>(w: &mut World<H>) {
     }
 }
 
-/// What is forgotten is new, with a seed of its own; what nobody began has no answer.
-pub async fn what_is_forgotten_is_new<H: Harness>(w: &mut World<H>) {
+/// What ended without an answer to keep is done again, with the seed that it had; what nobody began has no answer.
+pub async fn what_has_no_answer_is_done_again<H: Harness>(w: &mut World<H>) {
     let request = request(w, "a");
     end(w, &request, Some(response())).await;
+    assert_eq!(begin(w, &request).await, first(&request));
     for _ in 0..2 {
-        let request = seeded(w, &request);
-        assert_eq!(begin(w, &request).await, first(&request));
         end(w, &request, None).await;
+        let other = NewRequest { fingerprint: [2; 32], ..seeded(w, &request) };
+        assert_eq!(begin(w, &other).await, Begun::Mismatch);
+        assert_eq!(again(w, &request).await, Begun::New { seed: request.seed, again: true });
+        assert_eq!(again(w, &request).await, Begun::Running);
     }
+    end(w, &request, Some(response())).await;
+    assert_eq!(again(w, &request).await, Begun::Done(response()));
 }
 
 /// Of two that come at once one is new and the other finds it being done.
@@ -159,8 +164,10 @@ pub async fn the_oldest_answers_make_room<H: Harness>(w: &mut World<H>) {
     assert_eq!(again(w, &requests[last]).await, Begun::Done(large.clone()));
     assert_eq!(again(w, &requests[1]).await, Begun::Done(large), "the second oldest has its place still");
     assert_eq!((again(w, &running).await, again(w, &other).await), (Begun::Running, Begun::Done(response())));
-    let new = seeded(w, &requests[0]);
-    assert_eq!(begin(w, &new).await, first(&new), "the oldest was forgotten");
+    let oldest = &requests[0];
+    assert_eq!(again(w, oldest).await, Begun::New { seed: oldest.seed, again: true }, "its answer is gone, but not what it was made from");
+    end(w, oldest, Some(response())).await;
+    assert_eq!(again(w, oldest).await, Begun::Done(response()));
 }
 
 /// A few of these make up what an owner may keep.

@@ -5,6 +5,9 @@ use postrider_core::ports::{Begun, MAX_ANSWER_BYTES, MAX_ANSWERS, NewRequest, Re
 use postrider_core::time::Timestamp;
 use uuid::Uuid;
 
+/// The incarnation of a request that is not being done.
+const NOBODY: u64 = 0;
+
 #[derive(Debug)]
 pub(super) struct RequestRow {
     fingerprint: [u8; 32],
@@ -38,12 +41,12 @@ impl Data {
         let Some(row) = self.requests.get_mut(key).filter(is_ours) else { return };
         match response {
             Some(response) => row.response = Some(response),
-            None => drop(self.requests.remove(key)),
+            None => row.incarnation = NOBODY,
         }
         self.trim_answers(&key.owner);
     }
 
-    /// Forgets the oldest requests of an owner that have an answer, until the others keep to the bounds.
+    /// Removes the oldest answers of an owner until the others keep to the bounds. Their requests stay known.
     fn trim_answers(&mut self, owner: &str) {
         let of_owner = self.requests.iter().filter(|(key, _)| key.owner == owner);
         let mut answered: Vec<(Timestamp, RequestKey, u64)> =
@@ -54,7 +57,9 @@ impl Data {
             if n <= MAX_ANSWERS && bytes <= MAX_ANSWER_BYTES {
                 return;
             }
-            self.requests.remove(&key);
+            if let Some(row) = self.requests.get_mut(&key) {
+                (row.response, row.incarnation) = (None, NOBODY);
+            }
             (n, bytes) = (n - 1, bytes - size);
         }
     }

@@ -176,7 +176,7 @@ fn close(conn: &Connection, deltas: &mut Deltas, dead_letter: DeadLetterId, how:
 /// Makes an unclaimed delivery that is being retried due by then; its endpoint, if that is what it is.
 pub(super) fn hasten(conn: &Connection, id: DeliveryId, at: Timestamp) -> Result<Option<EndpointId>> {
     let sql = concat!(
-        "UPDATE deliveries SET due_at = min(due_at, ?2) WHERE id = ?1 AND claim = 0 AND state = ?3 AND",
+        "UPDATE deliveries SET due_at = min(due_at, ?2), spent = 0 WHERE id = ?1 AND claim = 0 AND state = ?3 AND",
         not_erased!("endpoint"),
         "RETURNING endpoint"
     );

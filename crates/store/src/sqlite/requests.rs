@@ -9,6 +9,9 @@ use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, Row, params};
 use uuid::Uuid;
 
+/// How many answers one makes room for at the most.
+const TRIMMED: usize = 64;
+
 /// A key that is known.
 struct Known {
     fingerprint: [u8; 32],
@@ -70,11 +73,12 @@ pub(super) fn is_known(conn: &Connection, key: &RequestKey) -> Result<bool> {
     Ok(one(conn, sql, &[owner, scope, key], |_| Ok(()))?.is_some())
 }
 
-/// Notes the answer to a request that this engine is doing, or forgets the request.
+/// Notes the answer to a request that this engine is doing, or that it has none to keep: then whoever asks again has it done again, with its seed.
 pub(super) fn end(s: &mut Session, key: &RequestKey, response: Option<&StoredResponse>) -> Result<()> {
     let RequestKey { owner, scope, key } = key;
     let Some(response) = response else {
-        let sql = "DELETE FROM requests WHERE owner = ?1 AND scope = ?2 AND key = ?3 AND incarnation = ?4 AND status IS NULL";
+        let sql =
+            "UPDATE requests SET incarnation = 0 WHERE owner = ?1 AND scope = ?2 AND key = ?3 AND incarnation = ?4 AND status IS NULL";
         return s.conn.prepare_cached(sql)?.execute(params![owner, scope, key, s.incarnation]).map(drop);
     };
     let sql = "UPDATE requests SET status = ?5, size = ?6, headers = ?7, body = ?8 \
@@ -105,15 +109,23 @@ fn count(conn: &Connection, owner: &str, n: i64, bytes: i64) -> Result<()> {
     Ok(())
 }
 
-/// Forgets the oldest requests with an answer, until the others keep to these bounds.
+/// Removes the oldest answers of an owner until the others keep to these bounds, but no more than a writer's turn has time for: there is another
+/// turn with the next answer. Their requests stay known.
 fn trim(conn: &Connection, owner: &str, most: u64, most_bytes: u64) -> Result<()> {
     let kept = "SELECT n > ?2 OR bytes > ?3 FROM answers WHERE owner = ?1";
     let (most, most_bytes) = (i64::try_from(most).unwrap_or(i64::MAX), i64::try_from(most_bytes).unwrap_or(i64::MAX));
-    while one(conn, kept, &[&owner, &most, &most_bytes], |row| row.get(0))?.unwrap_or(false) {
-        let oldest = "SELECT scope, key FROM requests INDEXED BY requests_answered WHERE owner = ?1 AND status IS NOT NULL \
+    for _ in 0..TRIMMED {
+        if !one(conn, kept, &[&owner, &most, &most_bytes], |row| row.get(0))?.unwrap_or(false) {
+            return Ok(());
+        }
+        let oldest = "SELECT scope, key, size FROM requests INDEXED BY requests_answered WHERE owner = ?1 AND status IS NOT NULL \
                       ORDER BY created_at, scope, key LIMIT 1";
-        let Some((scope, key)) = one(conn, oldest, &[&owner], |row| Ok((row.get(0)?, row.get(1)?)))? else { return Ok(()) };
-        forget(conn, &RequestKey { owner: owner.to_owned(), scope, key })?;
+        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?));
+        let Some((scope, key, size)) = one(conn, oldest, &[&owner], read)? else { return Ok(()) };
+        let sql = "UPDATE requests SET status = NULL, size = NULL, headers = NULL, body = NULL, incarnation = 0 \
+                   WHERE owner = ?1 AND scope = ?2 AND key = ?3";
+        conn.prepare_cached(sql)?.execute([owner, &scope, &key])?;
+        count(conn, owner, -1, -size)?;
     }
     Ok(())
 }
@@ -153,7 +165,7 @@ mod tests {
         answered(&conn, "a", 6, 10);
         answered(&conn, "b", 6, 10);
         let keys = |owner: &str| -> String {
-            let sql = "SELECT key FROM requests WHERE owner = ?1 ORDER BY created_at";
+            let sql = "SELECT key FROM requests WHERE owner = ?1 AND status IS NOT NULL ORDER BY created_at";
             all(&conn, sql, &[&owner], |row| row.get::<_, String>(0)).expect("keys").concat()
         };
         trim(&conn, "a", 6, 60).expect("trims");
@@ -164,7 +176,7 @@ mod tests {
         assert_eq!(keys("a"), "54");
         trim(&conn, "a", 4, 5).expect("trims");
         assert_eq!((keys("a"), keys("b")), (String::new(), String::from("987654")), "nobody else's");
-        assert_eq!(prune(&conn, Timestamp::from_micros(4), 10), Ok(4));
+        assert_eq!(prune(&conn, Timestamp::from_micros(4), 10), Ok(8), "four of each");
         let left = one(&conn, "SELECT n, bytes FROM answers", &[], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
         assert_eq!(left, Ok(Some((2, 20))));
     }

@@ -135,9 +135,9 @@ pub trait Store: Send + Sync + 'static {
     /// left undone is new again, with the seed that it had.
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>>;
 
-    /// Notes the answer to a request that this engine is doing; `None` forgets the request. What this engine is not doing stays as it is.
-    /// Where the owner has too many answers then ([`MAX_ANSWERS`], [`MAX_ANSWER_BYTES`]), the requests that were first made longest ago are
-    /// forgotten, of those that have an answer.
+    /// Notes the answer to a request that this engine is doing; with `None` there is none to keep, and the request is left
+    /// undone. What this engine is not doing stays as it is. Where the owner has too many answers then ([`MAX_ANSWERS`], [`MAX_ANSWER_BYTES`]),
+    /// those of the requests that were first made longest ago go, and these are left undone too.
     fn end_request(&self, key: RequestKey, response: Option<StoredResponse>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     // ---- upkeep --------------------------------------------------------------------------------------------------

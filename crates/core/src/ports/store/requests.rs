@@ -9,8 +9,8 @@ use uuid::Uuid;
 /// removed them.
 pub const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many answers are kept of one owner; beyond that the oldest requests are forgotten before their time. More than a request a second for
-/// the whole of [`REQUEST_MEMORY`].
+/// How many answers are kept of one owner; beyond that the oldest go. Their requests stay known: one that comes again is done again, with the
+/// seed that it had, so that what it made is found and not made twice. More than a request a second for the whole of [`REQUEST_MEMORY`].
 pub const MAX_ANSWERS: u64 = 100_000;
 
 /// How large they may be together, headers and bodies, in bytes: the disk that one owner's keys may take.
@@ -54,7 +54,8 @@ pub enum Begun {
     New {
         /// What the ids of everything that it makes follow from.
         seed: Uuid,
-        /// Whether a process that is gone has begun it before, with this seed: some of it, or all, may have been done.
+        /// Whether it was begun before, with this seed: some of it, or all, may have been done. A process that is gone did not end it, or it
+        /// ended without an answer that is kept.
         again: bool,
     },
     /// It is being done.
