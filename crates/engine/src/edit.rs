@@ -4,6 +4,7 @@ use crate::route::Routes;
 use crate::shared::Shared;
 use crate::{cut_off, maintain};
 use postrider_core::ports::{ConfigChange, Configured, StoreError, StoreErrorKind};
+use postrider_core::seal::{KeyRing, Sealed};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -12,16 +13,25 @@ const TRIES: u32 = 16;
 
 /// Changes the configuration: `f` looks at it and answers what to put. One at a time; stored first, then in force. Where somebody else
 /// has changed the configuration meanwhile, it is read again and `f` is asked again: what it answered before has not been stored.
+///
+/// A secret that was sealed before the key of secrets was changed is not stored, for whoever changed the key says of all secrets that they
+/// are under the new one: the change fails as [`StoreErrorKind::Unavailable`], and succeeds once its caller has sealed it anew.
 pub(crate) async fn edit<T, E: From<StoreError>>(
     shared: &Arc<Shared>,
     mut f: impl FnMut(&Routes) -> Result<(Vec<ConfigChange>, T), E>,
 ) -> Result<T, E> {
     let mut editing = Arc::clone(&shared.editing).lock_owned().await;
     for _ in 0..TRIES {
-        let (changes, answer) = f(&shared.routes.load_full())?;
+        let routes = shared.routes.load_full();
+        let (changes, answer) = f(&routes)?;
         if changes.is_empty() {
             return Ok(answer);
         }
+        if brings_old_seal(&changes, &routes, &shared.config.keys.ring()) {
+            let cause = "the key of secrets was changed while a secret was on its way: it is not stored under the key before".to_owned();
+            return Err(StoreError { kind: StoreErrorKind::Unavailable, cause }.into());
+        }
+        drop(routes);
         let shared = Arc::clone(shared);
         // It goes on when the caller goes away: what is stored must come into force before the next change looks at it.
         let putting = tokio::spawn(async move {
@@ -36,6 +46,16 @@ pub(crate) async fn edit<T, E: From<StoreError>>(
     }
     let cause = "others change the configuration all the time".to_owned();
     Err(StoreError { kind: StoreErrorKind::Unavailable, cause }.into())
+}
+
+/// Whether a change has a secret under another key than the one that seals, which its endpoint does not have already.
+fn brings_old_seal(changes: &[ConfigChange], routes: &Routes, ring: &KeyRing) -> bool {
+    changes.iter().any(|change| {
+        let ConfigChange::Endpoint(endpoint) = change else { return false };
+        let before = routes.endpoint(endpoint.id);
+        let is_there = |sealed: &Sealed| before.is_some_and(|before| before.sealed().any(|there| there == sealed));
+        endpoint.deleted.is_none() && endpoint.sealed().any(|sealed| ring.needs_resealing(sealed) && !is_there(sealed))
+    })
 }
 
 /// Stores changes and puts them in force, or reads the configuration again if they were not made from the newest one; answers whether they are

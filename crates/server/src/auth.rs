@@ -13,10 +13,21 @@ use postrider_core::key::{ApiKey, Scope, Scopes};
 use postrider_core::time::Timestamp;
 use postrider_engine::Routes;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 use subtle::ConstantTimeEq;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
 
 /// What every generated key begins with, so that people and secret scanners recognise it.
 pub const KEY_PREFIX: &str = "pr_";
+
+/// Characters of a generated key after its prefix: 32 bytes as base64 without padding.
+const KEY_CHARACTERS: usize = 43;
+
+/// From the beginning of one look for keys made elsewhere to that of the next, whoever wants it: ten a second cost a store nothing, and
+/// nobody notices that a wrong key takes a tenth of a second longer.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -73,13 +84,24 @@ pub enum Denied {
 pub struct Auth {
     /// What callers without a key may do; `None` outside of the development mode.
     open: Option<Access>,
+    looks: Arc<Mutex<Looks>>,
+}
+
+/// Looks for keys made elsewhere.
+#[derive(Debug, Default)]
+struct Looks {
+    /// When the last one began.
+    begun: Option<Instant>,
+    /// When the last one began that has ended: one whose caller went away before tells nobody anything.
+    ended: Option<Instant>,
 }
 
 impl Auth {
     /// With `dev`, callers without a key may read and write in namespace `default`.
     pub fn new(dev: bool) -> Self {
         let scopes = Scopes { read: true, write: true, admin: false };
-        Auth { open: dev.then(|| Access { key: None, namespace: Some(Namespace::default_namespace()), scopes }) }
+        let open = dev.then(|| Access { key: None, namespace: Some(Namespace::default_namespace()), scopes });
+        Auth { open, looks: Arc::default() }
     }
 
     /// The caller by the key that it shows; `None` if it shows none. A wrong key is an error even where none is needed.
@@ -92,6 +114,35 @@ impl Auth {
             return Err(Denied::Invalid);
         }
         Ok(Some(Access { key: Some(key.id), namespace: key.namespace.clone(), scopes: key.scopes }))
+    }
+
+    /// Whether the key that a request shows may have been made elsewhere a moment ago: it is of the form of [`new_secret`], and none of
+    /// `keys`, which are all that are known, revoked and expired ones too.
+    pub fn may_be_new<'a>(headers: &HeaderMap, mut keys: impl Iterator<Item = &'a Arc<ApiKey>>) -> bool {
+        let Some(Some(shown)) = shown_key(headers) else { return false };
+        if !is_of_our_form(shown) {
+            return false;
+        }
+        let hash = hash(shown);
+        keys.all(|key| key.hash != hash)
+    }
+
+    /// Has `look` look for keys made elsewhere, or somebody else's do for this caller too; returns once one that began after the call has
+    /// ended. All callers together look at most once in 100 ms: who comes sooner waits for the next one, for else a key that was made since
+    /// the last one would be refused.
+    pub async fn look(&self, look: impl Future<Output = ()>) {
+        let asked = Instant::now();
+        let mut looks = self.looks.lock().await;
+        if looks.ended.is_some_and(|begun| begun >= asked) {
+            return;
+        }
+        if let Some(begun) = looks.begun {
+            sleep_until(begun + LOOK_PAUSE).await;
+        }
+        let begun = Instant::now();
+        looks.begun = Some(begun);
+        look.await;
+        looks.ended = Some(begun);
     }
 
     /// The caller, with a scope that it needs: by its key, or open to everybody in development mode. `caller` is what [`Self::caller`] says.
@@ -153,6 +204,12 @@ pub fn new_secret() -> String {
     format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random::bytes::<32>()))
 }
 
+/// Whether a text may be one of [`new_secret`].
+fn is_of_our_form(shown: &[u8]) -> bool {
+    let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    shown.strip_prefix(KEY_PREFIX.as_bytes()).is_some_and(|rest| rest.len() == KEY_CHARACTERS && rest.iter().all(is_base64))
+}
+
 /// The part of a key that may be shown, to recognise it by.
 pub fn shown_prefix(secret: &str) -> &str {
     let shown = SHOWN_CHARACTERS.min(secret.chars().count() / 4);
@@ -212,6 +269,78 @@ mod tests {
         assert_eq!(shown("authorization", "Basic YTpi"), Some(None));
         assert_eq!(shown("x-api-key", "abc"), key("abc"));
         assert_eq!(shown_key(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn only_what_could_be_a_key_and_is_not_known_may_be_new() {
+        let may_be_new = |name: &'static str, value: &str, keys: &[Arc<ApiKey>]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::try_from(value).expect("a header's value"));
+            Auth::may_be_new(&headers, keys.iter())
+        };
+        let secret = new_secret();
+        let known = |secret: &str| new_key(KeyId::new(uuid::Uuid::nil()), secret, "n", None, Scopes::default(), NOW);
+        let other = Arc::new(known(&new_secret()));
+        assert!(may_be_new("x-api-key", &secret, &[]));
+        assert!(may_be_new("authorization", &format!("Bearer {secret}"), &[Arc::clone(&other)]));
+        let revoked = Arc::new(ApiKey { revoked_at: Some(NOW), ..known(&secret) });
+        let expired = Arc::new(ApiKey { expires_at: Some(NOW), ..known(&secret) });
+        for key in [revoked, expired] {
+            assert!(!may_be_new("x-api-key", &secret, &[Arc::clone(&other), key]));
+        }
+        let (short, long) = (&secret[..45], format!("{secret}A"));
+        for text in ["", "wrong", short, &long, &secret.replacen("pr_", "ps_", 1), &format!("{short}+")] {
+            assert!(!may_be_new("x-api-key", text, &[]), "{text}");
+        }
+        assert!(!may_be_new("authorization", &format!("Basic {secret}"), &[]));
+        assert!(!Auth::may_be_new(&HeaderMap::new(), std::iter::empty()));
+    }
+
+    /// However many ask, and at whichever moment: each is answered by a look that began after it had asked.
+    #[tokio::test(start_paused = true)]
+    async fn all_callers_together_look_once_in_a_while() {
+        let auth = Auth::new(false);
+        let ended = Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let ask = |auth: Auth, ended: Arc<parking_lot::Mutex<Vec<Instant>>>| async move {
+            let asked = Instant::now();
+            let look = async {
+                let begun = Instant::now();
+                tokio::time::sleep(Duration::from_millis(3)).await;
+                ended.lock().push(begun);
+            };
+            auth.look(look).await;
+            assert!(ended.lock().iter().any(|begun| *begun >= asked));
+        };
+        let first = Instant::now();
+        ask(auth.clone(), Arc::clone(&ended)).await;
+        assert_eq!(*ended.lock(), [first], "the first one does not wait");
+        let strangers: Vec<_> = (1..50)
+            .map(|n| {
+                let (auth, ended) = (auth.clone(), Arc::clone(&ended));
+                tokio::spawn(async move {
+                    for _ in 0..20 {
+                        tokio::time::sleep(Duration::from_millis(n)).await;
+                        ask(auth.clone(), Arc::clone(&ended)).await;
+                    }
+                })
+            })
+            .collect();
+        for stranger in strangers {
+            stranger.await.expect("it was answered by a look of its own time");
+        }
+        let ended = ended.lock();
+        assert!(ended.len() > 10 && ended.windows(2).all(|two| two[1] - two[0] >= LOOK_PAUSE), "{ended:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_away_neither_shortens_the_pause_nor_answers_for_others() {
+        let auth = Auth::new(false);
+        let begun = Instant::now();
+        let cut = tokio::time::timeout(Duration::from_millis(1), auth.look(std::future::pending())).await;
+        assert!(cut.is_err());
+        let mut looked = None;
+        auth.look(async { looked = Some(Instant::now()) }).await;
+        assert!(looked.is_some_and(|at| at - begun >= LOOK_PAUSE), "{looked:?}");
     }
 
     #[test]

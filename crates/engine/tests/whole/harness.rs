@@ -63,6 +63,8 @@ pub struct Hand {
     pub received: Mutex<Vec<(HeaderMap, Bytes)>>,
     /// What engines are given as that; 0 is never.
     pub disable_after_dead: Mutex<u32>,
+    /// The keys of secrets that engines find when somebody else has changed the configuration, where they are others than before.
+    pub keys: Mutex<Option<String>>,
     /// How far the wall clock was set back so far.
     pub set_back: Mutex<Duration>,
     began: Instant,
@@ -86,6 +88,7 @@ impl Hand {
             requests: Mutex::default(),
             received: Mutex::default(),
             disable_after_dead: Mutex::default(),
+            keys: Mutex::default(),
             set_back: Mutex::default(),
             began: Instant::now(),
         })
@@ -121,9 +124,11 @@ impl Hand {
 
     /// An engine over a new handle of the store.
     pub async fn start(self: &Arc<Self>, limits: Limits, retention: Retention) -> Engine {
+        let hand = Arc::clone(self);
+        let source = move || hand.keys.lock().as_deref().map(|text| KeyRing::parse(text).expect("right keys"));
         let config = EngineConfig {
             seed: 1,
-            keys: Arc::new(Keys::fixed(key_ring())),
+            keys: Arc::new(Keys::read_again_by(key_ring(), source)),
             limits,
             retention,
             disable_after_dead: NonZeroU32::new(*self.disable_after_dead.lock()),
@@ -150,7 +155,7 @@ impl Hand {
     }
 }
 
-/// The keys that every engine here has.
+/// The keys that every engine here begins with.
 pub fn key_ring() -> KeyRing {
     KeyRing::parse(&"5e".repeat(32)).expect("a right key")
 }

@@ -89,7 +89,7 @@ fn rotate(door: &SqliteAdmin, data_dir: &Path, given: Option<&Secret>) -> Outcom
         Some(text) => files::given_ring(text).map_err(CommandError)?,
         None => with_new_key(door, &data_dir.join(FILE))?,
     };
-    // A running server puts nothing back as it was before: what it changes it makes from this, or anew.
+    // A running server puts nothing back as it was before: what it changes it makes from this, and what it had sealed before it refuses.
     let (sealed, closed) = door.revise(|configuration| resealed(&ring, configuration)).map_err(|e| CommandError(e.to_string()))?;
     let place = given.map_or_else(|| data_dir.join(FILE).display().to_string(), |_| String::from(SECRETS_KEY));
     say(&format!(
@@ -130,9 +130,10 @@ fn with_new_key(door: &SqliteAdmin, path: &Path) -> Result<KeyRing, CommandError
 }
 
 /// What to put: every endpoint with a secret that is not under the ring's first key. With it, how many secrets that are, and the endpoints of
-/// those that do not open.
+/// those that do not open. Where there is nothing to seal anew something is put as it is: by that a running server notices the new key.
 fn resealed(ring: &KeyRing, configuration: Configuration) -> (Vec<ConfigChange>, (usize, Vec<String>)) {
     let (mut changes, mut count, mut closed) = (Vec::new(), 0, Vec::new());
+    let unchanged = configuration.keys.first().cloned().map(ConfigChange::Key);
     for mut endpoint in configuration.endpoints {
         let (id, before) = (endpoint.id, count);
         for sealed in endpoint.sealed_mut().filter(|sealed| ring.needs_resealing(sealed)) {
@@ -147,6 +148,9 @@ fn resealed(ring: &KeyRing, configuration: Configuration) -> (Vec<ConfigChange>,
         if count > before {
             changes.push(ConfigChange::Endpoint(endpoint));
         }
+    }
+    if changes.is_empty() {
+        changes.extend(unchanged);
     }
     (changes, (count, closed))
 }

@@ -67,16 +67,17 @@ pub struct App {
 
 impl App {
     /// The caller of a request; see [`Auth::caller`]. A key that seems unknown may have been made a moment ago, by the command line or by
-    /// another node: that is looked for before it is refused.
+    /// another node: that is looked for before it is refused, which takes up to 100 ms longer where others show such keys too (see
+    /// [`Auth::look`]). What cannot be a key, or is a known one that is not valid, is refused at once.
     pub async fn caller(&self, headers: &HeaderMap) -> Result<Option<Access>, Denied> {
-        let caller = || self.auth.caller(headers, &self.engine.routes(), self.engine.now());
-        match caller() {
-            Err(Denied::Invalid) => {
-                self.engine.see_changes().await;
-                caller()
-            }
-            known => known,
+        let routes = self.engine.routes();
+        let known = self.auth.caller(headers, &routes, self.engine.now());
+        if !matches!(known, Err(Denied::Invalid)) || !Auth::may_be_new(headers, routes.keys()) {
+            return known;
         }
+        drop(routes);
+        self.auth.look(self.engine.see_changes()).await;
+        self.auth.caller(headers, &self.engine.routes(), self.engine.now())
     }
 
     /// The caller of a request, with the scope that it needs.

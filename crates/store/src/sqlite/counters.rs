@@ -1,5 +1,5 @@
 //! Counters per subscription and endpoint, and with them what changes `tallies.rs`: summed up in memory over a whole group and written once
-//! for each before its commit. Totals of lists of deliveries are sums over them (see `deliveries.rs`).
+//! for each before its commit. Totals of lists of deliveries are sums over them (see `deliveries/`).
 //!
 //! `deliveries` describe the rows that exist, so retention decreases them; attempts are totals over the subscription's life, so it does not.
 
@@ -43,35 +43,34 @@ pub(super) struct Deltas {
 impl Deltas {
     /// Deliveries that came (or went, if negative) in this state.
     pub(super) fn deliveries(&mut self, of: Of<'_>, state: StateKind, by: i64) {
-        self.add(of, state as usize, by);
+        self.add(of, &[(state as usize, by)]);
     }
 
     /// A delivery went from one state to another.
     pub(super) fn moved(&mut self, of: Of<'_>, from: StateKind, to: StateKind) {
         if from != to {
-            self.deliveries(of, from, -1);
-            self.deliveries(of, to, 1);
+            self.add(of, &[(from as usize, -1), (to as usize, 1)]);
         }
     }
 
     /// An attempt ended.
     pub(super) fn attempt(&mut self, of: Of<'_>, success: bool) {
-        self.add(of, if success { ATTEMPTS_SUCCEEDED } else { ATTEMPTS_FAILED }, 1);
+        self.add(of, &[(if success { ATTEMPTS_SUCCEEDED } else { ATTEMPTS_FAILED }, 1)]);
     }
 
     /// A dead letter was opened (1) or closed (-1).
     pub(super) fn dead_letter(&mut self, under: Under, by: i64) {
         let of = Of { namespace: Some(&under.namespace), subscription: under.subscription, endpoint: under.endpoint };
-        self.add(of, DEAD_LETTERS, by);
+        self.add(of, &[(DEAD_LETTERS, by)]);
         self.tallies.add(under, by);
     }
 
-    fn add(&mut self, of: Of<'_>, column: usize, by: i64) {
+    fn add(&mut self, of: Of<'_>, changes: &[(usize, i64)]) {
         let (namespace, deltas) = self.counters.entry((of.subscription, of.endpoint)).or_default();
         if namespace.is_none() {
             *namespace = of.namespace.cloned();
         }
-        deltas[column] += by;
+        changes.iter().for_each(|(column, by)| deltas[*column] += by);
     }
 
     /// Forgets what was summed up: its transaction was undone.

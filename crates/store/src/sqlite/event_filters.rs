@@ -1,6 +1,6 @@
 //! Lists of events narrowed by labels, or by what the check of their payload against a schema said.
 
-use super::find::{bounds, event};
+use super::find::{bounds, events_at};
 use super::merge::merge;
 use super::rows::{all, count, map_json, time};
 use postrider_core::event::{Namespace, SchemaCheck};
@@ -109,31 +109,29 @@ const COUNT_OF_TYPE: &str = of_index!("count(*)", "events_by_type", "type = ?4",
 
 /// Events, newest first, and how many there are.
 pub(super) fn find(conn: &Connection, filter: &EventFilter, request: PageRequest<EventPlace>) -> Result<Found<EventRow, EventPlace>> {
+    let parts = parts(conn, filter)?;
     let mut total = 0;
-    for part in parts(conn, filter)? {
+    for part in &parts {
         total += part.count(conn, filter)?;
     }
-    Ok(Found { page: page(conn, filter, request)?, total })
+    Ok(Found { page: in_parts(conn, &parts, filter, request)?, total })
 }
 
 /// Events, newest first.
 pub(super) fn page(conn: &Connection, filter: &EventFilter, request: PageRequest<EventPlace>) -> Result<Page<EventRow, EventPlace>> {
-    let parts = parts(conn, filter)?;
-    let (places, mut more) = merge(parts.len(), Vec::new(), (0, request.limit), |n, last: Option<&EventPlace>, chunk| {
+    in_parts(conn, &parts(conn, filter)?, filter, request)
+}
+
+fn in_parts(
+    conn: &Connection,
+    parts: &[Part],
+    filter: &EventFilter,
+    request: PageRequest<EventPlace>,
+) -> Result<Page<EventRow, EventPlace>> {
+    let (places, more) = merge(parts.len(), Vec::new(), (0, request.limit), |n, last: Option<&EventPlace>, chunk| {
         parts[n].next(conn, filter, last.copied().or(request.after), chunk)
     })?;
-    let (mut items, mut bytes) = (Vec::new(), 0);
-    for place in &places {
-        if request.is_full(items.len(), bytes) {
-            more = true;
-            break;
-        }
-        let row = event(conn, place.seq, None)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        bytes += row.event.payload.len() as u64;
-        items.push(row);
-    }
-    let next = items.len().checked_sub(1).filter(|_| more).map(|last| places[last]);
-    Ok(Page { items, next })
+    events_at(conn, &places, more, request)
 }
 
 /// What a namespace has of a list: a run of an index, in which some may be passed over.

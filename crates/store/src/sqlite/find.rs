@@ -94,14 +94,24 @@ fn events_in_parts(
     request: PageRequest<EventPlace>,
 ) -> Result<Page<EventRow, EventPlace>> {
     let (from, before) = bounds(filter.created_from, filter.created_before);
-    let (places, mut more) = merge(parts.len(), Vec::new(), (0, request.limit), |n, last: Option<&EventPlace>, chunk| {
+    let (places, more) = merge(parts.len(), Vec::new(), (0, request.limit), |n, last: Option<&EventPlace>, chunk| {
         let after = last.copied().or(request.after);
         let (at, seq) = after.map_or((i64::MAX, i64::MAX), |place| (place.created_at.as_micros(), place.seq.0));
         let params: &[&dyn ToSql] = &[&parts[n].name(), &filter.event_type, &from, &before, &at, &seq, &(chunk as i64)];
         all(conn, events_statements(filter).0, params, |row| Ok(EventPlace { created_at: time(row, 0)?, seq: EventSeq(row.get(1)?) }))
     })?;
+    events_at(conn, &places, more, request)
+}
+
+/// The events at these places, as many as a page may have; `more` says whether others follow all of them.
+pub(super) fn events_at(
+    conn: &Connection,
+    places: &[EventPlace],
+    mut more: bool,
+    request: PageRequest<EventPlace>,
+) -> Result<Page<EventRow, EventPlace>> {
     let (mut items, mut bytes) = (Vec::new(), 0);
-    for place in &places {
+    for place in places {
         if request.is_full(items.len(), bytes) {
             more = true;
             break;

@@ -30,6 +30,7 @@ mod columns;
 mod admin;
 mod aging;
 mod attempts;
+mod bulk;
 mod checkpoint;
 mod claim;
 mod config;

@@ -2,14 +2,19 @@
 //!
 //! Neighbours in time belong to many subscriptions, so that putting each delivery into its place when it is stored would write a page of its
 //! own per delivery. But ids ascend with time: all with lesser ids than a mark are in their places, some thousands at a time get there
-//! together, and reads look through those behind the mark. One that comes late, with an id before the mark, is put into its place at once.
-//! How a delivery goes on changes nothing of this.
+//! together (before the commit of a group, in order, as notes of attempts do: see `sorting.rs`), and reads look through those behind the mark.
+//! One that comes late, with an id before the mark, is put into its place at once. How a delivery goes on changes nothing of this.
 
-use super::rows::{count, one};
+use super::bulk;
+use super::rows::{all, count, one};
 use super::session::{Memory, Session};
+use postrider_core::id::{DeliveryId, EndpointId, SubscriptionId};
 use postrider_core::ports::NewDelivery;
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, params};
+
+/// Subscription, endpoint, id and when it was made, in microseconds.
+type Place = ([u8; 16], [u8; 16], [u8; 16], i64);
 
 /// How far deliveries are in their places.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +53,8 @@ pub(super) fn came(conn: &Connection, memory: &mut Memory, new: &NewDelivery, cr
     conn.prepare_cached(sql)?.execute(place).map(drop)
 }
 
-/// Puts what has gathered into its places, if it is enough, but for the newest: others that were made at the same time may still come.
+/// Puts what has gathered into its places, if it is enough, but for the newest: others that were made at the same time may still come. For
+/// before the commit of a group, which takes longer itself the more it has stored.
 pub(super) fn sort_in_if_many(s: &mut Session) -> Result<()> {
     let gather = u64::from(s.steps().gather);
     if s.memory.sorted.gathered < gather {
@@ -62,18 +68,23 @@ pub(super) fn sort_in_if_many(s: &mut Session) -> Result<()> {
         s.memory.sorted.gathered = behind(&s.conn, &from)?;
         return Ok(());
     };
-    let sql = "INSERT OR IGNORE INTO deliveries_by_subscription (subscription, endpoint, delivery, created_at) \
-               SELECT subscription, endpoint, id, created_at FROM deliveries WHERE id >= ?1 AND id < ?2 ORDER BY subscription, endpoint, id";
-    s.conn.prepare_cached(sql)?.execute([from, to])?;
+    let sql = "SELECT subscription, endpoint, id, created_at FROM deliveries WHERE id >= ?1 AND id < ?2";
+    let mut rows: Vec<Place> = all(&s.conn, sql, &[&from, &to], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    rows.sort_unstable();
+    let columns = "deliveries_by_subscription (subscription, endpoint, delivery, created_at)";
+    bulk::insert(&s.conn, columns, &rows, |(subscription, endpoint, id, created_at)| [subscription, endpoint, id, created_at])?;
     s.conn.prepare_cached("UPDATE deliveries_sorted SET below = ?1")?.execute([to])?;
     s.memory.sorted = Sorted { below: to, gathered: keep };
     Ok(())
 }
 
-/// A delivery is removed: its place goes with it, if it is in one.
-pub(super) fn forget(conn: &Connection, subscription: [u8; 16], endpoint: [u8; 16], delivery: [u8; 16]) -> Result<()> {
+/// A delivery was removed: its place goes with it, if it is in one.
+pub(super) fn forget(s: &Session, subscription: SubscriptionId, endpoint: EndpointId, delivery: DeliveryId) -> Result<()> {
+    if delivery.bytes() >= s.memory.sorted.below {
+        return Ok(());
+    }
     let sql = "DELETE FROM deliveries_by_subscription WHERE subscription = ?1 AND endpoint = ?2 AND delivery = ?3";
-    conn.prepare_cached(sql)?.execute([subscription, endpoint, delivery]).map(drop)
+    s.conn.prepare_cached(sql)?.execute([subscription.bytes(), endpoint.bytes(), delivery.bytes()]).map(drop)
 }
 
 #[cfg(test)]
@@ -92,6 +103,12 @@ mod tests {
         Session::start(&file, conn, bounds).expect("a session")
     }
 
+    fn publish(s: &mut Session, events: &[NewEvent]) {
+        s.begin().expect("begins");
+        publish::publish(s, events).expect("publishes");
+        s.commit().expect("commits");
+    }
+
     fn places(s: &Session) -> Vec<[u8; 16]> {
         let sql = "SELECT delivery FROM deliveries_by_subscription ORDER BY delivery";
         super::super::rows::all(&s.conn, sql, &[], |row| row.get(0)).expect("places")
@@ -108,11 +125,11 @@ mod tests {
         let late: Vec<NewEvent> = vec![make.event(1)];
         let events: Vec<NewEvent> = (0..8).map(|_| make.event(1)).collect();
         let mut s = session(dir.path());
-        publish::publish(&mut s, &events[..7]).expect("publishes");
+        publish(&mut s, &events[..7]);
         assert!(places(&s).is_empty(), "too few for a journey");
-        publish::publish(&mut s, &events[7..]).expect("publishes");
+        publish(&mut s, &events[7..]);
         assert_eq!(places(&s), ids(&events[..6]), "but for the newest");
-        publish::publish(&mut s, &late).expect("publishes");
+        publish(&mut s, &late);
         let expected: Vec<[u8; 16]> = [ids(&late), ids(&events[..6])].concat();
         assert_eq!(places(&s), expected);
         let Sorted { below, gathered } = s.memory.sorted;
@@ -127,9 +144,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (mut s, mut make) = (session(dir.path()), Fixtures::new(1));
         let events: Vec<NewEvent> = (0..7).map(|_| make.event(1)).collect();
-        publish::publish(&mut s, &events).expect("publishes");
+        publish(&mut s, &events);
         s.conn.execute("DELETE FROM deliveries", []).expect("they go");
-        publish::publish(&mut s, &[make.event(1)]).expect("publishes");
+        publish(&mut s, &[make.event(1)]);
         assert_eq!((s.memory.sorted.below, s.memory.sorted.gathered), ([0; 16], 1));
     }
 }

@@ -18,10 +18,7 @@ use std::collections::BTreeSet;
 /// Stores events with their deliveries.
 pub(super) fn publish(s: &mut Session, events: &[NewEvent]) -> Result<Vec<Published>> {
     let mut publisher = Publisher::new(s)?;
-    let published = events.iter().map(|event| publisher.publish(event)).collect::<Result<_>>()?;
-    drop(publisher);
-    places::sort_in_if_many(s)?;
-    Ok(published)
+    events.iter().map(|event| publisher.publish(event)).collect()
 }
 
 /// Whether all of these are duplicates of what is stored.
@@ -48,8 +45,7 @@ pub(super) fn fan_out(s: &mut Session, slices: &[FanOutSlice]) -> Result<()> {
             note_if_bare(publisher.conn, slice.event.0)?;
         }
     }
-    drop((update, publisher));
-    places::sort_in_if_many(s)
+    Ok(())
 }
 
 /// Notes that an event has no delivery and none to come, if that is so.

@@ -6,7 +6,7 @@ use super::files;
 use super::gone::Walk;
 use super::history;
 use super::options::Steps;
-use super::places::Sorted;
+use super::places::{self, Sorted};
 use super::prune::Sweep;
 use super::room::Room;
 use crate::error::{is_fault_of_one, kind_of_io, may_have_committed, needs_reopening, store_error};
@@ -122,6 +122,7 @@ impl Session {
 
     /// Commits: when this returns, the group is on disk.
     pub(super) fn commit(&mut self) -> Result<()> {
+        places::sort_in_if_many(self)?;
         self.deltas.flush(&self.conn)?;
         let result = self.execute("COMMIT");
         self.in_doubt = result.as_ref().is_err_and(may_have_committed);

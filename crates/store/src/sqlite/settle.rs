@@ -2,7 +2,6 @@
 
 use super::counters::{Deltas, Of};
 use super::history;
-use super::places;
 use super::publish::Publisher;
 use super::replay::retry_open_dead_letter;
 use super::rows::{OPEN, id, micros, one, reason};
@@ -29,7 +28,6 @@ pub(super) fn settle(s: &mut Session, settlements: &[Settlement]) -> Result<Vec<
     drop(settler);
     follow_ups(s, settlements, &settled)?;
     sorting::sort_in_if_many(s)?;
-    places::sort_in_if_many(s)?;
     Ok(settled)
 }
 
@@ -96,7 +94,8 @@ impl<'s> Settler<'s> {
         if from == to && outcome.is_none() {
             return Ok(());
         }
-        let of = Of::known(settlement.subscription, self.endpoint(settlement)?);
+        let (namespace, endpoint) = (Some(&settlement.namespace), self.endpoint(settlement)?);
+        let of = Of { namespace, subscription: settlement.subscription, endpoint };
         self.deltas.moved(of, from, to);
         if let Some(outcome) = outcome {
             self.deltas.attempt(of, outcome.error.is_none());

@@ -20,9 +20,9 @@ pub const LISTED_BODY_BYTES: usize = 1_024;
 /// What a list costs:
 ///
 /// * The page costs what it shows and skips, and a few thousand deliveries are looked at at the most before an index is asked instead. Where
-///   only deliveries that have not ended are wanted and the newest are none of them, all such of the list's endpoints are looked at, and all
-///   that are claimed (about a microsecond each). Where succeeded ones are wanted and others not, those that come between are passed over
-///   (about a microsecond each).
+///   only deliveries that have not ended are wanted, and are not found among as many of the newest as there are of them, all such of the
+///   list's endpoints are looked at, and all that are claimed, or all in whatever state where the list has no more of these (about a microsecond
+///   each). Where succeeded ones are wanted and others not, those that come between are passed over (about a microsecond each).
 /// * The number is the sum of kept counters, one row for each subscription of the list. With an event its deliveries are walked, as many as
 ///   its fan-out made. With a bound in time, or with a category other than success, matches are counted in an index (about 50 ms for each
 ///   million), and what has not ended is looked at as above.

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How far apart an attempt's id and the beginning that it notes may be: both are taken from the clock, but not in one instant. Where a
-/// clock was set back by more, attempts of that time are not found by it.
+/// How far apart an attempt's id and the beginning that it notes may be, or a delivery's id and when it came into being: both are taken from
+/// the clock, but not in one instant. Where a clock was set back by more, attempts and deliveries of that time are not found by it.
 pub const ID_SLACK: Duration = Duration::from_secs(1);
 
 /// Which part of a list to read.
@@ -187,7 +187,7 @@ pub struct AttemptDetail {
 /// With a type or a bound in time matches are counted in an index (about 20 ms for each million of them), where they are counted. With labels
 /// those events are looked at, for the page and for the number, that have the label of them which the fewest have (about a microsecond each
 /// where nothing else narrows, and some more for each further label or filter). With `schema_valid` the invalid ones are counted, in an index
-/// of just these.
+/// of just these; where the valid ones are wanted, those that come between are passed over (about a microsecond each).
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
     /// Of this tenant; `None` is the master view.

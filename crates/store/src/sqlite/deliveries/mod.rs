@@ -3,7 +3,8 @@
 //! A page is found in one of three ways. Most often it is among the newest deliveries that there are, so that a few thousand of those are
 //! looked at first. If it is not, it is put together of sorted parts: of the places of each subscription (see `places.rs`), or, where only
 //! such are wanted that did not succeed, of the index of those that ended so and of all that have not ended. The last are looked through: no
-//! index has them in the order of the list, for it would have to follow every change of their state.
+//! index has them in the order of the list, for it would have to follow every change of their state. So before that a walk over the newest
+//! goes as far as it would, and a list that has fewer in all is put together of places.
 //!
 //! The counters say which parts have something that is wanted, and how many. Where they cannot say how many, indexes are counted: of all in a
 //! span of time, those that are not wanted are taken away where the succeeded ones are, for these are in no index by their state.
@@ -23,6 +24,7 @@ use postrider_core::ports::{DeliveryFilter, DeliveryRow, Found, Page, Window};
 use query::{Key, Looked, Part, Query, States, looked_columns};
 use rusqlite::{Connection, Result, ToSql};
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// Places of a page, and whether more follow.
 type Places = (Vec<Key>, bool);
@@ -59,6 +61,8 @@ pub(super) fn counts_of(conn: &Connection, event: EventSeq) -> Result<[u64; Stat
 }
 
 const NEWEST: &str = concat!("SELECT ", looked_columns!(), " FROM deliveries d WHERE d.id >= ?1 AND d.id < ?2 ORDER BY d.id DESC LIMIT ?3");
+const LIVE_OF_ENDPOINT: &str =
+    "SELECT coalesce(sum(pending + sending + retrying), 0) FROM counters INDEXED BY counters_by_endpoint WHERE endpoint = ?1";
 const OF_EVENT: &str = concat!("SELECT ", looked_columns!(), " FROM deliveries d INDEXED BY deliveries_event WHERE d.event = ?1");
 
 macro_rules! placed {
@@ -113,16 +117,39 @@ impl Query<'_> {
         if total == 0 || self.window.limit == 0 {
             return Ok((Vec::new(), false));
         }
-        if let Some(page) = self.among_the_newest(total, steps)? {
+        let live_looks = self.live_looks()?;
+        let is_in_places = !self.states.and(States::SUCCEEDED).is_empty() || live_looks >= self.count(States::ANY);
+        let instead = if is_in_places { 0 } else { live_looks };
+        if let Some(page) = self.among_the_newest(total, self.walk(steps).max(instead as usize))? {
             return Ok(page);
         }
-        if self.states.and(States::SUCCEEDED).is_empty() { self.without_success() } else { self.in_places() }
+        if is_in_places { self.in_places() } else { self.without_success() }
     }
 
-    /// The page, if it is where a walk over all deliveries finds it soon.
-    fn among_the_newest(&self, total: u64, steps: Steps) -> Result<Option<Places>> {
-        let (walk, reach) = (steps.walk as usize, self.reach());
-        let most = walk + reach.min(4 * walk);
+    /// How many deliveries have to be looked at for those that have not ended: all that wait for the same endpoints. None where these are not
+    /// wanted, or where somebody has looked already.
+    fn live_looks(&self) -> Result<u64> {
+        if self.states.and(States::LIVE).is_empty() || self.live.get().is_some() {
+            return Ok(0);
+        }
+        if self.filter.subscription.is_none() {
+            return Ok(self.count(States::LIVE));
+        }
+        // Others may wait for the same endpoint.
+        let endpoints: BTreeSet<[u8; 16]> = self.parts.iter().map(|part| part.endpoint).collect();
+        let mut select = self.conn.prepare_cached(LIVE_OF_ENDPOINT)?;
+        endpoints.iter().map(|endpoint| select.query_row([endpoint], |row| count(row, 0))).sum()
+    }
+
+    /// At how many of the newest to look in any case.
+    fn walk(&self, steps: Steps) -> usize {
+        let walk = steps.walk as usize;
+        walk + self.reach().min(4 * walk)
+    }
+
+    /// The page, if a walk over that many of the newest deliveries finds it.
+    fn among_the_newest(&self, total: u64, most: usize) -> Result<Option<Places>> {
+        let reach = self.reach();
         let (from, before) = self.rest(None);
         let mut select = self.conn.prepare_cached(NEWEST)?;
         let mut rows = select.query(rusqlite::params![from, before, most as i64])?;

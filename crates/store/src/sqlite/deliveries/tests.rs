@@ -23,7 +23,7 @@ fn plan(conn: &Connection, sql: &str) -> Vec<String> {
 fn every_part_is_read_in_the_order_of_an_index() {
     let mut conn = Connection::open_in_memory().expect("a database");
     crate::migrate::migrate(&mut conn).expect("a schema");
-    let ours = [NEWEST, OF_EVENT, PLACED, PLACED_IN_STATES, COUNT_PLACED, UNSUCCESSFUL, COUNT_UNSUCCESSFUL, live::WAITING];
+    let ours = [NEWEST, LIVE_OF_ENDPOINT, OF_EVENT, PLACED, PLACED_IN_STATES, COUNT_PLACED, UNSUCCESSFUL, COUNT_UNSUCCESSFUL, live::WAITING];
     for sql in ours.into_iter().chain(query::STATEMENTS) {
         let plan = plan(&conn, sql);
         // Lists that are asked whether they have something are made once, before everything else.
@@ -40,6 +40,7 @@ fn every_part_is_read_in_the_order_of_an_index() {
 /// A long history of one route, of which only the oldest failed, only the second waits, and all others succeeded.
 fn history(s: &mut Session, make: &mut Fixtures, route: Route, length: usize) -> Vec<NewEvent> {
     let events: Vec<NewEvent> = (0..length).map(|_| make.claimed_event_for(&[route])).collect();
+    s.begin().expect("begins");
     publish::publish(s, &events).expect("publishes");
     let ends: Vec<Settlement> = events
         .iter()
@@ -74,7 +75,7 @@ fn history(s: &mut Session, make: &mut Fixtures, route: Route, length: usize) ->
         })
         .collect();
     assert!(settle::settle(s, &ends).expect("settles").iter().all(|settled| *settled == Settled::Stored));
-    s.deltas.flush(&s.conn).expect("counts");
+    s.commit().expect("commits");
     events
 }
 
@@ -94,10 +95,45 @@ fn what_is_not_among_the_newest_is_found_by_an_index() {
         let filter = of_state(state);
         let query = Query::new(&s.conn, &filter, Window::first(1)).expect("a query");
         let total = query.total().expect("a number");
-        assert_eq!(query.among_the_newest(total, steps).expect("a walk"), None, "they are all of the other");
+        assert_eq!(query.among_the_newest(total, query.walk(steps)).expect("a walk"), None, "they are all of the other");
         let found = find(&s.conn, &filter, Window::first(1), steps).expect("a list");
         let ids: Vec<DeliveryId> = found.page.items.iter().map(|row| row.delivery.id).collect();
         assert_eq!(ids, [first[expected].deliveries[0].id], "{state:?}");
         assert_eq!(found.total, if state == StateKind::Succeeded { 18 } else { 1 });
+    }
+}
+
+#[test]
+fn a_backlog_behind_younger_ones_is_listed_without_a_look_at_all_of_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("postrider.db");
+    let steps = Steps { gather: 16, walk: 4 };
+    let conn = files::open_database(&file).expect("a database");
+    let bounds = Bounds { steps, ..Bounds::default() };
+    let (mut s, mut make) = (Session::start(&file, conn, bounds).expect("a session"), Fixtures::new(1));
+    let (large, all, young) = (make.route(), make.route(), make.route());
+    let small = Route { endpoint: large.endpoint, ..make.route() };
+    let of_small = history(&mut s, &mut make, small, 3);
+    history(&mut s, &mut make, large, 3);
+    let mut backlog = |s: &mut Session, route| {
+        let events: Vec<NewEvent> = (0..40).map(|_| make.event_for(&[route])).collect();
+        s.begin().expect("begins");
+        publish::publish(s, &events).expect("publishes");
+        s.commit().expect("commits");
+        events
+    };
+    let (of_all, of_large) = (backlog(&mut s, all), backlog(&mut s, large));
+    history(&mut s, &mut make, young, 30);
+    for (what, route, events, newest, more) in [
+        ("among as many of the newest as it has", large, &of_large, 39, true),
+        ("in its places, since it has no others", all, &of_all, 39, true),
+        ("in its places, which are fewer than what waits for the endpoint", small, &of_small, 1, false),
+    ] {
+        let states = [StateKind::Pending].into();
+        let filter = DeliveryFilter { states, subscription: Some(route.subscription), ..DeliveryFilter::default() };
+        let query = Query::new(&s.conn, &filter, Window::first(1)).expect("a query");
+        let found = query.page(query.total().expect("a number"), steps).expect("a page");
+        assert_eq!(found, (vec![Reverse(events[newest].deliveries[0].id.bytes())], more), "{what}");
+        assert!(query.live.get().is_none(), "{what}");
     }
 }
