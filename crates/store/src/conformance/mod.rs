@@ -109,6 +109,7 @@ macro_rules! conformance_tests {
             }
             publish {
                 numbers_ascend_from_one
+                any_number_of_deliveries_is_stored
                 stores_every_field
                 keeps_payload_bytes_exactly
                 refuses_a_key_twice_in_a_batch

@@ -25,6 +25,26 @@ pub async fn numbers_ascend_from_one<H: Harness>(w: &mut World<H>) {
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
 }
 
+/// However many deliveries an event has, each is stored as it is.
+pub async fn any_number_of_deliveries_is_stored<H: Harness>(w: &mut World<H>) {
+    for count in [1, 2, 4, 5, 16, 17, 21, 37] {
+        let now = w.make.now();
+        let mut new = w.make.event(count);
+        for (n, delivery) in (1..).zip(&mut new.deliveries) {
+            delivery.claimed = n % 2 == 0;
+            delivery.expires_at = (n % 3 == 0).then(|| now.after(Duration::from_secs(n)));
+        }
+        let seq = w.publish_one(new.clone()).await;
+        for expected in &new.deliveries {
+            let Delivery { event, subscription, endpoint, progress, .. } = w.view(expected.id).await.delivery;
+            assert_eq!((event, subscription, endpoint), (seq, expected.subscription, expected.endpoint));
+            assert_eq!(progress, Progress::new(now, expected.expires_at));
+            let waiting = w.claim(endpoint, now).await.deliveries.len();
+            assert_eq!(waiting, usize::from(!expected.claimed), "of {count}");
+        }
+    }
+}
+
 /// Every field of an event and of its deliveries comes back.
 pub async fn stores_every_field<H: Harness>(w: &mut World<H>) {
     let now = w.make.advance(Duration::from_micros(123_456));

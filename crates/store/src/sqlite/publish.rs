@@ -14,6 +14,7 @@ use postrider_core::ports::{FanOutSlice, FirstDelivery, NewDelivery, NewEvent, P
 use postrider_core::time::Timestamp;
 use rusqlite::{CachedStatement, Connection, Result, params};
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 /// Stores events with their deliveries.
 pub(super) fn publish(s: &mut Session, events: &[NewEvent]) -> Result<Vec<Published>> {
@@ -59,10 +60,9 @@ pub(super) fn note_if_bare(conn: &Connection, seq: i64) -> Result<()> {
 pub(super) struct Publisher<'s> {
     conn: &'s Connection,
     insert_event: CachedStatement<'s>,
-    insert_delivery: CachedStatement<'s>,
+    inserts: Inserts<'s>,
     deltas: &'s mut Deltas,
     memory: &'s mut Memory,
-    incarnation: i64,
     erased: BTreeSet<EndpointId>,
 }
 
@@ -74,9 +74,9 @@ impl<'s> Publisher<'s> {
             "INSERT INTO events (seq, id, namespace, type, created_at, ttl_us, fan_out_after, idempotency_key, labels, metadata, skipped, \
              schema_valid, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?;
-        let insert_delivery = delivery_insert(conn)?;
+        let inserts = Inserts::new(conn, *incarnation)?;
         let erased = config::erased(conn)?;
-        Ok(Publisher { conn, insert_event, insert_delivery, deltas, memory, incarnation: *incarnation, erased })
+        Ok(Publisher { conn, insert_event, inserts, deltas, memory, erased })
     }
 
     /// Stores one event, unless its idempotency key is taken.
@@ -124,18 +124,16 @@ impl<'s> Publisher<'s> {
         created_at: Timestamp,
         deliveries: &[NewDelivery],
     ) -> Result<usize> {
-        let mut stored = 0;
         // Planned before its endpoint was erased: nobody may see it any more.
-        for new in deliveries.iter().filter(|new| !self.erased.contains(&new.endpoint)) {
-            let claim = if new.claimed { self.incarnation } else { 0 };
-            insert_delivery(&mut self.insert_delivery, event, new, created_at, claim)?;
+        let new: Vec<&NewDelivery> = deliveries.iter().filter(|new| !self.erased.contains(&new.endpoint)).collect();
+        self.inserts.put((event, created_at), &new)?;
+        for new in &new {
             aging::came(self.conn, self.memory, new)?;
             places::came(self.conn, self.memory, new, created_at)?;
             let of = Of { namespace: Some(namespace), subscription: new.subscription, endpoint: new.endpoint };
             self.deltas.deliveries(of, StateKind::Pending, 1);
-            stored += 1;
         }
-        Ok(stored)
+        Ok(new.len())
     }
 }
 
@@ -158,31 +156,74 @@ pub(super) fn first_delivery(conn: &Connection, of: EventSeq) -> Result<Option<F
     })
 }
 
-/// The statement for [`insert_delivery`].
-pub(super) fn delivery_insert(conn: &Connection) -> Result<CachedStatement<'_>> {
-    conn.prepare_cached(
-        "INSERT INTO deliveries (id, event, subscription, endpoint, state, attempts, spent, claim, keeps_rows, created_at, due_at, expires_at) \
-         VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?8, ?6, ?6, ?7)",
-    )
+/// How many deliveries one statement inserts, whichever of these fits: what it costs besides, such as opening every index, is shared by them.
+const ROWS: [usize; 3] = [16, 4, 1];
+
+/// A statement for each of [`ROWS`]: it takes the event, its time, and then the values of each row.
+static INSERTS: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| {
+    ROWS.map(|rows| {
+        let row = |n: usize| {
+            let [id, subscription, endpoint, claim, keeps_rows, expires_at] = [1, 2, 3, 4, 5, 6].map(|column| SHARED + n * OWN + column);
+            format!("(?{id}, ?1, ?{subscription}, ?{endpoint}, 0, 0, 0, ?{claim}, ?{keeps_rows}, ?2, ?2, ?{expires_at})")
+        };
+        let values = (0..rows).map(row).collect::<Vec<_>>().join(", ");
+        format!(
+            "INSERT INTO deliveries (id, event, subscription, endpoint, state, attempts, spent, claim, keeps_rows, created_at, due_at, expires_at) \
+             VALUES {values}"
+        )
+    })
+});
+
+/// Values that all rows of a statement share.
+const SHARED: usize = 2;
+/// Values that each row has of its own.
+const OWN: usize = 6;
+
+/// Stores pending deliveries, due when they are made.
+pub(super) struct Inserts<'c> {
+    conn: &'c Connection,
+    /// The statement for one, which most events have.
+    one: CachedStatement<'c>,
+    /// Whose those are that are claimed.
+    incarnation: i64,
 }
 
-/// Stores a pending delivery that is due when it is made.
-pub(super) fn insert_delivery(
-    insert: &mut CachedStatement<'_>,
-    event: EventSeq,
-    new: &NewDelivery,
-    created_at: Timestamp,
-    claim: i64,
+impl<'c> Inserts<'c> {
+    pub(super) fn new(conn: &'c Connection, incarnation: i64) -> Result<Self> {
+        Ok(Inserts { conn, one: conn.prepare_cached(&INSERTS[ROWS.len() - 1])?, incarnation })
+    }
+
+    /// Stores these of an event.
+    pub(super) fn put(&mut self, of: (EventSeq, Timestamp), mut new: &[&NewDelivery]) -> Result<()> {
+        for (rows, sql) in ROWS.into_iter().zip(INSERTS.iter()) {
+            while let Some((now, later)) = new.split_at_checked(rows).filter(|(now, _)| !now.is_empty()) {
+                match now {
+                    [only] => insert(&mut self.one, of, self.incarnation, &[only])?,
+                    many => insert(&mut self.conn.prepare_cached(sql)?, of, self.incarnation, many)?,
+                }
+                new = later;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn insert(
+    statement: &mut CachedStatement<'_>,
+    (event, created_at): (EventSeq, Timestamp),
+    incarnation: i64,
+    rows: &[&NewDelivery],
 ) -> Result<()> {
-    insert.execute(params![
-        new.id.bytes(),
-        event.0,
-        new.subscription.bytes(),
-        new.endpoint.bytes(),
-        claim,
-        created_at.as_micros(),
-        micros(new.expires_at),
-        new.keeps_rows,
-    ])?;
-    Ok(())
+    statement.raw_bind_parameter(1, event.0)?;
+    statement.raw_bind_parameter(2, created_at.as_micros())?;
+    for (n, new) in rows.iter().enumerate() {
+        let at = SHARED + n * OWN;
+        statement.raw_bind_parameter(at + 1, new.id.bytes())?;
+        statement.raw_bind_parameter(at + 2, new.subscription.bytes())?;
+        statement.raw_bind_parameter(at + 3, new.endpoint.bytes())?;
+        statement.raw_bind_parameter(at + 4, if new.claimed { incarnation } else { 0 })?;
+        statement.raw_bind_parameter(at + 5, new.keeps_rows)?;
+        statement.raw_bind_parameter(at + 6, micros(new.expires_at))?;
+    }
+    statement.raw_execute().map(drop)
 }

@@ -3,7 +3,7 @@
 use super::aging;
 use super::counters::{Deltas, Of};
 use super::places;
-use super::publish::{delivery_insert, insert_delivery};
+use super::publish::Inserts;
 use super::rows::{DISMISSED, DeliveryRow, Events, OPEN, RETRIED, dead_letter_status, id, micros, one, reason};
 use super::session::Session;
 use super::tallies::{Kind, Under};
@@ -114,7 +114,7 @@ fn as_new(s: &mut Session, dead_letter: DeadLetterId, new: DeliveryId, replay: &
         s.conn.prepare_cached("SELECT keeps_rows FROM deliveries WHERE id = ?1")?.query_row([ended.id.bytes()], |row| row.get(0))?;
     let (subscription, endpoint) = (row.subscription, row.endpoint);
     let insert = NewDelivery { id: new, subscription, endpoint, claimed: replay.claim, keeps_rows, expires_at: None };
-    insert_delivery(&mut delivery_insert(&s.conn)?, row.event, &insert, replay.at, claim_of(s, replay.claim))?;
+    Inserts::new(&s.conn, s.incarnation)?.put((row.event, replay.at), &[&insert])?;
     aging::came(&s.conn, &s.memory, &insert)?;
     places::came(&s.conn, &mut s.memory, &insert, replay.at)?;
     s.deltas.deliveries(Of::known(subscription, endpoint), StateKind::Pending, 1);
