@@ -13,4 +13,5 @@ mod parked;
 mod room;
 mod sample;
 mod shutdown;
+mod templates;
 mod trouble;

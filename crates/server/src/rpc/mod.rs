@@ -8,6 +8,7 @@ mod auth;
 mod errors;
 mod health;
 mod page;
+mod subscriptions;
 mod webhooks;
 
 use crate::http::{App, Bodies};
@@ -46,7 +47,9 @@ const LONGEST_REFLECTION: Duration = Duration::from_secs(60);
 
 /// The services that answer. Reflection and the health check tell of these and of no others.
 fn services(app: &Arc<App>) -> Services {
-    Services::default().with_webhook_service(Arc::new(webhooks::Webhooks::new(Arc::clone(app))))
+    Services::default()
+        .with_webhook_service(Arc::new(webhooks::Webhooks::new(Arc::clone(app))))
+        .with_subscription_service(Arc::new(subscriptions::Subscriptions::new(Arc::clone(app))))
 }
 
 /// What a call is answered with.
