@@ -18,6 +18,7 @@
 //! | `fan_out` | fan-outs too large for one piece |
 //! | `dispatch` | queues per endpoint, turns, workers, timers |
 //! | `request` | what a receiver is sent |
+//! | `render` | the body of that |
 //! | `send` | one attempt |
 //! | `sample` | requests that belong to no delivery: probes and previews |
 //! | `settle` | outcomes into the store as a group |
@@ -44,6 +45,7 @@ mod meta;
 pub mod publish;
 mod refill;
 mod repush;
+mod render;
 mod request;
 mod retain;
 mod retired;
@@ -67,13 +69,15 @@ pub use repush::{MAX_PENDING_REPUSHES, MAX_RUNNING_REPUSHES, NoRepush, NotAgain}
 pub use route::{Checked, KnownType, Route, Routes};
 pub use sample::{NotProbed, Preview, Probed};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
-use postrider_core::body::Unrenderable;
+use postrider_core::body::{TemplateBody, Unrenderable};
 use postrider_core::event::Event;
 use postrider_core::id::{DeadLetterId, EndpointId, JobId, ScheduledId, SubscriptionId};
 use postrider_core::ports::{Clock, ConfigChange, Job, Store, StoreError, StoreErrorKind, Transport};
 use postrider_core::schedule::Scheduled;
 use postrider_core::seal::{OpenError, Sealed};
+use postrider_core::template::Source;
 use postrider_core::time::Timestamp;
 use settle::Entry;
 use shared::Shared;
@@ -337,8 +341,14 @@ impl Engine {
     }
 
     /// What a subscription would send for an event now; `None` where there is no such subscription, or its endpoint is gone.
-    pub fn preview(&self, id: SubscriptionId, event: Arc<Event>) -> Option<Result<Preview, Unrenderable>> {
-        sample::preview(&self.shared, id, event)
+    pub async fn preview(&self, id: SubscriptionId, event: Arc<Event>) -> Option<Result<Preview, Unrenderable>> {
+        sample::preview(&self.shared, id, event).await
+    }
+
+    /// The body that a template makes of an event at a first attempt now.
+    pub async fn render(&self, template: Source, event: &Arc<Event>) -> Result<Bytes, Unrenderable> {
+        let form = TemplateBody { source: template, enabled: true };
+        render::by_template(&self.shared.renders, &form, event, (1, self.now()), usize::MAX).await
     }
 
     /// What the engine has to do at the moment.

@@ -4,6 +4,7 @@ use crate::config::EngineConfig;
 use crate::dispatch::Dispatcher;
 use crate::publish::Publisher;
 use crate::repush::CHECKS;
+use crate::render::Renders;
 use crate::route::Routes;
 use crate::sample::Probes;
 use crate::settle::Settler;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) looks: AtomicU64,
     /// How many deliveries of an endpoint have failed for good since one succeeded, where that is not none and matters.
     dead_in_a_row: Mutex<BTreeMap<EndpointId, u32>>,
+    /// Places for bodies that take their time.
+    pub(crate) renders: Renders,
     /// Places for probes.
     pub(crate) probes: Probes,
     /// An endpoint was erased.
@@ -85,6 +88,7 @@ impl Shared {
             disable: Notify::new(),
             looks: AtomicU64::new(0),
             dead_in_a_row: Mutex::default(),
+            renders: Renders::new(),
             probes: Probes::default(),
             erased: Notify::new(),
             full: Notify::new(),

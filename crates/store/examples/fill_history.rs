@@ -21,7 +21,7 @@ use postrider_core::id::*;
 use postrider_core::ports::*;
 use postrider_core::retry::RetryPolicy;
 use postrider_core::sign::Scheme;
-use postrider_core::subscription::{Origin, Subscription};
+use postrider_core::subscription::{Origin, RequestForm, Subscription};
 use postrider_core::time::Timestamp;
 use postrider_store::{SqliteOptions, SqliteStore};
 use std::collections::BTreeMap;
@@ -61,6 +61,7 @@ impl Filler {
                 patterns: vec![TypePattern::parse(&format!("filled.b{n}"))?],
                 labels: LabelFilter::default(),
                 matches: None,
+                request: RequestForm::default(),
                 body: BodyForm::Items(ItemsBody::json()),
                 retry: RetryPolicy::items(),
                 timeout: None,

@@ -13,7 +13,7 @@ use postrider_core::ports::*;
 use postrider_core::retry::RetryPolicy;
 use postrider_core::schedule::Scheduled;
 use postrider_core::seal::KeyRing;
-use postrider_core::subscription::{BodyForm, Origin, Subscription};
+use postrider_core::subscription::{BodyForm, Origin, RequestForm, Subscription};
 use postrider_core::time::Timestamp;
 use postrider_engine::{Engine, EngineConfig, Keys, Limits, Publish, Retention, To};
 use postrider_store::memory::MemoryStore;
@@ -194,6 +194,7 @@ pub fn subscription() -> Subscription {
         name: String::new(),
         active: true,
         matches: None,
+        request: RequestForm::default(),
         timeout: None,
         rate_limit: None,
         retry: RetryPolicy::tasks(),

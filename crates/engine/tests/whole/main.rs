@@ -14,4 +14,5 @@ mod repush;
 mod room;
 mod sample;
 mod shutdown;
+mod templates;
 mod trouble;

@@ -120,7 +120,7 @@ pub(super) async fn preview(
         Sample::Given(payload) => (Arc::new(event(&app, &binding, payload.clone())), false),
         Sample::Made => (Arc::new(event(&app, &binding, structural(&binding))), false),
     };
-    let preview = app.engine.preview(binding.id, Arc::clone(&event));
+    let preview = app.engine.preview(binding.id, Arc::clone(&event)).await;
     let preview = preview.ok_or_else(|| Problem::not_found("there is no binding with this id"))?;
     let payload = raw(&event.payload);
     let (made, error) = match &preview {
@@ -231,7 +231,7 @@ fn structural(binding: &Subscription) -> Bytes {
     let mut sample = Map::new();
     let map = match &binding.body {
         BodyForm::Items(body) => body.field_map.as_ref().map(FieldMap::as_json).and_then(parse),
-        BodyForm::Raw | BodyForm::Rpc => None,
+        BodyForm::Raw | BodyForm::Rpc | BodyForm::Template(_) => None,
     };
     let rules = map.as_ref().and_then(|map| map.get("rules")?.as_array());
     for source in rules.into_iter().flatten().filter_map(|rule| rule.get("source")?.as_str()) {

@@ -9,6 +9,7 @@ mod errors;
 mod events;
 mod health;
 mod page;
+mod subscriptions;
 mod webhooks;
 
 use crate::http::{App, Bodies};
@@ -50,6 +51,7 @@ fn services(app: &Arc<App>) -> Services {
     Services::default()
         .with_webhook_service(Arc::new(webhooks::Webhooks::new(Arc::clone(app))))
         .with_event_service(Arc::new(events::Events::new(Arc::clone(app))))
+        .with_subscription_service(Arc::new(subscriptions::Subscriptions::new(Arc::clone(app))))
 }
 
 /// What a call is answered with.

@@ -1,11 +1,11 @@
 //! `webhook.WebhookService`: where events are sent, and how (contract, section 6). A webhook is an endpoint, whichever API made it.
 
-mod change;
+pub(super) mod change;
 mod keys;
-mod scope;
+pub(super) mod scope;
 mod shown;
 mod stats;
-mod wanted;
+pub(super) mod wanted;
 
 use super::access::{Scope, access, failed_precondition, id, own_namespace, timestamp};
 use super::page::{Page, count};
@@ -66,12 +66,12 @@ impl Webhooks {
     }
 }
 
-fn webhook_id(text: &str) -> Result<EndpointId, Problem> {
+pub(super) fn webhook_id(text: &str) -> Result<EndpointId, Problem> {
     id(text, "webhook_id", "webhook", EndpointId::parse)
 }
 
 /// The webhook with this id, if it exists for the caller.
-fn find<'r>(routes: &'r Routes, scope: &Scope, id: EndpointId) -> Result<&'r Arc<Endpoint>, Problem> {
+pub(super) fn find<'r>(routes: &'r Routes, scope: &Scope, id: EndpointId) -> Result<&'r Arc<Endpoint>, Problem> {
     let found = routes.endpoint(id).filter(|endpoint| scope.has(&endpoint.namespace));
     found.ok_or_else(|| Problem::not_found("there is no webhook with this ID"))
 }
