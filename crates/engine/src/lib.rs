@@ -44,8 +44,8 @@ mod maintain;
 mod meta;
 pub mod publish;
 mod refill;
-mod repush;
 mod render;
+mod repush;
 mod request;
 mod retain;
 mod retired;
@@ -111,6 +111,7 @@ impl Tasks {
         claiming.spawn(fan_out::run(Arc::clone(shared)));
         claiming.spawn(schedule::run(Arc::clone(shared)));
         claiming.spawn(maintain::give_up(Arc::clone(shared)));
+        claiming.spawn(maintain::expire(Arc::clone(shared)));
         claiming.spawn(jobs::run(Arc::clone(shared)));
         claiming.spawn(repush::run(Arc::clone(shared)));
         let mut upkeep = self.upkeep.lock();

@@ -144,6 +144,10 @@ impl Store for FaultyStore {
         find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
         page_of_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Page<EventRow, EventPlace>;
         event_counts(of: Vec<EventSeq>) -> Vec<[u64; 7]>;
+        next_expiry() -> Option<Timestamp>;
+        delivery_ids(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryId, DeliveryId>;
+        delivery_row(id: DeliveryId, namespace: Option<Namespace>) -> Option<DeliveryRow>;
+        attempts_of(id: DeliveryId, namespace: Option<Namespace>, limit: u32) -> Vec<AttemptRow>;
         find_deliveries(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryRow, DeliveryId>;
         find_attempts(filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId>;
         attempt(id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail>;
@@ -161,6 +165,7 @@ impl Store for FaultyStore {
     writes! {
         configure(version: i64, changes: Vec<ConfigChange>) -> Configured;
         fan_out(slices: Vec<FanOutSlice>) -> ();
+        claim_expired(by: Timestamp, limit: u32, max_bytes: u64) -> Vec<Claimed>;
         hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
@@ -265,6 +270,16 @@ impl Store for FaultyStore {
         self.run("replay", true, async move {
             let answers = inner.replay(replays.clone()).await?;
             replayed(&world, &replays, &answers);
+            Ok(answers)
+        })
+    }
+
+    fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Answer<Vec<Retried>>> {
+        let inner = self.inner.clone();
+        let world = Arc::clone(&self.world);
+        self.run("retry", true, async move {
+            let answers = inner.retry(ids, force, at).await?;
+            answers.iter().filter_map(Retried::waiting).for_each(|id| made_again(&mut world.state(), id));
             Ok(answers)
         })
     }

@@ -302,6 +302,9 @@ impl Store for Handle {
         rescue(limit: u32) -> Vec<Claimed>;
         backlog() -> Vec<Backlog>;
         replay(replays: Vec<Replay>) -> Vec<Replayed>;
+        claim_expired(by: Timestamp, limit: u32, max_bytes: u64) -> Vec<Claimed>;
+        next_expiry() -> Option<Timestamp>;
+        retry(ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> Vec<Retried>;
         hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
@@ -333,6 +336,9 @@ impl Store for Handle {
         find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
         page_of_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Page<EventRow, EventPlace>;
         event_counts(of: Vec<EventSeq>) -> Vec<[u64; 7]>;
+        delivery_ids(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryId, DeliveryId>;
+        delivery_row(id: DeliveryId, namespace: Option<Namespace>) -> Option<DeliveryRow>;
+        attempts_of(id: DeliveryId, namespace: Option<Namespace>, limit: u32) -> Vec<AttemptRow>;
         find_deliveries(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryRow, DeliveryId>;
         find_attempts(filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId>;
         attempt(id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail>;

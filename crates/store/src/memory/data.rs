@@ -51,6 +51,8 @@ pub(super) struct Data {
     pub event_deliveries: BTreeSet<(EventSeq, DeliveryId)>,
     /// Unclaimed deliveries that wait, by endpoint and due time.
     pub unclaimed: BTreeSet<(EndpointId, Timestamp, DeliveryId)>,
+    /// Unclaimed deliveries that wait and have a time to live, by its end.
+    pub expiring: BTreeSet<(Timestamp, DeliveryId)>,
     /// Claimed deliveries.
     pub claimed: BTreeSet<DeliveryId>,
     /// Open dead letters by delivery.
@@ -82,6 +84,7 @@ impl Default for Data {
             idempotency_keys: BTreeMap::new(),
             event_deliveries: BTreeSet::new(),
             unclaimed: BTreeSet::new(),
+            expiring: BTreeSet::new(),
             claimed: BTreeSet::new(),
             open_dead_letters: BTreeMap::new(),
         }
@@ -116,6 +119,12 @@ impl DeliveryRow {
     fn place(&self) -> Option<(EndpointId, Timestamp, DeliveryId)> {
         let due_at = self.delivery.progress.state.due_at().filter(|_| self.claim.is_none())?;
         Some((self.delivery.endpoint, due_at, self.delivery.id))
+    }
+
+    /// Its place in [`Data::expiring`], if it belongs there.
+    fn expiry(&self) -> Option<(Timestamp, DeliveryId)> {
+        let expires_at = self.delivery.progress.expires_at?;
+        self.place().map(|(_, _, id)| (expires_at, id))
     }
 }
 
@@ -204,6 +213,7 @@ impl Data {
         if let Some(place) = row.place() {
             self.unclaimed.insert(place);
         }
+        self.expiring.extend(row.expiry());
         if row.claim.is_some() {
             self.claimed.insert(delivery.id);
         }
@@ -219,6 +229,9 @@ impl Data {
         self.event_deliveries.remove(&(delivery.event, id));
         if let Some(place) = row.place() {
             self.unclaimed.remove(&place);
+        }
+        if let Some(expiry) = row.expiry() {
+            self.expiring.remove(&expiry);
         }
         self.claimed.remove(&id);
         Some(row)

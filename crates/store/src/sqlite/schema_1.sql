@@ -87,6 +87,8 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_event ON deliveries (event);
 CREATE INDEX deliveries_held ON deliveries (id) WHERE claim <> 0;
 CREATE INDEX deliveries_due ON deliveries (endpoint, due_at, id) WHERE claim = 0 AND due_at IS NOT NULL;
+-- Those that wait and have a time to live: the others pay nothing for it.
+CREATE INDEX deliveries_expiring ON deliveries (expires_at, id) WHERE expires_at IS NOT NULL AND claim = 0 AND due_at IS NOT NULL;
 -- Those that failed, expired or were cancelled: they are few, and what lists are asked for. An index of the others by subscription would
 -- cost something at every change of their state.
 CREATE INDEX deliveries_unsuccessful ON deliveries (subscription, endpoint, id, state, reason, created_at) WHERE state > 3;

@@ -64,6 +64,18 @@ impl Store for SqliteStore {
         Box::pin(self.write(1, Urgency::Now, move |s| replay::hasten(&s.conn, id, at)))
     }
 
+    fn claim_expired(&self, by: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>> {
+        Box::pin(self.write(1 + weight_of_up_to(limit), Urgency::Now, move |s| claim::claim_expired(s, by, limit, max_bytes)))
+    }
+
+    fn next_expiry(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
+        Box::pin(self.readers.read(claim::next_expiry))
+    }
+
+    fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Result<Vec<Retried>, StoreError>> {
+        Box::pin(self.write(ids.len(), Urgency::Now, move |s| ids.iter().map(|id| replay::retry(s, *id, force, at)).collect()))
+    }
+
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
         Box::pin(self.write(ids.len(), Urgency::Now, move |s| replay::dismiss(s, &ids, at)))
     }
@@ -223,6 +235,23 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'_, Result<Found<DeliveryRow, DeliveryId>, StoreError>> {
         let steps = self.steps;
         Box::pin(self.readers.read(move |conn| deliveries::find(conn, &filter, window, steps)))
+    }
+
+    fn delivery_ids(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryId, DeliveryId>, StoreError>> {
+        let steps = self.steps;
+        Box::pin(self.readers.read(move |conn| deliveries::ids(conn, &filter, window, steps)))
+    }
+
+    fn delivery_row(&self, id: DeliveryId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<DeliveryRow>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| deliveries::one(conn, id, namespace.as_ref())))
+    }
+
+    fn attempts_of(&self, id: DeliveryId, namespace: Option<Namespace>, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptRow>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| attempts::of_delivery(conn, id, namespace.as_ref(), limit)))
     }
 
     fn find_attempts(

@@ -27,6 +27,7 @@ mod jobs;
 mod prune;
 mod repush;
 mod requests;
+mod retry;
 mod views;
 
 pub use commands::*;
@@ -37,6 +38,7 @@ pub use jobs::*;
 pub use prune::*;
 pub use repush::*;
 pub use requests::*;
+pub use retry::*;
 pub use views::*;
 
 use super::BoxFuture;
@@ -87,7 +89,18 @@ pub trait Store: Send + Sync + 'static {
     /// Makes ended deliveries again.
     fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Result<Vec<Replayed>, StoreError>>;
 
-    /// Makes a delivery that is being retried and that nobody has claimed [due](crate::delivery::Step::Hasten) at that time, unless it is due
+    /// Deliveries that waited unclaimed until their time to live ran out: claims those that are past it by then, up to `limit`, and no more
+    /// once their payloads sum up to `max_bytes`.
+    fn claim_expired(&self, by: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>>;
+
+    /// When the first of the deliveries that wait unclaimed runs out of its time to live. Cheap; asked every second.
+    fn next_expiry(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>>;
+
+    /// Has deliveries tried again at once, each with a fresh budget of attempts and no time to live: those that ended are
+    /// [made again](ReplayTarget::Delivery), those that wait are [hastened](Store::hasten). With `force` also those that succeeded.
+    fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Result<Vec<Retried>, StoreError>>;
+
+    /// Makes a delivery that waits and that nobody has claimed [due](crate::delivery::Step::Hasten) at that time, unless it is due
     /// sooner; answers its endpoint, and `None` for any other.
     fn hasten(&self, id: DeliveryId, at: Timestamp) -> BoxFuture<'_, Result<Option<EndpointId>, StoreError>>;
 
@@ -224,6 +237,21 @@ pub trait Store: Send + Sync + 'static {
         filter: DeliveryFilter,
         window: Window<DeliveryId>,
     ) -> BoxFuture<'_, Result<Found<DeliveryRow, DeliveryId>, StoreError>>;
+
+    /// The ids of the deliveries that [`Store::find_deliveries`] lists, in its order.
+    fn delivery_ids(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryId, DeliveryId>, StoreError>>;
+
+    /// One delivery as a list shows it, but with whole bodies; in this namespace if one is given. However many attempts it has, the
+    /// bodies of one are read.
+    fn delivery_row(&self, id: DeliveryId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<DeliveryRow>, StoreError>>;
+
+    /// The newest attempts of a delivery, ascending by number, and no more than `limit`; none where there is no such delivery, in this
+    /// namespace if one is given.
+    fn attempts_of(&self, id: DeliveryId, namespace: Option<Namespace>, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptRow>, StoreError>>;
 
     /// Attempts, newest first: in descending order of their ids.
     fn find_attempts(
