@@ -1,10 +1,11 @@
 //! Deliveries that people want made again, or at once.
 
+use crate::batches::{self, NoBatch};
 use crate::shared::Shared;
 use crate::{Engine, cut_off};
 use postrider_core::delivery::StateKind;
 use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId};
-use postrider_core::ports::{Replay, ReplayTarget, Replayed, Retried, StoreError};
+use postrider_core::ports::{Batch, BatchEntries, DeliveryFilter, MAX_BATCH, Replay, ReplayTarget, Replayed, Retried, StoreError, Window};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -73,6 +74,21 @@ impl Engine {
             Ok(answers)
         });
         retrying.await.unwrap_or_else(|ended| Err(cut_off(&ended)))
+    }
+
+    /// Makes a batch of all deliveries that match, for [`Engine::start_batch`]; `None` where none does. It belongs to the filter's namespace,
+    /// and does not try again what has succeeded by then.
+    pub async fn prepare_retry(&self, filter: DeliveryFilter) -> Result<Option<Batch>, NoBatch> {
+        let shared = Arc::clone(&self.shared);
+        batches::to_its_end(async move {
+            let namespace = filter.namespace.clone();
+            let found = shared.store.delivery_ids(filter, Window::first(MAX_BATCH)).await?;
+            let mut ids = found.page.items;
+            // The oldest first.
+            ids.reverse();
+            batches::prepare(&shared, namespace, BatchEntries::Deliveries(ids), found.total).await
+        })
+        .await
     }
 
     /// Replayed deliveries go through the store: what waits there already goes first.

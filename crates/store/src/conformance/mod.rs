@@ -14,7 +14,7 @@
 //! | [`expire`] | deliveries that are not worth making any more |
 //! | [`schedule`] | scheduled webhooks |
 //! | [`jobs`] | bulk replays |
-//! | [`repush`] | events to be published again |
+//! | [`batches`] | what is done piece by piece |
 //! | [`requests`] | requests with a key of the client's |
 //! | [`prune`], [`prune_slices`] | retention |
 //! | [`gone`] | what goes with deleted configuration |
@@ -25,6 +25,7 @@
 //! | [`model`] | random sequences, compared with [`MemoryStore`](crate::memory::MemoryStore) |
 //! | [`fixtures`], [`world`] | builders, and the store under test with what a case needs around it |
 
+pub mod batches;
 pub mod claim;
 pub mod configuration;
 pub mod dead_letters;
@@ -45,7 +46,6 @@ pub mod prune_slices;
 pub mod publish;
 pub mod reads;
 pub mod replay;
-pub mod repush;
 pub mod requests;
 pub mod rescue;
 pub mod retry;
@@ -239,9 +239,10 @@ macro_rules! conformance_tests {
                 outlives_a_restart
                 ended_ones_go_with_their_age
             }
-            repush {
+            batches {
                 gives_back_what_was_put
                 a_piece_is_stored_with_its_events
+                a_piece_retries_its_deliveries
                 a_piece_from_another_place_is_fenced
                 is_started_and_cancelled
                 outlives_a_restart

@@ -17,7 +17,7 @@ fn every_case_is_listed() {
         ("dead_letters", include_str!("dead_letters.rs")),
         ("schedule", include_str!("schedule.rs")),
         ("jobs", include_str!("jobs.rs")),
-        ("repush", include_str!("repush.rs")),
+        ("batches", include_str!("batches.rs")),
         ("requests", include_str!("requests.rs")),
         ("prune", include_str!("prune.rs")),
         ("prune_slices", include_str!("prune_slices.rs")),

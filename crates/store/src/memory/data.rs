@@ -39,8 +39,8 @@ pub(super) struct Data {
     pub scheduled: BTreeMap<ScheduledId, Scheduled>,
     pub counters: BTreeMap<SubscriptionId, Counters>,
     pub jobs: BTreeMap<JobId, Job>,
-    /// Batches, each with its events.
-    pub repushes: BTreeMap<RepushId, (Repush, Vec<EventSeq>)>,
+    /// Batches, each with its entries.
+    pub batches: BTreeMap<BatchId, (Batch, BatchEntries)>,
     pub requests: BTreeMap<RequestKey, RequestRow>,
 
     /// Events by their public id.
@@ -78,7 +78,7 @@ impl Default for Data {
             scheduled: BTreeMap::new(),
             counters: BTreeMap::new(),
             jobs: BTreeMap::new(),
-            repushes: BTreeMap::new(),
+            batches: BTreeMap::new(),
             requests: BTreeMap::new(),
             event_ids: BTreeMap::new(),
             idempotency_keys: BTreeMap::new(),

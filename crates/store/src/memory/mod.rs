@@ -11,12 +11,13 @@
 //! | `write.rs` | publish, fan-out, settle, replay, dismiss, schedule, fire |
 //! | `claim.rs` | claim, rescue, backlog |
 //! | `jobs.rs` | bulk replays |
-//! | `repush.rs` | events to be published again |
+//! | `batches.rs` | batches of events and of deliveries |
 //! | `requests.rs` | requests with a key of the client's |
 //! | `prune.rs` | retention |
 //! | `room.rs` | what it would take on a disk, and what there is no room for |
 //! | `read.rs`, `find.rs`, `deliveries.rs` | the reads; those with filters and totals |
 
+mod batches;
 mod claim;
 mod data;
 mod deliveries;
@@ -26,7 +27,6 @@ mod handle;
 mod jobs;
 mod prune;
 mod read;
-mod repush;
 mod requests;
 mod room;
 #[cfg(test)]
@@ -159,29 +159,33 @@ impl Store for MemoryStore {
         self.answer(|data, _| data.advance_job(step))
     }
 
-    fn put_repush(&self, batch: Repush, events: Vec<EventSeq>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.grow(sizes::repush(events.len()), |_| false, move |data, _| drop(data.repushes.insert(batch.id, (batch, events))))
+    fn put_batch(&self, batch: Batch, entries: BatchEntries) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.grow(sizes::batch(&entries), |_| false, move |data, _| drop(data.batches.insert(batch.id, (batch, entries))))
     }
 
-    fn repush(&self, id: RepushId) -> BoxFuture<'_, Result<Option<Repush>, StoreError>> {
-        self.answer(move |data, _| data.repushes.get(&id).map(|(batch, _)| batch.clone()))
+    fn batch(&self, id: BatchId) -> BoxFuture<'_, Result<Option<Batch>, StoreError>> {
+        self.answer(move |data, _| data.batches.get(&id).map(|(batch, _)| batch.clone()))
     }
 
-    fn open_repushes(&self) -> BoxFuture<'_, Result<Vec<Repush>, StoreError>> {
-        self.answer(|data, _| data.open_repushes())
+    fn open_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>> {
+        self.answer(|data, _| data.open_batches())
     }
 
-    fn repush_piece(&self, id: RepushId, from: u32, limit: u32) -> BoxFuture<'_, Result<Vec<EventSeq>, StoreError>> {
-        self.answer(move |data, _| data.repush_piece(id, from, limit))
+    fn batch_piece(&self, id: BatchId, from: u32, limit: u32) -> BoxFuture<'_, Result<Option<BatchEntries>, StoreError>> {
+        self.answer(move |data, _| data.batch_piece(id, from, limit))
     }
 
-    fn set_repush_state(&self, id: RepushId, from: RepushState, to: RepushState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.answer(move |data, _| data.set_repush_state(id, from, to, at))
+    fn set_batch_state(&self, id: BatchId, from: BatchState, to: BatchState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.answer(move |data, _| data.set_batch_state(id, from, to, at))
     }
 
-    fn advance_repush(&self, step: RepushStep) -> BoxFuture<'_, Result<Repushed, StoreError>> {
-        let bytes = step.events.iter().map(sizes::event).sum();
-        self.grow(bytes, |_| false, move |data, me| data.advance_repush(step, me))
+    fn advance_batch(&self, step: BatchStep) -> BoxFuture<'_, Result<BatchStepped, StoreError>> {
+        let bytes = match &step.work {
+            BatchWork::Publish(events) => events.iter().map(sizes::event).sum(),
+            // What was accepted may be tried again, however little room there is.
+            BatchWork::Retry(_) => return self.answer(move |data, me| data.advance_batch(step, me)),
+        };
+        self.grow(bytes, |_| false, move |data, me| data.advance_batch(step, me))
     }
 
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {

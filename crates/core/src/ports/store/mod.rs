@@ -19,31 +19,31 @@
 //! no read answers a delivery, an attempt or a dead letter of it, and no total counts one. Nothing of it can be claimed, replayed or dismissed,
 //! and deliveries to it that are still being published are not stored. What is claimed is settled as ever. [`Store::prune`] removes it all.
 
+mod batches;
 mod commands;
 mod deliveries;
 mod error;
 mod find;
 mod jobs;
 mod prune;
-mod repush;
 mod requests;
 mod retry;
 mod views;
 
+pub use batches::*;
 pub use commands::*;
 pub use deliveries::*;
 pub use error::*;
 pub use find::*;
 pub use jobs::*;
 pub use prune::*;
-pub use repush::*;
 pub use requests::*;
 pub use retry::*;
 pub use views::*;
 
 use super::BoxFuture;
 use crate::event::Namespace;
-use crate::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, RepushId, ScheduledId, SubscriptionId};
+use crate::id::{AttemptId, BatchId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use crate::schedule::Scheduled;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -146,25 +146,25 @@ pub trait Store: Send + Sync + 'static {
     /// Makes the replays of a piece of a job and moves its cursor and counts, in one piece.
     fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Result<Advanced, StoreError>>;
 
-    // ---- events to be published again -----------------------------------------------------------------------------
+    // ---- batches ---------------------------------------------------------------------------------------------------
 
-    /// Stores a batch with its events, oldest first, as many as its `total`.
-    fn put_repush(&self, batch: Repush, events: Vec<EventSeq>) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Stores a batch with its entries, in the order in which they are to be done: of its kind, and as many as its `total`.
+    fn put_batch(&self, batch: Batch, entries: BatchEntries) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// A batch by its id.
-    fn repush(&self, id: RepushId) -> BoxFuture<'_, Result<Option<Repush>, StoreError>>;
+    fn batch(&self, id: BatchId) -> BoxFuture<'_, Result<Option<Batch>, StoreError>>;
 
     /// Batches that have not ended, oldest first; those that waited too long to be started are among them until retention takes them.
-    fn open_repushes(&self) -> BoxFuture<'_, Result<Vec<Repush>, StoreError>>;
+    fn open_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>>;
 
-    /// Up to `limit` events of a batch that has not ended, leaving out the first `from`.
-    fn repush_piece(&self, id: RepushId, from: u32, limit: u32) -> BoxFuture<'_, Result<Vec<EventSeq>, StoreError>>;
+    /// Up to `limit` entries of a batch, leaving out the first `from`; none where it has ended. `None` where there is no such batch.
+    fn batch_piece(&self, id: BatchId, from: u32, limit: u32) -> BoxFuture<'_, Result<Option<BatchEntries>, StoreError>>;
 
-    /// Starts or cancels a batch, if it is in the state `from` and [may become](RepushState::may_become) `to`; answers whether it did.
-    fn set_repush_state(&self, id: RepushId, from: RepushState, to: RepushState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
+    /// Starts or cancels a batch, if it is in the state `from` and [may become](BatchState::may_become) `to`; answers whether it did.
+    fn set_batch_state(&self, id: BatchId, from: BatchState, to: BatchState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Stores the events of a piece of a batch and moves the batch on, in one piece.
-    fn advance_repush(&self, step: RepushStep) -> BoxFuture<'_, Result<Repushed, StoreError>>;
+    /// Does what a piece of a batch says and moves the batch on, in one piece.
+    fn advance_batch(&self, step: BatchStep) -> BoxFuture<'_, Result<BatchStepped, StoreError>>;
 
     // ---- requests with a key of the client's ---------------------------------------------------------------------
 

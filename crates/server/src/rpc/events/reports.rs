@@ -1,8 +1,8 @@
 //! Events that were published, and what became of them.
 
 use super::super::access::{Scope, id, moment, timestamp};
+use super::super::batches;
 use super::super::page::{Page, count};
-use super::again;
 use crate::auth::Access;
 use crate::http::{App, Problem};
 use postrider_core::delivery::StateKind;
@@ -36,8 +36,7 @@ pub(super) async fn list(app: &App, access: &Access, request: w::ListEventReport
     let (total, rows, is_cut) = rows(app, &filter, page).await?;
     let events = reports(app, &rows).await?;
     let pagination = page.answer(total, is_cut.then_some(events.len()));
-    let batch = if request.prepare_repush { app.engine.prepare_repush(filter).await.map_err(again::refused)? } else { None };
-    let repush_id = batch.map_or_else(String::new, |batch| batch.id.to_string());
+    let repush_id = if request.prepare_repush { batches::prepared(app.engine.prepare_repush(filter).await)? } else { String::new() };
     Ok(w::ListEventReportsResponse { events, pagination: pagination.into(), repush_id })
 }
 
