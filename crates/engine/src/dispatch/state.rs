@@ -311,7 +311,7 @@ impl State {
     pub(super) fn expired(&mut self, now: Timestamp) -> Vec<Job> {
         let mut expired = Vec::new();
         for queue in self.queues.values_mut().filter(|queue| queue.expires_at.is_some_and(|at| at <= now)) {
-            let (gone, stay): (Vec<Job>, VecDeque<Job>) =
+            let (gone, stay): (VecDeque<Job>, VecDeque<Job>) =
                 std::mem::take(&mut queue.ready).into_iter().partition(|job| job.delivery.progress.is_expired(now));
             queue.expires_at = stay.iter().filter_map(|job| job.delivery.progress.expires_at).min();
             queue.ready = stay;

@@ -72,7 +72,7 @@ pub async fn only_what_waits_unclaimed<H: Harness>(w: &mut World<H>) {
     w.retry(back, w.make.now().after(Duration::from_secs(3_600)), false).await;
     let now = w.make.now();
     assert_eq!(w.store().hasten(hastened, now).await, Ok(Some(a.endpoint)));
-    let endpoint = Endpoint { id: erased.endpoint, deleted: Some(Deletion::Erased(now)), ..w.make.endpoint() };
+    let endpoint = Endpoint { id: erased.endpoint, deleted: Some(Deletion::Erased { erased_at: now }), ..w.make.endpoint() };
     w.configure(vec![ConfigChange::Endpoint(endpoint)]).await.expect("configure");
     w.forget(erased.subscription);
     assert_eq!(next(w).await, Some(now.after(Duration::from_secs(10))));

@@ -306,7 +306,8 @@ pub async fn one_comes_with_everything<H: Harness>(w: &mut World<H>) {
     let id = event.deliveries[0].id;
     w.publish_one(event).await;
     assert_eq!(one(w, id, Some(other())).await, None);
-    assert_eq!(one(w, DeliveryId::new(w.make.uuid()), None).await, None);
+    let unknown = DeliveryId::new(w.make.uuid());
+    assert_eq!(one(w, unknown, None).await, None);
     for code in [ErrorCode::RateLimited, ErrorCode::DeliveryTimeout, ErrorCode::RateLimited] {
         let outcome = Outcome { request_body: Some(large(b'q')), response_body: large(b'r'), ..failure_of(w, code) };
         let due_at = w.make.now();

@@ -92,7 +92,7 @@ pub async fn what_succeeded_needs_force<H: Harness>(w: &mut World<H>) {
     assert_eq!(w.state(succeeded).await.kind(), StateKind::Pending);
     assert!(retry(w, &[], true).await.is_empty());
     // Of an erased endpoint nothing is there.
-    let endpoint = Endpoint { id: route.endpoint, deleted: Some(Deletion::Erased(w.make.now())), ..w.make.endpoint() };
+    let endpoint = Endpoint { id: route.endpoint, deleted: Some(Deletion::Erased { erased_at: w.make.now() }), ..w.make.endpoint() };
     w.configure(vec![ConfigChange::Endpoint(endpoint)]).await.expect("configure");
     assert_eq!(retry(w, &[succeeded], true).await, [Retried::NotFound]);
     w.forget(route.subscription);

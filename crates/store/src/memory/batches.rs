@@ -29,7 +29,9 @@ impl Data {
         let Some(batch) = found.filter(|batch| batch.takes(&step)).cloned() else { return BatchStepped::Fenced };
         let answers = match &step.work {
             BatchWork::Publish(events) => {
-                events.iter().for_each(|event| drop(self.publish(event.clone(), me)));
+                for event in events {
+                    self.publish(event.clone(), me);
+                }
                 Vec::new()
             }
             BatchWork::Retry(ids) => ids.iter().map(|id| self.retry(*id, false, step.at)).collect(),
