@@ -5,6 +5,7 @@ mod calendar;
 mod clock;
 mod erase;
 mod harness;
+mod health;
 mod items;
 mod jobs;
 mod meta;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use postrider_core::attempt::Attempt;
 use postrider_core::delivery::Delivery;
 use postrider_core::error::ErrorCode;
+use postrider_core::event::Namespace;
 use postrider_core::id::*;
 use postrider_core::ports::*;
 use std::cmp::Reverse;
@@ -24,6 +25,14 @@ impl Data {
     pub fn event_counts(&self, of: EventSeq) -> [u64; 7] {
         let mut counts = [0; 7];
         self.deliveries_of(of).filter_map(|id| self.seen(id)).for_each(|delivery| counts[delivery.progress.state.kind() as usize] += 1);
+        counts
+    }
+
+    /// How many may be seen in each state, of one namespace if given.
+    pub fn delivery_counts(&self, of: &Option<Namespace>) -> [u64; 7] {
+        let mut counts = [0; 7];
+        let seen = self.deliveries.keys().filter_map(|id| self.seen(*id)).filter(|delivery| is_in(of, &delivery.namespace));
+        seen.for_each(|delivery| counts[delivery.progress.state.kind() as usize] += 1);
         counts
     }
 

@@ -9,6 +9,7 @@
 //! | `dump.rs` | all of it, for checkers |
 //! | `write.rs` | publish, fan-out, settle, replay, dismiss, schedule, fire |
 //! | `claim.rs` | claim, rescue, backlog |
+//! | `health.rs` | how well endpoints do |
 //! | `jobs.rs` | bulk replays |
 //! | `repush.rs` | events to be published again |
 //! | `requests.rs` | requests with a key of the client's |
@@ -21,6 +22,7 @@ mod data;
 mod deliveries;
 mod dump;
 mod find;
+mod health;
 mod jobs;
 mod prune;
 mod read;
@@ -379,5 +381,8 @@ impl Store for MemoryStore {
 
     fn counters(&self, of: Vec<SubscriptionId>) -> BoxFuture<'_, Result<Vec<Counters>, StoreError>> {
         self.answer(|data, _| of.into_iter().map(|id| data.counters(id)).collect())
+    }
+    fn delivery_counts(&self, namespace: Option<Namespace>) -> BoxFuture<'_, Result<[u64; 7], StoreError>> {
+        self.answer(move |data, _| data.delivery_counts(&namespace))
     }
 }
