@@ -8,6 +8,7 @@ mod auth;
 mod errors;
 mod events;
 mod health;
+mod health_service;
 mod page;
 mod subscriptions;
 mod webhooks;
@@ -52,6 +53,7 @@ fn services(app: &Arc<App>) -> Services {
         .with_webhook_service(Arc::new(webhooks::Webhooks::new(Arc::clone(app))))
         .with_event_service(Arc::new(events::Events::new(Arc::clone(app))))
         .with_subscription_service(Arc::new(subscriptions::Subscriptions::new(Arc::clone(app))))
+        .with_health_service(Arc::new(health_service::Healths::new(Arc::clone(app))))
 }
 
 /// What a call is answered with.
