@@ -207,3 +207,45 @@ pub(super) fn summary(conn: &Connection, namespace: Option<&Namespace>) -> Resul
 /// Statements that must not walk over more than they answer.
 #[cfg(test)]
 pub(super) const STATEMENTS: [&str; 3] = [AGED, LIST_OF_ALL, LIST_OF_NAMESPACE];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn observed(endpoint: EndpointId, hour: i64) -> Observed {
+        let at = Timestamp::from_secs(hour * 3_600);
+        Observed([(endpoint, vec![Observation { at, failure: None, response_us: None, earlier: None }])].into())
+    }
+
+    #[test]
+    fn a_tally_that_nobody_can_read_begins_anew() {
+        let mut conn = Connection::open_in_memory().expect("a database");
+        crate::migrate::migrate(&mut conn).expect("a schema");
+        let (endpoint, namespace) = (EndpointId::new(Uuid::from_u128(1)), Namespace::default_namespace());
+        begin(&conn, endpoint, &namespace).expect("it is written");
+        observed(endpoint, 7).flush(&conn).expect("it is written");
+        assert_eq!(summary(&conn, None).expect("numbers"), [0, 1, 0, 0]);
+        conn.execute("UPDATE health SET tally = x'ff'", []).expect("a row");
+        assert_eq!(of(&conn, endpoint).expect("a read"), Some(HealthTally::default()));
+        observed(endpoint, 9).flush(&conn).expect("it is written");
+        let found = of(&conn, endpoint).expect("a read").expect("it has one");
+        assert_eq!((found.first_at(), found.health()), (Some(Timestamp::from_secs(9 * 3_600)), Health::Healthy));
+        assert_eq!(summary(&conn, Some(&namespace)).expect("numbers"), [0, 1, 0, 0]);
+    }
+
+    /// A row that is written changes its indexes only where they say something else.
+    #[test]
+    fn what_says_the_same_writes_one_row() {
+        let mut conn = Connection::open_in_memory().expect("a database");
+        crate::migrate::migrate(&mut conn).expect("a schema");
+        let endpoint = EndpointId::new(Uuid::from_u128(1));
+        begin(&conn, endpoint, &Namespace::default_namespace()).expect("it is written");
+        observed(endpoint, 7).flush(&conn).expect("it is written");
+        let before = conn.total_changes();
+        observed(endpoint, 7).flush(&conn).expect("it is written");
+        assert_eq!(conn.total_changes() - before, 1);
+        observed(EndpointId::new(Uuid::from_u128(2)), 7).flush(&conn).expect("nothing is written");
+        assert_eq!(conn.total_changes() - before, 1, "it is not configured");
+    }
+}
