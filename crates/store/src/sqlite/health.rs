@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(summary(&conn, Some(&namespace)).expect("numbers"), [0, 1, 0, 0]);
     }
 
-    /// A row that is written changes its indexes only where they say something else.
+    /// Numbers by class change with the class alone.
     #[test]
     fn what_says_the_same_writes_one_row() {
         let mut conn = Connection::open_in_memory().expect("a database");
