@@ -198,8 +198,8 @@ pub(super) fn summary(conn: &Connection, namespace: Option<&Namespace>) -> Resul
     let of = namespace.map_or(ALL, Namespace::as_str);
     let sql = "SELECT class, n FROM health_tallies WHERE namespace = ?1";
     let mut summary = [0; Health::ALL.len()];
-    for (class, n) in all(conn, sql, &[&of], |row| Ok((row.get::<_, usize>(0)?, count(row, 1)?)))? {
-        *summary.get_mut(class).ok_or_else(|| bad_value(0, "an unknown health"))? = n;
+    for (class, n) in all(conn, sql, &[&of], |row| Ok((row.get::<_, u8>(0)?, count(row, 1)?)))? {
+        *summary.get_mut(usize::from(class)).ok_or_else(|| bad_value(0, "an unknown health"))? = n;
     }
     Ok(summary)
 }
