@@ -3,8 +3,8 @@
 use crate::config::EngineConfig;
 use crate::dispatch::Dispatcher;
 use crate::publish::Publisher;
-use crate::repush::CHECKS;
 use crate::render::Renders;
+use crate::repush::CHECKS;
 use crate::route::Routes;
 use crate::sample::Probes;
 use crate::settle::Settler;

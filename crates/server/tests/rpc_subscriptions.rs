@@ -363,3 +363,27 @@ fn a_template_is_tried_on_the_newest_event_of_the_type() {
     assert_eq!(code, "failed_precondition", "it is the event of another namespace");
     assert_eq!(api.get("/v1/delivery/items").json()["total"], 0, "nothing was sent");
 }
+
+#[test]
+fn a_template_is_tried_on_a_sample_of_the_types_schema() {
+    let server = Server::guarded(MASTER);
+    let master = Rpc::with_key(&server, MASTER, "shop");
+    let api = Api::with_key(&server, MASTER);
+    let own = api.key(&json!({"name": "k", "namespace": "shop", "scopes": ["read", "write"]})).0;
+    let shop = Rpc::with_key(&server, &own, "shop");
+    let schema = |n: u32| json!({"type": "object", "properties": {"n": {"type": "integer", "default": n}}});
+    let tried = |rpc: &Rpc<'_>, more: Value| {
+        let request = json!({"event_name": "a.b", "transform_template": "{{.event_name}} {{.payload.n}}"});
+        rpc.ask(TEST, &with(request, &more))["transformedPayload"].as_str().expect("a text").to_owned()
+    };
+    master.ask("EventService/RegisterEvent", &json!({"name": "a.b", "schema": schema(1)}));
+    assert_eq!((tried(&shop, json!({})), tried(&master, json!({}))), (String::from("a.b 1"), String::from("a.b 1")));
+    // A published event is second to it, and the own registry comes first.
+    shop.ask("EventService/PushEvent", &json!({"namespace": "shop", "event": "a.b", "payload": {"n": 7}}));
+    shop.ask("EventService/RegisterEvent", &json!({"name": "a.b", "schema": schema(2)}));
+    assert_eq!((tried(&shop, json!({})), tried(&master, json!({}))), (String::from("a.b 2"), String::from("a.b 1")));
+    assert_eq!(tried(&master, json!({"namespace": "shop"})), "a.b 2");
+    // Where a schema is none of objects, there is no sample of it.
+    shop.ask("EventService/UpdateEvent", &json!({"name": "a.b", "schema": {"type": "string"}}));
+    assert_eq!(tried(&shop, json!({})), "a.b 7");
+}

@@ -40,18 +40,18 @@ impl Data {
             && filter.category.is_none_or(|category| category_of(state, self.last_error(delivery.id)) == Some(category))
     }
 
-    fn last_ended(&self, id: DeliveryId) -> Option<(&(DeliveryId, u32), &Attempt)> {
+    fn last_ended_of(&self, id: DeliveryId) -> Option<(&(DeliveryId, u32), &Attempt)> {
         self.attempts.range((id, 0)..=(id, u32::MAX)).rev().find(|(_, attempt)| attempt.outcome.is_some())
     }
 
     fn last_error(&self, id: DeliveryId) -> Option<ErrorCode> {
-        let (_, attempt) = self.last_ended(id)?;
+        let (_, attempt) = self.last_ended_of(id)?;
         attempt.outcome.as_ref()?.error.as_ref().map(|error| error.code)
     }
 
     fn delivery_row(&self, delivery: &Delivery) -> DeliveryRow {
         let event = self.event_of(delivery);
-        let last = self.last_ended(delivery.id);
+        let last = self.last_ended_of(delivery.id);
         DeliveryRow {
             delivery: delivery.clone(),
             event_id: event.id,

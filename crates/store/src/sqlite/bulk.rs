@@ -6,7 +6,12 @@ use rusqlite::{Connection, Result, ToSql};
 const ROWS: usize = 32;
 
 /// Puts rows into a table, in their order, with the values of these columns (`table (column, ...)`). What is there already stays as it is.
-pub(super) fn insert<T, const N: usize>(conn: &Connection, columns: &str, rows: &[T], values: impl Fn(&T) -> [&dyn ToSql; N]) -> Result<()> {
+pub(super) fn insert<T, const N: usize>(
+    conn: &Connection,
+    columns: &str,
+    rows: &[T],
+    values: impl Fn(&T) -> [&dyn ToSql; N],
+) -> Result<()> {
     let chunks = rows.chunks_exact(ROWS);
     let rest = chunks.remainder().chunks(1);
     let put = |n: usize, chunks: &mut dyn Iterator<Item = &[T]>| -> Result<()> {

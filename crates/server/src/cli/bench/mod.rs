@@ -34,7 +34,7 @@ pub use args::Args;
 
 /// A small client of the public API, which `demo` uses too.
 pub(super) mod client {
-    pub use super::sender::connect_once;
+    pub use super::lane::connect_once;
     pub use super::setup::Target;
 }
 

@@ -10,7 +10,7 @@
 mod again;
 mod push;
 mod reports;
-mod types;
+pub(super) mod types;
 
 use super::access::access;
 use crate::http::App;

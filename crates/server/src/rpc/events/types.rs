@@ -207,9 +207,6 @@ async fn shown_all(types: Vec<Arc<KnownType>>) -> Result<Vec<w::RegisteredEvent>
 }
 
 fn shown(known: &KnownType) -> w::RegisteredEvent {
-    let object = |text: &str| Object::parse(text.as_bytes()).ok();
-    // Of a schema of something else than objects there is none: events have an object.
-    let sample = known.schema().map(EventSchema::sample).and_then(|sample| object(&sample.to_string()));
     w::RegisteredEvent {
         name: known.name.clone(),
         description: known.description.clone(),
@@ -218,6 +215,19 @@ fn shown(known: &KnownType) -> w::RegisteredEvent {
         active: known.active,
         created_at: timestamp(known.created_at).into(),
         updated_at: timestamp(known.updated_at).into(),
-        sample_payload: sample.into(),
+        sample_payload: sample_of(known).into(),
     }
+}
+
+/// A payload made from the schema of a type; `None` where it has none, or one of something else than objects, which payloads are.
+pub(in crate::rpc) async fn sample(known: Arc<KnownType>) -> Result<Option<Object>, Problem> {
+    apart(move || sample_of(&known)).await
+}
+
+fn sample_of(known: &KnownType) -> Option<Object> {
+    known.schema().map(EventSchema::sample).and_then(|sample| object(&sample.to_string()))
+}
+
+fn object(text: &str) -> Option<Object> {
+    Object::parse(text.as_bytes()).ok()
 }

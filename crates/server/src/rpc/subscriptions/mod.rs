@@ -9,6 +9,7 @@ use super::access::{Scope, access, id, timestamp};
 use super::page::Page;
 use super::webhooks::change::policy;
 use super::webhooks::{find as find_webhook, webhook_id};
+use crate::auth::Access;
 use crate::http::{App, Problem};
 use connectrpc::RequestContext;
 use postrider_core::body::BodyForm;
@@ -37,11 +38,11 @@ impl Subscriptions {
     /// Changes a subscription.
     async fn edit(
         &self,
-        context: &RequestContext,
+        access: &Access,
         (id, namespace): (&str, &str),
         mut change: impl FnMut(&Routes, &Subscription) -> Result<Subscription, Problem>,
     ) -> Result<(), Problem> {
-        let (id, scope) = (subscription_id(id)?, Scope::of(access(context)?, namespace)?);
+        let (id, scope) = (subscription_id(id)?, Scope::of(access, namespace)?);
         self.app
             .engine
             .edit(|routes| {
@@ -155,7 +156,7 @@ impl SubscriptionService for Subscriptions {
         let (id, namespace) = (std::mem::take(&mut request.subscription_id), std::mem::take(&mut request.namespace));
         let wanted = Wanted::of_update(request)?;
         let now = self.app.engine.now();
-        self.edit(&context, (&id, &namespace), |routes, before| {
+        self.edit(access(&context)?, (&id, &namespace), |routes, before| {
             let mut subscription = Subscription { updated_at: now, ..before.clone() };
             wanted.put(&mut subscription, routes.endpoint(before.endpoint).map(|endpoint| &**endpoint))?;
             Ok(subscription)
@@ -170,7 +171,7 @@ impl SubscriptionService for Subscriptions {
         request: w::DeleteSubscriptionRequest,
     ) -> Answer<w::DeleteSubscriptionResponse> {
         let now = self.app.engine.now();
-        self.edit(&context, (&request.subscription_id, &request.namespace), |_, before| {
+        self.edit(access(&context)?, (&request.subscription_id, &request.namespace), |_, before| {
             Ok(Subscription { deleted_at: Some(now), updated_at: now, ..before.clone() })
         })
         .await?;

@@ -23,7 +23,8 @@ fn plan(conn: &Connection, sql: &str) -> Vec<String> {
 fn every_part_is_read_in_the_order_of_an_index() {
     let mut conn = Connection::open_in_memory().expect("a database");
     crate::migrate::migrate(&mut conn).expect("a schema");
-    let ours = [NEWEST, LIVE_OF_ENDPOINT, OF_EVENT, PLACED, PLACED_IN_STATES, COUNT_PLACED, UNSUCCESSFUL, COUNT_UNSUCCESSFUL, live::WAITING];
+    let ours =
+        [NEWEST, LIVE_OF_ENDPOINT, OF_EVENT, PLACED, PLACED_IN_STATES, COUNT_PLACED, UNSUCCESSFUL, COUNT_UNSUCCESSFUL, live::WAITING];
     for sql in ours.into_iter().chain(query::STATEMENTS) {
         let plan = plan(&conn, sql);
         // Lists that are asked whether they have something are made once, before everything else.
