@@ -385,6 +385,3 @@ macro_rules! conformance_tests {
         })*
     };
 }
-
-#[cfg(test)]
-mod tests;
