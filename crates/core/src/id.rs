@@ -67,8 +67,8 @@ ids! {
     ScheduledId;
     /// Names a job.
     JobId;
-    /// Names a batch of events to be published again.
-    RepushId;
+    /// Names a batch.
+    BatchId;
     /// Names an API key (never the secret itself).
     KeyId;
 }

@@ -26,7 +26,8 @@
 //! | `refill` | what only the store has comes into memory |
 //! | `schedule` | scheduled webhooks |
 //! | `jobs` | bulk replays |
-//! | `repush` | earlier events published again, one or in batches |
+//! | `repush` | earlier events published again, one or a batch of them |
+//! | `batches` | what is done piece by piece: events published again, deliveries tried again |
 //! | `maintain` | recovery at start, configuration changed by others, parked deliveries |
 //! | `retired` | deleted bindings, until nothing waits for them |
 //! | `health` | what is a day old does not count any more for the health of endpoints |
@@ -34,6 +35,7 @@
 //! | `room` | where the store is nearly full, more than that |
 
 mod again;
+mod batches;
 pub mod config;
 mod dispatch;
 mod edit;
@@ -62,12 +64,13 @@ mod shared;
 mod testing;
 
 pub use again::RetryDeadLetter;
+pub use batches::{MAX_PENDING_BATCHES, MAX_RUNNING_BATCHES, NoBatch};
 pub use config::{EngineConfig, Limits, Retention};
 pub use dispatch::Load;
 pub use jobs::{MAX_RUNNING_JOBS, NewJob, NoJob};
 pub use keys::Keys;
 pub use publish::{Publish, PublishError, Receipt, To};
-pub use repush::{MAX_PENDING_REPUSHES, MAX_RUNNING_REPUSHES, NoRepush, NotAgain};
+pub use repush::NotAgain;
 pub use route::{Checked, KnownType, Route, Routes};
 pub use sample::{NotProbed, Preview, Probed};
 
@@ -113,8 +116,9 @@ impl Tasks {
         claiming.spawn(fan_out::run(Arc::clone(shared)));
         claiming.spawn(schedule::run(Arc::clone(shared)));
         claiming.spawn(maintain::give_up(Arc::clone(shared)));
+        claiming.spawn(maintain::expire(Arc::clone(shared)));
         claiming.spawn(jobs::run(Arc::clone(shared)));
-        claiming.spawn(repush::run(Arc::clone(shared)));
+        claiming.spawn(batches::run(Arc::clone(shared)));
         let mut upkeep = self.upkeep.lock();
         upkeep.spawn(maintain::timers(Arc::clone(shared)));
         upkeep.spawn(maintain::configuration(Arc::clone(shared)));

@@ -1,30 +1,19 @@
-//! Earlier events published again: one at once, or a batch of them in steps, each stored with how far the batch has come.
-//!
-//! | file | holds |
-//! |---|---|
-//! | this one | payloads checked, one event again, batches prepared, started and cancelled |
-//! | `step.rs` | the task that carries batches out |
+//! Earlier events published again, one at once or a batch of them.
 
-mod step;
-
-pub(crate) use step::run;
-
-use crate::publish::{Publish, PublishError, Receipt, To};
+use crate::Engine;
+use crate::batches::{self, NoBatch};
+use crate::publish::{Publish, PublishError, Receipt, To, plan};
 use crate::route::{Checked, KnownType, Routes};
 use crate::shared::Shared;
-use crate::{Engine, cut_off};
 use bytes::Bytes;
-use postrider_core::event::{Event, Namespace};
-use postrider_core::id::RepushId;
-use postrider_core::ports::{EventFilter, MAX_REPUSH, Repush, RepushState, StoreError, Window};
+use postrider_core::event::Event;
+use postrider_core::id::EventSeq;
+use postrider_core::ports::{Batch, BatchEntries, BatchStep, BatchWork, EventFilter, MAX_BATCH, StoreError, Window};
 use postrider_core::signal::is_reserved;
 use std::sync::Arc;
 
-/// Batches of one namespace, or of the master view, that run at the same time.
-pub const MAX_RUNNING_REPUSHES: usize = 16;
-
-/// Batches of one namespace, or of the master view, that wait to be started: each holds its events.
-pub const MAX_PENDING_REPUSHES: usize = 100;
+/// Where the payloads of a step sum up to this, in bytes, it takes no more.
+const STEP_BYTES: usize = 4 << 20;
 
 /// Payloads held against schemas at the same time: each may take a core for some tenths of a second.
 pub(crate) const CHECKS: usize = 2;
@@ -46,26 +35,6 @@ pub enum NotAgain {
     Publish(#[from] PublishError),
 }
 
-/// Why a batch is not prepared or started.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoRepush {
-    /// More events match than a batch may have.
-    #[error("{0} events match, and a batch has at most 10,000: narrow the filter")]
-    TooLarge(u64),
-    /// There are [`MAX_PENDING_REPUSHES`] or [`MAX_RUNNING_REPUSHES`] already.
-    #[error("too many batches {0}")]
-    TooMany(&'static str),
-    /// It was started, cancelled or waited too long.
-    #[error("the batch {0}")]
-    Over(&'static str),
-    /// There is no such batch.
-    #[error("there is no batch with this ID")]
-    Gone,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 impl Engine {
     /// Holds a payload against the schema of its type. It goes on beside the runtime, for it may take a while.
     pub async fn check(&self, event_type: &Arc<KnownType>, payload: &Bytes) -> Checked {
@@ -79,28 +48,11 @@ impl Engine {
         Ok((self.publish(publish).await?, warnings))
     }
 
-    /// Makes a batch of all events that match, for [`Engine::start_repush`]; `None` where none does. It belongs to the filter's namespace.
-    pub async fn prepare_repush(&self, filter: EventFilter) -> Result<Option<Repush>, NoRepush> {
+    /// Makes a batch of all events that match, for [`Engine::start_batch`]; `None` where none does. It belongs to the filter's namespace.
+    pub async fn prepare_repush(&self, filter: EventFilter) -> Result<Option<Batch>, NoBatch> {
         let shared = Arc::clone(&self.shared);
-        to_its_end(async move { prepare(&shared, filter).await }).await
+        batches::to_its_end(async move { prepare(&shared, filter).await }).await
     }
-
-    /// Starts a batch that was prepared.
-    pub async fn start_repush(&self, batch: &Repush) -> Result<Repush, NoRepush> {
-        let (shared, id, namespace) = (Arc::clone(&self.shared), batch.id, batch.namespace.clone());
-        to_its_end(async move { start(&shared, id, namespace).await }).await
-    }
-
-    /// Cancels a batch that has not ended; what it has published stays.
-    pub async fn cancel_repush(&self, id: RepushId) -> Result<Repush, NoRepush> {
-        let shared = Arc::clone(&self.shared);
-        to_its_end(async move { cancel(&shared, id).await }).await
-    }
-}
-
-/// Goes on when the caller goes away: a batch that was started must be heard of, or it would stand still.
-async fn to_its_end<T: Send + 'static>(change: impl Future<Output = Result<T, NoRepush>> + Send + 'static) -> Result<T, NoRepush> {
-    tokio::spawn(change).await.unwrap_or_else(|ended| Err(cut_off(&ended).into()))
 }
 
 async fn check(shared: &Shared, event_type: &Arc<KnownType>, payload: &Bytes) -> Checked {
@@ -152,75 +104,35 @@ fn known(routes: &Routes, event: &Event) -> Result<Option<Arc<KnownType>>, NotAg
     }
 }
 
-async fn prepare(shared: &Shared, filter: EventFilter) -> Result<Option<Repush>, NoRepush> {
+async fn prepare(shared: &Shared, filter: EventFilter) -> Result<Option<Batch>, NoBatch> {
     let namespace = filter.namespace.clone();
-    let found = shared.store.event_numbers(filter, Window::first(MAX_REPUSH)).await?;
-    // The list and its number are of one moment: where one is small enough the other is whole.
-    if found.total > u64::from(MAX_REPUSH) {
-        return Err(NoRepush::TooLarge(found.total));
-    }
+    let found = shared.store.event_numbers(filter, Window::first(MAX_BATCH)).await?;
     let mut events = found.page.items;
-    if events.is_empty() {
-        return Ok(None);
-    }
     // In the order in which they were published.
     events.reverse();
-    let _one_at_a_time = shared.starting.lock().await;
-    let now = shared.now();
-    let waits = |batch: &Repush| batch.state == RepushState::Pending && batch.expires_at() > now;
-    if count(shared, &namespace, waits).await? >= MAX_PENDING_REPUSHES {
-        return Err(NoRepush::TooMany("wait to be started: start or cancel some"));
-    }
-    let batch = Repush {
-        id: RepushId::new(shared.new_id()),
-        namespace,
-        state: RepushState::Pending,
-        total: u32::try_from(events.len()).unwrap_or(MAX_REPUSH),
-        done: 0,
-        failed: 0,
-        created_at: now,
-        updated_at: now,
-        ended_at: None,
-    };
-    shared.store.put_repush(batch.clone(), events).await?;
-    Ok(Some(batch))
+    batches::prepare(shared, namespace, BatchEntries::Events(events), found.total).await
 }
 
-/// How many batches of a namespace are like that.
-async fn count(shared: &Shared, of: &Option<Namespace>, is_wanted: impl Fn(&Repush) -> bool) -> Result<usize, StoreError> {
-    let open = shared.store.open_repushes().await?;
-    Ok(open.iter().filter(|batch| batch.namespace == *of && is_wanted(batch)).count())
-}
-
-async fn start(shared: &Shared, id: RepushId, namespace: Option<Namespace>) -> Result<Repush, NoRepush> {
-    let _one_at_a_time = shared.starting.lock().await;
-    if count(shared, &namespace, |batch| batch.state == RepushState::Running).await? >= MAX_RUNNING_REPUSHES {
-        return Err(NoRepush::TooMany("are under way: try again when one has ended"));
-    }
-    let now = shared.now();
-    let batch = shared.store.repush(id).await?.ok_or(NoRepush::Gone)?;
-    if batch.state != RepushState::Pending {
-        return Err(NoRepush::Over("was started or cancelled before"));
-    }
-    if batch.expires_at() <= now {
-        return Err(NoRepush::Over("is too old to be started: prepare it anew"));
-    }
-    if !shared.store.set_repush_state(id, RepushState::Pending, RepushState::Running, now).await? {
-        return Err(NoRepush::Over("was started or cancelled before"));
-    }
-    shared.repushes.notify_one();
-    Ok(batch.in_state(RepushState::Running, now))
-}
-
-async fn cancel(shared: &Shared, id: RepushId) -> Result<Repush, NoRepush> {
-    let now = shared.now();
-    for from in [RepushState::Pending, RepushState::Running] {
-        if shared.store.set_repush_state(id, from, RepushState::Cancelled, now).await? {
-            return shared.store.repush(id).await?.ok_or(NoRepush::Gone);
+/// The step of a batch that publishes these events again. Those that are gone, or not taken any more, are counted.
+pub(crate) async fn step(shared: &Arc<Shared>, batch: &Batch, numbers: Vec<EventSeq>) -> Result<BatchStep, StoreError> {
+    let (mut events, mut failed, mut to, mut bytes) = (Vec::new(), 0, batch.done, 0);
+    for number in numbers {
+        if bytes >= STEP_BYTES {
+            break;
         }
+        to += 1;
+        let found = shared.store.event_by_seq(number, batch.namespace.clone()).await?;
+        let publish = match &found {
+            Some(row) => again(shared, &row.event).await.ok(),
+            None => None,
+        };
+        let Some((publish, _)) = publish else {
+            failed += 1;
+            continue;
+        };
+        bytes += publish.payload.len();
+        let matched = shared.routes.load().matching(&publish.namespace, &publish.event_type, &publish.labels, &publish.payload);
+        events.push(plan(shared, publish, matched, shared.config.limits.fan_out_slice));
     }
-    match shared.store.repush(id).await? {
-        Some(_) => Err(NoRepush::Over("has ended")),
-        None => Err(NoRepush::Gone),
-    }
+    Ok(BatchStep { id: batch.id, from: batch.done, to, work: BatchWork::Publish(events), failed, at: shared.now() })
 }

@@ -40,8 +40,8 @@ pub(crate) struct Shared {
     pub(crate) starting: tokio::sync::Mutex<()>,
     /// A job may have a step to make.
     pub(crate) jobs: Notify,
-    /// A batch of events may have a step to make.
-    pub(crate) repushes: Notify,
+    /// A batch may have a step to make.
+    pub(crate) batches: Notify,
     /// Places for checks of payloads.
     pub(crate) checks: Semaphore,
     /// Endpoints to be disabled, and why.
@@ -82,7 +82,7 @@ impl Shared {
             fan_out: Notify::new(),
             starting: tokio::sync::Mutex::default(),
             jobs: Notify::new(),
-            repushes: Notify::new(),
+            batches: Notify::new(),
             checks: Semaphore::new(CHECKS),
             disabling: Mutex::default(),
             disable: Notify::new(),

@@ -5,9 +5,7 @@ use crate::world::{State, World};
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::Namespace;
 use postrider_core::health::{Health, HealthTally};
-use postrider_core::id::{
-    AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, RepushId, ScheduledId, SubscriptionId,
-};
+use postrider_core::id::{AttemptId, BatchId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
 use postrider_core::time::Timestamp;
@@ -146,9 +144,9 @@ impl Store for FaultyStore {
         job(id: JobId) -> Option<Job>;
         jobs(namespace: Option<Namespace>, window: Window<JobId>) -> Found<Job, JobId>;
         running_jobs() -> Vec<Job>;
-        repush(id: RepushId) -> Option<Repush>;
-        open_repushes() -> Vec<Repush>;
-        repush_piece(id: RepushId, from: u32, limit: u32) -> Vec<EventSeq>;
+        batch(id: BatchId) -> Option<Batch>;
+        open_batches() -> Vec<Batch>;
+        batch_piece(id: BatchId, from: u32, limit: u32) -> Option<BatchEntries>;
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;
         event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventRow>;
@@ -157,6 +155,10 @@ impl Store for FaultyStore {
         find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
         page_of_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Page<EventRow, EventPlace>;
         event_counts(of: Vec<EventSeq>) -> Vec<[u64; 7]>;
+        next_expiry() -> Option<Timestamp>;
+        delivery_ids(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryId, DeliveryId>;
+        delivery_row(id: DeliveryId, namespace: Option<Namespace>) -> Option<DeliveryRow>;
+        attempts_of(id: DeliveryId, namespace: Option<Namespace>, limit: u32) -> Vec<AttemptRow>;
         find_deliveries(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryRow, DeliveryId>;
         find_attempts(filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId>;
         attempt(id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail>;
@@ -175,6 +177,7 @@ impl Store for FaultyStore {
     writes! {
         configure(version: i64, changes: Vec<ConfigChange>) -> Configured;
         fan_out(slices: Vec<FanOutSlice>) -> ();
+        claim_expired(by: Timestamp, limit: u32, max_bytes: u64) -> Vec<Claimed>;
         hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
@@ -183,9 +186,8 @@ impl Store for FaultyStore {
         put_job(job: Job) -> ();
         set_job_state(id: JobId, from: JobState, to: JobState, at: Timestamp) -> bool;
         fail_job(id: JobId, error: JobError, at: Timestamp) -> bool;
-        put_repush(batch: Repush, events: Vec<EventSeq>) -> ();
-        set_repush_state(id: RepushId, from: RepushState, to: RepushState, at: Timestamp) -> bool;
-        advance_repush(step: RepushStep) -> Repushed;
+        put_batch(batch: Batch, entries: BatchEntries) -> ();
+        set_batch_state(id: BatchId, from: BatchState, to: BatchState, at: Timestamp) -> bool;
         begin_request(request: NewRequest) -> Begun;
         end_request(key: RequestKey, response: Option<StoredResponse>) -> ();
     }
@@ -280,6 +282,28 @@ impl Store for FaultyStore {
             let answers = inner.replay(replays.clone()).await?;
             replayed(&world, &replays, &answers);
             Ok(answers)
+        })
+    }
+
+    fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Answer<Vec<Retried>>> {
+        let inner = self.inner.clone();
+        let world = Arc::clone(&self.world);
+        self.run("retry", true, async move {
+            let answers = inner.retry(ids, force, at).await?;
+            answers.iter().filter_map(Retried::waiting).for_each(|id| made_again(&mut world.state(), id));
+            Ok(answers)
+        })
+    }
+
+    fn advance_batch(&self, step: BatchStep) -> BoxFuture<'_, Answer<BatchStepped>> {
+        let inner = self.inner.clone();
+        let world = Arc::clone(&self.world);
+        self.run("advance_batch", true, async move {
+            let stepped = inner.advance_batch(step).await?;
+            if let BatchStepped::Done(_, answers) = &stepped {
+                answers.iter().filter_map(Retried::waiting).for_each(|id| made_again(&mut world.state(), id));
+            }
+            Ok(stepped)
         })
     }
 

@@ -1,6 +1,6 @@
 //! The room that a store may take, where it has a budget: who is refused when it runs out, and how much something is going to take.
 
-use postrider_core::ports::{NewEvent, StoreError, StoreErrorKind};
+use postrider_core::ports::{BatchEntries, NewEvent, StoreError, StoreErrorKind};
 use postrider_core::schedule::Scheduled;
 
 /// This part of the room is kept for what follows from what was accepted: attempts with their bodies, dead letters, retries, slices of fan-outs.
@@ -43,9 +43,12 @@ pub(crate) fn occurrence(row: &Scheduled) -> u64 {
     EVENT + payload(row.payload.len())
 }
 
-/// About what a batch of so many events takes.
-pub(crate) fn repush(events: usize) -> u64 {
-    ROW + payload(8 * events)
+/// About what a batch with these entries takes.
+pub(crate) fn batch(entries: &BatchEntries) -> u64 {
+    ROW + payload(match entries {
+        BatchEntries::Events(events) => 8 * events.len(),
+        BatchEntries::Deliveries(ids) => 16 * ids.len(),
+    })
 }
 
 /// The answer to what there is no room for.

@@ -1,4 +1,4 @@
-//! What to do with a job whose steps fail, and with a batch of events: what is said of dead letters here holds for those as well.
+//! What to do with a job whose steps fail, and with a batch: what is said of dead letters here holds for its entries as well.
 //!
 //! A store that is full, read-only or gone for a moment fails everybody: a job waits for it as long as that takes. Any other failure may lie
 //! in what the step touches. So a job tries again, goes letter by letter where that does not help, and gives up the one that cannot be

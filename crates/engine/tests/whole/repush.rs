@@ -5,7 +5,7 @@ use crate::items::{binding, destination, of_type, start};
 use postrider_core::event::{Event, Namespace, SchemaCheck};
 use postrider_core::event_type::EventType;
 use postrider_core::ports::*;
-use postrider_engine::{Engine, Limits, MAX_PENDING_REPUSHES, MAX_RUNNING_REPUSHES, NoRepush, NotAgain, Publish, Retention};
+use postrider_engine::{Engine, Limits, MAX_PENDING_BATCHES, MAX_RUNNING_BATCHES, NoBatch, NotAgain, Publish, Retention};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,16 +48,16 @@ fn events(hand: &Hand) -> Vec<Arc<Event>> {
     hand.store.dump().events
 }
 
-async fn prepare(engine: &Engine) -> Repush {
+async fn prepare(engine: &Engine) -> Batch {
     engine.prepare_repush(EventFilter::default()).await.expect("stored").expect("something matches")
 }
 
-async fn find(hand: &Hand, batch: &Repush) -> Repush {
-    hand.store.repush(batch.id).await.expect("the model never fails").expect("it is there")
+async fn find(hand: &Hand, batch: &Batch) -> Batch {
+    hand.store.batch(batch.id).await.expect("the model never fails").expect("it is there")
 }
 
 /// How it stands, how far it is, and what failed.
-async fn stands(hand: &Hand, batch: &Repush) -> (RepushState, u32, u32) {
+async fn stands(hand: &Hand, batch: &Batch) -> (BatchState, u32, u32) {
     let found = find(hand, batch).await;
     (found.state, found.done, found.failed)
 }
@@ -105,18 +105,18 @@ fn a_batch_publishes_what_was_there_when_it_was_prepared_in_its_order() {
         assert_eq!((batch.total, batch.namespace.clone(), find(&hand, &batch).await), (250, None, batch.clone()));
         engine.publish(of_type("a.b", "{}")).await.expect("stored");
         pass(100 * SECOND).await;
-        assert_eq!(stands(&hand, &batch).await, (RepushState::Pending, 0, 0), "nobody has started it");
-        assert_eq!(engine.start_repush(&batch).await.expect("stored").state, RepushState::Running);
-        assert!(matches!(engine.start_repush(&batch).await, Err(NoRepush::Over(_))), "once");
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Pending, 0, 0), "nobody has started it");
+        assert_eq!(engine.start_batch(&batch).await.expect("stored").state, BatchState::Running);
+        assert!(matches!(engine.start_batch(&batch).await, Err(NoBatch::Over(_))), "once");
         pass(SECOND / 20).await;
-        assert_eq!(stands(&hand, &batch).await, (RepushState::Running, 100, 0));
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Running, 100, 0));
         pass(10 * SECOND).await;
-        assert_eq!(stands(&hand, &batch).await, (RepushState::Completed, 250, 0));
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Completed, 250, 0));
         let all = events(&hand);
         let payloads = |of: &[Arc<Event>]| of.iter().map(|event| event.payload.clone()).collect::<Vec<_>>();
         assert_eq!(payloads(&all[251..]), payloads(&all[..250]), "the oldest first");
         assert_eq!(hand.requests(), 251);
-        assert!(matches!(engine.cancel_repush(batch.id).await, Err(NoRepush::Over(_))));
+        assert!(matches!(engine.cancel_batch(batch.id).await, Err(NoBatch::Over(_))));
     });
 }
 
@@ -126,13 +126,13 @@ fn a_batch_goes_on_after_a_restart_and_publishes_nothing_twice() {
         let hand = Hand::new();
         let engine = with_events(&hand, 250).await;
         let batch = prepare(&engine).await;
-        engine.start_repush(&batch).await.expect("stored");
+        engine.start_batch(&batch).await.expect("stored");
         pass(SECOND / 20).await;
         engine.shutdown(SECOND).await;
-        assert_eq!(stands(&hand, &batch).await, (RepushState::Running, 100, 0));
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Running, 100, 0));
         let _engine = hand.start(Limits::default(), Retention::default()).await;
         pass(10 * SECOND).await;
-        assert_eq!(stands(&hand, &batch).await, (RepushState::Completed, 250, 0));
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Completed, 250, 0));
         assert_eq!((events(&hand).len(), hand.requests()), (500, 250));
     });
 }
@@ -145,14 +145,14 @@ fn what_cannot_be_published_again_is_counted() {
         engine.publish(of_type("c.d", "{}")).await.expect("stored");
         configure(&engine, registered(false, None)).await;
         let batch = prepare(&engine).await;
-        engine.start_repush(&batch).await.expect("stored");
+        engine.start_batch(&batch).await.expect("stored");
         pass(SECOND).await;
-        assert_eq!(stands(&hand, &batch).await, (RepushState::Completed, 4, 3));
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Completed, 4, 3));
         let filter = EventFilter { event_type: Some("a.b".to_owned()), ..EventFilter::default() };
         let batch = engine.prepare_repush(filter).await.expect("stored").expect("three match");
-        engine.start_repush(&batch).await.expect("stored");
+        engine.start_batch(&batch).await.expect("stored");
         pass(SECOND).await;
-        assert_eq!(stands(&hand, &batch).await, (RepushState::Failed, 3, 3), "nothing was published");
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Failed, 3, 3), "nothing was published");
         assert_eq!(events(&hand).len(), 5);
     });
 }
@@ -163,10 +163,10 @@ fn a_store_that_is_away_is_waited_for_and_a_bad_event_passed_over() {
         let hand = Hand::new();
         let engine = with_events(&hand, 5).await;
         let batch = prepare(&engine).await;
-        hand.fail(Some(("advance_repush", StoreErrorKind::OverBudget)));
-        engine.start_repush(&batch).await.expect("stored");
+        hand.fail(Some(("advance_batch", StoreErrorKind::OverBudget)));
+        engine.start_batch(&batch).await.expect("stored");
         pass(1_000 * SECOND).await;
-        assert_eq!(stands(&hand, &batch).await, (RepushState::Running, 0, 0));
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Running, 0, 0));
         // Five tries of a whole step within half a minute, then two of its first event.
         hand.fail(Some(("event_by_seq", StoreErrorKind::Internal)));
         while stands(&hand, &batch).await.1 == 0 {
@@ -174,7 +174,7 @@ fn a_store_that_is_away_is_waited_for_and_a_bad_event_passed_over() {
         }
         hand.fail(None);
         pass(100 * SECOND).await;
-        assert_eq!(stands(&hand, &batch).await, (RepushState::Completed, 5, 1));
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Completed, 5, 1));
         assert_eq!(events(&hand).len(), 9);
     });
 }
@@ -185,14 +185,14 @@ fn a_cancelled_batch_stands_still() {
         let hand = Hand::new();
         let engine = with_events(&hand, 250).await;
         let (batch, other) = (prepare(&engine).await, prepare(&engine).await);
-        engine.start_repush(&batch).await.expect("stored");
+        engine.start_batch(&batch).await.expect("stored");
         pass(SECOND / 20).await;
-        assert_eq!(engine.cancel_repush(batch.id).await.expect("stored").state, RepushState::Cancelled);
-        assert_eq!(engine.cancel_repush(other.id).await.expect("stored").state, RepushState::Cancelled);
+        assert_eq!(engine.cancel_batch(batch.id).await.expect("stored").state, BatchState::Cancelled);
+        assert_eq!(engine.cancel_batch(other.id).await.expect("stored").state, BatchState::Cancelled);
         pass(10 * SECOND).await;
-        assert_eq!(stands(&hand, &batch).await, (RepushState::Cancelled, 100, 0));
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Cancelled, 100, 0));
         assert_eq!(events(&hand).len(), 350);
-        assert!(matches!(engine.start_repush(&other).await, Err(NoRepush::Over(_))));
+        assert!(matches!(engine.start_batch(&other).await, Err(NoBatch::Over(_))));
     });
 }
 
@@ -202,29 +202,29 @@ fn batches_are_bounded_in_number_and_in_time() {
         let hand = Hand::new();
         let engine = with_events(&hand, 1).await;
         let mut batches = Vec::new();
-        for _ in 0..MAX_PENDING_REPUSHES {
+        for _ in 0..MAX_PENDING_BATCHES {
             batches.push(prepare(&engine).await);
         }
         let refused = engine.prepare_repush(EventFilter::default()).await;
-        assert!(matches!(refused, Err(NoRepush::TooMany(_))), "{refused:?}");
+        assert!(matches!(refused, Err(NoBatch::TooMany(_))), "{refused:?}");
         let own = EventFilter { namespace: Some(Namespace::default_namespace()), ..EventFilter::default() };
         assert!(engine.prepare_repush(own).await.expect("stored").is_some(), "each namespace has its own");
         let none = EventFilter { event_type: Some("none".to_owned()), ..EventFilter::default() };
         assert_eq!(engine.prepare_repush(none).await, Ok(None));
         // While the store holds them up they all go on.
-        hand.hold(Some("advance_repush"));
-        for batch in &batches[..MAX_RUNNING_REPUSHES] {
-            engine.start_repush(batch).await.expect("stored");
+        hand.hold(Some("advance_batch"));
+        for batch in &batches[..MAX_RUNNING_BATCHES] {
+            engine.start_batch(batch).await.expect("stored");
         }
-        let late = &batches[MAX_RUNNING_REPUSHES];
-        assert!(matches!(engine.start_repush(late).await, Err(NoRepush::TooMany(_))));
+        let late = &batches[MAX_RUNNING_BATCHES];
+        assert!(matches!(engine.start_batch(late).await, Err(NoBatch::TooMany(_))));
         hand.hold(None);
         pass(10 * SECOND).await;
-        let last = &batches[MAX_RUNNING_REPUSHES + 1];
-        engine.start_repush(last).await.expect("stored");
-        pass(REPUSH_MEMORY).await;
-        let refused = engine.start_repush(late).await;
-        assert!(matches!(refused, Err(NoRepush::Over(_) | NoRepush::Gone)), "{refused:?}");
+        let last = &batches[MAX_RUNNING_BATCHES + 1];
+        engine.start_batch(last).await.expect("stored");
+        pass(BATCH_MEMORY).await;
+        let refused = engine.start_batch(late).await;
+        assert!(matches!(refused, Err(NoBatch::Over(_) | NoBatch::Gone)), "{refused:?}");
         prepare(&engine).await;
     });
 }
@@ -234,12 +234,12 @@ fn more_events_than_a_batch_has_are_refused() {
     run(async {
         let hand = Hand::new();
         let engine = hand.start(Limits::default(), Retention::default()).await;
-        let most = MAX_REPUSH as usize;
+        let most = MAX_BATCH as usize;
         for _ in 0..most / 1_000 {
             engine.publish_all((0..1_000).map(|_| of_type("a.b", "{}")).collect()).await.expect("stored");
         }
-        assert_eq!(prepare(&engine).await.total, MAX_REPUSH);
+        assert_eq!(prepare(&engine).await.total, MAX_BATCH);
         engine.publish(of_type("a.b", "{}")).await.expect("stored");
-        assert_eq!(engine.prepare_repush(EventFilter::default()).await, Err(NoRepush::TooLarge(u64::from(MAX_REPUSH) + 1)));
+        assert_eq!(engine.prepare_repush(EventFilter::default()).await, Err(NoBatch::TooLarge(u64::from(MAX_BATCH) + 1)));
     });
 }

@@ -5,6 +5,8 @@
 
 mod access;
 mod auth;
+mod batches;
+mod deliveries;
 mod errors;
 mod events;
 mod health;
@@ -53,6 +55,7 @@ fn services(app: &Arc<App>) -> Services {
         .with_webhook_service(Arc::new(webhooks::Webhooks::new(Arc::clone(app))))
         .with_event_service(Arc::new(events::Events::new(Arc::clone(app))))
         .with_subscription_service(Arc::new(subscriptions::Subscriptions::new(Arc::clone(app))))
+        .with_delivery_service(Arc::new(deliveries::Deliveries::new(Arc::clone(app))))
         .with_health_service(Arc::new(health_service::Healths::new(Arc::clone(app))))
 }
 

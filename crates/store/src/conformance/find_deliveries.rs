@@ -271,9 +271,62 @@ pub async fn rows_say_what_the_deliveries_say<H: Harness>(w: &mut World<H>) {
             payload: view.event.payload.clone(),
             last_ended,
             bodies_removed: false,
+            rate_limited: 0,
         };
         assert_eq!(row, expected);
+        assert_eq!(one(w, row.delivery.id, None).await, Some(expected), "alone");
     }
+}
+
+async fn one<H: Harness>(w: &World<H>, id: DeliveryId, namespace: Option<Namespace>) -> Option<DeliveryRow> {
+    w.store().delivery_row(id, namespace).await.expect("delivery_row")
+}
+
+/// Ids are those of the list, with its number and its places.
+pub async fn ids_are_those_of_the_list<H: Harness>(w: &mut World<H>) {
+    let start = w.make.now();
+    let (routes, events) = history(w).await;
+    for filter in filters(&routes, &events, start) {
+        let mut window = Window { skip: 1, ..Window::first(5) };
+        for _ in 0..2 {
+            let rows = w.find_deliveries(filter.clone(), window).await;
+            let found = w.store().delivery_ids(filter.clone(), window).await.expect("delivery_ids");
+            let listed: Vec<DeliveryId> = rows.page.items.iter().map(|row| row.delivery.id).collect();
+            assert_eq!((found.page.items, found.page.next, found.total), (listed, rows.page.next, rows.total), "{filter:?}");
+            window = Window { after: rows.page.next, ..window };
+        }
+    }
+}
+
+/// One delivery comes with whole bodies, to those of its namespace. What was free of charge is counted, over retries by hand.
+pub async fn one_comes_with_everything<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let large = |byte| Bytes::from(vec![byte; 70_000]);
+    let event = NewEvent { payload: large(b'p'), ..w.make.claimed_event_for(&[route]) };
+    let id = event.deliveries[0].id;
+    w.publish_one(event).await;
+    assert_eq!(one(w, id, Some(other())).await, None);
+    let unknown = DeliveryId::new(w.make.uuid());
+    assert_eq!(one(w, unknown, None).await, None);
+    for code in [ErrorCode::RateLimited, ErrorCode::DeliveryTimeout, ErrorCode::RateLimited] {
+        let outcome = Outcome { request_body: Some(large(b'q')), response_body: large(b'r'), ..failure_of(w, code) };
+        let due_at = w.make.now();
+        let settlement = w.settlement(id, State::Retrying { due_at }, Some(outcome)).await;
+        let spent = if settlement.progress.attempts > 1 { 1 } else { 0 };
+        w.settle_one(Settlement { progress: Progress { spent, ..settlement.progress }, ..settlement }).await;
+    }
+    let row = one(w, id, Some(Namespace::default_namespace())).await.expect("it is there");
+    let outcome = row.last_ended.and_then(|attempt| attempt.outcome).expect("it ended");
+    assert_eq!((row.payload, outcome.request_body, outcome.response_body), (large(b'p'), Some(large(b'q')), large(b'r')));
+    assert_eq!((row.delivery.progress.attempts, row.rate_limited), (3, 2));
+    fail(w, id, ErrorCode::RateLimited).await;
+    assert_eq!(one(w, id, None).await.map(|row| row.rate_limited), Some(0), "all that there were are counted");
+    w.replay(ReplayTarget::Delivery(id), true).await;
+    assert_eq!(one(w, id, None).await.map(|row| row.rate_limited), Some(3));
+    let cutoff = w.make.advance_secs(1);
+    w.prune(PruneRequest { bodies_before: cutoff, ..super::prune::before(NEVER) }).await;
+    let row = one(w, id, None).await.expect("it is there");
+    assert!(row.bodies_removed && row.payload == large(b'p'));
 }
 
 /// Of large bodies a row has the beginning, and says so; where retention took them it says that.

@@ -10,10 +10,11 @@
 //! | [`settle`] | how deliveries go on |
 //! | [`follow_up`] | the events that outcomes make |
 //! | [`claim`], [`rescue`] | who has a delivery in memory |
-//! | [`replay`], [`dead_letters`] | what people do with deliveries that ended |
+//! | [`replay`], [`retry`], [`dead_letters`] | what people do with deliveries |
+//! | [`expire`] | deliveries that are not worth making any more |
 //! | [`schedule`] | scheduled webhooks |
 //! | [`jobs`] | bulk replays |
-//! | [`repush`] | events to be published again |
+//! | [`batches`] | what is done piece by piece |
 //! | [`requests`] | requests with a key of the client's |
 //! | [`prune`], [`prune_slices`] | retention |
 //! | [`gone`] | what goes with deleted configuration |
@@ -25,10 +26,12 @@
 //! | [`model`] | random sequences, compared with [`MemoryStore`](crate::memory::MemoryStore) |
 //! | [`fixtures`], [`world`] | builders, and the store under test with what a case needs around it |
 
+pub mod batches;
 pub mod claim;
 pub mod configuration;
 pub mod dead_letters;
 pub mod deliveries_change;
+pub mod expire;
 pub mod fan_out;
 pub mod find_attempts;
 pub mod find_deliveries;
@@ -45,9 +48,9 @@ pub mod prune_slices;
 pub mod publish;
 pub mod reads;
 pub mod replay;
-pub mod repush;
 pub mod requests;
 pub mod rescue;
+pub mod retry;
 pub mod room;
 pub mod schedule;
 pub mod settle;
@@ -195,6 +198,16 @@ macro_rules! conformance_tests {
                 a_kept_dead_letter_can_be_dismissed
                 a_retry_can_be_hastened
             }
+            retry {
+                what_ended_and_what_waits_goes_on
+                what_is_held_is_left_to_its_engine
+                what_succeeded_needs_force
+            }
+            expire {
+                what_waits_too_long_is_claimed
+                pieces_end_at_their_bounds
+                only_what_waits_unclaimed
+            }
             dead_letters {
                 come_newest_first
                 come_in_pages
@@ -231,9 +244,10 @@ macro_rules! conformance_tests {
                 outlives_a_restart
                 ended_ones_go_with_their_age
             }
-            repush {
+            batches {
                 gives_back_what_was_put
                 a_piece_is_stored_with_its_events
+                a_piece_retries_its_deliveries
                 a_piece_from_another_place_is_fenced
                 is_started_and_cancelled
                 outlives_a_restart
@@ -308,6 +322,7 @@ macro_rules! conformance_tests {
                 the_last_that_ended
                 the_last_that_may_be_seen
                 bodies_go_while_rows_stay
+                those_of_one_delivery
             }
             find_deliveries {
                 every_filter_narrows
@@ -315,6 +330,8 @@ macro_rules! conformance_tests {
                 bounds_in_time_are_exact
                 pieces_make_up_the_list
                 rows_say_what_the_deliveries_say
+                ids_are_those_of_the_list
+                one_comes_with_everything
                 rows_show_the_beginning_of_bodies
             }
             deliveries_change {

@@ -1,3 +1,5 @@
+//! The list of cases.
+
 /// A case that is written and not listed would never run.
 #[test]
 fn every_case_is_listed() {
@@ -10,10 +12,12 @@ fn every_case_is_listed() {
         ("claim", include_str!("claim.rs")),
         ("rescue", include_str!("rescue.rs")),
         ("replay", include_str!("replay.rs")),
+        ("retry", include_str!("retry.rs")),
+        ("expire", include_str!("expire.rs")),
         ("dead_letters", include_str!("dead_letters.rs")),
         ("schedule", include_str!("schedule.rs")),
         ("jobs", include_str!("jobs.rs")),
-        ("repush", include_str!("repush.rs")),
+        ("batches", include_str!("batches.rs")),
         ("requests", include_str!("requests.rs")),
         ("prune", include_str!("prune.rs")),
         ("prune_slices", include_str!("prune_slices.rs")),

@@ -42,8 +42,8 @@ pub(super) struct Data {
     /// Of each endpoint that is configured and not deleted, with its tenant.
     pub health: BTreeMap<EndpointId, (Namespace, HealthTally)>,
     pub jobs: BTreeMap<JobId, Job>,
-    /// Batches, each with its events.
-    pub repushes: BTreeMap<RepushId, (Repush, Vec<EventSeq>)>,
+    /// Batches, each with its entries.
+    pub batches: BTreeMap<BatchId, (Batch, BatchEntries)>,
     pub requests: BTreeMap<RequestKey, RequestRow>,
 
     /// Events by their public id.
@@ -54,6 +54,8 @@ pub(super) struct Data {
     pub event_deliveries: BTreeSet<(EventSeq, DeliveryId)>,
     /// Unclaimed deliveries that wait, by endpoint and due time.
     pub unclaimed: BTreeSet<(EndpointId, Timestamp, DeliveryId)>,
+    /// Unclaimed deliveries that wait and have a time to live, by its end.
+    pub expiring: BTreeSet<(Timestamp, DeliveryId)>,
     /// Claimed deliveries.
     pub claimed: BTreeSet<DeliveryId>,
     /// Open dead letters by delivery.
@@ -80,12 +82,13 @@ impl Default for Data {
             counters: BTreeMap::new(),
             health: BTreeMap::new(),
             jobs: BTreeMap::new(),
-            repushes: BTreeMap::new(),
+            batches: BTreeMap::new(),
             requests: BTreeMap::new(),
             event_ids: BTreeMap::new(),
             idempotency_keys: BTreeMap::new(),
             event_deliveries: BTreeSet::new(),
             unclaimed: BTreeSet::new(),
+            expiring: BTreeSet::new(),
             claimed: BTreeSet::new(),
             open_dead_letters: BTreeMap::new(),
         }
@@ -120,6 +123,12 @@ impl DeliveryRow {
     fn place(&self) -> Option<(EndpointId, Timestamp, DeliveryId)> {
         let due_at = self.delivery.progress.state.due_at().filter(|_| self.claim.is_none())?;
         Some((self.delivery.endpoint, due_at, self.delivery.id))
+    }
+
+    /// Its place in [`Data::expiring`], if it belongs there.
+    fn expiry(&self) -> Option<(Timestamp, DeliveryId)> {
+        let expires_at = self.delivery.progress.expires_at?;
+        self.place().map(|(_, _, id)| (expires_at, id))
     }
 }
 
@@ -211,6 +220,7 @@ impl Data {
         if let Some(place) = row.place() {
             self.unclaimed.insert(place);
         }
+        self.expiring.extend(row.expiry());
         if row.claim.is_some() {
             self.claimed.insert(delivery.id);
         }
@@ -226,6 +236,9 @@ impl Data {
         self.event_deliveries.remove(&(delivery.event, id));
         if let Some(place) = row.place() {
             self.unclaimed.remove(&place);
+        }
+        if let Some(expiry) = row.expiry() {
+            self.expiring.remove(&expiry);
         }
         self.claimed.remove(&id);
         Some(row)

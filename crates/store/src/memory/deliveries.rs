@@ -2,8 +2,7 @@
 
 use super::data::Data;
 use super::find::{found, is_in};
-use bytes::Bytes;
-use postrider_core::attempt::Attempt;
+use postrider_core::attempt::{Attempt, AttemptError};
 use postrider_core::delivery::Delivery;
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
@@ -14,12 +13,24 @@ use std::sync::Arc;
 
 impl Data {
     pub fn find_deliveries(&self, filter: &DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryRow, DeliveryId> {
+        let Found { page, total } = self.wanted_deliveries(filter, window);
+        let items = page.items.into_iter().map(|delivery| listed(self.delivery_row(delivery))).collect();
+        Found { page: Page { items, next: page.next }, total }
+    }
+
+    pub fn delivery_ids(&self, filter: &DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryId, DeliveryId> {
+        let Found { page, total } = self.wanted_deliveries(filter, window);
+        Found { page: Page { items: page.items.into_iter().map(|delivery| delivery.id).collect(), next: page.next }, total }
+    }
+
+    pub fn one_delivery(&self, id: DeliveryId, namespace: &Option<Namespace>) -> Option<DeliveryRow> {
+        self.seen(id).filter(|delivery| is_in(namespace, &delivery.namespace)).map(|delivery| self.delivery_row(delivery))
+    }
+
+    fn wanted_deliveries(&self, filter: &DeliveryFilter, window: Window<DeliveryId>) -> Found<&Delivery, DeliveryId> {
         let seen = self.deliveries.keys().filter_map(|id| self.seen(*id));
         let wanted = seen.filter(|delivery| self.is_wanted_delivery(filter, delivery));
-        let places = wanted.map(|delivery| (Reverse(delivery.id), delivery)).collect();
-        let Found { page, total } = found(places, window, Reverse, |place| place.0);
-        let items = page.items.into_iter().map(|delivery| self.delivery_row(delivery)).collect();
-        Found { page: Page { items, next: page.next }, total }
+        found(wanted.map(|delivery| (Reverse(delivery.id), delivery)).collect(), window, Reverse, |place| place.0)
     }
 
     pub fn event_counts(&self, of: EventSeq) -> [u64; 7] {
@@ -61,13 +72,24 @@ impl Data {
     fn delivery_row(&self, delivery: &Delivery) -> DeliveryRow {
         let event = self.event_of(delivery);
         let last = self.last_ended_of(delivery.id);
+        let attempts = self.attempts.range((delivery.id, 0)..=(delivery.id, u32::MAX));
+        let outcomes = attempts.filter_map(|(_, attempt)| attempt.outcome.as_ref());
+        let is_rate_limited = |error: &AttemptError| error.code == ErrorCode::RateLimited;
+        let rate_limited = outcomes.filter(|outcome| outcome.error.as_ref().is_some_and(is_rate_limited)).count();
         DeliveryRow {
             delivery: delivery.clone(),
             event_id: event.id,
             event_type: Arc::clone(&event.event_type),
-            payload: Bytes::copy_from_slice(&event.payload[..event.payload.len().min(LISTED_BODY_BYTES)]),
-            last_ended: last.map(|(_, attempt)| with_listed_bodies(attempt.clone())),
+            payload: event.payload.clone(),
+            last_ended: last.map(|(_, attempt)| attempt.clone()),
             bodies_removed: last.is_some_and(|(key, _)| self.bodies_removed.contains(key)),
+            rate_limited: u32::try_from(rate_limited).unwrap_or(u32::MAX).min(delivery.progress.uncounted()),
         }
     }
+}
+
+/// Bodies as a list shows them.
+fn listed(row: DeliveryRow) -> DeliveryRow {
+    let payload = row.payload.slice(..row.payload.len().min(LISTED_BODY_BYTES));
+    DeliveryRow { payload, last_ended: row.last_ended.map(with_listed_bodies), ..row }
 }

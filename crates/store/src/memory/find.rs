@@ -64,6 +64,14 @@ impl Data {
         }
     }
 
+    pub fn attempts_of(&self, id: DeliveryId, namespace: &Option<Namespace>, limit: u32) -> Vec<AttemptRow> {
+        let newest = self.attempts.range((id, 0)..=(id, u32::MAX)).rev().take(limit as usize);
+        let rows = newest.filter_map(|(_, attempt)| self.attempt_row(attempt)).filter(|row| is_in(namespace, &row.namespace));
+        let mut rows: Vec<AttemptRow> = rows.collect();
+        rows.reverse();
+        rows
+    }
+
     fn attempt_row(&self, attempt: &Attempt) -> Option<AttemptRow> {
         let delivery = self.seen(attempt.delivery)?;
         Some(AttemptRow {

@@ -25,7 +25,7 @@ impl Data {
         let attempts = self.attempts.values().map(|attempt| ROW + bodies(attempt)).sum::<u64>();
         let scheduled = self.scheduled.values().map(room::occurrence).sum::<u64>();
         let rows = self.dead_letters.len() + self.jobs.len() + self.requests.len() + self.configured();
-        let batches = self.repushes.values().map(|(_, events)| room::repush(events.len())).sum::<u64>();
+        let batches = self.batches.values().map(|(_, entries)| room::batch(entries)).sum::<u64>();
         events + attempts + scheduled + batches + DELIVERY * self.deliveries.len() as u64 + ROW * rows as u64
     }
 

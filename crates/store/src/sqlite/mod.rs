@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `writer.rs` | the one thread that writes: groups, transactions, answers, failures |
 //! | `session.rs` | its connection, what it keeps in memory beside it, begin, commit and undo |
-//! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `jobs.rs`, `repush.rs`, `requests.rs`, `prune.rs`, `config.rs` | the verbs that write |
+//! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `jobs.rs`, `batches.rs`, `requests.rs`, `prune.rs`, `config.rs` | the verbs that write |
 //! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
 //! | `attempts.rs`, `find.rs`, `merge.rs` | lists with filters and totals, put together of sorted parts |
 //! | `last.rs` | the last attempts of many endpoints or subscriptions |
@@ -31,6 +31,7 @@ mod columns;
 mod admin;
 mod aging;
 mod attempts;
+mod batches;
 mod bulk;
 mod checkpoint;
 mod claim;
@@ -55,7 +56,6 @@ mod publish;
 mod readers;
 mod reads;
 mod replay;
-mod repush;
 mod requests;
 mod room;
 mod rows;

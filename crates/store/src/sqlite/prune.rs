@@ -12,7 +12,7 @@ use super::publish::note_if_bare;
 use super::rows::{all, id, json, namespace, one, state_kind, time};
 use super::session::Session;
 use super::tallies::{Kind, Under};
-use super::{config, event_filters, history, jobs, places, repush, requests, sorting};
+use super::{batches, config, event_filters, history, jobs, places, requests, sorting};
 use postrider_core::id::{DeliveryId, EndpointId, SubscriptionId, floor_at};
 use postrider_core::ports::{PruneRequest, Pruned};
 use rusqlite::{Connection, Result, ToSql, params};
@@ -305,7 +305,7 @@ fn closed(s: &mut Session, request: &PruneRequest, budget: &Budget, pruned: &mut
     let left = left - occurrences as i64;
     let jobs = jobs::prune(&s.conn, request.closed_before, left)?;
     let left = left - jobs as i64;
-    let batches = repush::prune(&s.conn, request, left)?;
+    let batches = batches::prune(&s.conn, request, left)?;
     pruned.closed += letters + occurrences + jobs + batches;
     Ok((batches as i64) < left)
 }

@@ -87,6 +87,8 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_event ON deliveries (event);
 CREATE INDEX deliveries_held ON deliveries (id) WHERE claim <> 0;
 CREATE INDEX deliveries_due ON deliveries (endpoint, due_at, id) WHERE claim = 0 AND due_at IS NOT NULL;
+-- Those that wait and have a time to live: the others pay nothing for it.
+CREATE INDEX deliveries_expiring ON deliveries (expires_at, id) WHERE expires_at IS NOT NULL AND claim = 0 AND due_at IS NOT NULL;
 -- Those that failed, expired or were cancelled: they are few, and what lists are asked for. An index of the others by subscription would
 -- cost something at every change of their state.
 CREATE INDEX deliveries_unsuccessful ON deliveries (subscription, endpoint, id, state, reason, created_at) WHERE state > 3;
@@ -300,10 +302,12 @@ CREATE INDEX jobs_by_namespace ON jobs (namespace);
 CREATE INDEX jobs_running ON jobs (id) WHERE ended_at IS NULL;
 CREATE INDEX jobs_ended ON jobs (ended_at) WHERE ended_at IS NOT NULL;
 
--- Events to be published again. state: 0 pending, 1 running, 2 cancelled, 3 completed, 4 failed. namespace: NULL for those of several.
--- events: their numbers, each 8 bytes with the most significant first; empty once it has ended. Last, so that what comes before it is read without it.
-CREATE TABLE repushes (
+-- What is done piece by piece. kind: 0 events are published again, 1 deliveries are tried again. state: 0 pending, 1 running, 2 cancelled,
+-- 3 completed, 4 failed. namespace: NULL for those of several. entries: the numbers of events, each 8 bytes with the most significant first, or
+-- the ids of deliveries, each 16; empty once it has ended. Last, so that what comes before it is read without it.
+CREATE TABLE batches (
     id BLOB NOT NULL PRIMARY KEY,
+    kind INTEGER NOT NULL,
     namespace TEXT,
     state INTEGER NOT NULL,
     total INTEGER NOT NULL,
@@ -312,11 +316,11 @@ CREATE TABLE repushes (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     ended_at INTEGER,
-    events BLOB NOT NULL
+    entries BLOB NOT NULL
 ) STRICT;
-CREATE INDEX repushes_open ON repushes (id) WHERE ended_at IS NULL;
-CREATE INDEX repushes_pending ON repushes (created_at) WHERE state = 0;
-CREATE INDEX repushes_ended ON repushes (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX batches_open ON batches (id) WHERE ended_at IS NULL;
+CREATE INDEX batches_pending ON batches (created_at) WHERE state = 0;
+CREATE INDEX batches_ended ON batches (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Requests of an API by the client's key. Without a status it is being done by the engine of that incarnation, or was when that ended.
 -- size: of the answer's headers and body, in bytes.

@@ -64,6 +64,18 @@ impl Store for SqliteStore {
         Box::pin(self.write(1, Urgency::Now, move |s| replay::hasten(&s.conn, id, at)))
     }
 
+    fn claim_expired(&self, by: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>> {
+        Box::pin(self.write(1 + weight_of_up_to(limit), Urgency::Now, move |s| claim::claim_expired(s, by, limit, max_bytes)))
+    }
+
+    fn next_expiry(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
+        Box::pin(self.readers.read(claim::next_expiry))
+    }
+
+    fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Result<Vec<Retried>, StoreError>> {
+        Box::pin(self.write(ids.len(), Urgency::Now, move |s| ids.iter().map(|id| replay::retry(s, *id, force, at)).collect()))
+    }
+
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
         Box::pin(self.write(ids.len(), Urgency::Now, move |s| replay::dismiss(s, &ids, at)))
     }
@@ -118,31 +130,36 @@ impl Store for SqliteStore {
         Box::pin(self.write(1 + step.letters.len(), Urgency::Now, move |s| jobs::advance(s, &step)))
     }
 
-    fn put_repush(&self, batch: Repush, events: Vec<EventSeq>) -> BoxFuture<'_, Result<(), StoreError>> {
-        let bytes = sizes::repush(events.len());
+    fn put_batch(&self, batch: Batch, entries: BatchEntries) -> BoxFuture<'_, Result<(), StoreError>> {
+        let bytes = sizes::batch(&entries);
         let weight = 1 + bytes as usize / files::PAGE_SIZE as usize;
-        Box::pin(self.grow((weight, bytes), nothing_is_known, move |s| repush::put(&s.conn, &batch, &events)))
+        Box::pin(self.grow((weight, bytes), nothing_is_known, move |s| batches::put(&s.conn, &batch, &entries)))
     }
 
-    fn repush(&self, id: RepushId) -> BoxFuture<'_, Result<Option<Repush>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| repush::batch(conn, id)))
+    fn batch(&self, id: BatchId) -> BoxFuture<'_, Result<Option<Batch>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| batches::batch(conn, id)))
     }
 
-    fn open_repushes(&self) -> BoxFuture<'_, Result<Vec<Repush>, StoreError>> {
-        Box::pin(self.readers.read(repush::open))
+    fn open_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>> {
+        Box::pin(self.readers.read(batches::open))
     }
 
-    fn repush_piece(&self, id: RepushId, from: u32, limit: u32) -> BoxFuture<'_, Result<Vec<EventSeq>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| repush::piece(conn, id, from, limit)))
+    fn batch_piece(&self, id: BatchId, from: u32, limit: u32) -> BoxFuture<'_, Result<Option<BatchEntries>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| batches::piece(conn, id, from, limit)))
     }
 
-    fn set_repush_state(&self, id: RepushId, from: RepushState, to: RepushState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(self.write(1, Urgency::Now, move |s| repush::set_state(&s.conn, id, from, to, at)))
+    fn set_batch_state(&self, id: BatchId, from: BatchState, to: BatchState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.write(1, Urgency::Now, move |s| batches::set_state(&s.conn, id, from, to, at)))
     }
 
-    fn advance_repush(&self, step: RepushStep) -> BoxFuture<'_, Result<Repushed, StoreError>> {
-        let size = (1 + step.events.iter().map(event_weight).sum::<usize>(), step.events.iter().map(sizes::event).sum());
-        Box::pin(self.grow(size, nothing_is_known, move |s| repush::advance(s, &step)))
+    fn advance_batch(&self, step: BatchStep) -> BoxFuture<'_, Result<BatchStepped, StoreError>> {
+        match &step.work {
+            BatchWork::Publish(events) => {
+                let size = (1 + events.iter().map(event_weight).sum::<usize>(), events.iter().map(sizes::event).sum());
+                Box::pin(self.grow(size, nothing_is_known, move |s| batches::advance(s, &step)))
+            }
+            BatchWork::Retry(ids) => Box::pin(self.write(1 + ids.len(), Urgency::Now, move |s| batches::advance(s, &step))),
+        }
     }
 
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {
@@ -223,6 +240,23 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'_, Result<Found<DeliveryRow, DeliveryId>, StoreError>> {
         let steps = self.steps;
         Box::pin(self.readers.read(move |conn| deliveries::find(conn, &filter, window, steps)))
+    }
+
+    fn delivery_ids(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryId, DeliveryId>, StoreError>> {
+        let steps = self.steps;
+        Box::pin(self.readers.read(move |conn| deliveries::ids(conn, &filter, window, steps)))
+    }
+
+    fn delivery_row(&self, id: DeliveryId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<DeliveryRow>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| deliveries::one(conn, id, namespace.as_ref())))
+    }
+
+    fn attempts_of(&self, id: DeliveryId, namespace: Option<Namespace>, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptRow>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| attempts::of_delivery(conn, id, namespace.as_ref(), limit)))
     }
 
     fn find_attempts(

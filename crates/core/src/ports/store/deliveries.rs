@@ -82,7 +82,7 @@ pub fn category_of(state: State, last_error: Option<ErrorCode>) -> Option<Catego
     }
 }
 
-/// A delivery in a list.
+/// A delivery in a list, or by itself ([`Store::delivery_row`](super::Store::delivery_row)), where bodies are whole.
 ///
 /// The list is in descending order of the ids of deliveries. They are made when the delivery is, a moment before it is stored, and ascend
 /// within a process, so that this is the newest first; where a clock was set back over a restart it is the order of the clock and not that of
@@ -102,6 +102,9 @@ pub struct DeliveryRow {
     pub last_ended: Option<Attempt>,
     /// Whether retention took the bodies of that attempt: then it has none, whatever was sent and received.
     pub bodies_removed: bool,
+    /// How many of its [uncounted](crate::delivery::Progress::uncounted) attempts may have been free of charge: those that ended with
+    /// [`ErrorCode::RateLimited`], as far as retention left them.
+    pub rate_limited: u32,
 }
 
 impl DeliveryRow {

@@ -19,6 +19,7 @@
 //! no read answers a delivery, an attempt or a dead letter of it, and no total counts one. Nothing of it can be claimed, replayed or dismissed,
 //! and deliveries to it that are still being published are not stored. What is claimed is settled as ever. [`Store::prune`] removes it all.
 
+mod batches;
 mod commands;
 mod deliveries;
 mod error;
@@ -26,10 +27,11 @@ mod find;
 mod health;
 mod jobs;
 mod prune;
-mod repush;
 mod requests;
+mod retry;
 mod views;
 
+pub use batches::*;
 pub use commands::*;
 pub use deliveries::*;
 pub use error::*;
@@ -37,13 +39,13 @@ pub use find::*;
 pub use health::*;
 pub use jobs::*;
 pub use prune::*;
-pub use repush::*;
 pub use requests::*;
+pub use retry::*;
 pub use views::*;
 
 use super::BoxFuture;
 use crate::event::Namespace;
-use crate::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, RepushId, ScheduledId, SubscriptionId};
+use crate::id::{AttemptId, BatchId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use crate::schedule::Scheduled;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -89,7 +91,18 @@ pub trait Store: HealthStore {
     /// Makes ended deliveries again.
     fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Result<Vec<Replayed>, StoreError>>;
 
-    /// Makes a delivery that is being retried and that nobody has claimed [due](crate::delivery::Step::Hasten) at that time, unless it is due
+    /// Deliveries that waited unclaimed until their time to live ran out: claims those that are past it by then, up to `limit`, and no more
+    /// once their payloads sum up to `max_bytes`.
+    fn claim_expired(&self, by: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>>;
+
+    /// When the first of the deliveries that wait unclaimed runs out of its time to live. Cheap; asked every second.
+    fn next_expiry(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>>;
+
+    /// Has deliveries tried again at once, each with a fresh budget of attempts and no time to live: those that ended are
+    /// [made again](ReplayTarget::Delivery), those that wait are [hastened](Store::hasten). With `force` also those that succeeded.
+    fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Result<Vec<Retried>, StoreError>>;
+
+    /// Makes a delivery that waits and that nobody has claimed [due](crate::delivery::Step::Hasten) at that time, unless it is due
     /// sooner; answers its endpoint, and `None` for any other.
     fn hasten(&self, id: DeliveryId, at: Timestamp) -> BoxFuture<'_, Result<Option<EndpointId>, StoreError>>;
 
@@ -135,25 +148,25 @@ pub trait Store: HealthStore {
     /// Makes the replays of a piece of a job and moves its cursor and counts, in one piece.
     fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Result<Advanced, StoreError>>;
 
-    // ---- events to be published again -----------------------------------------------------------------------------
+    // ---- batches ---------------------------------------------------------------------------------------------------
 
-    /// Stores a batch with its events, oldest first, as many as its `total`.
-    fn put_repush(&self, batch: Repush, events: Vec<EventSeq>) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Stores a batch with its entries, in the order in which they are to be done: of its kind, and as many as its `total`.
+    fn put_batch(&self, batch: Batch, entries: BatchEntries) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// A batch by its id.
-    fn repush(&self, id: RepushId) -> BoxFuture<'_, Result<Option<Repush>, StoreError>>;
+    fn batch(&self, id: BatchId) -> BoxFuture<'_, Result<Option<Batch>, StoreError>>;
 
     /// Batches that have not ended, oldest first; those that waited too long to be started are among them until retention takes them.
-    fn open_repushes(&self) -> BoxFuture<'_, Result<Vec<Repush>, StoreError>>;
+    fn open_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>>;
 
-    /// Up to `limit` events of a batch that has not ended, leaving out the first `from`.
-    fn repush_piece(&self, id: RepushId, from: u32, limit: u32) -> BoxFuture<'_, Result<Vec<EventSeq>, StoreError>>;
+    /// Up to `limit` entries of a batch, leaving out the first `from`; none where it has ended. `None` where there is no such batch.
+    fn batch_piece(&self, id: BatchId, from: u32, limit: u32) -> BoxFuture<'_, Result<Option<BatchEntries>, StoreError>>;
 
-    /// Starts or cancels a batch, if it is in the state `from` and [may become](RepushState::may_become) `to`; answers whether it did.
-    fn set_repush_state(&self, id: RepushId, from: RepushState, to: RepushState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
+    /// Starts or cancels a batch, if it is in the state `from` and [may become](BatchState::may_become) `to`; answers whether it did.
+    fn set_batch_state(&self, id: BatchId, from: BatchState, to: BatchState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Stores the events of a piece of a batch and moves the batch on, in one piece.
-    fn advance_repush(&self, step: RepushStep) -> BoxFuture<'_, Result<Repushed, StoreError>>;
+    /// Does what a piece of a batch says and moves the batch on, in one piece.
+    fn advance_batch(&self, step: BatchStep) -> BoxFuture<'_, Result<BatchStepped, StoreError>>;
 
     // ---- requests with a key of the client's ---------------------------------------------------------------------
 
@@ -226,6 +239,21 @@ pub trait Store: HealthStore {
         filter: DeliveryFilter,
         window: Window<DeliveryId>,
     ) -> BoxFuture<'_, Result<Found<DeliveryRow, DeliveryId>, StoreError>>;
+
+    /// The ids of the deliveries that [`Store::find_deliveries`] lists, in its order.
+    fn delivery_ids(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryId, DeliveryId>, StoreError>>;
+
+    /// One delivery as a list shows it, but with whole bodies; in this namespace if one is given. However many attempts it has, the
+    /// bodies of one are read.
+    fn delivery_row(&self, id: DeliveryId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<DeliveryRow>, StoreError>>;
+
+    /// The newest attempts of a delivery, ascending by number, and no more than `limit`; none where there is no such delivery, in this
+    /// namespace if one is given.
+    fn attempts_of(&self, id: DeliveryId, namespace: Option<Namespace>, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptRow>, StoreError>>;
 
     /// Attempts, newest first: in descending order of their ids.
     fn find_attempts(

@@ -21,7 +21,7 @@ pub struct PruneRequest {
     /// [may be forgotten](crate::key::ApiKey::may_be_forgotten).
     pub closed_before: Timestamp,
     /// Keys of requests that were first used before this go, see [`REQUEST_MEMORY`](super::REQUEST_MEMORY), and batches that were made before
-    /// this and never started, see [`REPUSH_MEMORY`](super::REPUSH_MEMORY).
+    /// this and never started, see [`BATCH_MEMORY`](super::BATCH_MEMORY).
     pub requests_before: Timestamp,
     /// Subscriptions and endpoints that were deleted before this go, once no delivery of theirs is left; an endpoint not before its
     /// subscriptions, unless it was erased. It lies a little in the past: what is being published meanwhile may still name them.

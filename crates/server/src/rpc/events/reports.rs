@@ -1,8 +1,8 @@
 //! Events that were published, and what became of them.
 
-use super::super::access::{Scope, id, moment, timestamp};
+use super::super::access::{Scope, id, span, timestamp};
+use super::super::batches;
 use super::super::page::{Page, count};
-use super::again;
 use crate::auth::Access;
 use crate::http::{App, Problem};
 use postrider_core::delivery::StateKind;
@@ -13,7 +13,6 @@ use postrider_core::key;
 use postrider_core::ports::{EventFilter, EventRow, PageRequest, Window};
 use postrider_proto::{Object, webhook as w};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// What the payloads of one page may sum up to, in bytes: gRPC clients read messages of 4 MiB, and in binary a payload may be longer than its
 /// text. The page ends there, and says so by its limit.
@@ -36,8 +35,7 @@ pub(super) async fn list(app: &App, access: &Access, request: w::ListEventReport
     let (total, rows, is_cut) = rows(app, &filter, page).await?;
     let events = reports(app, &rows).await?;
     let pagination = page.answer(total, is_cut.then_some(events.len()));
-    let batch = if request.prepare_repush { app.engine.prepare_repush(filter).await.map_err(again::refused)? } else { None };
-    let repush_id = batch.map_or_else(String::new, |batch| batch.id.to_string());
+    let repush_id = if request.prepare_repush { batches::prepared(app.engine.prepare_repush(filter).await)? } else { String::new() };
     Ok(w::ListEventReportsResponse { events, pagination: pagination.into(), repush_id })
 }
 
@@ -64,21 +62,15 @@ fn filter(access: &Access, request: &w::ListEventReportsRequest) -> Result<Optio
     }
     let labels: BTreeMap<String, String> = request.labels.clone().into_iter().collect();
     check_labels(&labels).map_err(|rule| Problem::bad_request(format!("labels: {rule}")))?;
-    let micro = Duration::from_micros(1);
-    let after = request.created_after.as_option().map(|at| moment(at, "created_after")).transpose()?;
-    let before = request.created_before.as_option().map(|at| moment(at, "created_before")).transpose()?;
+    let (created_from, created_before) = span(request.created_after.as_option(), request.created_before.as_option())?;
+    let Some(namespace) = scope.narrowed() else { return Ok(None) };
     Ok(Some(EventFilter {
-        namespace: match scope {
-            Scope::All => None,
-            Scope::One(namespace) => Some(namespace),
-            Scope::Nothing => return Ok(None),
-        },
+        namespace,
         event_type: request.event_name.clone(),
         labels,
         schema_valid: request.schema_valid,
-        // After it, not at it: what is within the last microsecond of it was cut off.
-        created_from: after.map(|(at, _)| at.after(micro)),
-        created_before: before.map(|(at, is_cut)| if is_cut { at.after(micro) } else { at }),
+        created_from,
+        created_before,
     }))
 }
 

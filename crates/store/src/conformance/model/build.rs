@@ -225,6 +225,11 @@ impl Builder {
         replays
     }
 
+    /// Ids of deliveries that were made once.
+    pub fn some_deliveries(&self, picks: &[u8]) -> Vec<DeliveryId> {
+        picks.iter().filter_map(|n| pick(&self.known.deliveries, *n)).collect()
+    }
+
     pub fn dead_letters(&self, dump: &Dump, picks: &[u8]) -> Vec<DeadLetterId> {
         let ids: Vec<DeadLetterId> = dump.dead_letters.iter().map(|letter| letter.id).collect();
         picks.iter().filter_map(|n| pick(&ids, *n)).collect()

@@ -103,6 +103,14 @@ impl<S: Store> Pair<S> {
                 let replays = self.builder.replays(&self.model.dump(), &plans);
                 both!(self, replay(replays));
             }
+            Op::Retry(picks, force) => {
+                let (ids, now) = (self.builder.some_deliveries(&picks), self.builder.now());
+                both!(self, retry(ids, force, now));
+            }
+            Op::Expired(limit) => {
+                let now = self.builder.now();
+                both!(self, claim_expired(now, limit, u64::MAX));
+            }
             Op::Dismiss(picks) => {
                 let (ids, now) = (self.builder.dead_letters(&self.model.dump(), &picks), self.builder.now());
                 both!(self, dismiss(ids, now));
@@ -205,6 +213,7 @@ impl<S: Store> Pair<S> {
             let (second, skipped) = (Window { after: found.page.next, ..first }, Window { skip: 2, ..first });
             both!(self, find_deliveries(filter, second));
             both!(self, find_deliveries(filter, skipped));
+            both!(self, delivery_ids(filter, skipped));
         }
         for filter in self.builder.event_filters() {
             let first = PageRequest::first(limit);
@@ -271,7 +280,12 @@ impl<S: Store> Pair<S> {
         }
         for id in &self.builder.known.deliveries {
             both!(self, delivery(id));
+            for namespace in self.builder.namespaces() {
+                both!(self, delivery_row(id, namespace));
+                both!(self, attempts_of(id, namespace, 2));
+            }
         }
+        both!(self, next_expiry());
         for id in &self.builder.known.attempts {
             for namespace in self.builder.namespaces() {
                 both!(self, attempt(id, namespace));

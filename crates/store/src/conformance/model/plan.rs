@@ -23,6 +23,9 @@ pub enum Op {
         limit: u32,
     },
     Replay(Vec<ReplayPlan>),
+    Retry(Vec<u8>, bool),
+    /// Claims what expired, so many.
+    Expired(u32),
     Dismiss(Vec<u8>),
     Job(JobPlan),
     BeginRequest(RequestPlan),
@@ -186,6 +189,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Restart),
         2 => (1u32..4).prop_map(|limit| Op::Rescue { limit }),
         4 => vec(replay(), 1..4).prop_map(Op::Replay),
+        3 => (vec(any::<u8>(), 1..4), any::<bool>()).prop_map(|(picks, force)| Op::Retry(picks, force)),
+        2 => (0u32..4).prop_map(Op::Expired),
         2 => vec(any::<u8>(), 1..4).prop_map(Op::Dismiss),
         2 => vec((any::<u8>(), 0u8..2, 0u8..30).prop_map(|(route, namespace, ahead)| SchedulePlan { route, namespace, ahead }), 1..3)
             .prop_map(Op::Schedule),

@@ -19,9 +19,11 @@ use super::places;
 use super::rows::{all, count, state_kind};
 use live::Live;
 use postrider_core::delivery::StateKind;
+use postrider_core::event::Namespace;
 use postrider_core::id::{DeliveryId, EventSeq};
 use postrider_core::ports::{DeliveryFilter, DeliveryRow, Found, Page, Window};
 use query::{Key, Looked, Part, Query, States, looked_columns};
+use row::Bodies;
 use rusqlite::{Connection, Result, ToSql};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -36,6 +38,24 @@ pub(super) fn find(
     window: Window<DeliveryId>,
     steps: Steps,
 ) -> Result<Found<DeliveryRow, DeliveryId>> {
+    let Found { page, total } = ids(conn, filter, window, steps)?;
+    let items = page.items.iter().map(|id| row::row(conn, *id, Bodies::Listed)).collect::<Result<_>>()?;
+    Ok(Found { page: Page { items, next: page.next }, total })
+}
+
+/// One delivery, with whole bodies.
+pub(super) fn one(conn: &Connection, of: DeliveryId, within: Option<&Namespace>) -> Result<Option<DeliveryRow>> {
+    let is_there = super::rows::one(conn, IS_THERE, &[&of.bytes(), &within.map(Namespace::as_str)], |_| Ok(()))?.is_some();
+    is_there.then(|| row::row(conn, of, Bodies::Whole)).transpose()
+}
+
+/// Their ids.
+pub(super) fn ids(
+    conn: &Connection,
+    filter: &DeliveryFilter,
+    window: Window<DeliveryId>,
+    steps: Steps,
+) -> Result<Found<DeliveryId, DeliveryId>> {
     let query = Query::new(conn, filter, window)?;
     let ((keys, more), total) = match filter.event {
         _ if query.count(query.states) == 0 => ((Vec::new(), false), 0),
@@ -45,10 +65,15 @@ pub(super) fn find(
             (query.page(total, steps)?, total)
         }
     };
-    let next = keys.last().filter(|_| more).map(|key| DeliveryId::new(uuid::Uuid::from_bytes(key.0)));
-    let items = keys.iter().map(|key| row::row(conn, &key.0)).collect::<Result<_>>()?;
+    let items: Vec<DeliveryId> = keys.iter().map(|key| DeliveryId::new(uuid::Uuid::from_bytes(key.0))).collect();
+    let next = items.last().copied().filter(|_| more);
     Ok(Found { page: Page { items, next }, total })
 }
+
+const IS_THERE: &str = concat!(
+    "SELECT 1 FROM deliveries d CROSS JOIN events e ON e.seq = d.event WHERE d.id = ?1 AND (?2 IS NULL OR e.namespace = ?2) AND",
+    not_erased!("d.endpoint")
+);
 
 /// How many deliveries of an event are in each state.
 pub(super) fn counts_of(conn: &Connection, event: EventSeq) -> Result<[u64; StateKind::ALL.len()]> {
