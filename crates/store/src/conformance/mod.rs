@@ -109,10 +109,10 @@ macro_rules! conformance_tests {
             configuration {
                 starts_empty
                 gives_back_what_was_put
+                event_types_are_named_by_their_registry
                 replaces_what_has_the_same_id
                 version_rises_with_every_change
                 an_older_version_is_not_written_over
-                event_types_are_named_by_their_registry
                 outlives_a_restart
             }
             publish {
