@@ -91,16 +91,11 @@ def _filled(value, names: dict[str, str]):
     return value
 
 
-def _is_count(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
 KINDS = {
     "uuid": lambda value: isinstance(value, str) and re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value),
     "time": lambda value: isinstance(value, str) and re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6}|\.\d{9})?Z", value),
     "text": lambda value: isinstance(value, str) and value != "",
-    "count": _is_count,
-    "maybe count": lambda value: value is None or _is_count(value),
+    "count": lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
 }
 
 
@@ -114,7 +109,7 @@ class _Context:
 
 def _match(wanted, value, context: _Context):
     """Fails where `value` is not as wanted; what a story gives names to lands in `bound`."""
-    kind = re.fullmatch(r"<([a-z ]+?)(?: as (.+))?>", wanted) if isinstance(wanted, str) else None
+    kind = re.fullmatch(r"<([a-z]+)(?: as (.+))?>", wanted) if isinstance(wanted, str) else None
     if kind:
         assert KINDS[kind[1]](value), f"{context.path} is no {kind[1]}: {value!r}"
         if kind[2]:
