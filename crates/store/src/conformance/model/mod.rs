@@ -103,14 +103,8 @@ impl<S: Store> Pair<S> {
                 let replays = self.builder.replays(&self.model.dump(), &plans);
                 both!(self, replay(replays));
             }
-            Op::Retry(picks, force) => {
-                let (ids, now) = (self.builder.some_deliveries(&picks), self.builder.now());
-                both!(self, retry(ids, force, now));
-            }
-            Op::Expired(limit) => {
-                let now = self.builder.now();
-                both!(self, claim_expired(now, limit, u64::MAX));
-            }
+            Op::Retry(picks, force) => self.retry(&picks, force).await?,
+            Op::Expired(limit) => self.expired(limit).await?,
             Op::Dismiss(picks) => {
                 let (ids, now) = (self.builder.dead_letters(&self.model.dump(), &picks), self.builder.now());
                 both!(self, dismiss(ids, now));
@@ -145,13 +139,28 @@ impl<S: Store> Pair<S> {
                 )?;
             }
             Op::Configure(plans) => self.configure(&plans).await?,
-            Op::Age { hours, limit } => {
-                let at = self.builder.now().after(Duration::from_secs(3_600 * u64::from(hours)));
-                both!(self, age_health(at, limit));
-            }
+            Op::Age { hours, limit } => self.age(hours, limit).await?,
             Op::Look { limit } => self.same_lists(limit).await?,
         }
         Ok(self)
+    }
+
+    async fn retry(&mut self, picks: &[u8], force: bool) -> Checked {
+        let (ids, now) = (self.builder.some_deliveries(picks), self.builder.now());
+        both!(self, retry(ids, force, now));
+        Ok(())
+    }
+
+    async fn expired(&mut self, limit: u32) -> Checked {
+        let now = self.builder.now();
+        both!(self, claim_expired(now, limit, u64::MAX));
+        Ok(())
+    }
+
+    async fn age(&mut self, hours: u8, limit: u32) -> Checked {
+        let at = self.builder.now().after(Duration::from_secs(3_600 * u64::from(hours)));
+        both!(self, age_health(at, limit));
+        Ok(())
     }
 
     async fn configure(&mut self, plans: &[plan::ConfigPlan]) -> Checked {
