@@ -154,8 +154,10 @@ pub(crate) async fn expire(shared: Arc<Shared>) {
 async fn expire_once(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let in_memory = shared.dispatcher.expired(shared.now());
     shared.settler.extend(in_memory.into_iter().map(|job| Entry::expired(shared, job)));
+    // They come on top of what may be held: no more at a time than a quarter of that.
+    let limit = u32::try_from(shared.config.limits.held / 4).unwrap_or(GIVE_UP).clamp(1, GIVE_UP);
     while !shared.is_stopping() && shared.store.next_expiry().await?.is_some_and(|at| at <= shared.now()) {
-        let claimed = shared.store.claim_expired(shared.now(), GIVE_UP, GIVE_UP_BYTES).await?;
+        let claimed = shared.store.claim_expired(shared.now(), limit, GIVE_UP_BYTES).await?;
         if claimed.is_empty() {
             return Ok(());
         }
