@@ -38,19 +38,29 @@ struct Story {
     attempts: Vec<Attempt>,
 }
 
+/// What a receiver is told in `X-Postrider-Delivery-Id`.
+#[derive(Clone, Copy)]
+enum Told {
+    Delivery,
+    /// The Items API knows attempts and no deliveries.
+    Item,
+}
+
 /// A delivery, by the ids that all three know it by.
 struct Made {
     subscription: String,
     endpoint: String,
     delivery: String,
     event: String,
+    told: Told,
 }
 
 impl Made {
-    /// The ids of a delivery as its receiver sees them.
+    /// The ids of a delivery as its receiver is told them.
     fn of(subscription: String, endpoint: String, request: &Received) -> Self {
         let header = |name: &str| request.headers[name].clone();
-        Made { subscription, endpoint, delivery: header("x-postrider-delivery-id"), event: header("x-postrider-event-id") }
+        let (delivery, event) = (header("x-postrider-delivery-id"), header("x-postrider-event-id"));
+        Made { subscription, endpoint, delivery, event, told: Told::Delivery }
     }
 }
 
@@ -172,6 +182,11 @@ fn told(server: &Server, made: &Made, request: &Received, attempts: usize) -> St
     let story = over_tasks(server, made);
     assert_eq!(over_rpc(&Rpc::of(server), made), story);
     assert_eq!(over_items(&Api::of(server), made, request), story);
+    let id = match made.told {
+        Told::Delivery => &made.delivery,
+        Told::Item => &story.attempts[attempts - 1].id,
+    };
+    assert_eq!(request.headers["x-postrider-delivery-id"], *id);
     story
 }
 
@@ -190,7 +205,6 @@ fn followed(server: &Server, made: &Made, receiver: &Receiver, after_failure: St
     let retried = Rpc::of(server).ask("DeliveryService/RetryDelivery", &json!({"namespace": "default", "delivery_id": made.delivery}));
     assert_eq!(retried, json!({"retriedCount": 1, "deliveryIds": [made.delivery]}));
     let again = receiver.wait_for(2).remove(1);
-    assert_eq!(again.headers["x-postrider-delivery-id"], made.delivery);
     let mended = told(server, made, &again, 2);
     assert_eq!((mended.stands, &mended.attempts[0]), (Stands::Delivered, &story.attempts[0]));
     assert_eq!((mended.attempts[1].succeeded, mended.attempts[1].http_status, &mended.attempts[1].error), (true, 200, &None));
@@ -232,7 +246,10 @@ fn made_over_the_items_api() {
     let binding = api.bound(&receiver.url, TYPE, json!({"delivery_policy": {"max_attempts": 1}}));
     let destination = text(&api.get(&format!("/v1/delivery/bindings/{binding}")).json()["destination_id"]);
     let event = api.publish(TYPE, &json!({"id": 7}));
-    let made = Made::of(binding, destination, &receiver.wait_for(1)[0]);
-    assert_eq!(api.get(&format!("/v1/delivery/events/{event}")).json()["uuid"], json!(made.event));
+    assert_eq!(receiver.wait_for(1)[0].headers["x-postrider-event-id"], event, "the number that this API has for it");
+    let uuid = text(&api.get(&format!("/v1/delivery/events/{event}")).json()["uuid"]);
+    let listed = Rpc::of(&server).ask("DeliveryService/ListDeliveries", &json!({"namespace": "default", "event_id": uuid}));
+    let delivery = text(&listed["deliveries"][0]["deliveryId"]);
+    let made = Made { subscription: binding, endpoint: destination, delivery, event: uuid, told: Told::Item };
     followed(&server, &made, &receiver, Stands::Failed);
 }
