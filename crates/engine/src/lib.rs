@@ -30,6 +30,7 @@
 //! | `batches` | what is done piece by piece: events published again, deliveries tried again |
 //! | `maintain` | recovery at start, configuration changed by others, parked deliveries |
 //! | `retired` | deleted bindings, until nothing waits for them |
+//! | `health` | what is a day old does not count any more for the health of endpoints |
 //! | `retain` | what is too old goes, and what was erased |
 //! | `room` | where the store is nearly full, more than that |
 
@@ -39,6 +40,7 @@ pub mod config;
 mod dispatch;
 mod edit;
 mod fan_out;
+mod health;
 mod job;
 mod jobs;
 pub mod keys;
@@ -122,6 +124,7 @@ impl Tasks {
         upkeep.spawn(maintain::configuration(Arc::clone(shared)));
         upkeep.spawn(maintain::disable(Arc::clone(shared)));
         upkeep.spawn(retain::run(Arc::clone(shared)));
+        upkeep.spawn(health::run(Arc::clone(shared)));
         upkeep.spawn(retired::run(Arc::clone(shared)));
         upkeep.spawn(maintain::sweep(Arc::clone(shared)));
     }

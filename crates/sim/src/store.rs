@@ -4,6 +4,7 @@ use crate::Sabotage;
 use crate::world::{State, World};
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::Namespace;
+use postrider_core::health::{Health, HealthTally};
 use postrider_core::id::{AttemptId, BatchId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
@@ -120,6 +121,18 @@ macro_rules! writes {
     )*};
 }
 
+impl HealthStore for FaultyStore {
+    reads! {
+        endpoint_health(of: Vec<EndpointId>) -> Vec<Option<HealthTally>>;
+        endpoints_by_health(namespace: Option<Namespace>, health: Health, window: Window<EndpointId>) -> Found<EndpointId, EndpointId>;
+        health_summary(namespace: Option<Namespace>) -> [u64; 4];
+    }
+
+    writes! {
+        age_health(now: Timestamp, limit: u32) -> u32;
+    }
+}
+
 impl Store for FaultyStore {
     reads! {
         configuration_version() -> i64;
@@ -158,6 +171,7 @@ impl Store for FaultyStore {
         scheduled(namespace: Option<Namespace>, of: Option<SubscriptionId>, page: PageRequest<ScheduledPlace>) -> Page<Scheduled, ScheduledPlace>;
         scheduled_one(id: ScheduledId) -> Option<Scheduled>;
         counters(of: Vec<SubscriptionId>) -> Vec<Counters>;
+        delivery_counts(namespace: Option<Namespace>) -> [u64; 7];
     }
 
     writes! {

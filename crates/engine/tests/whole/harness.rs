@@ -8,6 +8,7 @@ use postrider_core::auth::Auth;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::filter::LabelFilter;
+use postrider_core::health::{Health, HealthTally};
 use postrider_core::id::*;
 use postrider_core::ports::*;
 use postrider_core::retry::RetryPolicy;
@@ -290,6 +291,15 @@ macro_rules! verbs {
     )*};
 }
 
+impl HealthStore for Handle {
+    verbs! {
+        endpoint_health(of: Vec<EndpointId>) -> Vec<Option<HealthTally>>;
+        endpoints_by_health(namespace: Option<Namespace>, health: Health, window: Window<EndpointId>) -> Found<EndpointId, EndpointId>;
+        health_summary(namespace: Option<Namespace>) -> [u64; 4];
+        age_health(now: Timestamp, limit: u32) -> u32;
+    }
+}
+
 impl Store for Handle {
     verbs! {
         configuration() -> Configuration;
@@ -351,6 +361,7 @@ impl Store for Handle {
         scheduled(namespace: Option<Namespace>, of: Option<SubscriptionId>, request: PageRequest<ScheduledPlace>) -> Page<Scheduled, ScheduledPlace>;
         scheduled_one(id: ScheduledId) -> Option<Scheduled>;
         counters(of: Vec<SubscriptionId>) -> Vec<Counters>;
+        delivery_counts(namespace: Option<Namespace>) -> [u64; 7];
     }
 
     fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Answer<Vec<Settled>>> {

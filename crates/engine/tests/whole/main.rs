@@ -6,6 +6,7 @@ mod clock;
 mod erase;
 mod expire;
 mod harness;
+mod health;
 mod items;
 mod jobs;
 mod meta;

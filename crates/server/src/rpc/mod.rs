@@ -10,6 +10,7 @@ mod deliveries;
 mod errors;
 mod events;
 mod health;
+mod health_service;
 mod page;
 mod subscriptions;
 mod webhooks;
@@ -55,6 +56,7 @@ fn services(app: &Arc<App>) -> Services {
         .with_event_service(Arc::new(events::Events::new(Arc::clone(app))))
         .with_subscription_service(Arc::new(subscriptions::Subscriptions::new(Arc::clone(app))))
         .with_delivery_service(Arc::new(deliveries::Deliveries::new(Arc::clone(app))))
+        .with_health_service(Arc::new(health_service::Healths::new(Arc::clone(app))))
 }
 
 /// What a call is answered with.

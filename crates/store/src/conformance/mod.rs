@@ -18,6 +18,7 @@
 //! | [`requests`] | requests with a key of the client's |
 //! | [`prune`], [`prune_slices`] | retention |
 //! | [`gone`] | what goes with deleted configuration |
+//! | [`health`] | how well endpoints do |
 //! | [`room`] | budgets |
 //! | [`deliveries_change`] | the lists of deliveries while these change |
 //! | [`find_attempts`], [`find_deliveries`], [`find_events`], [`find_others`] | lists with filters and totals |
@@ -39,6 +40,7 @@ pub mod find_others;
 pub mod fixtures;
 pub mod follow_up;
 pub mod gone;
+pub mod health;
 pub mod jobs;
 pub mod model;
 pub mod prune;
@@ -56,6 +58,9 @@ pub mod world;
 
 pub use fixtures::{Fixtures, Route};
 pub use world::World;
+
+#[cfg(test)]
+mod tests;
 
 use postrider_core::ports::Store;
 use std::future::Future;
@@ -104,10 +109,10 @@ macro_rules! conformance_tests {
             configuration {
                 starts_empty
                 gives_back_what_was_put
+                event_types_are_named_by_their_registry
                 replaces_what_has_the_same_id
                 version_rises_with_every_change
                 an_older_version_is_not_written_over
-                event_types_are_named_by_their_registry
                 outlives_a_restart
             }
             publish {
@@ -292,6 +297,15 @@ macro_rules! conformance_tests {
                 a_deleted_endpoint_stays_with_what_others_sent_there
                 revoked_keys_go
             }
+            health {
+                follows_outcomes
+                outcomes_of_one_piece_follow_each_other
+                a_delivery_counts_once
+                what_was_not_sent_does_not_count
+                goes_with_its_endpoint
+                lists_and_numbers_follow
+                hours_leave_with_time
+            }
             room {
                 without_a_budget_nothing_is_refused
                 what_makes_it_grow_is_refused
@@ -349,6 +363,7 @@ macro_rules! conformance_tests {
                 a_delivery_lists_its_attempts_by_number
                 an_event_lists_its_deliveries_oldest_first
                 counters_come_in_the_asked_order
+                deliveries_are_counted_by_state
                 health_is_good
             }
         }
@@ -370,6 +385,3 @@ macro_rules! conformance_tests {
         })*
     };
 }
-
-#[cfg(test)]
-mod tests;

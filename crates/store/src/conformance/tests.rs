@@ -22,6 +22,7 @@ fn every_case_is_listed() {
         ("prune", include_str!("prune.rs")),
         ("prune_slices", include_str!("prune_slices.rs")),
         ("gone", include_str!("gone.rs")),
+        ("health", include_str!("health.rs")),
         ("room", include_str!("room.rs")),
         ("find_attempts", include_str!("find_attempts.rs")),
         ("find_deliveries", include_str!("find_deliveries.rs")),

@@ -8,6 +8,7 @@ use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::{Event, Namespace, Skipped};
 use postrider_core::event_type::EventType;
+use postrider_core::health::HealthTally;
 use postrider_core::id::*;
 use postrider_core::key::ApiKey;
 use postrider_core::ports::*;
@@ -38,6 +39,8 @@ pub(super) struct Data {
     pub dead_letters: BTreeMap<DeadLetterId, DeadLetterRow>,
     pub scheduled: BTreeMap<ScheduledId, Scheduled>,
     pub counters: BTreeMap<SubscriptionId, Counters>,
+    /// Of each endpoint that is configured and not deleted, with its tenant.
+    pub health: BTreeMap<EndpointId, (Namespace, HealthTally)>,
     pub jobs: BTreeMap<JobId, Job>,
     /// Batches, each with its entries.
     pub batches: BTreeMap<BatchId, (Batch, BatchEntries)>,
@@ -77,6 +80,7 @@ impl Default for Data {
             dead_letters: BTreeMap::new(),
             scheduled: BTreeMap::new(),
             counters: BTreeMap::new(),
+            health: BTreeMap::new(),
             jobs: BTreeMap::new(),
             batches: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -167,7 +171,10 @@ impl Data {
         self.configuration_version += 1;
         for change in changes {
             match change {
-                ConfigChange::Endpoint(endpoint) => drop(self.endpoints.insert(endpoint.id, endpoint)),
+                ConfigChange::Endpoint(endpoint) => {
+                    self.keep_health(&endpoint);
+                    self.endpoints.insert(endpoint.id, endpoint);
+                }
                 ConfigChange::Subscription(subscription) => drop(self.subscriptions.insert(subscription.id, subscription)),
                 ConfigChange::Key(key) => drop(self.keys.insert(key.id, key)),
                 ConfigChange::EventType(new) => drop(self.event_types.insert((new.namespace.clone(), new.name.clone()), new)),

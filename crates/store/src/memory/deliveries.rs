@@ -39,6 +39,14 @@ impl Data {
         counts
     }
 
+    /// How many may be seen in each state, of one namespace if given.
+    pub fn delivery_counts(&self, of: &Option<Namespace>) -> [u64; 7] {
+        let mut counts = [0; 7];
+        let seen = self.deliveries.keys().filter_map(|id| self.seen(*id)).filter(|delivery| is_in(of, &delivery.namespace));
+        seen.for_each(|delivery| counts[delivery.progress.state.kind() as usize] += 1);
+        counts
+    }
+
     fn is_wanted_delivery(&self, filter: &DeliveryFilter, delivery: &Delivery) -> bool {
         let (from, before) = filter.ids();
         let state = delivery.progress.state;

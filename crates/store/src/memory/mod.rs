@@ -10,6 +10,7 @@
 //! | `dump.rs` | all of it, for checkers |
 //! | `write.rs` | publish, fan-out, settle, replay, dismiss, schedule, fire |
 //! | `claim.rs` | claim, rescue, backlog |
+//! | `health.rs` | how well endpoints do |
 //! | `jobs.rs` | bulk replays |
 //! | `batches.rs` | batches of events and of deliveries |
 //! | `requests.rs` | requests with a key of the client's |
@@ -24,6 +25,7 @@ mod deliveries;
 mod dump;
 mod find;
 mod handle;
+mod health;
 mod jobs;
 mod prune;
 mod read;
@@ -341,5 +343,8 @@ impl Store for MemoryStore {
 
     fn counters(&self, of: Vec<SubscriptionId>) -> BoxFuture<'_, Result<Vec<Counters>, StoreError>> {
         self.answer(|data, _| of.into_iter().map(|id| data.counters(id)).collect())
+    }
+    fn delivery_counts(&self, namespace: Option<Namespace>) -> BoxFuture<'_, Result<[u64; 7], StoreError>> {
+        self.answer(move |data, _| data.delivery_counts(&namespace))
     }
 }

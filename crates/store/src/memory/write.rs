@@ -90,6 +90,7 @@ impl Data {
                     Some(_) => counters.attempts_failed += 1,
                 }
             }
+            self.observe(settlement.delivery, attempt);
             self.put_attempt(Attempt { delivery: settlement.delivery, ..attempt.clone() });
         }
         self.put_delivery(row);

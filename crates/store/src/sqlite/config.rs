@@ -1,5 +1,6 @@
 //! Configuration: documents by kind and id, and a version that rises with every change.
 
+use super::health;
 use super::rows::{all, id, json, one, time_opt, to_json};
 use crate::error::bad_value;
 use crate::room::ROW;
@@ -28,6 +29,8 @@ pub(super) struct Document {
     gone_at: Option<Timestamp>,
     endpoint: Option<EndpointId>,
     erased: bool,
+    /// The endpoint that it is about, with its tenant; `None` for everything else.
+    about: Option<(EndpointId, Namespace)>,
     /// `None` where it is to be removed.
     json: Option<String>,
 }
@@ -46,6 +49,7 @@ pub(super) fn documents(changes: &[ConfigChange]) -> Result<Vec<Document>> {
         gone_at: None,
         endpoint: None,
         erased: false,
+        about: None,
         json,
     };
     let document = |change: &ConfigChange| {
@@ -56,6 +60,7 @@ pub(super) fn documents(changes: &[ConfigChange]) -> Result<Vec<Document>> {
                 gone_at: endpoint.deleted.map(Deletion::at),
                 endpoint: None,
                 erased: endpoint.is_erased(),
+                about: Some((endpoint.id, endpoint.namespace.clone())),
                 json: Some(to_json(endpoint)?),
             },
             ConfigChange::Subscription(subscription) => Document {
@@ -64,6 +69,7 @@ pub(super) fn documents(changes: &[ConfigChange]) -> Result<Vec<Document>> {
                 gone_at: subscription.deleted_at,
                 endpoint: Some(subscription.endpoint),
                 erased: false,
+                about: None,
                 json: Some(to_json(subscription)?),
             },
             ConfigChange::Key(key) => Document {
@@ -72,6 +78,7 @@ pub(super) fn documents(changes: &[ConfigChange]) -> Result<Vec<Document>> {
                 gone_at: key.revoked_at.filter(|_| key.may_be_forgotten()),
                 endpoint: None,
                 erased: false,
+                about: None,
                 json: Some(to_json(key)?),
             },
             ConfigChange::EventType(new) => of_type(new.namespace.as_ref(), &new.name, Some(to_json(new)?)),
@@ -96,19 +103,26 @@ pub(super) fn put(conn: &Connection, documents: &[Document]) -> Result<()> {
     let mut insert = conn.prepare_cached(sql)?;
     let mut remove = conn.prepare_cached("DELETE FROM config WHERE kind = ?1 AND id = ?2")?;
     for document in documents {
-        let Document { kind, id, gone_at, endpoint, erased, json } = document;
+        let Document { kind, id, gone_at, endpoint, erased, about, json } = document;
         let Some(json) = json else {
             remove.execute(params![kind, id])?;
             continue;
         };
         insert.execute(params![kind, id, gone_at.map(Timestamp::as_micros), endpoint.map(EndpointId::bytes), erased, json])?;
+        match about {
+            Some((endpoint, namespace)) if gone_at.is_none() => health::begin(conn, *endpoint, namespace)?,
+            Some((endpoint, _)) => health::end(conn, *endpoint)?,
+            None => {}
+        }
     }
     changed(conn)
 }
 
 /// About what these take, in bytes.
 pub(super) fn bytes(documents: &[Document]) -> u64 {
-    documents.iter().filter_map(|document| document.json.as_ref()).map(|json| ROW + json.len() as u64).sum()
+    let put = documents.iter().filter_map(|document| Some((document, document.json.as_ref()?)));
+    // An endpoint's health has a row of its own.
+    put.map(|(document, json)| ROW + json.len() as u64 + if document.about.is_some() { ROW } else { 0 }).sum()
 }
 
 /// Whether none of these is new: each replaces what is there, or is gone.

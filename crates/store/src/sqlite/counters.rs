@@ -1,9 +1,10 @@
-//! Counters per subscription and endpoint, and with them what changes `tallies.rs`: summed up in memory over a whole group and written once
-//! for each before its commit. Totals of lists of deliveries are sums over them (see `deliveries/`).
+//! Counters per subscription and endpoint, and with them what changes `tallies.rs` and `health.rs`: gathered in memory over a whole group and
+//! written once for each before its commit. Totals of lists of deliveries are sums over them (see `deliveries/`).
 //!
 //! `deliveries` describe the rows that exist, so retention decreases them; attempts are totals over the subscription's life, so it does not.
 
-use super::rows::{all, count};
+use super::health::Observed;
+use super::rows::{all, count, one};
 use super::tallies::{TallyDeltas, Under};
 use postrider_core::delivery::StateKind;
 use postrider_core::event::Namespace;
@@ -38,6 +39,7 @@ impl Of<'_> {
 pub(super) struct Deltas {
     counters: BTreeMap<(SubscriptionId, EndpointId), (Option<Namespace>, [i64; COLUMNS])>,
     pub(super) tallies: TallyDeltas,
+    pub(super) health: Observed,
 }
 
 impl Deltas {
@@ -77,6 +79,7 @@ impl Deltas {
     pub(super) fn clear(&mut self) {
         self.counters.clear();
         self.tallies.clear();
+        self.health.clear();
     }
 
     /// Writes what was summed up, in the transaction that is open.
@@ -98,6 +101,7 @@ impl Deltas {
             upsert.raw_execute()?;
         }
         self.counters.clear();
+        self.health.flush(conn)?;
         self.tallies.flush(conn)
     }
 }
@@ -116,6 +120,27 @@ pub(super) fn read(conn: &Connection, of: SubscriptionId) -> Result<Counters> {
         dead_letters: sum.dead_letters + each.dead_letters,
     };
     Ok(all(conn, sql, &[&of.bytes()], counters_row)?.into_iter().fold(Counters::default(), add))
+}
+
+macro_rules! sums_where {
+    ($where:literal) => {
+        concat!(
+            "SELECT coalesce(sum(pending), 0), coalesce(sum(sending), 0), coalesce(sum(retrying), 0), coalesce(sum(succeeded), 0), \
+             coalesce(sum(failed), 0), coalesce(sum(expired), 0), coalesce(sum(cancelled), 0) FROM counters ",
+            $where,
+            not_erased!("endpoint")
+        )
+    };
+}
+
+/// How many deliveries may be seen in each state, of one namespace if given.
+pub(super) fn delivery_counts(conn: &Connection, of: Option<&Namespace>) -> Result<[u64; StateKind::ALL.len()]> {
+    let read = |row: &Row<'_>| by_state(row, 0);
+    let sums = match of.map(Namespace::as_str) {
+        None => one(conn, sums_where!("WHERE"), &[], read)?,
+        Some(name) => one(conn, sums_where!("INDEXED BY counters_by_namespace WHERE namespace = ?1 AND"), &[&name], read)?,
+    };
+    Ok(sums.unwrap_or_default())
 }
 
 fn counters_row(row: &Row<'_>) -> Result<Counters> {

@@ -289,6 +289,7 @@ mod tests {
         statements.extend(super::super::attempts::STATEMENTS);
         statements.extend(tallies::STATEMENTS);
         statements.extend(super::super::last::STATEMENTS);
+        statements.extend(super::super::health::STATEMENTS);
         for sql in statements {
             let plan = plan(&conn, sql);
             // Endpoints that were erased are looked up once, before everything else.

@@ -17,6 +17,7 @@
 //! | `places.rs` | deliveries by subscription, which do the same |
 //! | `bulk.rs` | many rows per statement |
 //! | `counters.rs`, `tallies.rs` | counters per subscription and endpoint, and per part of a list; summed up per group |
+//! | `health.rs` | how well endpoints do; read and written once per group |
 //! | `rows.rs`, `columns.rs` | rows to nouns and back |
 //! | `checkpoint.rs` | from the write-ahead log into the database file |
 //! | `room.rs` | how much of a budget the files take |
@@ -43,6 +44,7 @@ mod files;
 mod find;
 mod gathered;
 mod gone;
+mod health;
 mod history;
 mod jobs;
 mod last;
@@ -77,6 +79,7 @@ use crate::room as sizes;
 use checkpoint::{Checkpointer, Marks};
 use parking_lot::Mutex;
 use postrider_core::event::Namespace;
+use postrider_core::health::{Health, HealthTally};
 use postrider_core::id::*;
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;

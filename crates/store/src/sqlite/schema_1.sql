@@ -369,3 +369,24 @@ CREATE TABLE counters (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX counters_by_endpoint ON counters (endpoint);
 CREATE INDEX counters_by_namespace ON counters (namespace);
+
+-- How well endpoints do that are configured and not deleted: a core::health::HealthTally, and what it says. class: the number of
+-- core::health::Health. ages_at: when the first of its hours leaves the window; NULL where it has none.
+CREATE TABLE health (
+    endpoint BLOB NOT NULL PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    class INTEGER NOT NULL,
+    ages_at INTEGER,
+    tally BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX health_by_class ON health (class, endpoint);
+CREATE INDEX health_by_namespace ON health (namespace, class, endpoint);
+CREATE INDEX health_ages ON health (ages_at) WHERE ages_at IS NOT NULL;
+
+-- How many of them are of which class. namespace: empty for all namespaces together.
+CREATE TABLE health_tallies (
+    namespace TEXT NOT NULL,
+    class INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (namespace, class)
+) STRICT, WITHOUT ROWID;

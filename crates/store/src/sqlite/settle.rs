@@ -78,6 +78,7 @@ impl<'s> Settler<'s> {
         }
         self.count(settlement)?;
         if let Some(attempt) = &settlement.attempt {
+            self.deltas.health.attempt(self.conn, settlement.delivery, attempt)?;
             self.put_attempt(settlement, attempt)?;
         }
         if let Some(new) = &settlement.dead_letter

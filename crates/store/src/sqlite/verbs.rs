@@ -324,4 +324,30 @@ impl Store for SqliteStore {
     fn counters(&self, of: Vec<SubscriptionId>) -> BoxFuture<'_, Result<Vec<Counters>, StoreError>> {
         Box::pin(self.readers.read(move |conn| of.iter().map(|id| counters::read(conn, *id)).collect()))
     }
+    fn delivery_counts(&self, namespace: Option<Namespace>) -> BoxFuture<'_, Result<[u64; 7], StoreError>> {
+        Box::pin(self.readers.read(move |conn| counters::delivery_counts(conn, namespace.as_ref())))
+    }
+}
+
+impl HealthStore for SqliteStore {
+    fn endpoint_health(&self, of: Vec<EndpointId>) -> BoxFuture<'_, Result<Vec<Option<HealthTally>>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| of.iter().map(|endpoint| health::of(conn, *endpoint)).collect()))
+    }
+
+    fn endpoints_by_health(
+        &self,
+        namespace: Option<Namespace>,
+        class: Health,
+        window: Window<EndpointId>,
+    ) -> BoxFuture<'_, Result<Found<EndpointId, EndpointId>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| health::list(conn, namespace.as_ref(), class, window)))
+    }
+
+    fn health_summary(&self, namespace: Option<Namespace>) -> BoxFuture<'_, Result<[u64; Health::ALL.len()], StoreError>> {
+        Box::pin(self.readers.read(move |conn| health::summary(conn, namespace.as_ref())))
+    }
+
+    fn age_health(&self, now: Timestamp, limit: u32) -> BoxFuture<'_, Result<u32, StoreError>> {
+        Box::pin(self.write(weight_of_up_to(limit), Urgency::Patient, move |s| health::age(s, now, limit)))
+    }
 }

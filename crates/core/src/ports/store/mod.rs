@@ -24,6 +24,7 @@ mod commands;
 mod deliveries;
 mod error;
 mod find;
+mod health;
 mod jobs;
 mod prune;
 mod requests;
@@ -35,6 +36,7 @@ pub use commands::*;
 pub use deliveries::*;
 pub use error::*;
 pub use find::*;
+pub use health::*;
 pub use jobs::*;
 pub use prune::*;
 pub use requests::*;
@@ -49,7 +51,7 @@ use crate::time::Timestamp;
 use std::sync::Arc;
 
 /// Durable state.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: HealthStore {
     // ---- configuration -------------------------------------------------------------------------------------------
 
     /// Everything that is configured, with the version it had.
@@ -308,4 +310,8 @@ pub trait Store: Send + Sync + 'static {
     /// Counters of these subscriptions, in their order. Kept with every write, never counted. Those of a subscription to an erased endpoint
     /// are zero; of one that had moved away from it deliveries to it count until they are removed.
     fn counters(&self, of: Vec<SubscriptionId>) -> BoxFuture<'_, Result<Vec<Counters>, StoreError>>;
+
+    /// How many deliveries are in which state, by [`StateKind`](crate::delivery::StateKind) number; of one namespace if given. Those of deleted
+    /// subscriptions are among them while they are there. The sum of kept counters, one row for each subscription and endpoint.
+    fn delivery_counts(&self, namespace: Option<Namespace>) -> BoxFuture<'_, Result<[u64; 7], StoreError>>;
 }

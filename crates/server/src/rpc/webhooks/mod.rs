@@ -3,11 +3,12 @@
 pub(super) mod change;
 mod keys;
 pub(super) mod scope;
-mod shown;
+pub(super) mod shown;
 mod stats;
 pub(super) mod wanted;
 
 use super::access::{Scope, access, failed_precondition, id, own_namespace, timestamp};
+use super::health_service;
 use super::page::{Page, count};
 use crate::auth::Access;
 use crate::http::json::clip;
@@ -159,10 +160,10 @@ impl WebhookService for Webhooks {
             .collect();
         all.sort_unstable_by_key(|endpoint| std::cmp::Reverse((endpoint.created_at, endpoint.id)));
         let (page, pagination) = Page::of(&request.pagination).cut(all);
-        Ok(w::ListWebhooksResponse {
-            webhooks: page.into_iter().map(|endpoint| shown::webhook(&self.app, &routes, endpoint)).collect(),
-            pagination: pagination.into(),
-        })
+        let healths = health_service::of(&self.app, page.iter().map(|endpoint| endpoint.id).collect()).await?;
+        let webhooks = page.into_iter().zip(healths);
+        let webhooks = webhooks.map(|(endpoint, health)| shown::webhook(&self.app, &routes, endpoint, health_service::class(health)));
+        Ok(w::ListWebhooksResponse { webhooks: webhooks.collect(), pagination: pagination.into() })
     }
 
     async fn update_webhook_config(

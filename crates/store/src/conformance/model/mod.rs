@@ -24,11 +24,13 @@ use crate::memory::MemoryStore;
 use build::Builder;
 use plan::Op;
 use postrider_core::event::Namespace;
+use postrider_core::health::Health;
 use postrider_core::id::SubscriptionId;
 use postrider_core::ports::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many sequences [`behaves_like_the_model`] tries.
 pub const CASES: u32 = 64;
@@ -52,6 +54,7 @@ pub fn compare<H: Harness>(harness: &H, cases: u32, steps: usize) {
     let outcome = TestRunner::new(config).run(&plan::sequences(steps), |ops| {
         block_on(async {
             let mut pair = Pair { model: MemoryStore::new(), store: harness.fresh().await, builder: Builder::new() };
+            pair.configure(&plan::EVERY_ENDPOINT).await?;
             for op in ops {
                 pair = pair.step(harness, op).await?;
                 pair.same_counters().await?;
@@ -142,6 +145,10 @@ impl<S: Store> Pair<S> {
                 )?;
             }
             Op::Configure(plans) => self.configure(&plans).await?,
+            Op::Age { hours, limit } => {
+                let at = self.builder.now().after(Duration::from_secs(3_600 * u64::from(hours)));
+                both!(self, age_health(at, limit));
+            }
             Op::Look { limit } => self.same_lists(limit).await?,
         }
         Ok(self)
@@ -163,6 +170,12 @@ impl<S: Store> Pair<S> {
     async fn same_counters(&self) -> Checked {
         let subscriptions = self.builder.subscriptions();
         both!(self, counters(subscriptions));
+        let endpoints = self.builder.endpoints();
+        both!(self, endpoint_health(endpoints));
+        for namespace in self.builder.namespaces() {
+            both!(self, health_summary(namespace));
+            both!(self, delivery_counts(namespace));
+        }
         Ok(())
     }
 
@@ -226,6 +239,17 @@ impl<S: Store> Pair<S> {
         Ok(())
     }
 
+    async fn same_health(&self, limit: u32) -> Checked {
+        for (namespace, health) in self.builder.namespaces().into_iter().flat_map(|of| Health::ALL.map(|health| (of.clone(), health))) {
+            let first = Window::first(limit);
+            let found = both!(self, endpoints_by_health(namespace, health, first));
+            let (second, skipped) = (Window { after: found.page.next, ..first }, Window { skip: 1, ..first });
+            both!(self, endpoints_by_health(namespace, health, second));
+            both!(self, endpoints_by_health(namespace, health, skipped));
+        }
+        Ok(())
+    }
+
     async fn same_lists(&self, limit: u32) -> Checked {
         self.same_last().await?;
         for subscription in self.builder.subscriptions() {
@@ -238,6 +262,7 @@ impl<S: Store> Pair<S> {
         }
         self.same_finds(limit).await?;
         self.same_jobs(limit).await?;
+        self.same_health(limit).await?;
         let max_bytes = if limit == u32::MAX { u64::MAX } else { u64::from(limit) * 64 };
         both!(self, unfinished_fan_outs(limit, max_bytes));
         let now = self.builder.now();

@@ -37,6 +37,11 @@ pub enum Op {
     /// Until there is no more; bounds in seconds before now.
     Prune(PrunePlan),
     Configure(Vec<ConfigPlan>),
+    /// What is so many hours old leaves the health of endpoints.
+    Age {
+        hours: u8,
+        limit: u32,
+    },
     /// Every list, with this limit.
     Look {
         limit: u32,
@@ -165,6 +170,10 @@ pub struct ConfigPlan {
     pub pick: u8,
 }
 
+/// Puts every endpoint.
+pub const EVERY_ENDPOINT: [ConfigPlan; 3] =
+    [ConfigPlan { kind: 0, pick: 0 }, ConfigPlan { kind: 0, pick: 1 }, ConfigPlan { kind: 0, pick: 2 }];
+
 /// Sequences of up to `steps` operations.
 pub fn sequences(steps: usize) -> impl Strategy<Value = Vec<Op>> {
     vec(op(), steps / 2..=steps)
@@ -194,6 +203,7 @@ fn op() -> impl Strategy<Value = Op> {
             Op::Prune(PrunePlan { attempts, rows, bodies, events, closed, requests, limit })
         }),
         1 => vec((0u8..5, 0u8..3).prop_map(|(kind, pick)| ConfigPlan { kind, pick }), 1..4).prop_map(Op::Configure),
+        1 => (20u8..28, 0u32..4).prop_map(|(hours, limit)| Op::Age { hours, limit }),
         3 => (1u32..8).prop_map(|limit| Op::Look { limit }),
     ]
 }
