@@ -35,7 +35,6 @@ pub(in crate::rpc) fn webhook(app: &App, routes: &Routes, endpoint: &Endpoint, h
         secret_headers: masks.collect(),
         signature_type: signature(public_key.as_ref()).as_str().to_owned(),
         signing_public_key: public_key.unwrap_or_default(),
-        ..w::RegisteredWebhook::default()
     }
 }
 

@@ -103,14 +103,8 @@ impl<S: Store> Pair<S> {
                 let replays = self.builder.replays(&self.model.dump(), &plans);
                 both!(self, replay(replays));
             }
-            Op::Retry(picks, force) => {
-                let (ids, now) = (self.builder.some_deliveries(&picks), self.builder.now());
-                both!(self, retry(ids, force, now));
-            }
-            Op::Expired(limit) => {
-                let now = self.builder.now();
-                both!(self, claim_expired(now, limit, u64::MAX));
-            }
+            Op::Retry(picks, force) => self.retry(&picks, force).await?,
+            Op::Expired(limit) => self.expired(limit).await?,
             Op::Dismiss(picks) => {
                 let (ids, now) = (self.builder.dead_letters(&self.model.dump(), &picks), self.builder.now());
                 both!(self, dismiss(ids, now));
@@ -136,14 +130,7 @@ impl<S: Store> Pair<S> {
                 let firings = self.builder.firings(&plans);
                 both!(self, fire(firings));
             }
-            Op::Prune(plan) => {
-                let request = self.builder.prune(plan);
-                same(
-                    "prune (deliveries, events, configuration, erasing)",
-                    &prune(&self.model, request).await?,
-                    &prune(&self.store, request).await?,
-                )?;
-            }
+            Op::Prune(plan) => self.prune(plan).await?,
             Op::Configure(plans) => self.configure(&plans).await?,
             Op::Age { hours, limit } => {
                 let at = self.builder.now().after(Duration::from_secs(3_600 * u64::from(hours)));
@@ -152,6 +139,24 @@ impl<S: Store> Pair<S> {
             Op::Look { limit } => self.same_lists(limit).await?,
         }
         Ok(self)
+    }
+
+    async fn retry(&self, picks: &[u8], force: bool) -> Checked {
+        let (ids, now) = (self.builder.some_deliveries(picks), self.builder.now());
+        both!(self, retry(ids, force, now));
+        Ok(())
+    }
+
+    async fn expired(&self, limit: u32) -> Checked {
+        let now = self.builder.now();
+        both!(self, claim_expired(now, limit, u64::MAX));
+        Ok(())
+    }
+
+    async fn prune(&self, plan: plan::PrunePlan) -> Checked {
+        let request = self.builder.prune(plan);
+        let (model, store) = (prune(&self.model, request).await?, prune(&self.store, request).await?);
+        same("prune (deliveries, events, configuration, erasing)", &model, &store)
     }
 
     async fn configure(&mut self, plans: &[plan::ConfigPlan]) -> Checked {
