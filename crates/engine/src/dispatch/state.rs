@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) slots: Slots,
     /// Deliveries that may not be sent now and go back to the store.
     pub(super) strays: Vec<Job>,
+    /// No ready delivery is past its time to live before that; `None` where none has one.
+    expires_at: Option<Timestamp>,
     pub(super) held: usize,
     pub(super) held_bytes: usize,
     /// Room that is kept for claims under way, so that publishers do not take it meanwhile.
@@ -80,6 +82,7 @@ impl State {
             timers: Timers::default(),
             slots: Slots::default(),
             strays: Vec::new(),
+            expires_at: None,
             held: 0,
             held_bytes: 0,
             coming: 0,
@@ -138,8 +141,10 @@ impl State {
             self.strays.push(job);
             return;
         }
-        queue.expires_at = queue.expires_at.into_iter().chain(job.delivery.progress.expires_at).min();
+        let expires_at = job.delivery.progress.expires_at;
+        queue.expires_at = queue.expires_at.into_iter().chain(expires_at).min();
         queue.ready.push_back(job);
+        self.expires_at = self.expires_at.into_iter().chain(expires_at).min();
         self.offer(endpoint);
     }
 
@@ -310,6 +315,9 @@ impl State {
 
     pub(super) fn expired(&mut self, now: Timestamp) -> Vec<Job> {
         let mut expired = Vec::new();
+        if self.expires_at.is_none_or(|at| at > now) {
+            return expired;
+        }
         for queue in self.queues.values_mut().filter(|queue| queue.expires_at.is_some_and(|at| at <= now)) {
             let (gone, stay): (VecDeque<Job>, VecDeque<Job>) =
                 std::mem::take(&mut queue.ready).into_iter().partition(|job| job.delivery.progress.is_expired(now));
@@ -317,6 +325,7 @@ impl State {
             queue.ready = stay;
             expired.extend(gone);
         }
+        self.expires_at = self.queues.values().filter_map(|queue| queue.expires_at).min();
         expired
     }
 

@@ -42,10 +42,11 @@ pub(super) async fn some(app: &App, access: &Access, request: &w::RetryDeliveryR
 /// The one delivery that is named, if it can be tried again.
 async fn one(app: &App, scope: Scope, request: &w::RetryDeliveryRequest) -> Result<DeliveryId, Problem> {
     let delivery = list::find(app, scope, &request.delivery_id).await?.delivery;
-    if delivery.progress.state.kind() == StateKind::Succeeded && !request.force {
+    let state = delivery.progress.state.kind();
+    if state == StateKind::Succeeded && !request.force {
         return Err(failed_precondition("the delivery has succeeded: with force it is sent again"));
     }
-    if app.engine.routes().route(delivery.subscription).is_none() {
+    if state == StateKind::Cancelled || app.engine.routes().route(delivery.subscription).is_none() {
         return Err(failed_precondition("the webhook or the subscription of this delivery was deleted"));
     }
     Ok(delivery.id)

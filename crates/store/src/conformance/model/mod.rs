@@ -130,14 +130,7 @@ impl<S: Store> Pair<S> {
                 let firings = self.builder.firings(&plans);
                 both!(self, fire(firings));
             }
-            Op::Prune(plan) => {
-                let request = self.builder.prune(plan);
-                same(
-                    "prune (deliveries, events, configuration, erasing)",
-                    &prune(&self.model, request).await?,
-                    &prune(&self.store, request).await?,
-                )?;
-            }
+            Op::Prune(plan) => self.prune(plan).await?,
             Op::Configure(plans) => self.configure(&plans).await?,
             Op::Age { hours, limit } => self.age(hours, limit).await?,
             Op::Look { limit } => self.same_lists(limit).await?,
@@ -145,22 +138,28 @@ impl<S: Store> Pair<S> {
         Ok(self)
     }
 
-    async fn retry(&mut self, picks: &[u8], force: bool) -> Checked {
+    async fn retry(&self, picks: &[u8], force: bool) -> Checked {
         let (ids, now) = (self.builder.some_deliveries(picks), self.builder.now());
         both!(self, retry(ids, force, now));
         Ok(())
     }
 
-    async fn expired(&mut self, limit: u32) -> Checked {
+    async fn expired(&self, limit: u32) -> Checked {
         let now = self.builder.now();
         both!(self, claim_expired(now, limit, u64::MAX));
         Ok(())
     }
 
-    async fn age(&mut self, hours: u8, limit: u32) -> Checked {
+    async fn age(&self, hours: u8, limit: u32) -> Checked {
         let at = self.builder.now().after(Duration::from_secs(3_600 * u64::from(hours)));
         both!(self, age_health(at, limit));
         Ok(())
+    }
+
+    async fn prune(&self, plan: plan::PrunePlan) -> Checked {
+        let request = self.builder.prune(plan);
+        let (model, store) = (prune(&self.model, request).await?, prune(&self.store, request).await?);
+        same("prune (deliveries, events, configuration, erasing)", &model, &store)
     }
 
     async fn configure(&mut self, plans: &[plan::ConfigPlan]) -> Checked {
