@@ -58,7 +58,7 @@ pub async fn a_piece_is_stored_with_its_events<H: Harness>(w: &mut World<H>) {
 /// Deliveries come back in their order, from any place on; each is retried in the moment in which the batch moves on, and what the store
 /// refuses counts as failed.
 pub async fn a_piece_retries_its_deliveries<H: Harness>(w: &mut World<H>) {
-    let route = w.make.route();
+    let route = w.configured().await;
     let (failed, succeeded, claimed) = (w.claimed(route).await, w.claimed(route).await, w.claimed(route).await);
     w.fail(failed).await;
     w.succeed(succeeded).await;

@@ -201,6 +201,8 @@ macro_rules! conformance_tests {
             retry {
                 what_ended_and_what_waits_goes_on
                 what_is_held_is_left_to_its_engine
+                what_has_nobody_is_refused
+                what_is_still_delivered_goes_on
                 what_succeeded_needs_force
             }
             expire {

@@ -91,6 +91,15 @@ impl<H: Harness> World<H> {
         }
     }
 
+    /// A route that is configured: an active endpoint, and a subscription to it of the Tasks API.
+    pub async fn configured(&mut self) -> Route {
+        let endpoint = self.make.endpoint();
+        let subscription = self.make.subscription(&endpoint);
+        let route = Route { subscription: subscription.id, endpoint: endpoint.id };
+        self.configure(vec![ConfigChange::Endpoint(endpoint), ConfigChange::Subscription(subscription)]).await.expect("configure");
+        route
+    }
+
     /// Publishes an event with one claimed delivery for the route.
     pub async fn claimed(&mut self, route: Route) -> DeliveryId {
         let event = self.make.claimed_event_for(&[route]);

@@ -8,6 +8,7 @@ use postrider_core::event::{Event, Namespace};
 use postrider_core::id::*;
 use postrider_core::ports::*;
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
+use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 use std::sync::Arc;
 
@@ -192,32 +193,52 @@ impl Data {
     }
 
     pub fn retry(&mut self, id: DeliveryId, force: bool, at: Timestamp) -> Retried {
-        let Some(&Delivery { endpoint, progress, .. }) = self.seen(id) else { return Retried::NotFound };
-        let queued = |due_at: Timestamp| Retried::Queued(Requeued { delivery: id, endpoint, due_at });
-        match progress.state {
-            State::Pending { due_at } | State::Retrying { due_at } => match self.hasten(id, at) {
-                Some(_) => queued(due_at.min(at)),
-                None => Retried::Held { delivery: id, endpoint, state: progress.state.kind() },
-            },
-            State::Sending => Retried::Held { delivery: id, endpoint, state: StateKind::Sending },
-            State::Succeeded if !force => Retried::Refused(StateKind::Succeeded),
-            State::Cancelled(_) => Retried::Refused(StateKind::Cancelled),
-            State::Succeeded | State::Failed(_) | State::Expired => {
-                self.retry_open_dead_letter(id, Some(at));
-                match self.replay_delivery(id, None, at) {
-                    Replayed::Queued(again) => Retried::Queued(again),
-                    // It was there and at rest a line ago, and nobody claims it.
-                    _ => Retried::NotFound,
-                }
-            }
+        let Some(&Delivery { endpoint, subscription, progress, .. }) = self.seen(id) else { return Retried::NotFound };
+        let state = progress.state;
+        let is_wanted = match state {
+            State::Sending => return Retried::Held { delivery: id, endpoint, state: StateKind::Sending },
+            State::Cancelled(_) => false,
+            State::Succeeded => force,
+            State::Pending { .. } | State::Retrying { .. } | State::Failed(_) | State::Expired => true,
+        };
+        if !is_wanted || !self.has_receiver(subscription, endpoint, state.kind()) {
+            return Retried::Refused(state.kind());
         }
+        let Some(due_at) = state.due_at() else {
+            self.retry_open_dead_letter(id, Some(at));
+            return match self.replay_delivery(id, None, at) {
+                Replayed::Queued(again) => Retried::Queued(again),
+                // It was there and at rest a line ago, and nobody claims it.
+                _ => Retried::NotFound,
+            };
+        };
+        let is_held = self.claimed.contains(&id);
+        self.hasten_row(id, at);
+        if is_held {
+            return Retried::Held { delivery: id, endpoint, state: state.kind() };
+        }
+        Retried::Queued(Requeued { delivery: id, endpoint, due_at: due_at.min(at) })
+    }
+
+    /// Whether there is still somebody to send a delivery in this state to: as an engine finds its route.
+    fn has_receiver(&self, subscription: SubscriptionId, endpoint: EndpointId, state: StateKind) -> bool {
+        let has_endpoint = self.endpoints.get(&endpoint).is_some_and(|endpoint| endpoint.deleted.is_none());
+        // What waits for a deleted binding is still delivered.
+        let delivers = |s: &Subscription| s.deleted_at.is_none() || (s.origin == Origin::Items && !state.is_resting());
+        has_endpoint && self.subscriptions.get(&subscription).is_some_and(delivers)
     }
 
     pub fn hasten(&mut self, id: DeliveryId, at: Timestamp) -> Option<EndpointId> {
-        let progress = delivery::transition(self.seen(id)?.progress, Step::Hasten { at }).ok()?;
+        self.seen(id)?;
         if self.claimed.contains(&id) {
             return None;
         }
+        self.hasten_row(id, at)
+    }
+
+    /// Makes a delivery that waits due by then, whoever has it; its endpoint, if it waits.
+    fn hasten_row(&mut self, id: DeliveryId, at: Timestamp) -> Option<EndpointId> {
+        let progress = delivery::transition(self.deliveries.get(&id)?.delivery.progress, Step::Hasten { at }).ok()?;
         let mut row = self.take_delivery(id)?;
         row.delivery.progress = progress;
         let endpoint = row.delivery.endpoint;

@@ -159,6 +159,28 @@ pub(super) fn abandoned_at(conn: &Connection, of: SubscriptionId) -> Result<Opti
     Ok(found.filter(|(_, made)| !is_binding(made)).and_then(|(at, _)| at))
 }
 
+/// Whether a subscription is configured and not deleted.
+pub(super) fn is_live(conn: &Connection, of: SubscriptionId) -> Result<bool> {
+    is_configured(conn, SUBSCRIPTION, &of.bytes())
+}
+
+/// Whether what waits for a subscription is delivered: while it is [live](is_live), and after it was deleted where it is a binding.
+pub(super) fn still_delivers(conn: &Connection, of: SubscriptionId) -> Result<bool> {
+    let sql = "SELECT 1 FROM config WHERE kind = ?1 AND id = ?2";
+    let is_there = one(conn, sql, &[&SUBSCRIPTION, &of.bytes()], |_| Ok(()))?.is_some();
+    Ok(is_there && abandoned_at(conn, of)?.is_none())
+}
+
+/// Whether an endpoint is configured and not deleted.
+pub(super) fn has_endpoint(conn: &Connection, of: EndpointId) -> Result<bool> {
+    is_configured(conn, ENDPOINT, &of.bytes())
+}
+
+fn is_configured(conn: &Connection, kind: i64, id: &[u8; 16]) -> Result<bool> {
+    let sql = "SELECT 1 FROM config WHERE kind = ?1 AND id = ?2 AND gone_at IS NULL";
+    Ok(one(conn, sql, &[&kind, id], |_| Ok(()))?.is_some())
+}
+
 /// Endpoints that were erased and of which something may be left. Hardly ever any, and then cheap: an empty index is looked into.
 pub(super) fn erased(conn: &Connection) -> Result<BTreeSet<EndpointId>> {
     let sql = "SELECT id FROM config INDEXED BY config_erased WHERE erased = 1";

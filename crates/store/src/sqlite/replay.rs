@@ -1,6 +1,7 @@
 //! People's second thoughts: ended deliveries made again, dead letters dismissed.
 
 use super::aging;
+use super::config;
 use super::counters::{Deltas, Of};
 use super::places;
 use super::publish::Inserts;
@@ -188,23 +189,47 @@ pub(super) fn hasten(conn: &Connection, id: DeliveryId, at: Timestamp) -> Result
 pub(super) fn retry(s: &mut Session, id: DeliveryId, force: bool, at: Timestamp) -> Result<Retried> {
     let Some(row) = delivery(&s.conn, id)? else { return Ok(Retried::NotFound) };
     let (endpoint, state) = (row.endpoint, row.progress.state);
-    match state {
-        State::Pending { due_at } | State::Retrying { due_at } => Ok(match hasten(&s.conn, id, at)? {
-            Some(_) => Retried::Queued(Requeued { delivery: id, endpoint, due_at: due_at.min(at) }),
-            None => Retried::Held { delivery: id, endpoint, state: state.kind() },
-        }),
-        State::Sending => Ok(Retried::Held { delivery: id, endpoint, state: StateKind::Sending }),
-        State::Succeeded if !force => Ok(Retried::Refused(StateKind::Succeeded)),
-        State::Cancelled(_) => Ok(Retried::Refused(StateKind::Cancelled)),
-        State::Succeeded | State::Failed(_) | State::Expired => {
-            retry_open_dead_letter(&s.conn, &mut s.deltas, id, Some(at))?;
-            Ok(match requeue(s, row, (false, false), at)? {
-                Ok(row) => Retried::Queued(waiting(&row, at)),
-                // It is at rest, and nothing else is refused.
-                Err(_) => Retried::NotFound,
-            })
-        }
+    let is_wanted = match state {
+        State::Sending => return Ok(Retried::Held { delivery: id, endpoint, state: StateKind::Sending }),
+        State::Cancelled(_) => false,
+        State::Succeeded => force,
+        State::Pending { .. } | State::Retrying { .. } | State::Failed(_) | State::Expired => true,
+    };
+    if !is_wanted || !has_receiver(&s.conn, &row)? {
+        return Ok(Retried::Refused(state.kind()));
     }
+    if let Some(due_at) = state.due_at() {
+        return Ok(match hasten_whoever_has_it(&s.conn, id, at)? {
+            Holder::Nobody => Retried::Queued(Requeued { delivery: id, endpoint, due_at: due_at.min(at) }),
+            Holder::Engine => Retried::Held { delivery: id, endpoint, state: state.kind() },
+        });
+    }
+    retry_open_dead_letter(&s.conn, &mut s.deltas, id, Some(at))?;
+    Ok(match requeue(s, row, (false, false), at)? {
+        Ok(row) => Retried::Queued(waiting(&row, at)),
+        // It is at rest, and nothing else is refused.
+        Err(_) => Retried::NotFound,
+    })
+}
+
+/// Whether there is still somebody to send it to: as an engine finds its route.
+fn has_receiver(conn: &Connection, row: &DeliveryRow) -> Result<bool> {
+    let delivers = if row.progress.state.kind().is_resting() { config::is_live } else { config::still_delivers };
+    Ok(config::has_endpoint(conn, row.endpoint)? && delivers(conn, row.subscription)?)
+}
+
+/// Who has a delivery that waits.
+enum Holder {
+    Nobody,
+    Engine,
+}
+
+/// Makes a delivery that waits due by then. An engine that has it in memory overwrites this with what it settles; should that engine end
+/// before, whoever takes over finds what was asked for.
+fn hasten_whoever_has_it(conn: &Connection, id: DeliveryId, at: Timestamp) -> Result<Holder> {
+    let sql = "UPDATE deliveries SET due_at = min(due_at, ?2), spent = 0, expires_at = NULL WHERE id = ?1 RETURNING claim";
+    let claim = conn.prepare_cached(sql)?.query_row(params![id.bytes(), at.as_micros()], |row| row.get::<_, i64>(0))?;
+    Ok(if claim == 0 { Holder::Nobody } else { Holder::Engine })
 }
 
 /// Dismisses open dead letters; which of them were open.

@@ -99,7 +99,9 @@ pub trait Store: HealthStore {
     fn next_expiry(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>>;
 
     /// Has deliveries tried again at once, each with a fresh budget of attempts and no time to live: those that ended are
-    /// [made again](ReplayTarget::Delivery), those that wait are [hastened](Store::hasten). With `force` also those that succeeded.
+    /// [made again](ReplayTarget::Delivery), those that wait are due by then. With `force` also those that succeeded. Refused without a change
+    /// is what nobody would get: where the subscription or the endpoint of the delivery was deleted or is not there, but for what waits for a
+    /// deleted binding, which is still delivered.
     fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Result<Vec<Retried>, StoreError>>;
 
     /// Makes a delivery that waits and that nobody has claimed [due](crate::delivery::Step::Hasten) at that time, unless it is due

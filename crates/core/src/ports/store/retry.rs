@@ -9,7 +9,8 @@ use crate::id::{DeliveryId, EndpointId};
 pub enum Retried {
     /// It is in the index of due deliveries: pending again if it had ended, or due now if it waited there.
     Queued(Requeued),
-    /// An engine has it in memory, in this state as far as the store knows. Nothing was changed.
+    /// An engine has it in memory, in this state as far as the store knows. While it is being sent nothing was changed. One that waits is due
+    /// with a fresh budget in the store, for whoever takes over from that engine; the engine itself must be told.
     Held {
         /// The delivery.
         delivery: DeliveryId,
@@ -18,7 +19,8 @@ pub enum Retried {
         /// How it stands.
         state: StateKind,
     },
-    /// It is not made again: it succeeded, and that was not asked for; or it was cancelled, so that there is nobody to send it to.
+    /// Nothing was changed, its dead letter neither: it succeeded, and that was not asked for; it was cancelled; or there is nobody to send it
+    /// to, for its subscription or its endpoint is gone. The state is the one that it is in.
     Refused(StateKind),
     /// There is no such delivery.
     NotFound,

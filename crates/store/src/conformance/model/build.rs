@@ -13,7 +13,7 @@ use postrider_core::id::*;
 use postrider_core::key::ApiKey;
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
-use postrider_core::subscription::Subscription;
+use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -43,7 +43,9 @@ impl Builder {
     pub fn new() -> Self {
         let mut make = Fixtures::new(11);
         let endpoints: Vec<Endpoint> = (0..3).map(|_| make.endpoint()).collect();
-        let configured: Vec<Subscription> = endpoints.iter().map(|endpoint| make.subscription(endpoint)).collect();
+        let mut configured: Vec<Subscription> = endpoints.iter().map(|endpoint| make.subscription(endpoint)).collect();
+        // What waits for a binding is delivered though it was deleted.
+        configured[1].origin = Origin::Items;
         let keys = (0..3).map(|_| make.key()).collect();
         let routes = configured.iter().zip([0, 1, 1]).map(|(s, endpoint)| Route { subscription: s.id, endpoint: endpoints[endpoint].id });
         Builder { routes: routes.collect(), make, endpoints, configured, keys, known: Known::default() }
@@ -301,6 +303,7 @@ impl Builder {
                 3 => endpoint(Some(Deletion::Kept(now))),
                 4 => endpoint(Some(Deletion::Erased { erased_at: now })),
                 1 => ConfigChange::Subscription(Subscription { deleted_at: Some(now), ..self.configured[n].clone() }),
+                5 => ConfigChange::Subscription(self.configured[n].clone()),
                 _ => ConfigChange::Key(ApiKey { revoked_at: Some(now), ..self.keys[n].clone() }),
             });
         }

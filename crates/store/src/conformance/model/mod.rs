@@ -54,7 +54,7 @@ pub fn compare<H: Harness>(harness: &H, cases: u32, steps: usize) {
     let outcome = TestRunner::new(config).run(&plan::sequences(steps), |ops| {
         block_on(async {
             let mut pair = Pair { model: MemoryStore::new(), store: harness.fresh().await, builder: Builder::new() };
-            pair.configure(&plan::EVERY_ENDPOINT).await?;
+            pair.configure(&plan::EVERY_ROUTE).await?;
             for op in ops {
                 pair = pair.step(harness, op).await?;
                 pair.same_counters().await?;

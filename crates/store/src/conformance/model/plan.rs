@@ -165,14 +165,21 @@ pub struct FirePlan {
 
 #[derive(Clone, Copy, Debug)]
 pub struct ConfigPlan {
-    /// 0 changes an endpoint (and brings it back), 1 deletes a subscription, 2 revokes a key, 3 deletes an endpoint, 4 erases one.
+    /// 0 changes an endpoint (and brings it back), 1 deletes a subscription, 2 revokes a key, 3 deletes an endpoint, 4 erases one, 5 puts a
+    /// subscription (and brings it back).
     pub kind: u8,
     pub pick: u8,
 }
 
-/// Puts every endpoint.
-pub const EVERY_ENDPOINT: [ConfigPlan; 3] =
-    [ConfigPlan { kind: 0, pick: 0 }, ConfigPlan { kind: 0, pick: 1 }, ConfigPlan { kind: 0, pick: 2 }];
+/// Puts every endpoint and every subscription.
+pub const EVERY_ROUTE: [ConfigPlan; 6] = [
+    ConfigPlan { kind: 0, pick: 0 },
+    ConfigPlan { kind: 0, pick: 1 },
+    ConfigPlan { kind: 0, pick: 2 },
+    ConfigPlan { kind: 5, pick: 0 },
+    ConfigPlan { kind: 5, pick: 1 },
+    ConfigPlan { kind: 5, pick: 2 },
+];
 
 /// Sequences of up to `steps` operations.
 pub fn sequences(steps: usize) -> impl Strategy<Value = Vec<Op>> {
@@ -202,7 +209,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0u8..40, 0u8..40, 0u8..40, 0u8..40, 0u8..40, 0u8..40, 1u32..20).prop_map(|(attempts, rows, bodies, events, closed, requests, limit)| {
             Op::Prune(PrunePlan { attempts, rows, bodies, events, closed, requests, limit })
         }),
-        1 => vec((0u8..5, 0u8..3).prop_map(|(kind, pick)| ConfigPlan { kind, pick }), 1..4).prop_map(Op::Configure),
+        1 => vec((0u8..6, 0u8..3).prop_map(|(kind, pick)| ConfigPlan { kind, pick }), 1..4).prop_map(Op::Configure),
         1 => (20u8..28, 0u32..4).prop_map(|(hours, limit)| Op::Age { hours, limit }),
         3 => (1u32..8).prop_map(|limit| Op::Look { limit }),
     ]
