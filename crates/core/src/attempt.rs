@@ -93,6 +93,15 @@ pub struct Phases {
     pub total: u32,
 }
 
+impl Phases {
+    /// From sending the request to having the whole response or the error, in microseconds: [`Phases::total`] without what it took to connect.
+    /// 0 where there never was a connection.
+    pub fn exchange(&self) -> u32 {
+        let connecting = [self.dns, self.tcp, self.tls].into_iter().flatten().fold(0, u32::saturating_add);
+        self.total.saturating_sub(connecting)
+    }
+}
+
 /// What an outcome means for the delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -22,7 +22,7 @@ use buffer::Buffer;
 pub use field_map::*;
 pub use rpc::*;
 pub use serializer::{Format, Serializer};
-pub use template::TemplateBody;
+pub use template::{TemplateBody, by_template, by_template_briefly};
 
 /// A body that is made from a payload is at most this many bytes larger than [`MAX_GROWTH`] times the payload.
 pub const FREE_GROWTH: usize = 64 * 1_024;
@@ -120,8 +120,9 @@ pub enum Unrenderable {
     /// The body grows beyond [`MAX_GROWTH`].
     #[error("the body would be more than 8 times as large as its payload")]
     Grows,
-    /// The template failed, or met a bound.
-    #[error("the template failed: {0}")]
+    /// The template failed, or met a bound. The message begins with the code: the RPC API, which shows messages and no codes, has no category
+    /// for it.
+    #[error("template_error: {0}")]
     Template(TemplateError),
 }
 

@@ -18,10 +18,11 @@ pub const MAX_METADATA: usize = 50;
 /// Longest entry of metadata, in bytes of key and value together: as long as an event's.
 pub const MAX_METADATA_ENTRY_BYTES: usize = 1_024;
 
-/// Most event types of one registry. Each is kept in memory, and so is what becomes of its schema.
+/// Most event types of one registry. Each is kept in memory.
 pub const MAX_EVENT_TYPES: usize = 10_000;
 
-/// How long the schemas of one registry may be together, in bytes. Ready to be used a schema takes up to some hundred times its length.
+/// How long the schemas of one registry may be together, in bytes: these texts are what is kept of them all the time. What a schema compiles to,
+/// which takes many times that ([`crate::schema::EventSchema::memory`]), is kept only while it is used.
 pub const MAX_REGISTRY_SCHEMA_BYTES: usize = 1 << 20;
 
 /// A registered type of events. The registry and its name are its key.

@@ -157,7 +157,8 @@ pub struct Observation {
     pub at: Timestamp,
     /// How it failed; `None` for a success.
     pub failure: Option<FailureKind>,
-    /// How long the exchange took, in microseconds, where the receiver answered; `None` where it did not.
+    /// How long the exchange took ([`Phases::exchange`](crate::attempt::Phases::exchange), so without connecting), in microseconds, where the
+    /// receiver answered; `None` where it did not.
     pub response_us: Option<u32>,
     /// The attempt by which its delivery was counted so far; `None` for the first.
     pub earlier: Option<Earlier>,
@@ -170,7 +171,7 @@ impl Observation {
             None => None,
             Some(error) => Some(FailureKind::of(error.code)?),
         };
-        let response_us = outcome.http_status.map(|_| outcome.phases.total);
+        let response_us = outcome.http_status.map(|_| outcome.phases.exchange());
         Some(Observation { at: outcome.finished_at, failure, response_us, earlier: None })
     }
 }

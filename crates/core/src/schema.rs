@@ -1,13 +1,16 @@
 //! JSON Schemas of event types: what a payload breaks, and a payload that breaks nothing.
 //!
 //! Whoever may register an event type may write a schema, and it is held against every event. So nothing in it reaches out (references stay
-//! inside of the document), nothing in it costs more than a known bound to compile ([`MAX_SCHEMA_BYTES`], [`MAX_SUBSCHEMAS`], [`MAX_PATTERNS`]),
-//! patterns run on an engine that is linear in the text, and the work of a check is counted before it is done ([`MAX_CHECKS`]): schemas that
-//! refer to themselves twice can multiply, payload level by payload level.
+//! inside of the document), nothing in it costs more than a known bound to compile ([`MAX_SCHEMA_BYTES`], [`MAX_SUBSCHEMAS`],
+//! [`MAX_COMPILED`], [`MAX_PATTERNS`], [`MAX_ALL_PATTERNS_BYTES`]), patterns run on an engine whose work is at most the length of the text times
+//! that of the pattern, and the work of a check is counted before it is done ([`MAX_CHECKS`]): schemas that refer to themselves twice can
+//! multiply, payload level by payload level.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `shape` | what is allowed in a schema, and where its references lead |
+//! | `compiled` | how much is compiled of it |
+//! | `patterns` | what its patterns cost |
 //! | `work` | how much a check costs |
 //! | `sample` | payloads made from schemas |
 //!
@@ -15,9 +18,12 @@
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, ValidationError, Validator};
+use patterns::Patterns;
 use serde_json::Value;
 use std::sync::Arc;
 
+mod compiled;
+mod patterns;
 mod sample;
 mod shape;
 #[cfg(test)]
@@ -36,11 +42,24 @@ pub const MAX_SCHEMA_DEPTH: usize = 32;
 /// Most patterns (`pattern`, `patternProperties`) in a schema.
 pub const MAX_PATTERNS: usize = 64;
 
-/// Most memory that one pattern takes when it is compiled, in bytes, and as much again while it runs.
-pub const MAX_PATTERN_BYTES: usize = 256 * 1_024;
+/// Most memory that one pattern takes when it is compiled, in bytes: a class of Unicode's, such as `\p{L}`, takes up to 45,000.
+pub const MAX_PATTERN_BYTES: usize = 128 * 1_024;
 
-/// Most steps of one check. A step is a schema that is held against a value, or some dozens of bytes that are looked at: a few tenths of a second
-/// for all at the worst.
+/// Most memory that one pattern takes for what it finds out while it runs, in bytes. With more it would be quicker on texts that are made to be
+/// slow, which are counted as slow ones ([`MAX_CHECKS`]).
+pub const MAX_PATTERN_RUN_BYTES: usize = 32 * 1_024;
+
+/// Most memory that all patterns of a schema may take together when they are compiled, in bytes, by an estimate from their texts.
+pub const MAX_ALL_PATTERNS_BYTES: usize = 1 << 20;
+
+/// Most schemas that are compiled of one: more than there are in it where `unevaluatedProperties` or `unevaluatedItems` is.
+pub const MAX_COMPILED: usize = 8_000;
+
+/// Longest `$ref`, in bytes.
+pub const MAX_REFERENCE_BYTES: usize = 1_024;
+
+/// Most steps of one check. A step is a schema that is held against a value, 64 bytes that are looked at, or a byte that is tried at 32 places of
+/// a pattern: a few tenths of a second for all at the worst.
 pub const MAX_CHECKS: u64 = 500_000;
 
 /// How many schemas may be held against values one inside of the other, in one check. It bounds the stack.
@@ -52,6 +71,12 @@ pub const MAX_WARNINGS: usize = 20;
 /// Longest warning, in bytes.
 pub const MAX_WARNING_BYTES: usize = 256;
 
+/// What a byte of a schema's text takes in memory: a value of JSON, and a copy of it.
+const BYTES_A_BYTE: usize = 64;
+
+/// What a compiled schema takes, in bytes: some hundreds.
+const BYTES_A_SCHEMA: usize = 1_024;
+
 /// A schema, ready to be held against payloads. Cheap to share.
 #[derive(Clone)]
 pub struct EventSchema {
@@ -60,7 +85,9 @@ pub struct EventSchema {
 
 struct Inner {
     document: Value,
+    patterns: Patterns,
     validator: Validator,
+    bytes: usize,
 }
 
 /// Why a text is no schema for events. The text says what to change.
@@ -93,20 +120,24 @@ fn shortened(mut text: String) -> String {
 impl EventSchema {
     /// Reads a JSON Schema of any draft that `$schema` names: 4, 6, 7, 2019-09 or 2020-12, which is also what it is without one.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadSchema> {
-        if bytes.len() > MAX_SCHEMA_BYTES {
-            return Err(BadSchema::new("a schema is at most 65,536 bytes"));
-        }
-        let document: Value = serde_json::from_slice(bytes).map_err(|error| BadSchema::new(format!("the schema is not JSON: {error}")))?;
-        shape::check(&document)?;
-        let patterns = PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES);
+        let (document, patterns) = read(bytes)?;
+        let compiled = compiled::count(&document)?;
+        let limits = PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_RUN_BYTES);
         let options = jsonschema::options()
             .offline()
-            .with_pattern_options(patterns)
+            .with_pattern_options(limits)
             .should_validate_formats(true)
             // It would keep payloads in a cache that no bound holds for.
             .with_format("regex", |_: &str| true);
         let validator = options.build(&document).map_err(|error| BadSchema::new(refusal(&error)))?;
-        Ok(EventSchema { inner: Arc::new(Inner { document, validator }) })
+        let memory = bytes.len() * BYTES_A_BYTE + compiled * BYTES_A_SCHEMA + patterns.memory();
+        Ok(EventSchema { inner: Arc::new(Inner { document, patterns, validator, bytes: memory }) })
+    }
+
+    /// About how much memory it takes, in bytes, estimated from its length, how much was compiled of it and its patterns: some 17 MiB at the
+    /// most, where every limit is met.
+    pub fn memory(&self) -> usize {
+        self.inner.bytes
     }
 
     /// What the payload breaks, as `field 'a.b[0]': …`; nothing if it is right. At most [`MAX_WARNINGS`] of [`MAX_WARNING_BYTES`]; what is
@@ -118,7 +149,7 @@ impl EventSchema {
                 "is not checked: it is no JSON, or nests more than 127 levels deep, or has a number that no 64 bits hold",
             )];
         };
-        if work::measure(&self.inner.document, &payload).is_err() {
+        if work::measure(&self.inner.document, &self.inner.patterns, &payload).is_err() {
             return vec![warning(
                 "(root)",
                 "is not checked: with this schema it would take more than 500,000 steps, or nest more than 150 levels deep",
@@ -135,13 +166,25 @@ impl EventSchema {
         }
         warnings
     }
+}
 
-    /// A payload made from the schema: of examples, defaults and constants where it has them, else by types and formats, required and optional
-    /// fields alike. It is an example for people and for templates: patterns and conditions are not looked at, so it can break them. Bounded
-    /// in depth and size; where a schema goes on for ever, it ends in null.
-    pub fn sample(&self) -> Value {
-        sample::sample(&self.inner.document)
+/// A payload made from a schema, which is read but not compiled: of examples, defaults and constants where it has them, else by types and formats,
+/// required and optional fields alike. It is an example for people and for templates: patterns and conditions are not looked at, so it can
+/// break them. Bounded in depth and size; where a schema goes on for ever, it ends in null. Refused is what is not within the limits of a
+/// schema; that the rest is one is not looked at.
+pub fn sample(bytes: &[u8]) -> Result<Value, BadSchema> {
+    let (document, _) = read(bytes)?;
+    Ok(sample::sample(&document))
+}
+
+/// A schema within its limits, and what its patterns cost.
+fn read(bytes: &[u8]) -> Result<(Value, Patterns), BadSchema> {
+    if bytes.len() > MAX_SCHEMA_BYTES {
+        return Err(BadSchema::new("a schema is at most 65,536 bytes"));
     }
+    let document: Value = serde_json::from_slice(bytes).map_err(|error| BadSchema::new(format!("the schema is not JSON: {error}")))?;
+    let patterns = shape::check(&document)?;
+    Ok((document, patterns))
 }
 
 fn warning(field: &str, rule: &str) -> String {

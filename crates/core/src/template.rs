@@ -24,7 +24,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `lex`, `parse`, `tree` | from text to a checked tree |
-//! | `source` | a template's text with its tree |
+//! | `source` | a template's text |
 //! | `eval` | from a tree and a context to text |
 //! | `meter` | the budget |
 //! | `value`, `number`, `read` | what a template works with; JSON into values |
@@ -104,10 +104,19 @@ pub const MAX_REPEAT: i64 = 1_000;
 /// Longest message of a [`TemplateError`], in bytes. Messages can quote the template and the payload.
 pub const MAX_MESSAGE_BYTES: usize = 300;
 
-/// A parsed template. Parsing checks all that Go checks then: syntax, names of functions and variables. It is cheap to share and to keep.
+/// What a byte of a template's text may come to when it is parsed, in bytes: a pair of parentheses is a pipeline with a command with an operand,
+/// and each of these has a place of its own.
+const BYTES_A_BYTE: usize = 128;
+
+/// What a template takes that is empty, in bytes.
+const BYTES_AT_LEAST: usize = 1_024;
+
+/// A parsed template. Parsing checks all that Go checks then: syntax, names of functions and variables. It is cheap to share; what it keeps is
+/// [`Template::memory`].
 #[derive(Clone, Debug)]
 pub struct Template {
     tree: std::sync::Arc<tree::Tree>,
+    memory: usize,
 }
 
 /// What a template works with: its fields are the keys of `.`.
@@ -182,7 +191,12 @@ impl Template {
             return Err(TemplateError::new(TemplateErrorKind::Syntax, 0, "a template is at most 65,536 bytes".to_owned()));
         }
         let tree = parse::parse(text).map_err(|(line, message)| TemplateError::new(TemplateErrorKind::Syntax, line, message))?;
-        Ok(Template { tree: std::sync::Arc::new(tree) })
+        Ok(Template { tree: std::sync::Arc::new(tree), memory: BYTES_AT_LEAST + text.len() * BYTES_A_BYTE })
+    }
+
+    /// How much memory it takes at the most, in bytes, estimated from the length of its text: up to 8 MiB.
+    pub fn memory(&self) -> usize {
+        self.memory
     }
 
     /// Renders it; the output is UTF-8 of at most [`MAX_OUTPUT_BYTES`]. The same context always gives the same output.

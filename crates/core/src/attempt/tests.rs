@@ -146,3 +146,12 @@ fn an_outcomes_category_follows_from_its_code() {
 fn a_success_has_no_code() {
     assert_eq!(Verdict::Success.code(), None);
 }
+
+#[test]
+fn an_exchange_is_all_but_connecting() {
+    let phases = Phases { dns: Some(1), tcp: Some(20), tls: Some(300), first_byte: Some(1_000), total: 4_321 };
+    assert_eq!(phases.exchange(), 4_000);
+    assert_eq!(Phases { dns: None, tls: None, ..phases }.exchange(), 4_301);
+    assert_eq!(Phases { total: 5, ..Phases::default() }.exchange(), 5, "over a connection that was there");
+    assert_eq!(Phases { tcp: Some(10), tls: Some(u32::MAX), total: 9, ..Phases::default() }.exchange(), 0, "never connected");
+}

@@ -14,27 +14,18 @@ pub struct TemplateBody {
     pub enabled: bool,
 }
 
-impl TemplateBody {
-    /// Makes the body of one attempt, of at most `cap` bytes. It can take some tenths of a second and some dozens of MiB.
-    pub fn render(&self, head: &RpcHead<'_>, payload: &[u8], cap: usize) -> Result<Bytes, Unrenderable> {
-        let made = self.with(head, payload, Template::render)?;
-        within(made, cap)
-    }
+/// Makes the body of one attempt by a template, of at most `cap` bytes. It can take some tenths of a second and some dozens of MiB.
+pub fn by_template(template: &Template, head: &RpcHead<'_>, payload: &[u8], cap: usize) -> Result<Bytes, Unrenderable> {
+    within(template.render(&context(head, &head.event.to_string(), payload)), cap)
+}
 
-    /// The same, where it takes no more than a moment; see [`Template::render_briefly`].
-    pub fn render_briefly(&self, head: &RpcHead<'_>, payload: &[u8], cap: usize) -> Option<Result<Bytes, Unrenderable>> {
-        match self.with(head, payload, Template::render_briefly) {
-            Ok(made) => made.map(|made| within(made, cap)),
-            Err(unreadable) => Some(Err(unreadable)),
-        }
-    }
+/// The same, where it takes no more than a moment; see [`Template::render_briefly`].
+pub fn by_template_briefly(template: &Template, head: &RpcHead<'_>, payload: &[u8], cap: usize) -> Option<Result<Bytes, Unrenderable>> {
+    template.render_briefly(&context(head, &head.event.to_string(), payload)).map(|made| within(made, cap))
+}
 
-    fn with<T>(&self, head: &RpcHead<'_>, payload: &[u8], render: impl FnOnce(&Template, &Context<'_>) -> T) -> Result<T, Unrenderable> {
-        let template = self.source.template().map_err(|error| Unrenderable::Template(error.clone()))?;
-        let event_id = head.event.to_string();
-        let context = Context { event_id: &event_id, event_name: head.event_type, timestamp: head.at, attempt: head.attempt, payload };
-        Ok(render(template, &context))
-    }
+fn context<'a>(head: &RpcHead<'a>, event_id: &'a str, payload: &'a [u8]) -> Context<'a> {
+    Context { event_id, event_name: head.event_type, timestamp: head.at, attempt: head.attempt, payload }
 }
 
 fn within(made: Result<Bytes, TemplateError>, cap: usize) -> Result<Bytes, Unrenderable> {
@@ -65,32 +56,37 @@ mod tests {
         TemplateBody { source: Source::parse(text).expect("a template"), enabled: true }
     }
 
+    fn render(text: &str, payload: &[u8], cap: usize) -> Result<Bytes, Unrenderable> {
+        by_template(&Template::parse(text).expect("a template"), &HEAD, payload, cap)
+    }
+
+    fn briefly(text: &str, payload: &[u8], cap: usize) -> Option<Result<Bytes, Unrenderable>> {
+        by_template_briefly(&Template::parse(text).expect("a template"), &HEAD, payload, cap)
+    }
+
     #[test]
     fn a_template_has_the_whole_body_to_itself() {
         let text = r#"{"id":"{{.event_id}}","of":"{{.event_name}}","at":"{{.timestamp}}","try":{{.attempt}},"n":{{.payload.n}}}"#;
         let expected =
             r#"{"id":"0b8f6c1e-2f4a-4d7b-9c33-5a1de0c7f001","of":"order.paid","at":"2026-01-05T08:00:00Z","try":3,"n":9007199254740993}"#;
-        let (body, payload) = (body(text), br#"{"n":9007199254740993}"#);
+        let payload = br#"{"n":9007199254740993}"#;
         let made = Ok(Bytes::from_static(expected.as_bytes()));
-        assert_eq!(body.render(&HEAD, payload, usize::MAX), made);
-        assert_eq!(body.render_briefly(&HEAD, payload, expected.len()), Some(made));
+        assert_eq!(render(text, payload, usize::MAX), made);
+        assert_eq!(briefly(text, payload, expected.len()), Some(made));
         let too_large = Unrenderable::TooLarge { limit: expected.len() - 1 };
         assert_eq!(too_large.code(), ErrorCode::PayloadTooLarge);
-        assert_eq!(body.render(&HEAD, payload, expected.len() - 1), Err(too_large.clone()));
-        assert_eq!(body.render_briefly(&HEAD, payload, expected.len() - 1), Some(Err(too_large)));
+        assert_eq!(render(text, payload, expected.len() - 1), Err(too_large.clone()));
+        assert_eq!(briefly(text, payload, expected.len() - 1), Some(Err(too_large)));
     }
 
     #[test]
     fn a_template_that_fails_says_where() {
-        let failing = body("ok\n{{index .payload.list 7}}");
-        let failed = failing.render(&HEAD, br#"{"list":[1]}"#, usize::MAX).expect_err("it fails");
+        let failing = "ok\n{{index .payload.list 7}}";
+        let failed = render(failing, br#"{"list":[1]}"#, usize::MAX).expect_err("it fails");
         assert_eq!(failed.code(), ErrorCode::TemplateError);
-        assert!(failed.to_string().starts_with("the template failed: line 2: "), "{failed}");
-        assert_eq!(failing.render_briefly(&HEAD, br#"{"list":[1]}"#, usize::MAX), Some(Err(failed)));
-        let unreadable = serde_json::from_str::<TemplateBody>(r#"{"source":"{{","enabled":true}"#).expect("a body");
-        assert_eq!(unreadable.render(&HEAD, b"{}", usize::MAX).expect_err("no template").code(), ErrorCode::TemplateError);
-        assert!(unreadable.render_briefly(&HEAD, b"{}", usize::MAX).is_some_and(|made| made.is_err()));
-        assert_eq!(body("{{range 30000}}{{end}}").render_briefly(&HEAD, b"{}", usize::MAX), None);
+        assert!(failed.to_string().starts_with("template_error: line 2: "), "{failed}");
+        assert_eq!(briefly(failing, br#"{"list":[1]}"#, usize::MAX), Some(Err(failed)));
+        assert_eq!(briefly("{{range 30000}}{{end}}", b"{}", usize::MAX), None);
     }
 
     #[test]

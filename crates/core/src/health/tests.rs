@@ -88,7 +88,7 @@ fn outcome(http_status: Option<u16>, code: Option<ErrorCode>) -> Outcome {
         finished_at: at_hour(5),
         http_status,
         error: code.map(|code| AttemptError { code, message: String::new() }),
-        phases: Phases { total: 7_000, ..Phases::default() },
+        phases: Phases { dns: Some(100), tcp: Some(200), tls: Some(700), first_byte: Some(3_000), total: 8_000 },
         request_body: None,
         request_truncated: false,
         response_body: Bytes::new(),
@@ -99,7 +99,7 @@ fn outcome(http_status: Option<u16>, code: Option<ErrorCode>) -> Outcome {
 #[test]
 fn an_outcome_is_observed_as_it_ended() {
     let of = |status, code| Observation::of(&outcome(status, code));
-    assert_eq!(of(Some(200), None), Some(seen(at_hour(5), None, Some(7_000))));
+    assert_eq!(of(Some(200), None), Some(seen(at_hour(5), None, Some(7_000))), "without the 1,000 that it took to connect");
     let cases = [
         (Some(404), ErrorCode::Connector4xx, FailureKind::Client),
         (Some(429), ErrorCode::RateLimited, FailureKind::Client),

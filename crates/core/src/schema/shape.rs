@@ -1,6 +1,7 @@
 //! What is allowed in a schema, and where its references lead.
 
-use super::{BadSchema, MAX_PATTERNS, MAX_SCHEMA_DEPTH, MAX_SUBSCHEMAS};
+use super::patterns::Patterns;
+use super::{BadSchema, MAX_PATTERNS, MAX_REFERENCE_BYTES, MAX_SCHEMA_DEPTH, MAX_SUBSCHEMAS};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
@@ -64,6 +65,20 @@ fn each_other<'s>(schema: &'s Map<String, Value>, visit: &mut impl FnMut(&'s Val
     Ok(())
 }
 
+/// Calls `visit` with each schema in a schema.
+pub(super) fn each_child<'s>(
+    schema: &'s Map<String, Value>,
+    visit: &mut impl FnMut(&'s Value) -> Result<(), BadSchema>,
+) -> Result<(), BadSchema> {
+    each_same(schema, visit)?;
+    each_other(schema, visit)
+}
+
+/// Whether a schema asks what others have evaluated of the value.
+pub(super) fn has_unevaluated(schema: &Map<String, Value>) -> bool {
+    schema.contains_key("unevaluatedProperties") || schema.contains_key("unevaluatedItems")
+}
+
 /// What a reference leads to.
 pub(super) fn target<'s>(document: &'s Value, reference: &str) -> Option<&'s Value> {
     let pointer = reference.strip_prefix('#')?;
@@ -91,20 +106,23 @@ struct Seen<'s> {
     /// The schemas that were looked at, by where they are in memory.
     known: HashSet<*const Value>,
     schemas: usize,
-    patterns: usize,
+    /// How many patterns there are, one that stands there twice counted twice.
+    count: usize,
+    patterns: Patterns,
     /// How many schemas may still be entered to find out what applies to the same value.
     steps: usize,
 }
 
-/// Refuses what has no bound.
-pub(super) fn check(document: &Value) -> Result<(), BadSchema> {
+/// Refuses what has no bound; answers what its patterns cost.
+pub(super) fn check(document: &Value) -> Result<Patterns, BadSchema> {
     let steps = MAX_SUBSCHEMAS * MAX_SCHEMA_DEPTH;
-    let mut seen = Seen { document, targets: Vec::new(), known: HashSet::new(), schemas: 0, patterns: 0, steps };
+    let mut seen =
+        Seen { document, targets: Vec::new(), known: HashSet::new(), schemas: 0, count: 0, patterns: Patterns::default(), steps };
     seen.schema(document, 0)?;
     while let Some(target) = seen.targets.pop() {
         seen.schema(target, 1)?;
     }
-    Ok(())
+    Ok(seen.patterns)
 }
 
 impl<'s> Seen<'s> {
@@ -122,8 +140,7 @@ impl<'s> Seen<'s> {
         let Value::Object(keywords) = schema else { return Ok(()) };
         self.keywords(keywords, depth)?;
         self.alike(schema, 0)?;
-        each_same(keywords, &mut |schema| self.schema(schema, depth + 1))?;
-        each_other(keywords, &mut |schema| self.schema(schema, depth + 1))
+        each_child(keywords, &mut |schema| self.schema(schema, depth + 1))
     }
 
     fn keywords(&mut self, keywords: &'s Map<String, Value>, depth: usize) -> Result<(), BadSchema> {
@@ -137,6 +154,9 @@ impl<'s> Seen<'s> {
         }
         if let Some(reference) = keywords.get("$ref") {
             let reference = reference.as_str().ok_or_else(|| BadSchema::new("$ref must be a text"))?;
+            if reference.len() > MAX_REFERENCE_BYTES {
+                return Err(BadSchema::new("a $ref is at most 1,024 bytes"));
+            }
             let is_inside = reference == "#" || reference.starts_with("#/");
             if !is_inside {
                 return Err(BadSchema::new(format!("$ref {reference:?} leads out of the schema: only # and #/… are followed")));
@@ -147,11 +167,11 @@ impl<'s> Seen<'s> {
             }
         }
         let named = keywords.get("patternProperties").and_then(Value::as_object).map_or(0, Map::len);
-        self.patterns += usize::from(keywords.contains_key("pattern")) + named;
-        if self.patterns > MAX_PATTERNS {
+        self.count += usize::from(keywords.contains_key("pattern")) + named;
+        if self.count > MAX_PATTERNS {
             return Err(BadSchema::new("there are more than 64 patterns in it"));
         }
-        Ok(())
+        self.patterns.add_all(keywords)
     }
 
     /// Walks over all that applies to the same value as a schema. A reference that leads back there would go on for ever.

@@ -143,6 +143,7 @@ impl<'t> Parser<'t> {
                 }
             }
         }
+        nodes.shrink_to_fit();
         Ok((nodes, Ender::Nothing))
     }
 
@@ -174,7 +175,8 @@ impl<'t> Parser<'t> {
         let pipe = self.pipeline(if kind == BranchKind::Range { "range" } else { "condition" }, Kind::Right)?;
         let inner = self.variables.len();
         self.loops += u32::from(kind == BranchKind::Range);
-        let (then, ender) = self.block(false)?;
+        let (mut then, ender) = self.block(false)?;
+        then.shrink_to_fit();
         self.loops -= u32::from(kind == BranchKind::Range);
         self.variables.truncate(inner);
         let otherwise = match ender {
@@ -269,7 +271,8 @@ impl<'t> Parser<'t> {
                     return self.wrong(format!("unexpected sign in {context}"));
                 }
                 Some(_) if commands.is_empty() || expects_more => {
-                    let (command, more) = self.command()?;
+                    let (mut command, more) = self.command()?;
+                    command.shrink_to_fit();
                     commands.push(command);
                     expects_more = more;
                 }
@@ -286,6 +289,7 @@ impl<'t> Parser<'t> {
         if let Some(n) = commands.iter().skip(1).position(is_value) {
             return self.wrong(format!("non executable command in pipeline stage {}", n + 2));
         }
+        commands.shrink_to_fit();
         if target == Target::Declared {
             self.variables.extend(variables.iter());
         }
@@ -350,9 +354,11 @@ impl<'t> Parser<'t> {
         if fields.is_empty() {
             return Ok(term);
         }
+        fields.shrink_to_fit();
         match term {
             Operand::Field(mut first) => {
                 first.append(&mut fields);
+                first.shrink_to_fit();
                 Ok(Operand::Field(first))
             }
             Operand::Variable(name, _) => Ok(Operand::Variable(name, fields)),

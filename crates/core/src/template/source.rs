@@ -1,49 +1,42 @@
-//! The text of a template, with what it parses to.
+//! The text of a template.
 
 use super::{Template, TemplateError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-/// The text of a template. It is parsed once, and clones share what came of that: whoever keeps one keeps a parsed template.
+/// The text of a template, and no more than that: what it parses to takes many times as much memory ([`Template::memory`]), so whoever renders
+/// decides how much of that is kept.
 ///
 /// It is stored as its text, and read without being parsed: a text that an earlier release took and this one does not must not keep the
-/// rest of the configuration from being read. What is to be rendered with it fails then, and says so.
-#[derive(Clone)]
+/// rest of the configuration from being read. What is to be rendered with it fails then, and says so. Clones share the text.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Source {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    text: Box<str>,
-    parsed: OnceLock<Result<Template, TemplateError>>,
+    text: Arc<str>,
 }
 
 impl Source {
     /// Takes a text that [`Template::parse`] takes.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let template = Template::parse(text)?;
-        Ok(Source { inner: Arc::new(Inner { text: text.into(), parsed: OnceLock::from(Ok(template)) }) })
+        Template::parse(text)?;
+        Ok(Source { text: text.into() })
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.inner.text
+        &self.text
     }
 
-    /// The template; an error where the text was taken by another release and is none for this one.
-    pub fn template(&self) -> Result<&Template, &TemplateError> {
-        self.inner.parsed.get_or_init(|| Template::parse(&self.inner.text)).as_ref()
+    /// The text, which all clones share.
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    /// Parses it; an error where the text was taken by another release and is none for this one.
+    pub fn template(&self) -> Result<Template, TemplateError> {
+        Template::parse(&self.text)
     }
 }
-
-impl PartialEq for Source {
-    fn eq(&self, other: &Self) -> bool {
-        self.inner.text == other.inner.text
-    }
-}
-
-impl Eq for Source {}
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,7 +53,7 @@ impl Serialize for Source {
 impl<'de> Deserialize<'de> for Source {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Ok(Source { inner: Arc::new(Inner { text: text.into(), parsed: OnceLock::new() }) })
+        Ok(Source { text: text.into() })
     }
 }
 
@@ -69,15 +62,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_parsed_once_for_all_who_have_it() {
+    fn clones_share_a_text_that_is_a_template() {
         let stored: Source = serde_json::from_str(r#""{{.attempt}}""#).expect("a text");
-        let other = stored.clone();
-        let (one, two) = (stored.template().expect("a template"), other.template().expect("a template"));
-        assert!(std::ptr::eq(one, two));
+        assert!(Arc::ptr_eq(stored.text(), stored.clone().text()));
         let parsed = Source::parse("{{.attempt}}").expect("a template");
         assert_eq!((&parsed, parsed.as_str(), parsed.template().is_ok()), (&stored, "{{.attempt}}", true));
         assert_eq!(serde_json::to_string(&parsed).expect("JSON"), r#""{{.attempt}}""#);
         assert_ne!(parsed, Source::parse("{{.attempt}} ").expect("a template"));
+        assert_eq!(std::mem::size_of::<Source>(), std::mem::size_of::<Arc<str>>(), "nothing else is kept");
     }
 
     #[test]
