@@ -3,6 +3,8 @@
 //! The published type turns every number into 64-bit floating point and forgets the order of keys. This one holds the JSON text: what comes
 //! as JSON goes on byte for byte, and only what comes or leaves in binary is converted.
 
+#[cfg(test)]
+mod tests;
 mod text;
 mod wire;
 
@@ -25,9 +27,17 @@ const FIELDS: u32 = 1;
 /// A JSON object as text. It is valid, in UTF-8, no deeper than [`MAX_DEPTH`], with no blanks around it.
 #[derive(Clone, Debug)]
 pub struct Object {
-    json: Bytes,
-    /// What it is in binary, once that was asked for.
-    wire: OnceLock<Vec<u8>>,
+    form: Form,
+}
+
+/// How an object came; the other form is made of that when it is asked for.
+#[derive(Clone, Debug)]
+enum Form {
+    /// As JSON, or in binary in one piece, which was turned into JSON at once.
+    Json { json: Bytes, wire: OnceLock<Vec<u8>> },
+    /// In binary in several pieces, which merging puts one behind the other. Each was read when it came, so that all of them can be read; they
+    /// are turned into JSON all at once, for each of them with those before it would be work that grows with the square of their number.
+    Pieces { wire: Vec<u8>, json: OnceLock<Bytes> },
 }
 
 /// Why a text is no [`Object`].
@@ -63,38 +73,60 @@ impl Object {
 
     /// Its JSON text.
     pub fn json(&self) -> &Bytes {
-        &self.json
+        match &self.form {
+            Form::Json { json, .. } => json,
+            Form::Pieces { wire, json } => json.get_or_init(|| text::of_pieces(wire)),
+        }
     }
 
     /// Its JSON text.
     pub fn into_json(self) -> Bytes {
-        self.json
+        match self.form {
+            Form::Json { json, .. } => json,
+            Form::Pieces { wire, json } => json.into_inner().unwrap_or_else(|| text::of_pieces(&wire)),
+        }
     }
 
     /// Whether it has no fields.
     pub fn is_empty(&self) -> bool {
-        self.json.iter().all(|b| matches!(b, b'{' | b'}') || b.is_ascii_whitespace())
+        has_no_fields(self.json())
     }
 
     fn from_checked(json: Bytes) -> Self {
-        Object { json, wire: OnceLock::new() }
+        Object { form: Form::Json { json, wire: OnceLock::new() } }
     }
 
     fn wire(&self) -> &[u8] {
-        self.wire.get_or_init(|| wire::of_object(&self.json))
+        match &self.form {
+            Form::Json { json, wire } => wire.get_or_init(|| wire::of_object(json)),
+            Form::Pieces { wire, .. } => wire,
+        }
     }
 
-    /// Takes in what a `google.protobuf.Struct` is in binary; fields win over those of their name that are there.
+    /// Takes in what a `google.protobuf.Struct` is in binary; fields win over those of their name that are there. The work is that of the new
+    /// piece, whatever came before it.
     fn merge_wire(&mut self, more: &[u8], context: DecodeContext<'_>) -> Result<(), DecodeError> {
-        let json = if self.is_empty() {
-            text::of_struct(more, context)?
-        } else {
-            // In binary merging is putting one behind the other.
-            text::of_struct(&[self.wire(), more].concat(), context)?
+        let read = text::of_struct(more, context)?;
+        if more.is_empty() {
+            return Ok(());
+        }
+        let mut wire = match std::mem::take(self).form {
+            Form::Json { json, .. } if has_no_fields(&json) => {
+                *self = Object::from_checked(Bytes::from(read));
+                return Ok(());
+            }
+            Form::Json { json, wire } => wire.into_inner().unwrap_or_else(|| wire::of_object(&json)),
+            Form::Pieces { wire, .. } => wire,
         };
-        *self = Object::from_checked(Bytes::from(json));
+        wire.extend_from_slice(more);
+        self.form = Form::Pieces { wire, json: OnceLock::new() };
         Ok(())
     }
+}
+
+/// Whether the JSON of an object has no fields.
+fn has_no_fields(json: &[u8]) -> bool {
+    json.iter().all(|b| matches!(b, b'{' | b'}') || b.is_ascii_whitespace())
 }
 
 /// Whether valid JSON is an object that is not too deep.
@@ -129,13 +161,13 @@ impl Default for Object {
 /// As texts: two that mean the same may differ in blanks and in the order of their fields.
 impl PartialEq for Object {
     fn eq(&self, other: &Self) -> bool {
-        self.json == other.json
+        self.json() == other.json()
     }
 }
 
 impl Serialize for Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_json::from_slice::<&RawValue>(&self.json).map_err(S::Error::custom)?.serialize(serializer)
+        serde_json::from_slice::<&RawValue>(self.json()).map_err(S::Error::custom)?.serialize(serializer)
     }
 }
 
@@ -170,7 +202,7 @@ impl Message for Object {
         self.merge_wire(&field, context)
     }
 
-    /// All fields at once: one by one each would convert those before it anew.
+    /// All fields at once, so that they are turned into JSON only once.
     fn merge_to_limit(&mut self, buffer: &mut impl Buf, context: DecodeContext<'_>, limit: usize) -> Result<(), DecodeError> {
         let more = buffer.copy_to_bytes(buffer.remaining().saturating_sub(limit));
         self.merge_wire(&more, context)

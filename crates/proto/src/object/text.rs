@@ -4,6 +4,8 @@ use super::{FIELDS, MAX_DEPTH};
 use buffa::encoding::{Tag, WireType, check_wire_type, decode_varint, skip_field_depth};
 use buffa::types::{borrow_bytes, borrow_str, decode_double};
 use buffa::{DecodeContext, DecodeError};
+use bytes::Bytes;
+use std::cell::Cell;
 use std::collections::HashMap;
 
 /// What a field or an element takes in memory while it is read, in bytes: its place in a list, and in the table of names.
@@ -11,9 +13,20 @@ const PLACE: usize = 64;
 
 /// The JSON text of a struct.
 pub(super) fn of_struct(wire: &[u8], context: DecodeContext<'_>) -> Result<Vec<u8>, DecodeError> {
+    #[cfg(test)]
+    super::tests::count(wire.len());
     let mut json = Vec::with_capacity(wire.len() + 2);
     write_struct(wire, &mut json, context, MAX_DEPTH)?;
     Ok(json)
+}
+
+/// The JSON text of structs that [`of_struct`] took one by one, all of them together.
+pub(super) fn of_pieces(wire: &[u8]) -> Bytes {
+    // What bounds a call was kept to when the pieces were read: no field lies deeper because another one is behind it.
+    let unknown = Cell::new(usize::MAX);
+    let read = of_struct(wire, DecodeContext::new(u32::MAX, &unknown));
+    debug_assert!(read.is_ok(), "each piece was read");
+    read.map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
 }
 
 /// `levels` are those that are left, this one included.

@@ -22,6 +22,8 @@ const fn tag(number: u8, wire_type: u8) -> u8 {
 
 /// The binary form of an object.
 pub(super) fn of_object(json: &[u8]) -> Vec<u8> {
+    #[cfg(test)]
+    super::tests::count(json.len());
     Reader { rest: json }.object()
 }
 
