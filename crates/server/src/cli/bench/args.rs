@@ -20,7 +20,7 @@ pub struct Args {
     /// How many events to send.
     #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..=MAX_SLOTS))]
     pub events: u64,
-    /// How many connections send them.
+    /// How many connections send them; over gRPC how many calls are under way at the same time, sixteen on a connection.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub connections: u32,
     /// Events per second, sent on a fixed grid whether or not answers come, or `max`: as fast as the connections go.

@@ -1,4 +1,4 @@
-//! A connection of the generator: HTTP/1.1, or HTTP/2 for gRPC.
+//! What the generator sends its requests through: a connection each over HTTP/1.1, or calls that share connections for gRPC.
 
 use crate::cli::CommandError;
 use bytes::Bytes;
@@ -7,14 +7,19 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+
+/// How many lanes share a connection over gRPC: its clients send all calls of a process over one channel.
+pub const CALLS_PER_CHANNEL: u32 = 16;
 
 /// How a gRPC call ended: 0 is well.
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// Why it did not.
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// What a connection speaks.
+/// What the generator speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Speaks {
     /// HTTP/1.1.
@@ -24,7 +29,37 @@ pub enum Speaks {
     Grpc,
 }
 
-/// An open connection, on which one exchange follows the other.
+/// A connection over HTTP/2 that several lanes share.
+#[derive(Debug, Default)]
+pub struct Channel(Mutex<Option<http2::SendRequest<Full<Bytes>>>>);
+
+impl Channel {
+    /// The connection as it is, or a new one where there is none or it was closed.
+    async fn sender(&self, address: SocketAddr) -> Result<http2::SendRequest<Full<Bytes>>, CommandError> {
+        let mut open = self.0.lock().await;
+        if let Some(sender) = open.as_ref().filter(|sender| !sender.is_closed()) {
+            return Ok(sender.clone());
+        }
+        let stream = stream(address).await?;
+        let made = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (sender, connection) = made.map_err(|error| cannot(address, &error))?;
+        // Its end shows at the sender.
+        tokio::spawn(async move { connection.await.unwrap_or_default() });
+        *open = Some(sender.clone());
+        Ok(sender)
+    }
+}
+
+/// How a lane gets a connection.
+#[derive(Clone, Debug)]
+pub enum Via {
+    /// One of its own, over HTTP/1.1.
+    Http1,
+    /// One that it shares, for gRPC.
+    Channel(Arc<Channel>),
+}
+
+/// What one exchange after the other goes through.
 #[derive(Debug)]
 pub enum Lane {
     /// HTTP/1.1.
@@ -35,16 +70,11 @@ pub enum Lane {
 
 impl Lane {
     /// Connects, or says at once why that is not possible.
-    pub async fn open(address: SocketAddr, speaks: Speaks) -> Result<Lane, CommandError> {
-        if speaks == Speaks::Http1 {
-            return connect_once(address).await.map(Lane::Http1);
+    pub async fn open(address: SocketAddr, via: &Via) -> Result<Lane, CommandError> {
+        match via {
+            Via::Http1 => connect_once(address).await.map(Lane::Http1),
+            Via::Channel(channel) => channel.sender(address).await.map(Lane::Grpc),
         }
-        let stream = stream(address).await?;
-        let made = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
-        let (sender, connection) = made.map_err(|error| cannot(address, &error))?;
-        // Its end shows at the sender.
-        tokio::spawn(async move { connection.await.unwrap_or_default() });
-        Ok(Lane::Grpc(sender))
     }
 
     /// Whether the connection is still there.

@@ -1,6 +1,6 @@
-//! The generator: connections that each send one request after the other.
+//! The generator: lanes that each send one request after the other.
 
-use super::lane::{Lane, Speaks};
+use super::lane::{CALLS_PER_CHANNEL, Lane, Speaks, Via};
 use super::ledger::Ledger;
 use super::pace::Pace;
 use super::payload::{Phase, Template};
@@ -41,7 +41,7 @@ pub struct Load {
     pub phase: Phase,
     /// Where to connect; connections are spread over them.
     pub addresses: Vec<SocketAddr>,
-    /// How many connections.
+    /// How many lanes: requests that are under way at the same time.
     pub connections: u32,
     /// What they speak.
     pub speaks: Speaks,
@@ -89,9 +89,11 @@ impl Load {
     pub async fn run(self) -> Result<(), CommandError> {
         let load = Arc::new(self);
         let mut connections = JoinSet::new();
-        for n in 0..load.connections {
-            let address = load.addresses[n as usize % load.addresses.len()];
-            connections.spawn(load.clone().work(address));
+        for (n, via) in load.ways().into_iter().enumerate() {
+            let address = load.addresses[n % load.addresses.len()];
+            for via in via {
+                connections.spawn(load.clone().work(address, via));
+            }
         }
         while let Some(ended) = connections.join_next().await {
             ended.map_err(|error| CommandError::new("a connection of the generator failed", error))??;
@@ -99,14 +101,23 @@ impl Load {
         Ok(())
     }
 
-    async fn work(self: Arc<Self>, address: SocketAddr) -> Result<(), CommandError> {
-        let mut lane = connect(address, self.speaks).await?;
+    /// The way of each lane, those together that go to one address.
+    fn ways(&self) -> Vec<Vec<Via>> {
+        let lanes: Vec<u32> = (0..self.connections).collect();
+        match self.speaks {
+            Speaks::Http1 => lanes.iter().map(|_| vec![Via::Http1]).collect(),
+            Speaks::Grpc => lanes.chunks(CALLS_PER_CHANNEL as usize).map(|calls| vec![Via::Channel(Arc::default()); calls.len()]).collect(),
+        }
+    }
+
+    async fn work(self: Arc<Self>, address: SocketAddr, via: Via) -> Result<(), CommandError> {
+        let mut lane = connect(address, &via).await?;
         while let Some((event, due)) = self.pace.next().await {
             let due = due.map(|due| self.ledger.at(due));
             let mut unsent = 0;
             loop {
                 if lane.ready().await.is_err() {
-                    lane = connect(address, self.speaks).await?;
+                    lane = connect(address, &via).await?;
                 }
                 self.ledger.send(event, due.unwrap_or_else(|| self.ledger.now()));
                 match lane.exchange(self.request(event)).await {
@@ -121,7 +132,7 @@ impl Load {
                     // The connection was closed while idle: nothing has been sent.
                     Err(error) if error.is_canceled() && unsent < MAX_FAILED_CONNECTS => {
                         unsent += 1;
-                        lane = connect(address, self.speaks).await?;
+                        lane = connect(address, &via).await?;
                         continue;
                     }
                     Err(error) => {
@@ -147,10 +158,10 @@ impl Load {
 }
 
 /// Connects, again and again for a while: the server may be busy accepting others.
-async fn connect(address: SocketAddr, speaks: Speaks) -> Result<Lane, CommandError> {
+async fn connect(address: SocketAddr, via: &Via) -> Result<Lane, CommandError> {
     let mut failures = 0;
     loop {
-        match Lane::open(address, speaks).await {
+        match Lane::open(address, via).await {
             Ok(lane) => return Ok(lane),
             Err(error) if failures >= MAX_FAILED_CONNECTS => {
                 return Err(error);
