@@ -267,8 +267,11 @@ impl HealthTally {
         }
     }
 
-    /// A delivery is not counted by that attempt any more.
+    /// A delivery is not counted by that attempt any more, if it was: one from before the first that was counted has no part in the numbers.
     fn take_back(&mut self, earlier: Earlier) {
+        if self.first_at.is_none_or(|first| earlier.at < first) {
+            return;
+        }
         let place = self.hours.binary_search_by_key(&hour_of(earlier.at), |(hour, _)| *hour);
         if let Some((_, results)) = place.ok().and_then(|place| self.hours.get_mut(place)) {
             let count = &mut results.numbers[delivered(earlier.succeeded)];

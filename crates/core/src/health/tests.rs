@@ -83,6 +83,16 @@ fn a_delivery_counts_once() {
     assert_eq!(tally.window().deliveries(), counts(19, 1), "one that was made again, and failed");
 }
 
+/// A tally may begin later than its endpoint's deliveries: with an upgrade, or anew where it could not be read.
+#[test]
+fn an_attempt_from_before_the_first_that_was_counted_takes_nothing_back() {
+    let mut tally = HealthTally::default();
+    tally.observe(&seen(at_hour(9).after(std::time::Duration::from_secs(60)), Some(FailureKind::Server), None));
+    let earlier = Some(Earlier { at: at_hour(9), succeeded: false });
+    tally.observe(&Observation { earlier, ..seen(at_hour(10), None, None) });
+    assert_eq!(tally.window().deliveries(), counts(1, 1));
+}
+
 fn outcome(http_status: Option<u16>, code: Option<ErrorCode>) -> Outcome {
     Outcome {
         finished_at: at_hour(5),
