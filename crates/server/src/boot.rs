@@ -121,6 +121,7 @@ fn server(config: &Config, engine: &Engine, guard: Arc<Guard>, stopping: watch::
         items_jitter: config.items_jitter.percent,
         bodies: Bodies::new(usize::try_from(config.max_body.0).unwrap_or(usize::MAX), config.header_timeout.0),
         health: Health::default(),
+        started: Instant::now(),
         key_limits: KeyLimits::new(config.rate_limits),
         stopping,
     });

@@ -3,7 +3,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Answer, Client, Server};
+use common::{Answer, Client, Server, is_whole_second, keys};
 use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -152,6 +152,47 @@ async fn every_protocol_tells_a_refusal_by_its_own_code() {
         let framed = [&[0][..], &length, &message].concat();
         let web = server.call("POST", &path, &[("content-type", "application/grpc-web+proto")], &framed);
         assert_eq!((web.status, web_status(&web).as_str()), (200, number), "{method}");
+    }
+}
+
+#[test]
+fn a_call_is_a_post_of_the_one_version() {
+    let server = Server::guarded(MASTER);
+    let key = ("x-api-key", MASTER);
+    for method in ["GET", "PUT", "DELETE"] {
+        let answer = server.call(method, LIST, &[CONNECT, key], b"{}");
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{method}");
+    }
+    let ask = |version| server.call("POST", LIST, &[CONNECT, key, ("connect-protocol-version", version)], b"{}");
+    assert_eq!(ask("1").status, 200);
+    let (status, refused) = error(&ask("2"));
+    assert_eq!((status, &refused["code"]), (400, &json!("invalid_argument")), "{refused}");
+    // A time that is none is refused, and one that is enough changes nothing.
+    let within = |time| server.call("POST", LIST, &[CONNECT, key, ("connect-timeout-ms", time)], b"{}");
+    assert_eq!(within("10000").status, 200);
+    let (status, refused) = error(&within("soon"));
+    assert_eq!((status, &refused["code"]), (400, &json!("invalid_argument")), "{refused}");
+}
+
+#[test]
+fn health_is_told_in_the_shapes_of_the_contract() {
+    let server = Server::guarded(MASTER);
+    let health = server.get("/health");
+    let told = health.json();
+    assert_eq!((health.status, keys(&told)), (200, vec!["checks", "service", "status", "timestamp", "uptime", "version"]));
+    assert_eq!((&told["status"], &told["version"]), (&json!("healthy"), &json!(env!("CARGO_PKG_VERSION"))));
+    assert!(is_whole_second(&told["timestamp"]) && told["uptime"].as_str().is_some_and(|text| text.ends_with('s')), "{told}");
+    let checks = json!({"database": {"status": "healthy", "type": "sqlite"}, "queue": {"status": "healthy", "type": "store"}});
+    assert_eq!(told["checks"], checks);
+    assert_eq!((keys(&told["service"]), &told["service"]["name"]), (vec!["description", "endpoints", "name"], &json!("postrider")));
+    let endpoints = json!({"grpc": "/", "http": "/", "health": "/health", "ready": "/ready"});
+    assert_eq!(told["service"]["endpoints"], endpoints);
+    let ready = server.get("/ready");
+    let told = ready.json();
+    assert_eq!((ready.status, keys(&told), &told["status"]), (200, vec!["status", "timestamp", "version"], &json!("ready")));
+    assert!(is_whole_second(&told["timestamp"]), "{told}");
+    for path in ["/health", "/ready"] {
+        assert_eq!(server.call("POST", path, &[], b"").status, 405, "{path}");
     }
 }
 

@@ -5,7 +5,7 @@ mod common;
 
 use common::receiver::read;
 use common::rpc::Rpc;
-use common::{Receiver, Reply, Server};
+use common::{Nobody, Receiver, Reply, Server};
 use postrider_core::time::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -32,12 +32,6 @@ fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
         }
     });
     address
-}
-
-/// A port where nobody listens.
-fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").to_string()
 }
 
 /// Waits until the other side closes.
@@ -132,7 +126,14 @@ fn answer(what: &'static str, receivers: &mut Vec<Receiver>, reply: Reply, kind:
     case(what, receivers[receivers.len() - 1].url.clone(), kind, code, "")
 }
 
-fn cases(authority: &Authority, receivers: &mut Vec<Receiver>) -> Vec<Case> {
+/// Of a redirect that is followed.
+fn redirected(receivers: &mut Vec<Receiver>) -> Case {
+    receivers.push(Receiver::scripted(|n| if n == 0 { Reply::Follow("/there") } else { Reply::Status(200) }));
+    let url = receivers[receivers.len() - 1].url.clone();
+    Case { status: "DELIVERY_SUCCESS", ..case("a redirect that is followed", url, ["success", ""], 200, "") }
+}
+
+fn cases(authority: &Authority, nobody: &Nobody, receivers: &mut Vec<Receiver>) -> Vec<Case> {
     let https = |address: String| format!("https://{address}/");
     let soon = |case: Case| Case { config: json!({"request_timeout_seconds": 1}), ..case };
     let (tls, timeout) = (["tls_error", "ended"], ["timeout", "retried"]);
@@ -146,7 +147,7 @@ fn cases(authority: &Authority, receivers: &mut Vec<Receiver>) -> Vec<Case> {
         case("an expired certificate", old, tls, 0, "certificate expired"),
         case("a certificate of another host", other, tls, 0, "not valid for the name"),
         case("a port without TLS", https(answers_and_waits(b"HTTP/1.1 400 No\r\n\r\n")), tls, 0, "does not speak TLS"),
-        case("a refused port", nobody(), ["connection_refused", "retried"], 0, "refused"),
+        case("a refused port", nobody.address.to_string(), ["connection_refused", "retried"], 0, "refused"),
         case("a dead name", String::from("https://nobody.invalid/"), ["dns_error", "ended"], 0, "the name does not exist"),
         soon(case("a silent handshake", https(listen(wait_for_its_end)), timeout, 0, "TLS handshake")),
         soon(case("no answer", answers_and_waits(b""), timeout, 0, "1s")),
@@ -162,6 +163,8 @@ fn cases(authority: &Authority, receivers: &mut Vec<Receiver>) -> Vec<Case> {
             config: json!({"follow_redirects": false}),
             ..answer("a redirect that is not followed", receivers, Reply::Redirect("/x"), ["unknown", "ended"], 302)
         },
+        answer("a redirect to where nothing may be sent", receivers, Reply::Follow("http://10.0.0.1/"), ["unknown", "ended"], 307),
+        redirected(receivers),
     ]
 }
 
@@ -182,8 +185,8 @@ fn every_fault_has_its_class() {
     std::fs::write(&roots, authority.0.pem()).expect("a file");
     let server = Server::start(directory, &["--dev"], &[("SSL_CERT_FILE", roots.to_str().expect("a path"))]);
     let rpc = Rpc::of(&server);
-    let mut receivers = Vec::new();
-    let cases = cases(&authority, &mut receivers);
+    let (mut receivers, nobody) = (Vec::new(), Nobody::new());
+    let cases = cases(&authority, &nobody, &mut receivers);
     let register = |case: &Case| rpc.register(&case.url, json!({"events": ["a.b"], "http_config": case.config})).0;
     let webhooks: Vec<String> = cases.iter().map(register).collect();
     rpc.ask("EventService/PushEvent", &json!({"namespace": "default", "event": "a.b", "payload": {"n": 1}}));

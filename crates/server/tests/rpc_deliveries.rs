@@ -8,6 +8,7 @@ use common::{Receiver, Reply, Server, keys};
 use postrider_core::time::Timestamp;
 use postrider_proto::webhook as w;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const MASTER: &str = "a-master-key-for-tests";
@@ -236,23 +237,118 @@ fn the_states_of_a_delivery_are_those_of_the_contract() {
     assert_eq!(codes, [&json!(500), &json!(200)], "oldest first");
 }
 
-/// Also while nobody looks at them: the one waits for its retry, the other for a webhook that takes nothing.
+/// Also while nobody looks at them: the one waits for its retry, the other for a webhook that is called once in a thousand seconds.
 #[test]
 fn deliveries_expire_by_themselves() {
     let server = Server::dev(&[]);
-    let (rpc, receivers) = (Rpc::of(&server), [Receiver::answering(500), Receiver::answering(500)]);
-    let webhooks = [&receivers[0], &receivers[1]].map(|receiver| rpc.register(&receiver.url, json!({"events": ["a.b"]})).0);
+    let (rpc, failing, slow) = (Rpc::of(&server), Receiver::answering(500), Receiver::answering(200));
+    let (retried, _) = rpc.register(&failing.url, json!({"events": ["a.b"]}));
+    let (waiting, _) = rpc.register(&slow.url, json!({"events": ["a.b", "first"], "http_config": {"rate_limit_rps": 0.001}}));
+    push(&rpc, json!({"event": "first"}));
+    slow.wait_for(1);
     push(&rpc, json!({"ttl_seconds": 2}));
-    receivers[1].wait_for(1);
-    rpc.ask("WebhookService/PauseWebhook", &json!({"webhook_id": webhooks[1]}));
-    for webhook in &webhooks {
+    for (webhook, attempts) in [(&retried, 1), (&waiting, 0)] {
         let expired = when(&rpc, webhook, "DELIVERY_EXPIRED");
         assert_eq!((&expired["errorMessage"], &expired["errorCategory"]), (&json!("Delivery expired"), &json!("unknown")), "{expired}");
-        assert_eq!((expired.get("nextRetryAt"), &expired["attemptCount"]), (None, &json!(1)), "{expired}");
-        let attempts = rpc.ask(ATTEMPTS, &json!({"delivery_id": expired["deliveryId"]}));
-        assert_eq!(attempts["attempts"].as_array().map(Vec::len), Some(1), "to expire is no attempt");
+        assert_eq!((expired.get("nextRetryAt"), expired["attemptCount"].as_u64().unwrap_or(0)), (None, attempts), "{expired}");
+        let made = rpc.ask(ATTEMPTS, &json!({"delivery_id": expired["deliveryId"]}));
+        assert_eq!(made["attempts"].as_array().map_or(0, Vec::len) as u64, attempts, "to expire is no attempt");
         assert_eq!(rpc.ask(LIST, &json!({"status": "expired", "webhook_id": webhook}))["pagination"]["totalCount"], 1);
     }
+    // Once more, without an end: it is not asked for by force.
+    let ask = json!({"namespace": "default", "webhook_id": retried});
+    assert_eq!(rpc.ask(RETRY, &ask), json!({}), "of a webhook, what has expired is left alone");
+    let id = rpc.ask(LIST, &json!({"webhook_id": retried}))["deliveries"][0]["deliveryId"].clone();
+    assert_eq!(rpc.ask(RETRY, &json!({"delivery_id": id}))["retriedCount"], 1, "by its id it is not");
+    let again = rpc.ask_until(LIST, &json!({"webhook_id": retried}), |answer| answer["deliveries"][0]["status"] == "DELIVERY_RETRYING");
+    assert_eq!((&again["deliveries"][0]["attemptCount"], again["deliveries"][0].get("expiresAt")), (&json!(2), None));
+}
+
+#[test]
+fn what_was_made_for_a_webhook_goes_on_while_it_is_paused() {
+    let server = Server::dev(&[]);
+    let (rpc, receiver) = (Rpc::of(&server), Receiver::scripted(|n| Reply::Status([500, 200][n])));
+    let webhook = once(&rpc, &receiver);
+    push(&rpc, json!({}));
+    let id = when(&rpc, &webhook, "DELIVERY_FAILED")["deliveryId"].clone();
+    rpc.ask("WebhookService/PauseWebhook", &json!({"webhook_id": webhook}));
+    push(&rpc, json!({}));
+    assert_eq!(rpc.ask(RETRY, &json!({"namespace": "default", "webhook_id": webhook})), json!({"retriedCount": 1, "deliveryIds": [id]}));
+    receiver.wait_for(2);
+    let done = when(&rpc, &webhook, "DELIVERY_SUCCESS");
+    assert_eq!((&done["deliveryId"], &done["attemptCount"]), (&id, &json!(2)));
+    let all = rpc.ask(LIST, &json!({"webhook_id": webhook}));
+    assert_eq!(all["pagination"]["totalCount"], 1, "what happened meanwhile is not for it");
+}
+
+#[test]
+fn what_nobody_is_subscribed_to_any_more_is_left_as_it_is() {
+    let server = Server::dev(&[]);
+    let (rpc, api, receiver) = (Rpc::of(&server), Api::of(&server), Receiver::answering(404));
+    let webhook = once(&rpc, &receiver);
+    push(&rpc, json!({}));
+    let failed = when(&rpc, &webhook, "DELIVERY_FAILED");
+    let subscriptions = rpc.ask("SubscriptionService/ListSubscriptions", &json!({"namespace": "default"}));
+    let subscription = &subscriptions["subscriptions"][0]["subscriptionId"];
+    rpc.ask("SubscriptionService/DeleteSubscription", &json!({"subscription_id": subscription}));
+    let ask = json!({"delivery_id": failed["deliveryId"]});
+    assert_eq!(rpc.refused(RETRY, &ask).1, "failed_precondition");
+    assert_eq!(rpc.ask(RETRY, &json!({"namespace": "default", "webhook_id": webhook})), json!({}));
+    let batch = json!({"retry_id": rpc.ask(LIST, &json!({"prepare_retry": true}))["retryId"]});
+    rpc.ask(START, &batch);
+    let ended = rpc.ask_until(STATUS, &batch, |answer| answer["batch"]["status"] == "failed")["batch"].clone();
+    assert_eq!((&ended["processed"], &ended["failed"]), (&json!(1), &json!(1)));
+    assert_eq!(rpc.ask(LIST, &json!({}))["deliveries"][0], failed);
+    assert_eq!((&api.get("/v1/delivery/dlq").json()["total"], receiver.count()), (&json!(1), 1), "its dead letter is open");
+}
+
+/// What is kept of a long request is its beginning alone.
+#[test]
+fn a_long_request_is_shown_as_the_receiver_got_it() {
+    let server = Server::dev(&[]);
+    let (rpc, receiver) = (Rpc::of(&server), Receiver::scripted(|n| Reply::Status([500, 200][n])));
+    let (webhook, _) = rpc.register(&receiver.url, json!({"events": ["a.b"], "http_config": {"retry_backoff_seconds": 1}}));
+    push(&rpc, json!({"payload": {"text": "\u{fc}".repeat(10_240), "n": 1.50}}));
+    let done = when(&rpc, &webhook, "DELIVERY_SUCCESS");
+    let sent = String::from_utf8(receiver.wait_for(2).remove(1).body).expect("text");
+    let alone = rpc.ask(ONE, &json!({"delivery_id": done["deliveryId"]}))["delivery"].clone();
+    assert!(sent.len() > 20_480 && sent.contains("\"attempt\":2,"), "{sent}");
+    assert_eq!(alone["requestBody"].as_str(), Some(&*sent));
+    let begun = done["requestBody"].as_str().expect("a text");
+    assert!(sent.starts_with(begun) && (1_020..=1_024).contains(&begun.len()), "a list shows the beginning");
+}
+
+#[test]
+fn what_waits_is_listed_page_by_page_and_tried_again() {
+    let server = Server::dev(&[]);
+    let (rpc, slow, silent) = (Rpc::of(&server), Receiver::answering(200), Receiver::scripted(|_| Reply::Stall));
+    let (webhook, _) = rpc.register(&slow.url, json!({"events": ["a.b"], "http_config": {"rate_limit_rps": 0.001}}));
+    let events: Vec<Value> = (0..52).map(|n| json!({"event_type": "a.b", "payload": {"n": n}})).collect();
+    let answer = Api::of(&server).post("/v1/delivery/events/batch", &json!(events));
+    assert!(answer.status < 300, "{}", answer.text());
+    // One has gone out, and the others wait for their turn.
+    rpc.ask_until(LIST, &json!({"status": "success"}), |answer| answer["pagination"]["totalCount"] == 1);
+    let all = rpc.ask(LIST, &json!({"webhook_id": webhook}));
+    assert_eq!((ids(&all).len(), &all["pagination"]), (50, &json!({"totalCount": 52, "limit": 50})));
+    let pending = rpc.ask(LIST, &json!({"status": "pending", "pagination": {"limit": 100}}));
+    assert_eq!((ids(&pending).len(), &pending["pagination"]["totalCount"]), (51, &json!(51)));
+    let one = &pending["deliveries"][0];
+    assert_eq!((&one["status"], one.get("attemptCount"), one.get("lastAttemptedAt")), (&json!("DELIVERY_PENDING"), None, None));
+    assert_eq!((one.get("requestBody"), one.get("errorCategory"), &one["maxAttempts"]), (None, None, &json!(4)));
+    let ask = json!({"namespace": "default", "webhook_id": webhook});
+    assert_eq!(rpc.ask(RETRY, &ask)["retriedCount"], 51, "what is pending is due at once, by its turn");
+    assert_eq!(rpc.ask(RETRY, &with(ask.clone(), &json!({"force": true})))["retriedCount"], 52);
+    // What is being sent is left alone.
+    let (stalled, _) = rpc.register(&silent.url, json!({"events": ["c.d"]}));
+    push(&rpc, json!({"event": "c.d"}));
+    silent.wait_for(1);
+    let sending = rpc.ask_until(LIST, &json!({"status": "sending"}), |answer| answer["pagination"]["totalCount"] == 1);
+    assert_eq!(
+        (&sending["deliveries"][0]["webhookId"], &sending["deliveries"][0]["status"]),
+        (&json!(stalled), &json!("DELIVERY_SENDING"))
+    );
+    assert_eq!(rpc.ask(RETRY, &json!({"namespace": "default", "webhook_id": stalled})), json!({}));
+    silent.release();
 }
 
 #[test]
@@ -276,7 +372,8 @@ fn a_delivery_is_tried_again() {
     assert!(requests.iter().all(|request| request.headers["webhook-id"] == requests[0].headers["webhook-id"]), "the same to its receiver");
     when(&rpc, &webhook, "DELIVERY_SUCCESS");
     rpc.ask("WebhookService/UnregisterWebhook", &json!({"webhook_id": webhook}));
-    assert_eq!(rpc.refused(RETRY, &with(ask.clone(), &json!({"force": true}))).1, "failed_precondition", "there is nobody to send it to");
+    let refused = rpc.refused(RETRY, &with(ask.clone(), &json!({"force": true})));
+    assert_eq!((&*refused.1, &*refused.2), ("failed_precondition", "the webhook or the subscription of this delivery was deleted"));
     assert_eq!(rpc.ask(ONE, &ask)["delivery"]["status"], "DELIVERY_SUCCESS", "its history stays");
 }
 
@@ -380,6 +477,10 @@ fn a_batch_goes_on_over_a_crash() {
     let rpc = Rpc::of(&server);
     rpc.ask_until(STATUS, &ask, |answer| answer["batch"]["status"] == "completed");
     rpc.ask_until(LIST, &json!({"status": "success"}), |answer| answer["pagination"]["totalCount"] == 900);
+    // Each was sent again, and none more often than the crash, which may have cut its answer off, makes it.
+    let mut sent = BTreeMap::new();
+    receiver.wait_for(1_800).iter().for_each(|request| *sent.entry(request.headers["x-sparrow-delivery-id"].clone()).or_insert(0) += 1);
+    assert_eq!((sent.len(), sent.values().filter(|times| !(2..=3).contains(*times)).count()), (900, 0));
 }
 
 #[test]
@@ -391,7 +492,7 @@ fn deliveries_are_those_of_the_callers_namespace() {
     let [one, two, reader] = [&one, &two, &reader].map(|key| Rpc::with_key(&server, key, "one"));
     let receiver = Receiver::answering(404);
     let webhook = once(&one, &receiver);
-    push(&one, json!({"namespace": "one"}));
+    let event = push(&one, json!({"namespace": "one"}));
     let id = when(&one, &webhook, "DELIVERY_FAILED")["deliveryId"].clone();
     for rpc in [&one, &reader, &master] {
         assert_eq!(ids(&rpc.ask(LIST, &json!({}))), [id.as_str().expect("an id")]);
@@ -400,6 +501,13 @@ fn deliveries_are_those_of_the_callers_namespace() {
     assert_eq!(ids(&two.ask(LIST, &json!({}))), [""; 0]);
     assert_eq!(two.ask(LIST, &json!({"namespace": "one", "prepare_retry": true})), json!({"pagination": {"limit": 50}}));
     assert_eq!(two.ask(ATTEMPTS, &json!({"delivery_id": id})), json!({}));
+    // Ids of another namespace narrow a list to nothing.
+    let subscription =
+        &one.ask("SubscriptionService/ListSubscriptions", &json!({"namespace": "one"}))["subscriptions"][0]["subscriptionId"];
+    for filter in [json!({"webhook_id": webhook}), json!({"event_id": event}), json!({"subscription_id": subscription})] {
+        assert_eq!(two.ask(LIST, &filter), json!({"pagination": {"limit": 50}}), "{filter}");
+        assert_eq!(ids(&one.ask(LIST, &filter)), [id.as_str().expect("an id")], "{filter}");
+    }
     for (method, request) in [
         (ONE, json!({"delivery_id": id})),
         (ONE, json!({"delivery_id": id, "namespace": "one"})),

@@ -121,8 +121,9 @@ fn what_is_wrong_with_a_type_is_told() {
             assert_eq!((status, code.as_str()), (400, "invalid_argument"), "{method} {request}: {message}");
         }
     }
-    for name in ["a b", "delivery.mine", &"x".repeat(256)] {
+    for name in ["a b", "delivery.mine", "*", "order.*", "a*b", &"x".repeat(256)] {
         assert_eq!(rpc.refused(REGISTER, &json!({"name": name})).1, "invalid_argument", "{name}");
+        assert_eq!(rpc.refused(PUSH, &json!({"namespace": "default", "event": name})).1, "invalid_argument", "{name}");
     }
     let message = rpc.refused(REGISTER, &json!({"name": "new", "schema": {"type": 5}})).2;
     assert!(message.starts_with("schema: "), "{message}");
@@ -137,7 +138,7 @@ fn what_is_wrong_with_a_type_is_told() {
 fn a_type_that_is_published_is_registered_and_a_deleted_one_goes() {
     let server = Server::dev(&[]);
     let rpc = Rpc::of(&server);
-    let push = || rpc.ask(PUSH, &json!({"namespace": "default", "event": "Order Made".replace(' ', "-")}));
+    let push = || rpc.ask(PUSH, &json!({"namespace": "default", "event": "Order-Made"}));
     push();
     push();
     let shown = get(&rpc, "Order-Made");
@@ -188,11 +189,45 @@ fn a_key_of_a_namespace_has_a_registry_of_its_own_before_the_shared_one() {
     assert_eq!(warnings(&two, "two"), json!(["field 's': is required"]));
     one.ask(DELETE, &json!({"name": "both"}));
     assert_eq!(warnings(&one, "one"), json!(["field 's': is required"]), "the shared one is behind it");
-    // What is registered by being published goes to the publisher's registry.
+    // What is registered by being published goes to the registry of its namespace, whoever publishes it.
     for (rpc, event) in [(&one, "from.one"), (&master, "from.master")] {
         rpc.ask(PUSH, &json!({"namespace": "one", "event": event}));
     }
-    assert_eq!(names(&master.ask(LIST, &json!({}))), ["from.master", "both", "shared"]);
-    assert_eq!(names(&two.ask(LIST, &json!({}))), ["from.master", "both", "shared"]);
+    assert_eq!(names(&master.ask(LIST, &json!({}))), ["both", "shared"]);
+    assert_eq!(names(&two.ask(LIST, &json!({}))), ["both", "shared"]);
     assert_eq!(names(&one.ask(LIST, &json!({}))), ["from.master", "from.one", "own", "both", "shared"]);
+}
+
+#[test]
+fn a_key_without_a_namespace_keeps_the_types_of_any() {
+    let server = Server::guarded(MASTER);
+    let (master, api) = (Rpc::with_key(&server, MASTER, "one"), Api::with_key(&server, MASTER));
+    let key = api.key(&json!({"name": "k", "namespace": "one", "scopes": ["read", "write"]})).0;
+    let one = Rpc::with_key(&server, &key, "one");
+    let of = |namespace: &str, name: &str| json!({"namespace": namespace, "name": name});
+    master.ask(REGISTER, &json!({"name": "shared"}));
+    master.ask(REGISTER, &of("one", "made.for.one"));
+    one.ask(REGISTER, &json!({"name": "own"}));
+    assert_eq!(names(&master.ask(LIST, &json!({}))), ["shared"]);
+    for rpc in [&master, &one] {
+        assert_eq!(names(&rpc.ask(LIST, &json!({"namespace": "one"}))), ["own", "made.for.one", "shared"]);
+    }
+    assert_eq!(names(&master.ask(LIST, &json!({"namespace": ""}))), ["shared"]);
+    assert_eq!(master.refused(GET, &json!({"name": "own"})).1, "not_found");
+    assert_eq!(master.ask(GET, &of("one", "own"))["event"]["name"], "own");
+    // A tenant that has shut itself out is helped.
+    one.ask(UPDATE, &json!({"name": "own", "active": false}));
+    master.ask(UPDATE, &json!({"namespace": "one", "name": "own", "active": true, "description": "mended"}));
+    assert_eq!((&get(&one, "own")["active"], &get(&one, "own")["description"]), (&json!(true), &json!("mended")));
+    assert_eq!(master.ask(GET, &of("one", "shared"))["event"]["name"], "shared");
+    for method in [UPDATE, DELETE] {
+        assert_eq!(master.refused(method, &of("one", "shared")).1, "not_found", "{method}: it is not one's own");
+    }
+    assert_eq!(master.ask(DELETE, &of("one", "own")), json!({}));
+    assert_eq!(names(&one.ask(LIST, &json!({}))), ["made.for.one", "shared"]);
+    for method in [REGISTER, UPDATE, DELETE, GET] {
+        assert_eq!(one.refused(method, &of("two", "own")).1, "permission_denied", "{method}");
+    }
+    assert_eq!(one.refused(LIST, &json!({"namespace": "two"})).1, "permission_denied");
+    assert_eq!(master.refused(LIST, &json!({"namespace": "a b"})).1, "invalid_argument");
 }

@@ -103,7 +103,19 @@ fn a_template_that_fails_is_seen_and_can_be_mended() {
     let item = api.get(&format!("/v1/delivery/items/{}", listed["items"][0]["id"].as_str().expect("an id"))).json();
     assert_eq!((&item["error_code"], &item["attempt"], &item["request_body"]), (&json!("template_error"), &json!(1), &Value::Null));
     let message = item["error_message"].as_str().expect("a message");
-    assert!(message.starts_with("the template failed: line 2: index: "), "{message}");
+    assert!(message.starts_with("template_error: ") && message.contains("line 2: index: "), "{message}");
+    // Over this API it is the same, as something unknown that was never sent.
+    let listed = rpc.ask("DeliveryService/ListDeliveries", &json!({"error_category": "unknown"}));
+    let delivery = listed["deliveries"][0].clone();
+    assert_eq!((&listed["pagination"]["totalCount"], &delivery["status"]), (&json!(1), &json!("DELIVERY_FAILED")));
+    let ask = json!({"delivery_id": delivery["deliveryId"]});
+    let alone = rpc.ask("DeliveryService/GetDeliveryStatus", &ask)["delivery"].clone();
+    let attempts = rpc.ask("DeliveryService/GetDeliveryAttempts", &ask)["attempts"].clone();
+    for shown in [&delivery, &alone, &attempts[0]] {
+        assert_eq!((&shown["errorCategory"], shown["errorMessage"].as_str()), (&json!("unknown"), Some(message)), "{shown}");
+        assert_eq!((shown.get("requestBody"), shown.get("responseCode"), shown.get("responseTime")), (None, None, None), "{shown}");
+    }
+    assert_eq!((attempts.as_array().map(Vec::len), attempts[0].get("success"), &alone["attemptCount"]), (Some(1), None, &json!(1)));
     assert_eq!(rpc.webhook(&webhook)["active"], json!(true));
     assert_eq!(receiver.count(), 0);
     // Mended, the dead letter is sent again by the template as it is now.

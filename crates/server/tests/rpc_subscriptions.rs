@@ -332,7 +332,10 @@ fn a_template_is_tried_on_the_newest_event_of_the_type() {
     let refused = |request: Value| rpc.refused(TEST, &request);
     let request = |template: &str| json!({"event_name": "a.b", "transform_template": template, "namespace": "default"});
     let (status, code, _) = refused(request("x"));
-    assert_eq!((status, code.as_str()), (400, "failed_precondition"), "there is no event");
+    assert_eq!((status, code.as_str()), (404, "not_found"), "there is neither a type nor an event");
+    rpc.ask("EventService/RegisterEvent", &json!({"name": "a.b"}));
+    let (status, code, _) = refused(request("x"));
+    assert_eq!((status, code.as_str()), (400, "failed_precondition"), "the type has no schema, and there is no event of it");
     api.publish("a.b", &json!({"n": 1}));
     api.publish("a.b", &json!({"n": 9_007_199_254_740_993_u64}));
     api.publish("c.d", &json!({"list": []}));
@@ -348,11 +351,11 @@ fn a_template_is_tried_on_the_newest_event_of_the_type() {
         (request("{{"), "transform_template: line 1: "),
         (
             json!({"event_name": "c.d", "transform_template": "\n{{index .payload.list 0}}"}),
-            "transform_template: the template failed: line 2: ",
+            "transform_template: template_error: line 2: ",
         ),
         (
             request("{{range 10000000}}{{end}}"),
-            "transform_template: the template failed: line 1: the template takes more than 1,000,000 steps",
+            "transform_template: template_error: line 1: the template takes more than 1,000,000 steps",
         ),
     ] {
         let (status, code, message) = refused(request);
@@ -360,7 +363,7 @@ fn a_template_is_tried_on_the_newest_event_of_the_type() {
         assert!(message.starts_with(named), "{message}");
     }
     let (_, code, _) = refused(json!({"event_name": "a.b", "transform_template": "x", "namespace": "elsewhere"}));
-    assert_eq!(code, "failed_precondition", "it is the event of another namespace");
+    assert_eq!(code, "not_found", "it is the event of another namespace");
     assert_eq!(api.get("/v1/delivery/items").json()["total"], 0, "nothing was sent");
 }
 

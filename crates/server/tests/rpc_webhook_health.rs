@@ -4,9 +4,8 @@ mod common;
 
 use common::items::{Api, destination};
 use common::rpc::Rpc;
-use common::{Receiver, Reply, Server};
+use common::{Nobody, Receiver, Reply, Server};
 use serde_json::{Value, json};
-use std::net::TcpListener;
 
 const MASTER: &str = "a-master-key-for-tests";
 const NOBODY: &str = "0196c0de-0000-7000-8000-000000000000";
@@ -77,8 +76,7 @@ fn failures_are_counted_by_their_kind() {
     let rpc = Rpc::of(&server);
     let [client, limited, odd, broken, moved] = [404, 429, 203, 500, 304].map(Receiver::answering);
     let silent = Receiver::scripted(|_| Reply::Stall);
-    // Nobody listens there once this is dropped.
-    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let nobody = Nobody::new();
     let cases = [
         ("clientErrors", client.url.clone()),
         ("clientErrors", limited.url.clone()),
@@ -86,7 +84,7 @@ fn failures_are_counted_by_their_kind() {
         ("unexpectedStatusErrors", moved.url.clone()),
         ("serverErrors", broken.url.clone()),
         ("timeoutErrors", silent.url.clone()),
-        ("networkErrors", format!("http://{nobody}/")),
+        ("networkErrors", format!("http://{}/", nobody.address)),
     ];
     let ids: Vec<String> = cases.iter().map(|(_, url)| register(&rpc, url, "a.b", json!({"request_timeout_seconds": 1}))).collect();
     push(&rpc, "default", "a.b");

@@ -111,14 +111,14 @@ fn while_the_database_is_locked_publishers_are_asked_to_come_again() {
     let locker = rusqlite::Connection::open(server.data_dir().join("postrider.db")).expect("the database");
     locker.execute_batch("BEGIN IMMEDIATE").expect("the lock");
     // Longer than a health check's answer is good for, so that it is found out anew.
-    let (refused, health) = std::thread::scope(|scope| {
+    let (refused, (health, detailed)) = std::thread::scope(|scope| {
         let client = Client::new(server.address);
         let health = scope.spawn(move || {
             let begun = tokio::time::Instant::now();
             loop {
                 let answer = client.call("GET", "/healthz", &[], b"");
                 if answer.status != 200 || begun.elapsed() > common::PATIENCE {
-                    return answer;
+                    return (answer, client.call("GET", "/health", &[], b""));
                 }
                 std::thread::park_timeout(std::time::Duration::from_millis(50));
             }
@@ -131,6 +131,11 @@ fn while_the_database_is_locked_publishers_are_asked_to_come_again() {
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{}", refused.text());
     assert!(refused.error().contains("try again"), "{}", refused.error());
     assert_eq!((health.status, health.json()), (503, json!({ "status": "unhealthy" })));
+    let expected = json!({"status": "unhealthy", "type": "sqlite", "error": "the store cannot be used: see the server's log"});
+    assert_eq!(
+        (detailed.status, &detailed.json()["status"], &detailed.json()["checks"]["database"]),
+        (503, &expected["status"], &expected)
+    );
     locker.execute_batch("ROLLBACK").expect("the lock is given back");
     let after = server.accepted(&id, b"\"after\"");
     server.task_with_status(&after, "delivered");

@@ -35,6 +35,7 @@ use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Largest head of a request, in bytes.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -59,6 +60,8 @@ pub struct App {
     pub bodies: Bodies,
     /// What the health check found last.
     pub health: tasks::Health,
+    /// When the server started.
+    pub started: Instant,
     /// How often each key may ask.
     pub key_limits: KeyLimits,
     /// Turns true when the server stops: what would go on for as long as its client likes ends then.
@@ -110,6 +113,7 @@ pub fn router(app: Arc<App>) -> Router {
         .into_router()
         .merge(items::router(&app))
         .merge(rpc::router(&app))
+        .merge(rpc::routes().into_router())
         .merge(web::routes().into_router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -118,7 +122,7 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// Every route that clients call.
 pub fn routes() -> Vec<Route> {
-    [tasks::routes(), items::routes(), web::routes()].iter().flat_map(|table| table.routes().to_vec()).collect()
+    [tasks::routes(), items::routes(), rpc::routes(), web::routes()].iter().flat_map(|table| table.routes().to_vec()).collect()
 }
 
 async fn not_found(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Response {

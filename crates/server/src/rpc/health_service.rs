@@ -104,10 +104,8 @@ impl HealthService for Healths {
         let found = self.app.engine.store().endpoints_by_health(namespace, wanted(health), window).await.map_err(Problem::of_read)?;
         let routes = self.app.engine.routes();
         let webhooks = found.page.items.into_iter().filter_map(|id| routes.endpoint(id));
-        Ok(w::ListWebhooksByHealthResponse {
-            webhooks: webhooks.map(|endpoint| shown::webhook(&self.app, &routes, endpoint, health)).collect(),
-            pagination: page.answer(found.total, None).into(),
-        })
+        let (webhooks, pagination) = page.fit(found.total, webhooks.map(|endpoint| shown::webhook(&self.app, &routes, endpoint, health)));
+        Ok(w::ListWebhooksByHealthResponse { webhooks, pagination: pagination.into() })
     }
 
     async fn get_health_summary(&self, context: RequestContext, _: w::GetHealthSummaryRequest) -> Answer<w::GetHealthSummaryResponse> {

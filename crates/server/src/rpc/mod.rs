@@ -12,10 +12,11 @@ mod events;
 mod health;
 mod health_service;
 mod page;
+mod status;
 mod subscriptions;
 mod webhooks;
 
-use crate::http::{App, Bodies};
+use crate::http::{App, Bodies, Table};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -64,6 +65,11 @@ struct Rpc {
     app: Arc<App>,
     bodies: Bodies,
     calls: ConnectRpcService<Services>,
+}
+
+/// The routes beside the calls, which answer to GET.
+pub fn routes() -> Table {
+    Table::default().get("/health", status::health).get("/ready", status::ready)
 }
 
 /// The routes of the RPC API, of health checks and of reflection.

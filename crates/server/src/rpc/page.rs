@@ -1,7 +1,7 @@
 //! Pages of lists, the same in every service (contract, section 5).
 
 use crate::http::Problem;
-use postrider_proto::webhook as w;
+use postrider_proto::{Message, webhook as w};
 
 /// Entries of a page where the request does not say.
 const DEFAULT_LIMIT: usize = 50;
@@ -11,6 +11,11 @@ const MAX_LIMIT: usize = 1_000;
 
 /// Most entries at the beginning of a list of the store that a page may leave out: each is walked over (some 0.1 s for all of these).
 const MAX_OFFSET: u32 = 100_000;
+
+/// What the entries of a page of which each may be large are to sum up to, in bytes: gRPC clients read messages of 4 MiB, and in binary an
+/// object may be longer than its text. The page ends before the entry that would pass this, with one entry at the least, and says so by its
+/// limit.
+pub(super) const MAX_PAGE_BYTES: usize = 2 << 20;
 
 /// Which part of a list is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +43,25 @@ impl Page {
         w::PaginationResponse { total_count: count(total), limit: count(shown.unwrap_or(self.limit)), offset: count(self.offset) }
     }
 
-    /// That part of the whole list, and what the answer says of it.
-    pub(super) fn cut<T>(self, all: Vec<T>) -> (Vec<T>, w::PaginationResponse) {
-        let answer = self.answer(all.len() as u64, None);
-        (all.into_iter().skip(self.offset).take(self.limit).collect(), answer)
+    /// That part of the whole list, and how many entries the list has.
+    pub(super) fn cut<T>(self, all: Vec<T>) -> (Vec<T>, u64) {
+        let total = all.len() as u64;
+        (all.into_iter().skip(self.offset).take(self.limit).collect(), total)
+    }
+
+    /// The entries of a page, of a list of so many, as far as they fit into [`MAX_PAGE_BYTES`], and what the answer says of them. Those
+    /// beyond are not made.
+    pub(super) fn fit<M: Message>(self, total: u64, entries: impl IntoIterator<Item = M>) -> (Vec<M>, w::PaginationResponse) {
+        let (mut shown, mut bytes) = (Vec::new(), 0_usize);
+        for entry in entries {
+            bytes = bytes.saturating_add(entry.encoded_len() as usize);
+            if bytes > MAX_PAGE_BYTES && !shown.is_empty() {
+                let answer = self.answer(total, Some(shown.len()));
+                return (shown, answer);
+            }
+            shown.push(entry);
+        }
+        (shown, self.answer(total, None))
     }
 }
 
@@ -57,8 +77,10 @@ mod tests {
     #[test]
     fn limits_and_offsets_are_what_was_applied() {
         let cut = |limit, offset| {
-            let (page, said) = Page::of(&w::PaginationRequest { limit, offset }).cut((0..1_200).collect::<Vec<_>>());
-            (page.first().copied(), page.len(), said.total_count, said.limit, said.offset)
+            let page = Page::of(&w::PaginationRequest { limit, offset });
+            let (cut, total) = page.cut((0..1_200).collect::<Vec<_>>());
+            let said = page.answer(total, None);
+            (cut.first().copied(), cut.len(), said.total_count, said.limit, said.offset)
         };
         assert_eq!(cut(0, 0), (Some(0), 50, 1_200, 50, 0));
         assert_eq!(cut(-1, -1), (Some(0), 50, 1_200, 50, 0));
@@ -67,5 +89,20 @@ mod tests {
         assert_eq!(cut(20, i32::MAX), (None, 0, 1_200, 20, i32::MAX));
         let window = |limit, offset| Page::of(&w::PaginationRequest { limit, offset }).window().map_err(|problem| problem.status.as_u16());
         assert_eq!((window(0, -1), window(5_000, 100_000), window(1, 100_001)), (Ok((0, 50)), Ok((100_000, 1_000)), Err(400)));
+    }
+
+    #[test]
+    fn a_page_ends_where_its_entries_are_too_large() {
+        let page = Page::of(&w::PaginationRequest { limit: 10, offset: 0 });
+        let fit = |lengths: &[usize]| {
+            let entries = lengths.iter().map(|length| w::GetEventRequest { name: "x".repeat(*length), ..Default::default() });
+            let (shown, said) = page.fit(9, entries);
+            (shown.len(), said.limit, said.total_count)
+        };
+        // A name of 1 MiB takes some bytes more than that, for what it is and how long.
+        let mebibyte = 1 << 20;
+        assert_eq!((fit(&[]), fit(&[1, 2, 3])), ((0, 10, 9), (3, 10, 9)));
+        assert_eq!((fit(&[mebibyte, mebibyte - 16, 1]), fit(&[mebibyte, mebibyte, 1])), ((3, 10, 9), (1, 1, 9)));
+        assert_eq!((fit(&[3 * mebibyte]), fit(&[3 * mebibyte, 1])), ((1, 10, 9), (1, 1, 9)), "one that is too large stands alone");
     }
 }

@@ -7,7 +7,7 @@ pub mod receiver;
 pub mod rpc;
 
 pub use client::{Answer, Client};
-pub use receiver::{Receiver, Reply};
+pub use receiver::{Nobody, Receiver, Reply};
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};

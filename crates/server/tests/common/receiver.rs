@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
+use tokio::net::TcpSocket;
 
 /// What the receiver answers to one request.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,8 @@ pub enum Reply {
     StallThen(u16),
     /// A redirect to this path of the receiver's own.
     Redirect(&'static str),
+    /// 307 to this place, a path of the receiver's own or a URL.
+    Follow(&'static str),
     /// 429, with this `Retry-After`.
     Limited(&'static str),
     /// This status, with a body of so many `x`.
@@ -41,6 +44,21 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     script: Box<dyn Fn(usize) -> Reply + Send + Sync>,
+}
+
+/// A port where nobody listens, and nobody else will while this is kept.
+pub struct Nobody {
+    _socket: TcpSocket,
+    pub address: SocketAddr,
+}
+
+impl Nobody {
+    pub fn new() -> Nobody {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+        let address = socket.local_addr().expect("an address");
+        Nobody { _socket: socket, address }
+    }
 }
 
 /// Listens on a port of its own until the test ends.
@@ -106,6 +124,7 @@ impl Shared {
                 Reply::Stall => (200, true, String::new(), 0),
                 Reply::StallThen(status) => (status, true, String::new(), 0),
                 Reply::Redirect(path) => (302, false, format!("location: {path}\r\n"), 0),
+                Reply::Follow(place) => (307, false, format!("location: {place}\r\n"), 0),
                 Reply::Limited(wait) => (429, false, format!("retry-after: {wait}\r\n"), 0),
                 Reply::Body(status, length) => (status, false, String::new(), length),
             };

@@ -7,10 +7,9 @@ use super::super::{batches, deliveries::list};
 use crate::auth::Access;
 use crate::http::{App, Problem};
 use postrider_core::delivery::StateKind;
-use postrider_core::id::{DeliveryId, SubscriptionId};
+use postrider_core::id::DeliveryId;
 use postrider_core::ports::{BatchKind, DeliveryFilter, MAX_BATCH, Retried, Window};
 use postrider_proto::webhook as w;
-use std::collections::BTreeSet;
 
 const KIND: BatchKind = BatchKind::Retry;
 
@@ -27,57 +26,43 @@ pub(super) async fn some(app: &App, access: &Access, request: &w::RetryDeliveryR
         return Err(Problem::bad_request("namespace is required with webhook_id"));
     }
     let scope = Scope::of(access, &request.namespace)?;
-    let mut ids = BTreeSet::new();
-    if !request.delivery_id.is_empty() {
-        ids.insert(one(app, scope.clone(), request).await?);
+    let named = if request.delivery_id.is_empty() { None } else { Some(list::seen(app, scope.clone(), &request.delivery_id).await?) };
+    let mut ids = if request.webhook_id.is_empty() { Vec::new() } else { of_webhook(app, &scope, request).await? };
+    let mut answers = Vec::new();
+    if let Some(id) = named {
+        answers.push(one(app, id, request.force).await?);
+        ids.retain(|other| *other != id);
     }
-    if !request.webhook_id.is_empty() {
-        ids.extend(of_webhook(app, &scope, request).await?);
-    }
-    let answers = app.engine.retry_deliveries(ids.into_iter().collect(), request.force).await?;
+    answers.extend(app.engine.retry_deliveries(ids, request.force).await?);
     let delivery_ids: Vec<String> = answers.iter().filter_map(Retried::waiting).map(|id| id.to_string()).collect();
     Ok(w::RetryDeliveryResponse { retried_count: count(delivery_ids.len()), delivery_ids })
 }
 
-/// The one delivery that is named, if it can be tried again.
-async fn one(app: &App, scope: Scope, request: &w::RetryDeliveryRequest) -> Result<DeliveryId, Problem> {
-    let delivery = list::find(app, scope, &request.delivery_id).await?.delivery;
-    let state = delivery.progress.state.kind();
-    if state == StateKind::Succeeded && !request.force {
-        return Err(failed_precondition("the delivery has succeeded: with force it is sent again"));
+/// Tries the one delivery that is named again. What becomes of it says whether that can be: how it stood a moment before says nothing.
+async fn one(app: &App, id: DeliveryId, force: bool) -> Result<Retried, Problem> {
+    let answer = app.engine.retry_deliveries(vec![id], force).await?.into_iter().next().unwrap_or(Retried::NotFound);
+    match answer {
+        Retried::Refused(StateKind::Succeeded) if !force => {
+            Err(failed_precondition("the delivery has succeeded: with force it is sent again"))
+        }
+        Retried::Refused(_) => Err(failed_precondition("the webhook or the subscription of this delivery was deleted")),
+        Retried::NotFound => Err(list::missing()),
+        Retried::Queued(_) | Retried::Held { .. } => Ok(answer),
     }
-    if state == StateKind::Cancelled || app.engine.routes().route(delivery.subscription).is_none() {
-        return Err(failed_precondition("the webhook or the subscription of this delivery was deleted"));
-    }
-    Ok(delivery.id)
 }
 
-/// Those of a webhook, by what is subscribed to it: of what was deleted there is nothing to be sent.
+/// Those of a webhook. Of what was deleted there is nothing to be sent, which the store refuses.
 async fn of_webhook(app: &App, scope: &Scope, request: &w::RetryDeliveryRequest) -> Result<Vec<DeliveryId>, Problem> {
-    let routes = app.engine.routes();
-    let webhook = find_webhook(&routes, scope, webhook_id(&request.webhook_id)?)?;
-    let subscriptions: Vec<SubscriptionId> = routes.subscriptions_of(webhook.id).map(|subscription| subscription.id).collect();
+    let webhook = find_webhook(&app.engine.routes(), scope, webhook_id(&request.webhook_id)?)?.id;
     let by_force = BY_FORCE.into_iter().filter(|_| request.force);
-    let states: BTreeSet<StateKind> = WANTED.into_iter().chain(by_force).collect();
-    let (mut ids, mut total) = (Vec::new(), 0);
-    for subscription in subscriptions {
-        let filter = DeliveryFilter {
-            endpoint: Some(webhook.id),
-            subscription: Some(subscription),
-            states: states.clone(),
-            ..DeliveryFilter::default()
-        };
-        let found = app.engine.store().delivery_ids(filter, Window::first(MAX_BATCH)).await.map_err(Problem::of_read)?;
-        total += found.total;
-        if total > u64::from(MAX_BATCH) {
-            let advice = "narrow them by time with ListDeliveries and prepare_retry";
-            return Err(failed_precondition(format!(
-                "{total} deliveries or more match, and a call takes {MAX_BATCH} at the most: {advice}"
-            )));
-        }
-        ids.extend(found.page.items);
+    let states = WANTED.into_iter().chain(by_force).collect();
+    let filter = DeliveryFilter { endpoint: Some(webhook), states, ..DeliveryFilter::default() };
+    let found = app.engine.store().delivery_ids(filter, Window::first(MAX_BATCH)).await.map_err(Problem::of_read)?;
+    if found.total > u64::from(MAX_BATCH) {
+        let (total, advice) = (found.total, "narrow them by time with ListDeliveries and prepare_retry");
+        return Err(failed_precondition(format!("{total} deliveries match, and a call takes {MAX_BATCH} at the most: {advice}")));
     }
-    Ok(ids)
+    Ok(found.page.items)
 }
 
 pub(super) async fn start(app: &App, access: &Access, retry_id: &str) -> Result<w::RetryDeliveriesResponse, Problem> {

@@ -41,11 +41,25 @@ pub(super) async fn one(
 
 /// A delivery that exists for the caller, with whole bodies.
 pub(super) async fn find(app: &App, scope: Scope, delivery_id: &str) -> Result<DeliveryRow, Problem> {
-    let missing = || Problem::not_found("there is no delivery with this ID");
     let id = delivery_of(delivery_id)?;
     let namespace = scope.narrowed().ok_or_else(missing)?;
     let found = app.engine.store().delivery_row(id, namespace).await.map_err(Problem::of_read)?;
     found.ok_or_else(missing)
+}
+
+/// The id of a delivery that exists for the caller. Mostly that takes no more than the head of its newest attempt; without one, the delivery.
+pub(super) async fn seen(app: &App, scope: Scope, delivery_id: &str) -> Result<DeliveryId, Problem> {
+    let id = delivery_of(delivery_id)?;
+    let namespace = scope.clone().narrowed().ok_or_else(missing)?;
+    let attempts = app.engine.store().attempts_of(id, namespace, 1).await.map_err(Problem::of_read)?;
+    if attempts.is_empty() {
+        find(app, scope, delivery_id).await?;
+    }
+    Ok(id)
+}
+
+pub(super) fn missing() -> Problem {
+    Problem::not_found("there is no delivery with this ID")
 }
 
 fn delivery_of(text: &str) -> Result<DeliveryId, Problem> {

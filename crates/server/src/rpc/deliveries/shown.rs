@@ -2,7 +2,9 @@
 
 use super::super::access::timestamp;
 use super::super::page::count;
-use postrider_core::attempt::Outcome;
+use bytes::Bytes;
+use postrider_core::attempt::{Attempt, Outcome};
+use postrider_core::body::{RpcHead, rpc_envelope};
 use postrider_core::delivery::{State, StateKind};
 use postrider_core::error::{Category, ErrorCode};
 use postrider_core::ports::{AttemptEnd, AttemptRow, DeliveryRow, LISTED_BODY_BYTES};
@@ -10,23 +12,26 @@ use postrider_core::subscription::Origin;
 use postrider_engine::Routes;
 use postrider_proto::webhook as w;
 
-/// The most of one body that is shown, in bytes: what is kept of a response at the most (contract, section 7).
-const MAX_BODY: usize = 1 << 20;
+/// The most of a request and of a response that is shown, in bytes: twice the longest output of a template, and what is kept of a response at
+/// the most (contract, section 7). gRPC clients read messages of 4 MiB.
+const MAX_REQUEST: usize = 2 << 20;
+const MAX_RESPONSE: usize = 1 << 20;
 
 /// How much of its bodies a delivery is shown with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bodies {
     /// Their beginnings: clients read messages of 4 MiB, and a page has up to a thousand deliveries.
     Begun,
-    /// All that is kept of them.
+    /// All that is kept of them, and of a long envelope what it was.
     Whole,
 }
 
 impl Bodies {
-    fn most(self) -> usize {
+    /// The most of one that is shown: `whole` is how much that is at the most.
+    fn most(self, whole: usize) -> usize {
         match self {
             Bodies::Begun => LISTED_BODY_BYTES,
-            Bodies::Whole => MAX_BODY,
+            Bodies::Whole => whole,
         }
     }
 }
@@ -47,9 +52,9 @@ pub(super) fn delivery(routes: &Routes, row: &DeliveryRow, bodies: Bodies) -> w:
         next_retry_at: next_retry(&progress.state).map(timestamp).into(),
         expires_at: progress.expires_at.map(timestamp).into(),
         response_code: count(outcome.and_then(|outcome| outcome.http_status).unwrap_or_default()),
-        response_body: outcome.map_or_else(String::new, |o| text(&o.response_body, o.response_truncated, bodies.most())),
+        response_body: outcome.map_or_else(String::new, |o| text(&o.response_body, o.response_truncated, bodies.most(MAX_RESPONSE))),
         error_message: message(&progress.state, outcome),
-        request_body: outcome.map_or_else(String::new, |outcome| request_body(row, outcome, bodies.most())),
+        request_body: row.last_ended.as_ref().map_or_else(String::new, |attempt| request_body(row, attempt, bodies)),
         error_category: row.category().map_or("", Category::as_str).to_owned(),
     }
 }
@@ -112,13 +117,25 @@ fn ending(reason: ErrorCode) -> &'static str {
     }
 }
 
-/// What was sent: where an attempt kept nothing of its own, that was the payload, unless nothing was sent or retention took it.
-fn request_body(row: &DeliveryRow, outcome: &Outcome, most: usize) -> String {
+/// What an attempt sent: where it kept nothing of its own, that was the payload, unless nothing was sent or retention took it.
+fn request_body(row: &DeliveryRow, attempt: &Attempt, bodies: Bodies) -> String {
+    let (Some(outcome), most) = (&attempt.outcome, bodies.most(MAX_REQUEST)) else { return String::new() };
     match &outcome.request_body {
-        Some(body) => text(body, outcome.request_truncated, most),
+        Some(kept) if outcome.request_truncated && bodies == Bodies::Whole => {
+            let made = enveloped(row, attempt).filter(|made| made.starts_with(kept));
+            text(made.as_ref().unwrap_or(kept), true, most)
+        }
+        Some(kept) => text(kept, outcome.request_truncated, most),
         None if row.bodies_removed || !was_sent(outcome) => String::new(),
         None => text(&row.payload, true, most),
     }
+}
+
+/// What an attempt sent if that was the envelope around the payload of its event: of a long body the attempt keeps the beginning alone, but
+/// this one can be made again as it was.
+fn enveloped(row: &DeliveryRow, attempt: &Attempt) -> Option<Bytes> {
+    let head = RpcHead { event: row.event_id, event_type: &row.event_type, at: attempt.started_at, attempt: attempt.number };
+    rpc_envelope(&head, &row.payload, usize::MAX).ok()
 }
 
 /// Whether there was an exchange, or the beginning of one.
@@ -159,9 +176,7 @@ pub(super) fn attempt(row: &AttemptRow, end: &AttemptEnd) -> w::DeliveryAttempt 
 /// From sending the request to having the whole response or the error, in milliseconds: without what it took to connect. A response counts a
 /// millisecond at least; without a connection there is nothing left.
 fn response_time(end: &AttemptEnd) -> u32 {
-    let phases = end.phases;
-    let connecting = [phases.dns, phases.tcp, phases.tls].into_iter().flatten().fold(0, u32::saturating_add);
-    let micros = phases.total.saturating_sub(connecting);
+    let micros = end.phases.exchange();
     if end.http_status.is_some() { micros.div_ceil(1_000).max(1) } else { micros / 1_000 }
 }
 

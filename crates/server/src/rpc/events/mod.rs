@@ -45,12 +45,12 @@ impl EventService for Events {
     }
 
     async fn delete_event(&self, context: RequestContext, request: w::DeleteEventRequest) -> Answer<w::DeleteEventResponse> {
-        types::delete(&self.app, access(&context)?, &request.name).await?;
+        types::delete(&self.app, access(&context)?, request).await?;
         Ok(w::DeleteEventResponse::default())
     }
 
     async fn get_event(&self, context: RequestContext, request: w::GetEventRequest) -> Answer<w::GetEventResponse> {
-        Ok(types::get(&self.app, access(&context)?, &request.name).await?)
+        Ok(types::get(&self.app, access(&context)?, &request).await?)
     }
 
     async fn push_event(&self, context: RequestContext, request: w::PushEventRequest) -> Answer<w::PushEventResponse> {

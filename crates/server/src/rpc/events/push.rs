@@ -27,7 +27,7 @@ pub(super) async fn push(app: &App, access: &Access, request: w::PushEventReques
     check_metadata(&metadata).map_err(|rule| Problem::bad_request(format!("metadata: {rule}")))?;
     // The client's own bytes: nothing of them is read and written anew.
     let payload = request.payload.as_option().map_or_else(|| Bytes::from_static(b"{}"), |payload| payload.json().clone());
-    let checked = match types::known(app, access, &namespace, &request.event).await? {
+    let checked = match types::known(app, &namespace, &request.event).await? {
         Some(known) if !known.active => return Err(failed_precondition(format!("the event type {:?} is not active", request.event))),
         Some(known) => app.engine.check(&known, &payload).await,
         None => Checked::default(),

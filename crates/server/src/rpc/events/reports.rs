@@ -2,7 +2,7 @@
 
 use super::super::access::{Scope, id, span, timestamp};
 use super::super::batches;
-use super::super::page::{Page, count};
+use super::super::page::{MAX_PAGE_BYTES, Page, count};
 use crate::auth::Access;
 use crate::http::{App, Problem};
 use postrider_core::delivery::StateKind;
@@ -13,10 +13,6 @@ use postrider_core::key;
 use postrider_core::ports::{EventFilter, EventRow, PageRequest, Window};
 use postrider_proto::{Object, webhook as w};
 use std::collections::BTreeMap;
-
-/// What the payloads of one page may sum up to, in bytes: gRPC clients read messages of 4 MiB, and in binary a payload may be longer than its
-/// text. The page ends there, and says so by its limit.
-const MAX_PAGE_BYTES: u64 = 2 << 20;
 
 /// Which deliveries of an event count as what.
 const FAILED: [StateKind; 3] = [StateKind::Failed, StateKind::Expired, StateKind::Cancelled];
@@ -78,7 +74,7 @@ fn filter(access: &Access, request: &w::ListEventReportsRequest) -> Result<Optio
 async fn rows(app: &App, filter: &EventFilter, page: Page) -> Result<(u64, Vec<EventRow>, bool), Problem> {
     let (skip, limit) = page.window()?;
     let store = app.engine.store();
-    let request = |after| PageRequest { after, limit, max_bytes: MAX_PAGE_BYTES };
+    let request = |after| PageRequest { after, limit, max_bytes: MAX_PAGE_BYTES as u64 };
     let (total, page) = if skip == 0 {
         let found = store.find_events(filter.clone(), request(None)).await.map_err(Problem::of_read)?;
         (found.total, found.page)

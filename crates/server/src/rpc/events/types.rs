@@ -1,9 +1,9 @@
 //! The registries of event types.
 //!
-//! The contract knows one registry for all namespaces. Whoever has a key of one namespace has a registry of its own, so that nobody changes
-//! what holds for others; the registry that all share is that of keys without a namespace. A name is looked for in the own one first.
+//! The contract knows one registry for all namespaces. Here each namespace has one of its own, so that nobody changes what holds for others;
+//! the registry that all share is that of keys without a namespace, which may name any other. A name is looked for in the own one first.
 
-use super::super::access::timestamp;
+use super::super::access::{own_namespace, timestamp};
 use super::super::page::Page;
 use crate::auth::Access;
 use crate::http::{App, Problem};
@@ -12,18 +12,26 @@ use postrider_core::event::{Namespace, check_event_type};
 use postrider_core::event_type::{EventType, MAX_EVENT_TYPES, MAX_REGISTRY_SCHEMA_BYTES};
 use postrider_core::invalid::Invalid;
 use postrider_core::ports::ConfigChange;
-use postrider_core::schema::EventSchema;
 use postrider_core::signal::is_reserved;
 use postrider_core::time::Timestamp;
 use postrider_engine::{KnownType, Routes};
 use postrider_proto::{Object, webhook as w};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
-/// The name of a type under which events are published: `field` is what the contract calls it.
+/// What looks at schemas or makes samples of them, at a time, whoever asked: each may keep a processor busy for some tenths of a second.
+static PLACES: Semaphore = Semaphore::const_new(2);
+
+/// The name of a type under which events are published: `field` is what the contract calls it. One with a `*` would be the pattern of a
+/// subscription.
 pub(super) fn published_name(text: &str, field: &str) -> Result<(), Problem> {
     required_name(text, field)?;
+    if text.contains('*') {
+        return Err(Problem::bad_request(format!("{field}: an event type has no \"*\", which is for subscriptions to several")));
+    }
     check_event_type(text).map_err(|rule| Problem::bad_request(format!("{field}: {rule}")))?;
     if is_reserved(text) {
         let rule = "event types that begin with delivery. are those of Postrider's own events: choose another beginning";
@@ -36,11 +44,20 @@ fn required_name(text: &str, field: &str) -> Result<(), Problem> {
     if text.is_empty() { Err(Problem::bad_request(format!("{field} is required"))) } else { Ok(()) }
 }
 
+/// The registry that a request is about; `None` is the one that all namespaces share.
+fn registry(access: &Access, named: Option<&String>) -> Result<Option<Namespace>, Problem> {
+    match named {
+        Some(named) if !named.is_empty() => own_namespace(access, named).map(Some),
+        _ => Ok(access.namespace.clone()),
+    }
+}
+
 pub(super) async fn register(app: &App, access: &Access, request: w::RegisterEventRequest) -> Result<w::RegisterEventResponse, Problem> {
+    let namespace = registry(access, request.namespace.as_ref())?;
     published_name(&request.name, "name")?;
     let now = app.engine.now();
     let new = EventType {
-        namespace: access.namespace.clone(),
+        namespace,
         name: request.name,
         description: request.description,
         schema: request.schema.as_option().map(text),
@@ -62,6 +79,7 @@ pub(super) async fn register(app: &App, access: &Access, request: w::RegisterEve
 }
 
 pub(super) async fn update(app: &App, access: &Access, request: w::UpdateEventRequest) -> Result<(), Problem> {
+    let registry = registry(access, request.namespace.as_ref())?;
     required_name(&request.name, "name")?;
     let (schema, metadata) = (request.schema.as_option().map(text), request.metadata.into_iter().collect::<BTreeMap<_, _>>());
     let now = app.engine.now();
@@ -74,47 +92,53 @@ pub(super) async fn update(app: &App, access: &Access, request: w::UpdateEventRe
         ..before.clone()
     };
     // Its limits are those of each field by itself: what is right with the others as they are now is right whatever they become.
-    let candidate = changed(own(&app.engine.routes(), access, &request.name)?);
+    let candidate = changed(own(&app.engine.routes(), (access, registry.as_ref()), &request.name)?);
     checked(candidate).await?;
     let put = |routes: &Routes| {
-        let new = changed(own(routes, access, &request.name)?);
+        let new = changed(own(routes, (access, registry.as_ref()), &request.name)?);
         check_room(routes, &new)?;
         Ok((vec![ConfigChange::EventType(new)], ()))
     };
     app.engine.edit(put).await
 }
 
-pub(super) async fn delete(app: &App, access: &Access, name: &str) -> Result<(), Problem> {
-    required_name(name, "name")?;
+pub(super) async fn delete(app: &App, access: &Access, request: w::DeleteEventRequest) -> Result<(), Problem> {
+    let (registry, name) = (registry(access, request.namespace.as_ref())?, request.name);
+    required_name(&name, "name")?;
     let remove = |routes: &Routes| {
-        own(routes, access, name)?;
-        Ok((vec![ConfigChange::NoEventType { registry: access.namespace.clone(), name: name.to_owned() }], ()))
+        own(routes, (access, registry.as_ref()), &name)?;
+        Ok((vec![ConfigChange::NoEventType { registry: registry.clone(), name: name.clone() }], ()))
     };
     app.engine.edit(remove).await
 }
 
-pub(super) async fn get(app: &App, access: &Access, name: &str) -> Result<w::GetEventResponse, Problem> {
-    required_name(name, "name")?;
-    let found = seen(&app.engine.routes(), access, name).cloned().ok_or_else(missing)?;
-    let event = shown_all(vec![found]).await?.pop();
+pub(super) async fn get(app: &App, access: &Access, request: &w::GetEventRequest) -> Result<w::GetEventResponse, Problem> {
+    let registry = registry(access, request.namespace.as_ref())?;
+    required_name(&request.name, "name")?;
+    let found = seen(&app.engine.routes(), registry.as_ref(), &request.name).cloned().ok_or_else(missing)?;
+    let event = apart(move || shown(&found)).await?;
     Ok(w::GetEventResponse { event: event.into() })
 }
 
 pub(super) async fn list(app: &App, access: &Access, request: &w::ListEventsRequest) -> Result<w::ListEventsResponse, Problem> {
     let routes = app.engine.routes();
-    let own = access.namespace.as_ref();
+    let own = registry(access, request.namespace.as_ref())?;
+    let own = own.as_ref();
     let is_own = |known: &KnownType| known.namespace.as_ref() == own;
     let others = routes.event_types(None).filter(|known| !is_own(known) && routes.event_type(own, &known.name).is_none());
     let mut types: Vec<_> = routes.event_types(own).chain(others).filter(|known| known.active || !request.active_only).cloned().collect();
     types.sort_by_cached_key(|known| (Reverse(known.created_at), known.name.clone()));
-    let (page, pagination) = Page::of(&request.pagination).cut(types);
-    Ok(w::ListEventsResponse { events: shown_all(page).await?, pagination: pagination.into() })
+    let page = Page::of(&request.pagination);
+    let (cut, total) = page.cut(types);
+    // Samples are made of those that the page has room for.
+    let (events, pagination) = apart(move || page.fit(total, cut.iter().map(|known| shown(known)))).await?;
+    Ok(w::ListEventsResponse { events, pagination: pagination.into() })
 }
 
-/// The type of an event that is to be published; registered by that, without a schema, where nobody has registered it. `None` where the
-/// registry has no room for it: then it stays unregistered.
-pub(super) async fn known(app: &App, access: &Access, namespace: &Namespace, name: &str) -> Result<Option<Arc<KnownType>>, Problem> {
-    let registry = access.namespace.as_ref();
+/// The type of an event that is to be published; registered by that in the registry of its namespace, without a schema, where nobody has
+/// registered it, there or in the shared one. `None` where the registry has no room for it: then it stays unregistered.
+pub(super) async fn known(app: &App, namespace: &Namespace, name: &str) -> Result<Option<Arc<KnownType>>, Problem> {
+    let registry = Some(namespace);
     let routes = app.engine.routes();
     if let Some(known) = routes.type_of(namespace, name) {
         return Ok(Some(Arc::clone(known)));
@@ -155,12 +179,19 @@ async fn checked(new: EventType) -> Result<EventType, Problem> {
     apart(move || new.check().map(|()| new).map_err(told)).await?
 }
 
-/// Does what may take a while beside the runtime.
+/// Does what may take a while beside the runtime, once there is a place for it. It keeps its place to its end, though nobody may wait for it
+/// any more.
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
+    let failed = |error: &dyn Error| {
         tracing::error!(%error, "an event type could not be looked at");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the event type could not be looked at: see the server's log")
-    })
+    };
+    let place = PLACES.acquire().await.map_err(|error| failed(&error))?;
+    let working = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        work()
+    });
+    working.await.map_err(|error| failed(&error))
 }
 
 /// Whether the registry of a type has room for it.
@@ -178,16 +209,19 @@ fn check_room(routes: &Routes, new: &EventType) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A type as a caller sees it.
-fn seen<'r>(routes: &'r Routes, access: &Access, name: &str) -> Option<&'r Arc<KnownType>> {
-    routes.event_type(access.namespace.as_ref(), name).or_else(|| routes.event_type(None, name))
+/// A type as it is seen from a registry.
+fn seen<'r>(routes: &'r Routes, registry: Option<&Namespace>, name: &str) -> Option<&'r Arc<KnownType>> {
+    routes.event_type(registry, name).or_else(|| routes.event_type(None, name))
 }
 
-/// A type that a caller may change.
-fn own<'r>(routes: &'r Routes, access: &Access, name: &str) -> Result<&'r Arc<KnownType>, Problem> {
-    let known = seen(routes, access, name).ok_or_else(missing)?;
-    if known.namespace == access.namespace {
+/// A type of a registry, to be changed.
+fn own<'r>(routes: &'r Routes, (access, registry): (&Access, Option<&Namespace>), name: &str) -> Result<&'r Arc<KnownType>, Problem> {
+    let known = seen(routes, registry, name).ok_or_else(missing)?;
+    if known.namespace.as_ref() == registry {
         return Ok(known);
+    }
+    if access.namespace.is_none() {
+        return Err(Problem::not_found("the namespace has no event type of this name: the one that it uses is in the shared registry"));
     }
     let message = "the event type is in the registry that all namespaces share, which takes a key without a namespace to change";
     Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", message))
@@ -201,11 +235,7 @@ fn text(schema: &Object) -> Arc<str> {
     String::from_utf8_lossy(schema.json()).into()
 }
 
-/// Types as they are shown. Samples are made from schemas, which are compiled for that if they were not.
-async fn shown_all(types: Vec<Arc<KnownType>>) -> Result<Vec<w::RegisteredEvent>, Problem> {
-    apart(move || types.iter().map(|known| shown(known)).collect()).await
-}
-
+/// A type as it is shown, with a sample that is made from its schema.
 fn shown(known: &KnownType) -> w::RegisteredEvent {
     w::RegisteredEvent {
         name: known.name.clone(),
@@ -225,7 +255,7 @@ pub(in crate::rpc) async fn sample(known: Arc<KnownType>) -> Result<Option<Objec
 }
 
 fn sample_of(known: &KnownType) -> Option<Object> {
-    known.schema().map(EventSchema::sample).and_then(|sample| object(&sample.to_string()))
+    known.sample().and_then(|sample| object(&sample))
 }
 
 fn object(text: &str) -> Option<Object> {

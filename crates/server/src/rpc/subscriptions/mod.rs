@@ -1,6 +1,7 @@
 //! `webhook.SubscriptionService`: which events a webhook gets, and in what form (contract, section 6). A subscription is one, whichever API
 //! made it.
 
+pub(super) mod room;
 mod sample;
 mod shown;
 mod wanted;
@@ -64,7 +65,7 @@ fn find<'r>(routes: &'r Routes, scope: &Scope, id: SubscriptionId) -> Result<&'r
 }
 
 /// A subscription of a webhook that nothing else is said of.
-fn plain(id: SubscriptionId, endpoint: &Endpoint, pattern: TypePattern, now: Timestamp) -> Subscription {
+pub(super) fn plain(id: SubscriptionId, endpoint: &Endpoint, pattern: TypePattern, now: Timestamp) -> Subscription {
     Subscription {
         id,
         namespace: endpoint.namespace.clone(),
@@ -112,6 +113,7 @@ impl SubscriptionService for Subscriptions {
                 check_unique(routes, endpoint, &pattern)?;
                 let mut subscription = plain(id, endpoint, pattern.clone(), now);
                 wanted.put(&mut subscription, Some(&**endpoint))?;
+                room::check(routes, std::slice::from_ref(&subscription))?;
                 Ok::<_, Problem>((vec![ConfigChange::Subscription(subscription)], ()))
             })
             .await?;
@@ -141,11 +143,10 @@ impl SubscriptionService for Subscriptions {
             .filter(|subscription| request.event_name.is_empty() || shown::event_name(subscription) == request.event_name)
             .collect();
         all.sort_unstable_by_key(|subscription| std::cmp::Reverse((subscription.created_at, subscription.id)));
-        let (page, pagination) = Page::of(&request.pagination).cut(all);
-        Ok(w::ListSubscriptionsResponse {
-            subscriptions: page.into_iter().map(|subscription| shown::subscription(subscription)).collect(),
-            pagination: pagination.into(),
-        })
+        let page = Page::of(&request.pagination);
+        let (cut, total) = page.cut(all);
+        let (subscriptions, pagination) = page.fit(total, cut.into_iter().map(|subscription| shown::subscription(subscription)));
+        Ok(w::ListSubscriptionsResponse { subscriptions, pagination: pagination.into() })
     }
 
     async fn update_subscription(
@@ -159,6 +160,7 @@ impl SubscriptionService for Subscriptions {
         self.edit(access(&context)?, (&id, &namespace), |routes, before| {
             let mut subscription = Subscription { updated_at: now, ..before.clone() };
             wanted.put(&mut subscription, routes.endpoint(before.endpoint).map(|endpoint| &**endpoint))?;
+            room::check(routes, std::slice::from_ref(&subscription))?;
             Ok(subscription)
         })
         .await?;

@@ -10,18 +10,20 @@ use postrider_core::ports::{EventFilter, PageRequest};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// An event of a type with a payload made from its schema, or the newest one where it has none.
+/// An event of a type with a payload made from its schema, or the newest one where it has none. `not_found` where there is neither such a
+/// type nor an event of it.
 pub(super) async fn event(app: &App, scope: &Scope, name: &str) -> Result<Arc<Event>, Problem> {
     let namespace = match scope {
         Scope::All => None,
         Scope::One(namespace) => Some(namespace.clone()),
-        Scope::Nothing => return Err(nothing()),
+        Scope::Nothing => return Err(unknown()),
     };
     let routes = app.engine.routes();
     let known = match &namespace {
         Some(namespace) => routes.type_of(namespace, name),
         None => routes.event_type(None, name),
     };
+    let is_known = known.is_some();
     if let Some(known) = known.cloned()
         && let Some(payload) = types::sample(known).await?
     {
@@ -30,7 +32,7 @@ pub(super) async fn event(app: &App, scope: &Scope, name: &str) -> Result<Arc<Ev
     }
     let filter = EventFilter { namespace, event_type: Some(name.to_owned()), ..EventFilter::default() };
     let page = app.engine.store().page_of_events(filter, PageRequest::first(1)).await.map_err(Problem::of_read)?;
-    page.items.into_iter().next().map(|row| row.event).ok_or_else(nothing)
+    page.items.into_iter().next().map(|row| row.event).ok_or_else(if is_known { nothing } else { unknown })
 }
 
 /// An event that nobody published. Templates do not see its namespace.
@@ -48,6 +50,10 @@ fn made(app: &App, namespace: Namespace, name: &str, payload: Bytes) -> Event {
         schema_check: SchemaCheck::Unchecked,
         created_at: app.engine.now(),
     }
+}
+
+fn unknown() -> Problem {
+    Problem::not_found("there is no event type of this name, and no event of it")
 }
 
 fn nothing() -> Problem {

@@ -1,5 +1,6 @@
 //! What is wanted, put into a webhook and its subscriptions.
 
+use super::super::subscriptions::{plain, room};
 use super::keys::{self, Fresh, MASK};
 use super::scope::Want;
 use super::wanted::{Http, Wanted};
@@ -8,14 +9,13 @@ use crate::http::json::clip;
 use crate::http::{App, Problem};
 use crate::random;
 use http::Uri;
-use postrider_core::body::BodyForm;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
-use postrider_core::filter::{LabelFilter, TypePattern};
+use postrider_core::filter::TypePattern;
 use postrider_core::id::SubscriptionId;
 use postrider_core::ports::ConfigChange;
 use postrider_core::retry::{RetryPolicy, Schedule};
 use postrider_core::seal::Sealed;
-use postrider_core::subscription::{Origin, RequestForm, Subscription};
+use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 use postrider_engine::Routes;
 use std::time::Duration;
@@ -66,6 +66,7 @@ pub(super) fn changed(
     };
     endpoint.updated_at = now;
     let subscriptions = subscriptions(app, routes, &endpoint, wanted.events.clone().or(Vec::new), now);
+    room::check(routes, &subscriptions)?;
     // The endpoint comes first: a subscription leads somewhere from the beginning.
     let changes = std::iter::once(ConfigChange::Endpoint(endpoint)).chain(subscriptions.into_iter().map(ConfigChange::Subscription));
     Ok(Changed { changes: changes.collect(), secret })
@@ -194,25 +195,8 @@ fn subscriptions(app: &App, routes: &Routes, endpoint: &Endpoint, events: Option
         }
     }
     let is_new = |pattern: &TypePattern| !own.iter().any(|subscription| subscription.patterns.contains(pattern));
-    changes.extend(events.into_iter().flatten().filter(is_new).map(|pattern| Subscription {
-        id: SubscriptionId::new(app.engine.new_id()),
-        namespace: endpoint.namespace.clone(),
-        name: String::new(),
-        endpoint: endpoint.id,
-        origin: Origin::Rpc,
-        active: true,
-        patterns: vec![pattern],
-        labels: LabelFilter::default(),
-        matches: None,
-        request: RequestForm::default(),
-        body: BodyForm::Rpc,
-        retry: policy.clone(),
-        timeout: None,
-        rate_limit: None,
-        created_at: now,
-        updated_at: now,
-        deleted_at: None,
-    }));
+    let new = |pattern| plain(SubscriptionId::new(app.engine.new_id()), endpoint, pattern, now);
+    changes.extend(events.into_iter().flatten().filter(is_new).map(new));
     changes
 }
 

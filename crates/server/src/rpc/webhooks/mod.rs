@@ -159,11 +159,13 @@ impl WebhookService for Webhooks {
             .filter(|endpoint| request.event.is_empty() || is_to(endpoint))
             .collect();
         all.sort_unstable_by_key(|endpoint| std::cmp::Reverse((endpoint.created_at, endpoint.id)));
-        let (page, pagination) = Page::of(&request.pagination).cut(all);
-        let healths = health_service::of(&self.app, page.iter().map(|endpoint| endpoint.id).collect()).await?;
-        let webhooks = page.into_iter().zip(healths);
+        let page = Page::of(&request.pagination);
+        let (cut, total) = page.cut(all);
+        let healths = health_service::of(&self.app, cut.iter().map(|endpoint| endpoint.id).collect()).await?;
+        let webhooks = cut.into_iter().zip(healths);
         let webhooks = webhooks.map(|(endpoint, health)| shown::webhook(&self.app, &routes, endpoint, health_service::class(health)));
-        Ok(w::ListWebhooksResponse { webhooks: webhooks.collect(), pagination: pagination.into() })
+        let (webhooks, pagination) = page.fit(total, webhooks);
+        Ok(w::ListWebhooksResponse { webhooks, pagination: pagination.into() })
     }
 
     async fn update_webhook_config(
