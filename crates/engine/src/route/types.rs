@@ -1,19 +1,31 @@
-//! Event types, with what their schemas come to.
+//! Event types, and what is made of their schemas.
 
 use super::Routes;
+use crate::kept::Kept;
 use postrider_core::event::{Namespace, SchemaCheck};
 use postrider_core::event_type::EventType;
-use postrider_core::schema::EventSchema;
+use postrider_core::schema::{self, BadSchema, EventSchema};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+
+/// Most memory that compiled schemas of all registries together may take, in bytes, by [`EventSchema::memory`]: some hundreds of usual ones. What
+/// has no room is compiled again when it is used again, which takes some milliseconds at the most.
+const MAX_COMPILED_BYTES: usize = 64 << 20;
+
+/// The schemas that payloads were held against last, compiled.
+pub(crate) struct Compiled(Kept<EventSchema>);
+
+impl Compiled {
+    pub(crate) fn new() -> Self {
+        Compiled(Kept::new(MAX_COMPILED_BYTES))
+    }
+}
 
 /// A registered event type.
 #[derive(Debug)]
 pub struct KnownType {
     event_type: EventType,
-    /// What its schema compiles to, once that was asked for: a moment's work, and memory that types which nobody publishes need not take.
-    compiled: OnceLock<Option<EventSchema>>,
 }
 
 impl Deref for KnownType {
@@ -34,39 +46,25 @@ pub struct Checked {
 }
 
 impl KnownType {
-    fn new(event_type: EventType) -> Self {
-        KnownType { event_type, compiled: OnceLock::new() }
-    }
-
-    /// Its schema, if it has one. Compiled when it is asked for the first time, which takes some milliseconds for a large one.
-    pub fn schema(&self) -> Option<&EventSchema> {
-        let compile = || {
-            let text = self.event_type.schema.as_ref()?;
-            let parsed = EventSchema::parse(text.as_bytes());
-            // It was checked when it was registered, so that only another release has seen it otherwise.
-            parsed
-                .inspect_err(|error| tracing::error!(event_type = self.name, %error, "a schema is not understood: nothing is checked"))
-                .ok()
-        };
-        self.compiled.get_or_init(compile).as_ref()
+    /// A payload made from its schema, as JSON; see [`schema::sample`]. `None` where it has none.
+    pub fn sample(&self) -> Option<String> {
+        let made = schema::sample(self.event_type.schema.as_ref()?.as_bytes());
+        made.inspect_err(|error| self.not_understood(error)).ok().map(|sample| sample.to_string())
     }
 
     /// Holds a payload against the schema. Up to some tenths of a second of work.
-    pub(crate) fn check(&self, payload: &[u8]) -> Checked {
-        let Some(schema) = self.schema() else { return Checked::default() };
+    pub(crate) fn check(&self, compiled: &Compiled, payload: &[u8]) -> Checked {
+        let Some(text) = &self.event_type.schema else { return Checked::default() };
+        let schema = compiled.0.get(text, || EventSchema::parse(text.as_bytes()), EventSchema::memory);
+        let Ok(schema) = schema.inspect_err(|error| self.not_understood(error)) else { return Checked::default() };
         let warnings = schema.check(payload);
         let check = if warnings.is_empty() { SchemaCheck::Passed } else { SchemaCheck::Failed };
         Checked { check, warnings }
     }
 
-    /// Takes over what an earlier one of the same schema has compiled.
-    fn keep_compiled(&self, before: &KnownType) {
-        if before.schema == self.schema
-            && let Some(compiled) = before.compiled.get()
-        {
-            // Who was quicker has compiled the same.
-            _ = self.compiled.set(compiled.clone());
-        }
+    /// It was checked when it was registered, so that only another release has seen it otherwise.
+    fn not_understood(&self, error: &BadSchema) {
+        tracing::error!(event_type = self.name, %error, "a schema is not understood: nothing is checked");
     }
 }
 
@@ -91,10 +89,7 @@ impl Types {
     }
 
     pub(super) fn put(&mut self, new: EventType) {
-        let known = KnownType::new(new);
-        if let Some(before) = self.get(known.namespace.as_ref(), &known.name) {
-            known.keep_compiled(before);
-        }
+        let known = KnownType { event_type: new };
         let registry = match &known.namespace {
             None => &mut self.shared,
             Some(namespace) => self.own.entry(namespace.clone()).or_default(),
@@ -135,16 +130,6 @@ impl Routes {
     /// The type of an event in a namespace: that of its own registry, or else that of the one that all share.
     pub fn type_of(&self, namespace: &Namespace, name: &str) -> Option<&Arc<KnownType>> {
         self.types.get(Some(namespace), name).or_else(|| self.types.get(None, name))
-    }
-
-    /// Takes over what these have compiled of schemas that are the same here.
-    pub(crate) fn keep_compiled(&self, before: &Routes) {
-        let all = self.types.shared.values().chain(self.types.own.values().flat_map(BTreeMap::values));
-        for known in all {
-            if let Some(earlier) = before.types.get(known.namespace.as_ref(), &known.name) {
-                known.keep_compiled(earlier);
-            }
-        }
     }
 }
 
@@ -193,22 +178,35 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_is_compiled_once_for_as_long_as_it_is_the_same() {
-        let schema = r#"{"required": ["x"]}"#;
-        let old = routes(&[event_type(None, Some(schema))]);
+    fn a_schema_is_compiled_once_for_as_long_as_it_is_used() {
+        let schema = r#"{"required": ["x"], "properties": {"x": {"type": "integer"}}}"#;
         let known = |routes: &Routes| Arc::clone(routes.event_type(None, "a.b").expect("it is there"));
-        assert_eq!(known(&old).check(b"{}").warnings, ["field 'x': is required"]);
-        let (same, other) = (routes(&[event_type(None, Some(schema))]), routes(&[event_type(None, Some("{}"))]));
-        for (new, is_kept) in [(&same, true), (&other, false)] {
-            new.keep_compiled(&old);
-            assert_eq!(known(new).compiled.get().is_some(), is_kept);
+        let compiled = Compiled::new();
+        let kept = || compiled.0.size().0;
+        let first = known(&routes(&[event_type(None, Some(schema))]));
+        assert_eq!((first.sample().as_deref(), kept()), (Some(r#"{"x":1}"#), 0), "a sample compiles nothing");
+        assert_eq!((first.check(&compiled, b"{}").warnings, kept()), (vec![String::from("field 'x': is required")], 1));
+        // Another change of the configuration, another type with the same schema.
+        let own = routes(&[event_type(Some("own"), Some(schema))]);
+        let own = own.event_type(Some(&named("own")), "a.b").expect("it is there");
+        assert_eq!((own.check(&compiled, br#"{"x":1}"#).check, kept()), (SchemaCheck::Passed, 1));
+        assert_eq!((known(&routes(&[event_type(None, Some("{}"))])).check(&compiled, b"{}").check, kept()), (SchemaCheck::Passed, 2));
+        let none = known(&routes(&[event_type(None, None)]));
+        assert_eq!((none.check(&compiled, b"{}"), none.sample()), (Checked::default(), None));
+        let strange = known(&routes(&[event_type(None, Some("{"))]));
+        assert_eq!((strange.check(&compiled, b"{}"), strange.sample(), kept()), (Checked::default(), None, 2));
+    }
+
+    #[test]
+    fn compiled_schemas_take_bounded_memory() {
+        let compiled = Compiled::new();
+        for n in 0..100 {
+            let choices = vec![0; 20_000];
+            let schema = format!(r#"{{"enum": {choices:?}, "title": "{n}"}}"#);
+            let routes = routes(&[event_type(None, Some(&schema))]);
+            routes.event_type(None, "a.b").expect("it is there").check(&compiled, b"0");
         }
-        assert_eq!(known(&other).check(b"{}").check, SchemaCheck::Passed);
-        // A change of anything else keeps it too.
-        let mut changed = old.clone();
-        Arc::make_mut(&mut changed.types).put(EventType { active: false, ..event_type(None, Some(schema)) });
-        assert!(known(&changed).compiled.get().is_some());
-        let none = routes(&[event_type(None, None)]);
-        assert_eq!(known(&none).check(b"{}"), Checked::default());
+        let (count, bytes) = compiled.0.size();
+        assert!((5..50).contains(&count) && bytes <= MAX_COMPILED_BYTES, "{count} {bytes}");
     }
 }

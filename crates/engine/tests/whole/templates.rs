@@ -82,11 +82,11 @@ fn a_template_that_takes_its_time_makes_the_same() {
 #[test]
 fn a_template_that_fails_sends_nothing_and_says_why() {
     for (text, payload, message) in [
-        ("{\n{{index .payload.list 3}}", r#"{"list":[1]}"#, "the template failed: line 2: "),
-        ("{{range 10000000}}{{end}}", "{}", "the template failed: line 1: the template takes more than 1,000,000 steps"),
-        ("{{range 1000000}}12345678{{end}}", "{}", "the template failed: line 1: the output would be larger than 1 MiB"),
-        ("{{.payload}}", "no json", "the template failed: the payload is not JSON"),
-        ("{{", "{}", "the template failed: line 1: "),
+        ("{\n{{index .payload.list 3}}", r#"{"list":[1]}"#, "template_error: line 2: "),
+        ("{{range 10000000}}{{end}}", "{}", "template_error: line 1: the template takes more than 1,000,000 steps"),
+        ("{{range 1000000}}12345678{{end}}", "{}", "template_error: line 1: the output would be larger than 1 MiB"),
+        ("{{.payload}}", "no json", "template_error: the payload is not JSON"),
+        ("{{", "{}", "template_error: line 1: "),
     ] {
         run(async {
             let hand = Hand::new();
