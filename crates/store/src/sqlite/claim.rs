@@ -48,22 +48,31 @@ fn claim_one(s: &Session, request: &ClaimRequest, erased: &BTreeSet<EndpointId>,
 }
 
 macro_rules! expiring {
-    ($what:expr, $rest:literal) => {
+    ($what:literal, $rest:literal) => {
         concat!(
             "SELECT ",
             $what,
-            " FROM deliveries d INDEXED BY deliveries_expiring WHERE expires_at IS NOT NULL AND claim = 0 AND due_at IS NOT NULL AND",
+            " FROM deliveries INDEXED BY deliveries_expiring WHERE expires_at IS NOT NULL AND claim = 0 AND due_at IS NOT NULL AND",
             not_erased!("endpoint"),
             $rest
         )
     };
 }
 
+/// The ids come out of the index alone: an erased endpoint may have left many, which nobody removes at once.
+const EXPIRED: &str = concat!(
+    "SELECT ",
+    delivery_columns!(),
+    " FROM (",
+    expiring!("id AS expired", "AND expires_at <= ?1 ORDER BY expires_at, id LIMIT ?2"),
+    ") CROSS JOIN deliveries d ON d.id = expired ORDER BY d.expires_at, d.id"
+);
+const NEXT_EXPIRY: &str = expiring!("expires_at", "ORDER BY expires_at LIMIT 1");
+
 /// Claims unclaimed deliveries that are past their time to live, those first that have been so for longest.
 pub(super) fn claim_expired(s: &mut Session, by: Timestamp, limit: u32, max_bytes: u64) -> Result<Vec<Claimed>> {
-    let sql = expiring!(delivery_columns!(), "AND expires_at <= ?1 ORDER BY expires_at, id LIMIT ?2");
     let (mut events, mut claimed, mut bytes) = (Events::default(), Vec::new(), 0);
-    for row in all(&s.conn, sql, &[&by.as_micros(), &limit], DeliveryRow::read)? {
+    for row in all(&s.conn, EXPIRED, &[&by.as_micros(), &limit], DeliveryRow::read)? {
         let event = events.get(&s.conn, row.event)?;
         bytes += event.payload.len() as u64;
         claimed.push(Claimed { delivery: row.of(&event.namespace), event, open_attempt: None });
@@ -77,7 +86,7 @@ pub(super) fn claim_expired(s: &mut Session, by: Timestamp, limit: u32, max_byte
 
 /// When the first unclaimed delivery is past its time to live.
 pub(super) fn next_expiry(conn: &Connection) -> Result<Option<Timestamp>> {
-    one(conn, expiring!("expires_at", "ORDER BY expires_at LIMIT 1"), &[], |row| time(row, 0))
+    one(conn, NEXT_EXPIRY, &[], |row| time(row, 0))
 }
 
 fn hold(s: &Session, ids: impl Iterator<Item = DeliveryId>) -> Result<()> {
@@ -135,4 +144,22 @@ fn open_attempt(conn: &Connection, row: &DeliveryRow) -> Result<Option<Attempt>>
         "WHERE a.delivery = ?1 AND a.number = ?2 AND a.finished_at IS NULL"
     );
     conn.prepare_cached(sql)?.query_row(params![row.id.bytes(), row.progress.attempts], attempt_row).optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::types::Null;
+
+    #[test]
+    fn what_expires_is_asked_of_the_index_alone() {
+        let mut conn = Connection::open_in_memory().expect("a database");
+        crate::migrate::migrate(&mut conn).expect("a schema");
+        for sql in [NEXT_EXPIRY, EXPIRED] {
+            let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
+            let unbound = rusqlite::params_from_iter(std::iter::repeat_n(Null, explain.parameter_count()));
+            let plan: Vec<String> = explain.query_map(unbound, |row| row.get(3)).expect("a plan").collect::<Result<_>>().expect("lines");
+            assert!(plan.iter().any(|line| line.contains("SEARCH deliveries USING COVERING INDEX deliveries_expiring")), "{plan:#?}");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //! One that comes late, with an id before the mark, is put into its place at once. How a delivery goes on changes nothing of this.
 
 use super::bulk;
-use super::rows::{all, count, one};
+use super::rows::{all, count};
 use super::session::{Memory, Session};
 use postrider_core::id::{DeliveryId, EndpointId, SubscriptionId};
 use postrider_core::ports::NewDelivery;
@@ -21,15 +21,15 @@ type Place = ([u8; 16], [u8; 16], [u8; 16], i64);
 pub(super) struct Sorted {
     /// Those with lesser ids are.
     pub(super) below: [u8; 16],
-    /// How many others there are, or were before retention took some.
+    /// How many others there are, or were before retention took some. Where it is not known that there are fewer than gather, it may be less.
     gathered: u64,
 }
 
 impl Sorted {
     /// As it is in the database.
-    pub(super) fn read(conn: &Connection) -> Result<Self> {
+    pub(super) fn read(conn: &Connection, gather: u32) -> Result<Self> {
         let below = mark(conn)?;
-        Ok(Sorted { below, gathered: behind(conn, &below)? })
+        Ok(Sorted { below, gathered: behind(conn, &below, gather)? })
     }
 }
 
@@ -38,8 +38,10 @@ pub(super) fn mark(conn: &Connection) -> Result<[u8; 16]> {
     conn.prepare_cached("SELECT below FROM deliveries_sorted")?.query_row([], |row| row.get(0))
 }
 
-fn behind(conn: &Connection, below: &[u8; 16]) -> Result<u64> {
-    conn.prepare_cached("SELECT count(*) FROM deliveries WHERE id >= ?1")?.query_row([below], |row| count(row, 0))
+/// How many are not in their places; `most` where there are more.
+fn behind(conn: &Connection, below: &[u8; 16], most: u32) -> Result<u64> {
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE id >= ?1 LIMIT ?2)";
+    conn.prepare_cached(sql)?.query_row(params![below, most], |row| count(row, 0))
 }
 
 /// A delivery was stored.
@@ -54,27 +56,27 @@ pub(super) fn came(conn: &Connection, memory: &mut Memory, new: &NewDelivery, cr
 }
 
 /// Puts what has gathered into its places, if it is enough, but for the newest: others that were made at the same time may still come. For
-/// before the commit of a group, which takes longer itself the more it has stored.
+/// before the commit of a group, whose publishers wait for it: however many have gathered, the rest is left to the next ones.
 pub(super) fn sort_in_if_many(s: &mut Session) -> Result<()> {
-    let gather = u64::from(s.steps().gather);
-    if s.memory.sorted.gathered < gather {
+    let gather = s.steps().gather;
+    if s.memory.sorted.gathered < u64::from(gather) {
         return Ok(());
     }
     let (from, keep) = (s.memory.sorted.below, (gather / 4).max(1));
-    let sql = "SELECT id FROM deliveries WHERE id >= ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2";
-    let to: Option<[u8; 16]> = one(&s.conn, sql, &[&from, &((keep - 1) as i64)], |row| row.get(0))?;
-    let Some(to) = to else {
+    let sql = "SELECT subscription, endpoint, id, created_at FROM deliveries WHERE id >= ?1 ORDER BY id LIMIT ?2";
+    let mut rows: Vec<Place> = all(&s.conn, sql, &[&from, &gather], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    if rows.len() < gather as usize {
         // Retention was faster.
-        s.memory.sorted.gathered = behind(&s.conn, &from)?;
+        s.memory.sorted.gathered = rows.len() as u64;
         return Ok(());
-    };
-    let sql = "SELECT subscription, endpoint, id, created_at FROM deliveries WHERE id >= ?1 AND id < ?2";
-    let mut rows: Vec<Place> = all(&s.conn, sql, &[&from, &to], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    }
+    let kept = rows.split_off(rows.len().saturating_sub(keep as usize));
+    let Some((_, _, to, _)) = kept.first().copied() else { return Ok(()) };
     rows.sort_unstable();
     let columns = "deliveries_by_subscription (subscription, endpoint, delivery, created_at)";
     bulk::insert(&s.conn, columns, &rows, |(subscription, endpoint, id, created_at)| [subscription, endpoint, id, created_at])?;
     s.conn.prepare_cached("UPDATE deliveries_sorted SET below = ?1")?.execute([to])?;
-    s.memory.sorted = Sorted { below: to, gathered: keep };
+    s.memory.sorted = Sorted { below: to, gathered: behind(&s.conn, &to, gather)? };
     Ok(())
 }
 
@@ -137,6 +139,24 @@ mod tests {
         drop(s);
         let s = session(dir.path());
         assert_eq!((s.memory.sorted.below, s.memory.sorted.gathered), (below, gathered), "it is known after a restart");
+    }
+
+    /// As many as a server that is busy for a moment stores in one group, or as an older file may bring.
+    #[test]
+    fn many_more_go_group_by_group() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut s, mut make) = (session(dir.path()), Fixtures::new(1));
+        let events: Vec<NewEvent> = (0..30).map(|_| make.event(1)).collect();
+        publish(&mut s, &events);
+        assert_eq!(places(&s), ids(&events[..6]), "no more than gather, but for the newest of them");
+        drop(s);
+        let mut s = session(dir.path());
+        assert_eq!(s.memory.sorted.gathered, 8, "it is not counted how many more there are");
+        for sorted in [12, 18, 24, 24] {
+            publish(&mut s, &[]);
+            assert_eq!(places(&s), ids(&events[..sorted]));
+        }
+        assert_eq!(s.memory.sorted.gathered, 6);
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Session {
         prepare(&mut conn, bounds, &wal_frames)?;
         let (incarnation, next_event) = take_office(&mut conn)?;
         let attempts_new = history::gathered(&conn)?;
-        let (sorted, marks) = (Sorted::read(&conn)?, Marks::read(&conn)?);
+        let (sorted, marks) = (Sorted::read(&conn, bounds.steps.gather)?, Marks::read(&conn)?);
         let memory =
             Memory { next_event, attempts_new, sorted, rescue: Rescue::After(None), sweep: Sweep::default(), marks, erasing: None };
         Ok(Session {
