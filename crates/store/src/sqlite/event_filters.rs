@@ -1,5 +1,6 @@
 //! Lists of events narrowed by labels, or by what the check of their payload against a schema said.
 
+use super::counters::less;
 use super::find::{bounds, events_at};
 use super::merge::merge;
 use super::rows::{all, count, map_json, time};
@@ -190,7 +191,7 @@ impl Part {
             None if is_timed => number(COUNT, params)?,
             None => self.all,
         };
-        Ok(in_all - invalid)
+        Ok(less(in_all, invalid))
     }
 
     pub(super) fn next(&self, conn: &Connection, filter: &EventFilter, after: Option<EventPlace>, chunk: usize) -> Result<Vec<EventPlace>> {

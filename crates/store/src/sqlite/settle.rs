@@ -97,9 +97,9 @@ impl<'s> Settler<'s> {
         }
         let (namespace, endpoint) = (Some(&settlement.namespace), self.endpoint(settlement)?);
         let of = Of { namespace, subscription: settlement.subscription, endpoint };
-        self.deltas.moved(of, from, to);
-        if let Some(outcome) = outcome {
-            self.deltas.attempt(of, outcome.error.is_none());
+        match outcome {
+            Some(outcome) => self.deltas.attempt(of, from, to, outcome.error.is_none()),
+            None => self.deltas.moved(of, from, to),
         }
         Ok(())
     }

@@ -17,6 +17,36 @@ pub(super) struct Live {
     pub(super) first: Vec<Key>,
 }
 
+/// The first deliveries after the last page out of many that come in any order: no more are kept than its next page can show.
+pub(super) struct Firsts {
+    after: Option<Key>,
+    reach: usize,
+    kept: BinaryHeap<Key>,
+}
+
+impl Firsts {
+    pub(super) fn of(query: &Query<'_>) -> Self {
+        Firsts { after: query.window.after.map(|id| Reverse(id.bytes())), reach: query.reach(), kept: BinaryHeap::new() }
+    }
+
+    /// One that the list has.
+    pub(super) fn see(&mut self, row: &Looked) {
+        let key = Reverse(row.id);
+        if self.after.is_none_or(|after| key > after) {
+            self.kept.push(key);
+            if self.kept.len() > self.reach {
+                // The last one in the order of the list.
+                self.kept.pop();
+            }
+        }
+    }
+
+    /// In the order of the list.
+    pub(super) fn in_order(self) -> Vec<Key> {
+        self.kept.into_sorted_vec()
+    }
+}
+
 pub(super) const WAITING: &str = concat!(
     "SELECT ",
     looked_columns!(),
@@ -32,8 +62,7 @@ pub(super) fn look(query: &Query<'_>) -> Result<Live> {
     if endpoints.is_empty() {
         return Ok(live);
     }
-    let after = query.window.after.map(|id| Reverse(id.bytes()));
-    let mut first: BinaryHeap<Key> = BinaryHeap::new();
+    let mut firsts = Firsts::of(query);
     let mut visit = |row: Looked| -> Result<()> {
         if !query.has(&row) {
             return Ok(());
@@ -43,25 +72,19 @@ pub(super) fn look(query: &Query<'_>) -> Result<Live> {
             return Ok(());
         }
         live.wanted += 1;
-        let key = Reverse(row.id);
-        if after.is_none_or(|after| key > after) {
-            first.push(key);
-            if first.len() > query.reach() {
-                // The last one in the order of the list.
-                first.pop();
-            }
-        }
+        firsts.see(&row);
         Ok(())
     };
     for endpoint in &endpoints {
         each(query, WAITING, &[endpoint], &mut visit)?;
     }
     each(query, CLAIMED, &[], |row| if endpoints.contains(&EndpointId::bytes(row.endpoint)) { visit(row) } else { Ok(()) })?;
-    live.first = first.into_sorted_vec();
+    live.first = firsts.in_order();
     Ok(live)
 }
 
-fn each(query: &Query<'_>, sql: &str, params: &[&dyn ToSql], mut visit: impl FnMut(Looked) -> Result<()>) -> Result<()> {
+/// Shows the rows of a statement over [`looked_columns`] one by one.
+pub(super) fn each(query: &Query<'_>, sql: &str, params: &[&dyn ToSql], mut visit: impl FnMut(Looked) -> Result<()>) -> Result<()> {
     let mut select = query.conn.prepare_cached(sql)?;
     let mut rows = select.query(params)?;
     while let Some(row) = rows.next()? {

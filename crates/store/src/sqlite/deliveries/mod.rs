@@ -13,11 +13,12 @@ mod live;
 mod query;
 mod row;
 
+use super::counters::less;
 use super::merge::merge;
 use super::options::Steps;
 use super::places;
 use super::rows::{all, count, state_kind};
-use live::Live;
+use live::{Firsts, Live, each};
 use postrider_core::delivery::StateKind;
 use postrider_core::event::Namespace;
 use postrider_core::id::{DeliveryId, EventSeq};
@@ -79,8 +80,9 @@ const IS_THERE: &str = concat!(
 pub(super) fn counts_of(conn: &Connection, event: EventSeq) -> Result<[u64; StateKind::ALL.len()]> {
     let sql = concat!("SELECT state FROM deliveries INDEXED BY deliveries_event WHERE event = ?1 AND", not_erased!("endpoint"));
     let mut counts = [0; StateKind::ALL.len()];
-    for kind in all(conn, sql, &[&event.0], |row| state_kind(row, 0))? {
-        counts[kind as usize] += 1;
+    let mut select = conn.prepare_cached(sql)?;
+    for kind in select.query_map([event.0], |row| state_kind(row, 0))? {
+        counts[kind? as usize] += 1;
     }
     Ok(counts)
 }
@@ -135,7 +137,7 @@ impl Query<'_> {
         }
         let others = States::ANY.without(self.states);
         let live = if others.and(States::LIVE).is_empty() { 0 } else { self.live()?.all - self.live()?.wanted };
-        Ok(self.count_in_time()? - self.count_unsuccessful(others)? - live)
+        Ok(less(self.count_in_time()?, self.count_unsuccessful(others)? + live))
     }
 
     fn page(&self, total: u64, steps: Steps) -> Result<Places> {
@@ -285,19 +287,16 @@ impl Query<'_> {
 
     /// The page of an event's deliveries, and how many they are.
     fn of_event(&self, event: EventSeq) -> Result<(Places, u64)> {
-        let mut found = Vec::new();
-        for row in all(self.conn, OF_EVENT, &[&event.0], Looked::read)? {
+        let (mut firsts, mut total) = (Firsts::of(self), 0);
+        each(self, OF_EVENT, &[&event.0], |row| {
             if self.wants(&row)? {
-                found.push(Reverse(row.id));
+                total += 1;
+                firsts.see(&row);
             }
-        }
-        found.sort_unstable();
-        let total = found.len() as u64;
-        let after = self.window.after.map(|id| Reverse(id.bytes()));
-        found.retain(|key| after.is_none_or(|after| *key > after));
-        let (page, more) = self.cut(found);
+            Ok(())
+        })?;
         // Without a page there is no last place.
-        Ok(((page, more), total))
+        Ok((self.cut(firsts.in_order()), total))
     }
 }
 
