@@ -93,10 +93,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use writer::WriteQueue;
 
+/// How many reads of the engine's own run at the same time; as many as of others by default. Each connection has a cache of 2 MiB at most.
+const OWN_READERS: usize = 4;
+
 /// The embedded store. Reads and writes want a tokio runtime; opening and closing block.
 pub struct SqliteStore {
     queue: Arc<WriteQueue>,
+    /// For what APIs ask for: lists, of which some look at much.
     readers: Readers,
+    /// For what the engine needs to go on: no list keeps it waiting.
+    own: Readers,
     commits: Arc<AtomicU64>,
     incarnation: i64,
     room: Option<Room>,
@@ -122,8 +128,8 @@ impl SqliteStore {
         let started = Checkpointer::start(file.clone(), marks)
             .and_then(|checkpointer| writer::start(session, Arc::clone(&queue), Arc::clone(&commits), checkpointer));
         let thread = started.map_err(|e| OpenError::from_io(&directory, &e))?;
-        let readers = Readers::new(file, options.readers);
-        Ok(SqliteStore { queue, readers, commits, incarnation, room, steps, writer: Mutex::new(Some((thread, lock))) })
+        let (readers, own) = (Readers::new(file.clone(), options.readers), Readers::new(file, OWN_READERS));
+        Ok(SqliteStore { queue, readers, own, commits, incarnation, room, steps, writer: Mutex::new(Some((thread, lock))) })
     }
 
     /// Writes what waits, empties the write-ahead log, ends the threads and gives the directory back. Blocks until that is done.
@@ -131,6 +137,7 @@ impl SqliteStore {
     pub fn close(&self) {
         self.queue.close();
         self.readers.close();
+        self.own.close();
         if let Some((thread, lock)) = self.writer.lock().take() {
             if thread.join().is_err() {
                 tracing::error!("the store's writer had panicked");

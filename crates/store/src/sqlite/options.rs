@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub struct SqliteOptions {
     /// The directory of the database; made with mode 0700 if there is none.
     pub directory: PathBuf,
-    /// How many reads run at the same time.
+    /// How many reads run at the same time that APIs ask for. The engine's own have connections of their own, four besides these.
     pub readers: usize,
     /// How large the database and its write-ahead log may become together, in bytes; new work is refused before that. `None` is as large as
     /// the disk allows. An eighth of it, 64 MiB at the most, is for the log; what the limit is sensible for begins at 16 MiB.
@@ -21,7 +21,7 @@ pub struct SqliteOptions {
 }
 
 impl SqliteOptions {
-    /// The defaults: four reads at the same time.
+    /// The defaults: four reads of APIs at the same time, no limit of size.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         SqliteOptions { directory: directory.into(), readers: 4, budget_bytes: None, max_pages: None, steps: Steps::default() }
     }

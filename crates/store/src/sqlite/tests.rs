@@ -2,7 +2,7 @@
 
 use super::readers::Readers;
 use super::session::Session;
-use super::{attempts, config, files, find, prune, publish, settle, sorting};
+use super::{SqliteOptions, SqliteStore, attempts, config, files, find, prune, publish, settle, sorting};
 use crate::conformance::Fixtures;
 use postrider_core::attempt::{Attempt, Outcome};
 use postrider_core::delivery::{Delivery, Progress, State};
@@ -13,9 +13,12 @@ use postrider_core::ports::*;
 use postrider_core::time::Timestamp;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, ErrorCode, StatementStatus};
+use std::future::{Future, poll_fn};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use tempfile::TempDir;
 
 fn database() -> (TempDir, PathBuf, Connection) {
@@ -82,6 +85,30 @@ async fn a_read_of_several_steps_sees_one_moment() {
     assert_eq!(readers.read(config::version).await, Ok(before + 1));
     readers.close();
     assert_eq!(readers.read(config::version).await.map_err(|e| e.kind), Err(StoreErrorKind::Unavailable));
+}
+
+/// However many lists are being read, the engine goes on.
+#[tokio::test]
+async fn the_engine_does_not_wait_for_lists() {
+    let directory = tempfile::tempdir().expect("a directory for the test");
+    let store = SqliteStore::open(SqliteOptions { readers: 1, ..SqliteOptions::new(directory.path()) }).expect("the store opens");
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let mut list = Box::pin(store.readers.read(move |_| Ok(wait.recv().is_ok())));
+    let mut another = store.find_events(EventFilter::default(), PageRequest::first(1));
+    for poll in [once(&mut list).await.is_pending(), once(&mut another).await.is_pending()] {
+        assert!(poll, "there is one connection for lists");
+    }
+    assert_eq!(store.next_expiry().await, Ok(None));
+    assert_eq!(store.running_jobs().await, Ok(Vec::new()));
+    assert!(store.health().await.is_ok());
+    go_on.send(()).expect("the list waits");
+    assert_eq!(list.await, Ok(true));
+    assert_eq!(another.await.map(|found| found.total), Ok(0));
+}
+
+/// Looks once whether it has answered.
+async fn once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
 }
 
 /// What an engine settles when a claimed delivery of a new event ended.

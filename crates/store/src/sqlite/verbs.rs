@@ -4,11 +4,11 @@ use super::*;
 
 impl Store for SqliteStore {
     fn configuration(&self) -> BoxFuture<'_, Result<Configuration, StoreError>> {
-        Box::pin(self.readers.read(config::read))
+        Box::pin(self.own.read(config::read))
     }
 
     fn configuration_version(&self) -> BoxFuture<'_, Result<i64, StoreError>> {
-        Box::pin(self.readers.read(config::version))
+        Box::pin(self.own.read(config::version))
     }
 
     fn configure(&self, version: i64, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<Configured, StoreError>> {
@@ -35,7 +35,7 @@ impl Store for SqliteStore {
     }
 
     fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| reads::unfinished_fan_outs(conn, limit, max_bytes)))
+        Box::pin(self.own.read(move |conn| reads::unfinished_fan_outs(conn, limit, max_bytes)))
     }
 
     fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
@@ -53,7 +53,7 @@ impl Store for SqliteStore {
     }
 
     fn backlog(&self) -> BoxFuture<'_, Result<Vec<Backlog>, StoreError>> {
-        Box::pin(self.readers.read(reads::backlog))
+        Box::pin(self.own.read(reads::backlog))
     }
 
     fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Result<Vec<Replayed>, StoreError>> {
@@ -69,7 +69,7 @@ impl Store for SqliteStore {
     }
 
     fn next_expiry(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
-        Box::pin(self.readers.read(claim::next_expiry))
+        Box::pin(self.own.read(claim::next_expiry))
     }
 
     fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Result<Vec<Retried>, StoreError>> {
@@ -91,7 +91,7 @@ impl Store for SqliteStore {
     }
 
     fn due_scheduled(&self, now: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<DueScheduled, StoreError>> {
-        Box::pin(self.readers.read(move |conn| schedule::due(conn, now, limit, max_bytes)))
+        Box::pin(self.own.read(move |conn| schedule::due(conn, now, limit, max_bytes)))
     }
 
     fn fire(&self, firings: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
@@ -115,7 +115,7 @@ impl Store for SqliteStore {
     }
 
     fn running_jobs(&self) -> BoxFuture<'_, Result<Vec<Job>, StoreError>> {
-        Box::pin(self.readers.read(jobs::running))
+        Box::pin(self.own.read(jobs::running))
     }
 
     fn set_job_state(&self, id: JobId, from: JobState, to: JobState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -141,11 +141,11 @@ impl Store for SqliteStore {
     }
 
     fn open_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>> {
-        Box::pin(self.readers.read(batches::open))
+        Box::pin(self.own.read(batches::open))
     }
 
     fn batch_piece(&self, id: BatchId, from: u32, limit: u32) -> BoxFuture<'_, Result<Option<BatchEntries>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| batches::piece(conn, id, from, limit)))
+        Box::pin(self.own.read(move |conn| batches::piece(conn, id, from, limit)))
     }
 
     fn set_batch_state(&self, id: BatchId, from: BatchState, to: BatchState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -178,14 +178,14 @@ impl Store for SqliteStore {
 
     fn usage(&self) -> BoxFuture<'_, Result<Usage, StoreError>> {
         let budget_bytes = self.room.map(|room| room.file);
-        Box::pin(self.readers.read(move |conn| Ok(Usage { used_bytes: room::used(conn)?, budget_bytes })))
+        Box::pin(self.own.read(move |conn| Ok(Usage { used_bytes: room::used(conn)?, budget_bytes })))
     }
 
     /// Commits a row and reads: what a caller with real work would meet.
     fn health(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             self.write(1, Urgency::Now, |s| s.touch()).await?;
-            self.readers.read(|conn| config::version(conn).map(drop)).await
+            self.own.read(|conn| config::version(conn).map(drop)).await
         })
     }
 
@@ -198,7 +198,7 @@ impl Store for SqliteStore {
     }
 
     fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| find::event(conn, seq, namespace.as_ref())))
+        Box::pin(self.own.read(move |conn| find::event(conn, seq, namespace.as_ref())))
     }
 
     fn event_by_id(&self, id: EventId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>> {
@@ -288,7 +288,7 @@ impl Store for SqliteStore {
         filter: DeadLetterFilter,
         window: Window<DeadLetterPlace>,
     ) -> BoxFuture<'_, Result<Page<DeadLetterRow, DeadLetterPlace>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| find::page_of_dead_letters(conn, &filter, window)))
+        Box::pin(self.own.read(move |conn| find::page_of_dead_letters(conn, &filter, window)))
     }
 
     fn attempts(&self, of: SubscriptionId, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptView>, StoreError>> {
