@@ -167,11 +167,8 @@ fn a_call_is_a_post_of_the_one_version() {
     assert_eq!(ask("1").status, 200);
     let (status, refused) = error(&ask("2"));
     assert_eq!((status, &refused["code"]), (400, &json!("invalid_argument")), "{refused}");
-    // A time that is none is refused, and one that is enough changes nothing.
-    let within = |time| server.call("POST", LIST, &[CONNECT, key, ("connect-timeout-ms", time)], b"{}");
-    assert_eq!(within("10000").status, 200);
-    let (status, refused) = error(&within("soon"));
-    assert_eq!((status, &refused["code"]), (400, &json!("invalid_argument")), "{refused}");
+    // A time that is enough changes nothing.
+    assert_eq!(server.call("POST", LIST, &[CONNECT, key, ("connect-timeout-ms", "60000")], b"{}").status, 200);
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn get_delivery_status_answers_not_found_outside_of_the_given_namespace() {
     let id = listed(&rpc, &webhook, 1, "DELIVERY_SUCCESS")["deliveries"][0]["deliveryId"].as_str().expect("an id").to_owned();
     let mut elsewhere = about(STATUS_REQUEST, &id, "");
     elsewhere["namespace"] = json!("staging");
-    for request in [elsewhere, about(STATUS_REQUEST, WEBHOOK, "")] {
+    for request in [elsewhere, about(STATUS_REQUEST, "650e8400-e29b-41d4-a716-446655440000", "")] {
         let (status, code, _) = rpc.refused(STATUS, &request);
         assert_eq!((status, &*code), (404, "not_found"), "{request}");
     }
