@@ -13,7 +13,7 @@ use crate::shared::Shared;
 use crate::{Engine, cut_off};
 use postrider_core::event::Namespace;
 use postrider_core::id::BatchId;
-use postrider_core::ports::{Batch, BatchEntries, BatchState, MAX_BATCH, StoreError};
+use postrider_core::ports::{BATCH_MEMORY, Batch, BatchEntries, BatchState, MAX_BATCH, OpenBatches, StoreError};
 use std::sync::Arc;
 
 /// Batches of one namespace, or of the master view, that run at the same time.
@@ -80,8 +80,7 @@ pub(crate) async fn prepare(
     }
     let _one_at_a_time = shared.starting.lock().await;
     let now = shared.now();
-    let waits = |batch: &Batch| batch.state == BatchState::Pending && batch.expires_at() > now;
-    if count(shared, &namespace, waits).await? >= MAX_PENDING_BATCHES {
+    if open(shared, &namespace).await?.pending >= MAX_PENDING_BATCHES as u64 {
         return Err(NoBatch::TooMany("wait to be started: start or cancel some"));
     }
     let batch = Batch::new(BatchId::new(shared.new_id()), namespace, &entries, now);
@@ -89,15 +88,14 @@ pub(crate) async fn prepare(
     Ok(Some(batch))
 }
 
-/// How many batches of a namespace are like that.
-async fn count(shared: &Shared, of: &Option<Namespace>, is_wanted: impl Fn(&Batch) -> bool) -> Result<usize, StoreError> {
-    let open = shared.store.open_batches().await?;
-    Ok(open.iter().filter(|batch| batch.namespace == *of && is_wanted(batch)).count())
+/// How many batches of a namespace can still be started, and how many run.
+async fn open(shared: &Shared, of: &Option<Namespace>) -> Result<OpenBatches, StoreError> {
+    shared.store.open_batches(of.clone(), shared.now().before(BATCH_MEMORY)).await
 }
 
 async fn start(shared: &Shared, id: BatchId, namespace: Option<Namespace>) -> Result<Batch, NoBatch> {
     let _one_at_a_time = shared.starting.lock().await;
-    if count(shared, &namespace, |batch| batch.state == BatchState::Running).await? >= MAX_RUNNING_BATCHES {
+    if open(shared, &namespace).await?.running >= MAX_RUNNING_BATCHES as u64 {
         return Err(NoBatch::TooMany("are under way: try again when one has ended"));
     }
     let now = shared.now();

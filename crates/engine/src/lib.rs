@@ -19,6 +19,7 @@
 //! | `dispatch` | queues per endpoint, turns, workers, timers |
 //! | `request` | what a receiver is sent |
 //! | `render` | the body of that |
+//! | `kept` | templates and schemas that were used last, within a bound on memory |
 //! | `send` | one attempt |
 //! | `sample` | requests that belong to no delivery: probes and previews |
 //! | `settle` | outcomes into the store as a group |
@@ -27,6 +28,7 @@
 //! | `schedule` | scheduled webhooks |
 //! | `jobs` | bulk replays |
 //! | `repush` | earlier events published again, one or a batch of them |
+//! | `checks` | places for what holds payloads against schemas |
 //! | `batches` | what is done piece by piece: events published again, deliveries tried again |
 //! | `maintain` | recovery at start, configuration changed by others, parked deliveries |
 //! | `retired` | deleted bindings, until nothing waits for them |
@@ -36,6 +38,7 @@
 
 mod again;
 mod batches;
+mod checks;
 pub mod config;
 mod dispatch;
 mod edit;
@@ -43,6 +46,7 @@ mod fan_out;
 mod health;
 mod job;
 mod jobs;
+mod kept;
 pub mod keys;
 mod maintain;
 mod meta;
@@ -76,7 +80,7 @@ pub use sample::{NotProbed, Preview, Probed};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use postrider_core::body::{TemplateBody, Unrenderable};
+use postrider_core::body::Unrenderable;
 use postrider_core::event::Event;
 use postrider_core::id::{DeadLetterId, EndpointId, JobId, ScheduledId, SubscriptionId};
 use postrider_core::ports::{Clock, ConfigChange, Job, Store, StoreError, StoreErrorKind, Transport};
@@ -354,8 +358,7 @@ impl Engine {
 
     /// The body that a template makes of an event at a first attempt now.
     pub async fn render(&self, template: Source, event: &Arc<Event>) -> Result<Bytes, Unrenderable> {
-        let form = TemplateBody { source: template, enabled: true };
-        render::by_template(&self.shared.renders, &form, event, (1, self.now()), usize::MAX).await
+        render::by_template(&self.shared.renders, &template, event, (1, self.now()), usize::MAX).await
     }
 
     /// What the engine has to do at the moment.

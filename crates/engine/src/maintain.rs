@@ -129,10 +129,7 @@ async fn give_up_parked(shared: &Arc<Shared>, endpoint: EndpointId) -> Result<()
 
 /// By how long it takes nothing, not by the age of its deliveries: they may be old for other reasons.
 fn is_parked_too_long(shared: &Shared, endpoint: EndpointId) -> bool {
-    let since = shared.routes.load().endpoint(endpoint).and_then(|e| match e.status {
-        EndpointStatus::Active => None,
-        EndpointStatus::Paused { at } | EndpointStatus::Disabled { at, .. } => Some(at),
-    });
+    let since = shared.routes.load().parked_since(endpoint);
     since.is_some_and(|at| at.after(shared.config.retention.parked) <= shared.now())
 }
 
@@ -226,12 +223,12 @@ pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), StoreError> {
     }
     let old = shared.routes.load_full();
     let new = Routes::new(configuration, &shared.config.keys.ring(), &shared.config.user_agent);
-    new.keep_compiled(&old);
     let fewer = retired::without_idle(shared, &new, shared.now().before(IN_USE)).await?;
     let new = Arc::new(fewer.unwrap_or(new));
     shared.routes.store(Arc::clone(&new));
     let gone = old.endpoints().filter(|e| new.endpoint(e.id).is_none()).map(|e| e.id);
-    let is_changed = |e: &&Arc<Endpoint>| old.endpoint(e.id) != Some(*e) || old.rate_limit(e.id) != new.rate_limit(e.id);
+    let wanted = |routes: &Routes, id| (routes.rate_limit(id), routes.parked_since(id));
+    let is_changed = |e: &&Arc<Endpoint>| old.endpoint(e.id) != Some(*e) || wanted(&old, e.id) != wanted(&new, e.id);
     let changed = new.endpoints().filter(is_changed).map(|e| e.id);
     for endpoint in gone.chain(changed).collect::<Vec<_>>() {
         announce(shared, endpoint);
@@ -255,7 +252,7 @@ pub(crate) fn announce(shared: &Arc<Shared>, id: EndpointId) {
         shared.forget_failures(id);
     }
     let settings =
-        endpoint.map(|e| Settings { rate: routes.rate_limit(id), concurrency: e.concurrency, parked: e.status != EndpointStatus::Active });
+        endpoint.map(|e| Settings { rate: routes.rate_limit(id), concurrency: e.concurrency, parked: routes.parked_since(id).is_some() });
     shared.dispatcher.configure(shared, id, settings.unwrap_or_default());
 }
 

@@ -11,12 +11,13 @@ use postrider_core::id::EventSeq;
 use postrider_core::ports::{Batch, BatchEntries, BatchStep, BatchWork, EventFilter, MAX_BATCH, StoreError, Window};
 use postrider_core::signal::is_reserved;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where the payloads of a step sum up to this, in bytes, it takes no more.
 const STEP_BYTES: usize = 4 << 20;
 
-/// Payloads held against schemas at the same time: each may take a core for some tenths of a second.
-pub(crate) const CHECKS: usize = 2;
+/// After so long a step takes no more: checks of payloads may take some tenths of a second each.
+const STEP_TIME: Duration = Duration::from_secs(1);
 
 /// Why an event is not published again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,11 +60,9 @@ async fn check(shared: &Shared, event_type: &Arc<KnownType>, payload: &Bytes) ->
     if event_type.schema.is_none() {
         return Checked::default();
     }
-    // It is never closed.
-    let _place = shared.checks.acquire().await;
-    let (event_type, payload) = (Arc::clone(event_type), payload.clone());
-    let checking = tokio::task::spawn_blocking(move || event_type.check(&payload));
-    checking.await.unwrap_or_else(|error| {
+    let (of, checked, payload) = (event_type.namespace.clone(), Arc::clone(event_type), payload.clone());
+    let compiled = Arc::clone(&shared.compiled);
+    shared.checks.aside(of, move || checked.check(&compiled, &payload)).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a payload could not be checked");
         Checked { warnings: vec![String::from("field '(root)': is not checked: see the server's log")], ..Checked::default() }
     })
@@ -115,9 +114,12 @@ async fn prepare(shared: &Shared, filter: EventFilter) -> Result<Option<Batch>, 
 
 /// The step of a batch that publishes these events again. Those that are gone, or not taken any more, are counted.
 pub(crate) async fn step(shared: &Arc<Shared>, batch: &Batch, numbers: Vec<EventSeq>) -> Result<BatchStep, StoreError> {
-    let (mut events, mut failed, mut to, mut bytes) = (Vec::new(), 0, batch.done, 0);
+    let began = shared.now();
+    let (mut events, mut failed, mut to, mut bytes, mut rows) = (Vec::new(), 0, batch.done, 0, 0);
+    let slice = shared.config.limits.fan_out_slice;
     for number in numbers {
-        if bytes >= STEP_BYTES {
+        // One comes however long it takes, or the batch would not move on. Publishers wait for the writer while a step is stored.
+        if bytes >= STEP_BYTES || rows >= slice || (to > batch.done && shared.now().since(began) >= STEP_TIME) {
             break;
         }
         to += 1;
@@ -132,7 +134,9 @@ pub(crate) async fn step(shared: &Arc<Shared>, batch: &Batch, numbers: Vec<Event
         };
         bytes += publish.payload.len();
         let matched = shared.routes.load().matching(&publish.namespace, &publish.event_type, &publish.labels, &publish.payload);
-        events.push(plan(shared, publish, matched, shared.config.limits.fan_out_slice));
+        let event = plan(shared, publish, matched, slice);
+        rows += 1 + event.deliveries.len();
+        events.push(event);
     }
     Ok(BatchStep { id: batch.id, from: batch.done, to, work: BatchWork::Publish(events), failed, at: shared.now() })
 }

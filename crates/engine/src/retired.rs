@@ -1,10 +1,11 @@
 //! Deleted bindings: what was queued for them is still delivered, so that they stay in memory until nothing of that is left.
 
+use crate::maintain;
 use crate::retain::IN_USE;
 use crate::route::Routes;
 use crate::shared::Shared;
 use postrider_core::delivery::StateKind;
-use postrider_core::id::SubscriptionId;
+use postrider_core::id::{EndpointId, SubscriptionId};
 use postrider_core::ports::{Counters, StoreError};
 use postrider_core::time::Timestamp;
 use std::collections::BTreeSet;
@@ -24,10 +25,20 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let _one_at_a_time = shared.editing.lock().await;
         let routes = shared.routes.load_full();
         match without_idle(&shared, &routes, shared.now().before(IN_USE)).await {
-            Ok(Some(fewer)) => shared.routes.store(Arc::new(fewer)),
+            Ok(Some(fewer)) => put(&shared, &routes, fewer),
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, cause = error.cause, "deleted bindings cannot be forgotten for the moment"),
         }
+    }
+}
+
+/// Puts fewer routes in force. Of a paused endpoint it may have been a deleted binding that kept the others' deliveries back.
+fn put(shared: &Arc<Shared>, before: &Routes, fewer: Routes) {
+    let is_changed = |id: &EndpointId| before.parked_since(*id) != fewer.parked_since(*id);
+    let changed: Vec<EndpointId> = fewer.endpoints().map(|endpoint| endpoint.id).filter(is_changed).collect();
+    shared.routes.store(Arc::new(fewer));
+    for endpoint in changed {
+        maintain::announce(shared, endpoint);
     }
 }
 

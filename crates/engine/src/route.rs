@@ -3,7 +3,7 @@
 use crate::request;
 use http::{HeaderMap, Uri};
 use postrider_core::delivery::Delivery;
-use postrider_core::endpoint::{Endpoint, EndpointStatus};
+use postrider_core::endpoint::Endpoint;
 use postrider_core::event::{Namespace, SkipReason, Skipped};
 use postrider_core::filter::Facts;
 use postrider_core::id::{EndpointId, KeyId, SubscriptionId};
@@ -18,14 +18,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
 
+mod parked;
 mod secrets;
 #[cfg(test)]
 mod tests;
 mod types;
 
+pub(crate) use types::Compiled;
 pub use types::{Checked, KnownType};
 
 pub(crate) use secrets::{Secrets, Signs};
+use parked::skips;
 use types::Types;
 
 /// One subscription with its endpoint, ready to send.
@@ -380,9 +383,4 @@ impl Routes {
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &Arc<ApiKey>> {
         self.keys.values()
     }
-}
-
-/// A paused RPC webhook skips what comes meanwhile (its contract); elsewhere deliveries wait parked.
-fn skips(route: &Route) -> bool {
-    route.subscription.origin == Origin::Rpc && matches!(route.endpoint.status, EndpointStatus::Paused { .. })
 }

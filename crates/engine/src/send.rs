@@ -7,12 +7,12 @@ use crate::shared::Shared;
 use bytes::Bytes;
 use http::StatusCode;
 use postrider_core::attempt::{Attempt, AttemptError, MAX_ERROR_MESSAGE_BYTES, Outcome, Phases, Verdict, judge};
-use postrider_core::endpoint::EndpointStatus;
 use postrider_core::error::ErrorCode;
 use postrider_core::ports::{Exchange, Lane, Target};
 use postrider_core::subscription::Origin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What came of a turn.
 #[expect(clippy::large_enum_variant, reason = "the large variant is the usual one; a box would cost every delivery an allocation")]
@@ -23,7 +23,7 @@ pub(crate) enum Sent {
     Expired,
     /// The subscription or the endpoint is gone.
     Cancelled(ErrorCode),
-    /// The endpoint is paused or disabled.
+    /// The endpoint takes nothing at the moment.
     Parked,
 }
 
@@ -49,17 +49,20 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
             if routes.subscription(delivery.subscription).is_some() { ErrorCode::EndpointDeleted } else { ErrorCode::SubscriptionDeleted };
         return (Sent::Cancelled(gone), lane);
     };
+    let is_parked = routes.parked_since(delivery.endpoint).is_some();
     drop(routes);
     if delivery.progress.is_expired(turn.started_at) {
         return (Sent::Expired, lane);
     }
-    if route.endpoint.status != EndpointStatus::Active {
+    if is_parked {
         return (Sent::Parked, None);
     }
+    let making = Instant::now();
     let outgoing = match request(&shared.renders, &route, &turn.job, turn.attempt, turn.started_at).await {
         Ok(outgoing) => outgoing,
-        Err(why) => return (unsendable(&route, turn, why), lane),
+        Err(why) => return (unsendable(&route, turn, why, making.elapsed()), lane),
     };
+    let made_in = making.elapsed();
     let (body, truncated) = kept(&outgoing.body, &turn.job.event.payload);
     let (mut lane, target) = match lane {
         Some((lane, target)) if Arc::ptr_eq(&target, &route.target) || target == route.target => (lane, target),
@@ -69,7 +72,7 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
         return (Sent::Parked, None);
     }
     let exchange = lane.exchange(outgoing).await;
-    let judged = judged(shared, &route, turn, Request { body, truncated }, exchange);
+    let judged = judged(shared, &route, turn, Request { body, truncated, made_in }, exchange);
     (judged, Some((lane, target)))
 }
 
@@ -77,13 +80,15 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
 struct Request {
     body: Option<Bytes>,
     truncated: bool,
+    /// How long it took to make it, with the wait for a place to do so.
+    made_in: Duration,
 }
 
 fn judged(shared: &Shared, route: &Route, turn: &Turn, request: Request, exchange: Exchange) -> Sent {
     let verdict = judge(route.subscription.origin, &route.endpoint.http.expected_status, &exchange);
     // The exchange's own measure, so that an attempt's times agree with each other whatever the wall clock does.
     let took = Duration::from_micros(u64::from(exchange.phases.total));
-    let pulse = Pulse::new(verdict.code().is_none(), took);
+    let pulse = Pulse::new(verdict.code().is_none(), request.made_in.saturating_add(took));
     let finished_at = turn.started_at.after(took).max(turn.started_at);
     let finished_at = finished_at.min(shared.now().max(turn.started_at));
     let (http_status, error, response_body, response_truncated) = match exchange.result {
@@ -112,11 +117,11 @@ fn judged(shared: &Shared, route: &Route, turn: &Turn, request: Request, exchang
 /// A delivery that cannot be sent as it should be is not sent. Where a secret is missing it is tried again, for the operator can bring the
 /// key back; the log says so once for each endpoint (`maintain::announce`), and its deliveries come at the pace of a dead one. A body that
 /// cannot be made now cannot be made later, which says nothing about the endpoint.
-fn unsendable(route: &Route, turn: &Turn, why: Unsendable) -> Sent {
+fn unsendable(route: &Route, turn: &Turn, why: Unsendable, made_in: Duration) -> Sent {
     let error = why.error();
     let (verdict, pulse) = match why {
         Unsendable::Secret => (Verdict::Retry { code: error.code, retry_after: None, free: false }, Pulse::Bad { slow: false }),
-        Unsendable::Body(_) => (Verdict::Permanent { code: error.code, disable: false }, Pulse::Unknown),
+        Unsendable::Body(_) => (Verdict::Permanent { code: error.code, disable: false }, Pulse::unsent(made_in)),
     };
     let outcome = Outcome {
         finished_at: turn.started_at,

@@ -1,11 +1,11 @@
 //! What all tasks of one engine share.
 
+use crate::checks::Checks;
 use crate::config::EngineConfig;
 use crate::dispatch::Dispatcher;
 use crate::publish::Publisher;
 use crate::render::Renders;
-use crate::repush::CHECKS;
-use crate::route::Routes;
+use crate::route::{Compiled, Routes};
 use crate::sample::Probes;
 use crate::settle::Settler;
 use arc_swap::ArcSwap;
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub(crate) struct Shared {
@@ -43,7 +43,9 @@ pub(crate) struct Shared {
     /// A batch may have a step to make.
     pub(crate) batches: Notify,
     /// Places for checks of payloads.
-    pub(crate) checks: Semaphore,
+    pub(crate) checks: Checks,
+    /// The schemas of these.
+    pub(crate) compiled: Arc<Compiled>,
     /// Endpoints to be disabled, and why.
     pub(crate) disabling: Mutex<BTreeMap<EndpointId, ErrorCode>>,
     pub(crate) disable: Notify,
@@ -83,7 +85,8 @@ impl Shared {
             starting: tokio::sync::Mutex::default(),
             jobs: Notify::new(),
             batches: Notify::new(),
-            checks: Semaphore::new(CHECKS),
+            checks: Checks::new(),
+            compiled: Arc::new(Compiled::new()),
             disabling: Mutex::default(),
             disable: Notify::new(),
             looks: AtomicU64::new(0),

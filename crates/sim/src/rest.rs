@@ -5,8 +5,9 @@ use crate::world::World;
 use postrider_core::delivery::{Delivery, State};
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::id::EndpointId;
-use postrider_core::ports::Store;
+use postrider_core::ports::{Configuration, Store};
 use postrider_core::schedule::ScheduledStatus;
+use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 use postrider_engine::Engine;
 use postrider_store::memory::Dump;
@@ -64,9 +65,8 @@ pub(crate) async fn rested(world: &World, engine: &Engine) {
 async fn look(world: &World, engine: &Engine, outlook: &mut Outlook) {
     let dump = world.store.dump();
     let configuration = world.store.configuration().await.expect("the model never fails");
-    let endpoints: BTreeMap<EndpointId, Endpoint> = configuration.endpoints.into_iter().map(|e| (e.id, e)).collect();
     let now = engine.now();
-    deliveries(world, &dump, &endpoints, now, outlook);
+    deliveries(world, &dump, &configuration, now, outlook);
     for row in &dump.scheduled {
         // What comes after the day is for another run.
         if row.status == ScheduledStatus::Pending && row.due_at <= now {
@@ -87,7 +87,8 @@ async fn look(world: &World, engine: &Engine, outlook: &mut Outlook) {
     }
 }
 
-fn deliveries(world: &World, dump: &Dump, endpoints: &BTreeMap<EndpointId, Endpoint>, now: Timestamp, outlook: &mut Outlook) {
+fn deliveries(world: &World, dump: &Dump, configuration: &Configuration, now: Timestamp, outlook: &mut Outlook) {
+    let endpoints: BTreeMap<EndpointId, &Endpoint> = configuration.endpoints.iter().map(|e| (e.id, e)).collect();
     let waiting = || dump.deliveries.iter().filter(|d| !d.progress.state.kind().is_resting());
     let mut crowd: BTreeMap<EndpointId, u32> = BTreeMap::new();
     waiting().for_each(|d| *crowd.entry(d.endpoint).or_default() += 1);
@@ -97,8 +98,8 @@ fn deliveries(world: &World, dump: &Dump, endpoints: &BTreeMap<EndpointId, Endpo
         *most = count.max(*most);
     }
     for delivery in waiting() {
-        let endpoint = endpoints.get(&delivery.endpoint).filter(|e| e.deleted.is_none());
-        if endpoint.is_some_and(|e| is_parked(delivery, e)) {
+        let endpoint = endpoints.get(&delivery.endpoint).copied().filter(|e| e.deleted.is_none());
+        if endpoint.is_some_and(|e| is_parked(delivery, e, &configuration.subscriptions)) {
             continue;
         }
         let each = endpoint.map_or(Duration::ZERO, |e| time_of_each(world, e));
@@ -139,9 +140,18 @@ fn due(delivery: &Delivery, endpoint: Option<&Endpoint>) -> Timestamp {
     }
 }
 
-/// Whether it waits because its endpoint takes nothing at the moment; what is being sent does not.
-fn is_parked(delivery: &Delivery, endpoint: &Endpoint) -> bool {
-    endpoint.status != EndpointStatus::Active && delivery.progress.state != State::Sending
+/// Whether it waits because its endpoint takes nothing at the moment; what is being sent does not. Nor does what was made for a webhook of the
+/// RPC API before that was paused, unless others use the same endpoint, or a deleted binding still may.
+fn is_parked(delivery: &Delivery, endpoint: &Endpoint, subscriptions: &[Subscription]) -> bool {
+    if delivery.progress.state == State::Sending {
+        return false;
+    }
+    let of_it = || subscriptions.iter().filter(|s| s.endpoint == endpoint.id && (s.deleted_at.is_none() || s.origin == Origin::Items));
+    match endpoint.status {
+        EndpointStatus::Active => false,
+        EndpointStatus::Paused { .. } => of_it().next().is_none() || of_it().any(|s| s.origin != Origin::Rpc),
+        EndpointStatus::Disabled { .. } => true,
+    }
 }
 
 /// After a shutdown without any trouble nothing belongs to anybody.

@@ -145,7 +145,8 @@ impl Store for FaultyStore {
         jobs(namespace: Option<Namespace>, window: Window<JobId>) -> Found<Job, JobId>;
         running_jobs() -> Vec<Job>;
         batch(id: BatchId) -> Option<Batch>;
-        open_batches() -> Vec<Batch>;
+        running_batches() -> Vec<Batch>;
+        open_batches(namespace: Option<Namespace>, made_after: Timestamp) -> OpenBatches;
         batch_piece(id: BatchId, from: u32, limit: u32) -> Option<BatchEntries>;
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;

@@ -1,14 +1,17 @@
-//! The task that carries batches out, a piece of each in turn.
+//! The task that carries batches out, piece by piece, those of several tenants side by side.
 
 use crate::again::go_on;
 use crate::jobs::patience::{Next, Patience};
 use crate::repush;
 use crate::shared::Shared;
+use postrider_core::event::Namespace;
 use postrider_core::id::{BatchId, EndpointId};
-use postrider_core::ports::{Batch, BatchEntries, BatchState, BatchStep, BatchStepped, BatchWork, NewEvent, StoreError};
+use postrider_core::ports::{Batch, BatchEntries, BatchStep, BatchStepped, BatchWork, NewEvent, StoreError};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Most entries of one step: a commit of a few milliseconds, between which others come.
@@ -20,49 +23,108 @@ const REST: Duration = Duration::from_millis(100);
 /// How long to wait after the list of batches could not be read.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A batch that runs.
+/// Steps made at the same time, over all: each holds what it has read of its events, and none holds up the others.
+const STEPS: usize = 8;
+
+/// When a batch makes its next step.
 struct Turn {
-    /// When it makes its next step.
     at: Instant,
     patience: Patience,
 }
 
+/// The batches that run. A tenant makes one step at a time: what is slow for one is slow for its own batches.
+#[derive(Default)]
+struct Turns {
+    /// Of those that rest.
+    resting: BTreeMap<BatchId, Turn>,
+    /// Those that make a step, with their tenants.
+    under_way: BTreeMap<BatchId, Option<Namespace>>,
+    steps: JoinSet<(BatchId, Turn)>,
+}
+
 /// Makes the steps of the batches that run, until the engine is stopped.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut turns = BTreeMap::new();
+    let mut turns = Turns::default();
     loop {
         let woken = shared.batches.notified();
-        let next = round(&shared, &mut turns).await.unwrap_or_else(|error| {
+        let next = turns.begin(&shared).await.unwrap_or_else(|error| {
             tracing::warn!(%error, cause = error.cause, "batches cannot be read for the moment");
             Some(Instant::now() + PAUSE)
         });
-        let wake = async {
-            match next {
-                Some(at) => tokio::select! { () = tokio::time::sleep_until(at) => {}, () = woken => {} },
-                None => woken.await,
-            }
-        };
-        if !shared.goes_on_when(wake).await {
-            return;
+        if !shared.goes_on_when(turns.wait(next, woken)).await {
+            break;
         }
     }
+    // What a step has stored must be told to the dispatcher.
+    while turns.ended().await {}
 }
 
-/// One step of each batch that is due; answers when to look again.
-async fn round(shared: &Arc<Shared>, turns: &mut BTreeMap<BatchId, Turn>) -> Result<Option<Instant>, StoreError> {
-    let mut running = shared.store.open_batches().await?;
-    running.retain(|batch| batch.state == BatchState::Running);
-    turns.retain(|id, _| running.iter().any(|batch| batch.id == *id));
-    for batch in &running {
-        if shared.is_stopping() {
-            return Ok(None);
+impl Turns {
+    /// Begins a step of each batch that is due, as far as there is a place for it, those first that have waited longest; answers when to look
+    /// again, unless a step ends before.
+    async fn begin(&mut self, shared: &Arc<Shared>) -> Result<Option<Instant>, StoreError> {
+        let running = shared.store.running_batches().await?;
+        let now = Instant::now();
+        self.resting.retain(|id, _| running.iter().any(|batch| batch.id == *id));
+        for batch in running.iter().filter(|batch| !self.under_way.contains_key(&batch.id)) {
+            self.resting.entry(batch.id).or_insert_with(|| Turn { at: now, patience: Patience::default() });
         }
-        let turn = turns.entry(batch.id).or_insert_with(|| Turn { at: Instant::now(), patience: Patience::default() });
-        if turn.at <= Instant::now() {
-            turn.at = Instant::now() + turn.step(shared, batch).await;
+        let mut due: Vec<(Instant, Batch)> =
+            running.into_iter().filter_map(|batch| Some((self.resting.get(&batch.id)?.at, batch))).collect();
+        due.retain(|(at, _)| *at <= now);
+        due.sort_by_key(|(at, batch)| (*at, batch.id));
+        for (_, batch) in due {
+            let is_busy = self.under_way.values().any(|of| *of == batch.namespace);
+            if self.under_way.len() >= STEPS || is_busy || shared.is_stopping() {
+                continue;
+            }
+            let Some(mut turn) = self.resting.remove(&batch.id) else { continue };
+            self.under_way.insert(batch.id, batch.namespace.clone());
+            let shared = Arc::clone(shared);
+            self.steps.spawn(async move {
+                let rest = turn.step(&shared, &batch).await;
+                (batch.id, Turn { at: Instant::now() + rest, ..turn })
+            });
+        }
+        // Who is due and has no place waits for a step to end.
+        Ok(self.resting.values().map(|turn| turn.at).filter(|at| *at > now).min())
+    }
+
+    /// Waits until it is time to look again: then, or when a batch is started, or when a step has ended and somebody is due.
+    async fn wait(&mut self, mut next: Option<Instant>, woken: impl Future<Output = ()>) {
+        let mut woken = pin!(woken);
+        loop {
+            let at = next;
+            let due = async move {
+                match at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                true = self.ended() => {}
+                () = &mut woken => return,
+                () = due => return,
+            }
+            next = self.resting.values().map(|turn| turn.at).min();
         }
     }
-    Ok(turns.values().map(|turn| turn.at).min())
+
+    /// Waits for a step to end; `false` where none is under way.
+    async fn ended(&mut self) -> bool {
+        match self.steps.join_next().await {
+            Some(Ok((id, turn))) => {
+                self.under_way.remove(&id);
+                self.resting.insert(id, turn);
+                true
+            }
+            Some(Err(ended)) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            // Nobody cancels a step: the runtime goes down.
+            Some(Err(_)) => std::future::pending().await,
+            None => false,
+        }
+    }
 }
 
 impl Turn {

@@ -208,7 +208,7 @@ impl Dispatcher {
     /// Has a delivery tried again by then, if its retry waits in memory; answers whether it does.
     pub(crate) fn hasten(&self, delivery: DeliveryId, at: Timestamp) -> bool {
         let mut state = self.state.lock();
-        let found = state.timers.hasten(|id| id == delivery, at);
+        let found = state.timers.hasten(std::iter::once(delivery), at);
         if state.timers.take_dirty() {
             self.timer.notify_one();
         }

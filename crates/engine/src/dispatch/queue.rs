@@ -1,10 +1,11 @@
 //! One endpoint's queue: what is ready for it, how much of it may be under way, and when it must be left alone.
 
 use crate::job::Job;
+use postrider_core::id::DeliveryId;
 use postrider_core::limit::{Gcra, RateLimit};
 use postrider_core::ports::{Lane, Target};
 use postrider_core::time::Timestamp;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ const UNPROVEN_WINDOW: u32 = 1;
 /// many of them stay far below the limit of all.
 const MIN_WINDOW: u32 = 4;
 
-/// An exchange that takes longer makes its endpoint a slow one, whatever it answers: what it costs the others is the place, and for how
-/// long. Most receivers answer within some hundred milliseconds.
+/// An exchange that takes longer, with the making of its body, makes its endpoint a slow one, whatever it answers: what it costs the others is
+/// the place, and for how long. Most receivers answer within some hundred milliseconds.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 /// After this many failures in a row the endpoint counts as dead and is tried at most once per pace: a dead receiver with a million
@@ -54,6 +55,8 @@ pub(crate) enum Pulse {
     Good { slow: bool },
     /// It answered, but not well, could not be reached, or could not be signed for.
     Bad { slow: bool },
+    /// Nothing was sent, for there was no body to send: that says nothing about the receiver, but the place was taken.
+    Unsent { slow: bool },
     /// Nothing was to be sent.
     Unknown,
 }
@@ -63,6 +66,11 @@ impl Pulse {
     pub(crate) fn new(is_good: bool, took: Duration) -> Self {
         let slow = took > SLOW;
         if is_good { Pulse::Good { slow } } else { Pulse::Bad { slow } }
+    }
+
+    /// Of a body that could not be made in so long.
+    pub(crate) fn unsent(took: Duration) -> Self {
+        Pulse::Unsent { slow: took > SLOW }
     }
 }
 
@@ -78,7 +86,7 @@ pub(crate) enum Blocked {
     No,
     /// By its rate limit or its pace, until then.
     Until(Timestamp),
-    /// It is paused or disabled; the deliveries are in the store.
+    /// It takes none at the moment; the deliveries are in the store.
     Parked,
 }
 
@@ -195,12 +203,29 @@ impl Queue {
         self.ready.pop_front()
     }
 
+    /// Has those ready ones tried by then that are wanted, and takes them from these; answers which they were. It looks at no more of what is
+    /// ready once it has found all.
+    pub(crate) fn hasten(&mut self, wanted: &mut BTreeSet<DeliveryId>, at: Timestamp) -> Vec<DeliveryId> {
+        let mut found = Vec::new();
+        let mut ready = self.ready.iter_mut();
+        while !wanted.is_empty()
+            && let Some(job) = ready.next()
+        {
+            if wanted.remove(&job.delivery.id) {
+                job.hasten(at);
+                found.push(job.delivery.id);
+            }
+        }
+        found
+    }
+
     /// Learns from an exchange: the window doubles with every full round of successes and halves with every failure. Slow ones let it grow
     /// too: many a good handler takes its time.
     pub(crate) fn learn(&mut self, pulse: Pulse, now: Timestamp) {
         self.active_at = now;
         match pulse {
             Pulse::Unknown => {}
+            Pulse::Unsent { slow } => self.slow = slow,
             Pulse::Good { slow } => {
                 self.failures = 0;
                 self.slow = slow;
@@ -228,6 +253,7 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::testing::{self, BEGINNING};
+    use postrider_core::delivery::Delivery;
 
     fn job() -> Job {
         testing::job(&testing::route(|endpoint| endpoint))
@@ -278,6 +304,20 @@ mod tests {
         assert!(queue.is_forgettable(BEGINNING.after(FORGET)));
     }
 
+    /// Templates that take their time, and come to nothing, hold places as receivers do that hang.
+    #[test]
+    fn a_body_that_takes_its_time_makes_its_endpoint_a_slow_one() {
+        let mut queue = Queue::new(1);
+        queue.learn(Pulse::unsent(SLOW), BEGINNING);
+        assert!(!queue.is_slow());
+        queue.learn(Pulse::unsent(SLOW * 2), BEGINNING);
+        assert!(queue.is_slow() && !queue.is_failing());
+        queue.learn(Pulse::Unknown, BEGINNING);
+        assert!(queue.is_slow(), "nothing was heard of it since");
+        queue.learn(Pulse::unsent(Duration::ZERO), BEGINNING);
+        assert!(!queue.is_slow());
+    }
+
     struct NoLane;
 
     impl Lane for NoLane {
@@ -323,5 +363,23 @@ mod tests {
         assert_eq!(pace(15), Duration::from_millis(15));
         assert_eq!(pace(200), Duration::from_millis(200));
         assert_eq!(pace(usize::MAX), pace(usize::MAX - 1), "no overflow");
+    }
+
+    /// Nobody looks at the 65,000 that may be ready for the sake of the few in front.
+    #[test]
+    fn what_is_ready_is_looked_at_until_all_that_are_wanted_are_found() {
+        let mut queue = Queue::new(1);
+        let id = |n| DeliveryId::new(uuid::Uuid::from_u128(n));
+        queue.ready = (0..1_000).map(|n| Job { delivery: Delivery { id: id(n), ..job().delivery }, ..job() }).collect();
+        let at = BEGINNING.before(Duration::from_secs(1));
+        let mut wanted = [id(3), id(5), id(2_000)].into();
+        assert_eq!(queue.hasten(&mut wanted, at), [id(3), id(5)]);
+        assert_eq!(wanted, [id(2_000)].into(), "somebody else may know of it");
+        let due = |queue: &Queue, n: usize| queue.ready[n].delivery.progress.state.due_at();
+        assert_eq!((due(&queue, 5), due(&queue, 6)), (Some(at), Some(BEGINNING)));
+        // The second of two with one id is not come to: the walk ends with the last that is wanted.
+        queue.ready.push_back(Job { delivery: Delivery { id: id(7), ..job().delivery }, ..job() });
+        assert_eq!(queue.hasten(&mut [id(7)].into(), at), [id(7)]);
+        assert_eq!((due(&queue, 7), due(&queue, 1_000)), (Some(at), Some(BEGINNING)));
     }
 }

@@ -24,7 +24,7 @@ mod tests;
 const IDLE_LANES: usize = 1_024;
 
 /// Hashed without a random key, so that a simulated run repeats itself.
-type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+pub(super) type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
 /// What the configuration says about sending to an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     pub(crate) rate: Option<RateLimit>,
     /// Exchanges at the same time, where the endpoint has a number of its own.
     pub(crate) concurrency: Option<u32>,
-    /// It is paused or disabled: its deliveries wait in the store.
+    /// Its deliveries wait in the store, see `Routes::parked_since`.
     pub(crate) parked: bool,
 }
 
@@ -302,12 +302,14 @@ impl State {
     }
 
     pub(super) fn hasten(&mut self, of: &BTreeMap<DeliveryId, EndpointId>, at: Timestamp) -> BTreeSet<DeliveryId> {
-        let mut found = self.timers.hasten(|id| of.contains_key(&id), at);
-        for endpoint in of.values().collect::<BTreeSet<_>>() {
-            let Some(queue) = self.queues.get_mut(endpoint) else { continue };
-            for job in queue.ready.iter_mut().filter(|job| of.contains_key(&job.delivery.id)) {
-                job.hasten(at);
-                found.insert(job.delivery.id);
+        let mut found = self.timers.hasten(of.keys().copied(), at);
+        let mut left: BTreeMap<EndpointId, BTreeSet<DeliveryId>> = BTreeMap::new();
+        for (id, endpoint) in of.iter().filter(|(id, _)| !found.contains(id)) {
+            left.entry(*endpoint).or_default().insert(*id);
+        }
+        for (endpoint, mut wanted) in left {
+            if let Some(queue) = self.queues.get_mut(&endpoint) {
+                found.extend(queue.hasten(&mut wanted, at));
             }
         }
         found

@@ -1,10 +1,14 @@
 //! What happens later, in memory.
 
+use super::state::Map;
 use crate::job::Job;
 use postrider_core::id::{DeliveryId, EndpointId};
 use postrider_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// The place of a timer: when it is due, and its turn among those of that instant.
+type Place = (Timestamp, u64);
 
 /// What happens when a timer is due.
 pub(crate) enum Timer {
@@ -21,7 +25,9 @@ pub(crate) enum Timer {
 /// Timers in order of their time; those of one instant in the order of their setting.
 #[derive(Default)]
 pub(crate) struct Timers {
-    queue: BTreeMap<(Timestamp, u64), Timer>,
+    queue: BTreeMap<Place, Timer>,
+    /// Where each delivery stands that waits there: nobody walks over all that waits to find a few.
+    places: Map<DeliveryId, Place>,
     /// The earliest [`Timer::Refill`]: whoever refills sets the next one.
     refill: Option<Timestamp>,
     /// The earliest [`Timer::Look`]: whoever looks sets the next one.
@@ -40,7 +46,11 @@ impl Timers {
             Timer::Look => self.look = earliest(self.look),
             Timer::Retry(_) | Timer::Unblock(_) => {
                 self.set += 1;
-                self.queue.insert((at, self.set), timer);
+                let place = (at, self.set);
+                if let Timer::Retry(job) = &timer {
+                    self.places.insert(job.delivery.id, place);
+                }
+                self.queue.insert(place, timer);
             }
         }
         self.dirty |= first;
@@ -67,56 +77,72 @@ impl Timers {
             self.refill = None;
             return Some(Timer::Refill);
         }
-        self.queue.pop_first().map(|(_, timer)| timer)
+        let (_, timer) = self.queue.pop_first()?;
+        if let Timer::Retry(job) = &timer {
+            self.places.remove(&job.delivery.id);
+        }
+        Some(timer)
     }
 
     /// The clock was set back by so much: what waits comes as much earlier. Not the refill, which goes by what is stored.
     pub(crate) fn set_back(&mut self, by: Duration) {
         let queue = std::mem::take(&mut self.queue);
         self.queue = queue.into_iter().map(|((at, set), timer)| ((at.before(by), set), timer)).collect();
+        self.places.values_mut().for_each(|(at, _)| *at = at.before(by));
         self.look = self.look.map(|at| at.before(by));
         self.dirty = true;
     }
 
-    /// Has deliveries tried again by then that wait here; answers which do. One look at all that wait, however many are wanted.
-    pub(crate) fn hasten(&mut self, is_wanted: impl Fn(DeliveryId) -> bool, at: Timestamp) -> BTreeSet<DeliveryId> {
-        let is_one = |timer: &Timer| matches!(timer, Timer::Retry(job) if is_wanted(job.delivery.id));
-        let keys: Vec<_> = self.queue.iter().filter(|(_, timer)| is_one(timer)).map(|(key, _)| *key).collect();
+    /// Has deliveries tried again by then that wait here; answers which do. It looks at no others, however many wait.
+    pub(crate) fn hasten(&mut self, wanted: impl Iterator<Item = DeliveryId>, at: Timestamp) -> BTreeSet<DeliveryId> {
         let mut found = BTreeSet::new();
-        for key in keys {
-            if let Some(Timer::Retry(mut job)) = self.queue.remove(&key) {
+        for id in wanted {
+            if let Some((due, mut job)) = self.take(id) {
                 job.hasten(at);
-                found.insert(job.delivery.id);
-                self.insert(key.0.min(at), Timer::Retry(job));
+                found.insert(id);
+                self.insert(due.min(at), Timer::Retry(job));
             }
         }
         found
     }
 
+    /// Takes a waiting delivery out, with when it is due.
+    fn take(&mut self, id: DeliveryId) -> Option<(Timestamp, Box<Job>)> {
+        let place = self.places.remove(&id)?;
+        match self.queue.remove(&place)? {
+            Timer::Retry(job) => Some((place.0, job)),
+            Timer::Unblock(_) | Timer::Refill | Timer::Look => None,
+        }
+    }
+
     /// Takes the waiting deliveries of one endpoint out.
     pub(crate) fn drain_jobs_of(&mut self, endpoint: EndpointId) -> Vec<Job> {
         let of = |timer: &Timer| matches!(timer, Timer::Retry(job) if job.delivery.endpoint == endpoint);
-        let keys: Vec<_> = self.queue.iter().filter(|(_, timer)| of(timer)).map(|(key, _)| *key).collect();
-        let job = |timer| {
-            if let Timer::Retry(job) = timer { Some(*job) } else { None }
-        };
-        keys.iter().filter_map(|key| self.queue.remove(key)).filter_map(job).collect()
+        let of_it: Vec<Place> = self.queue.iter().filter(|(_, timer)| of(timer)).map(|(place, _)| *place).collect();
+        let drained: Vec<Job> = of_it.iter().filter_map(|place| self.queue.remove(place)).filter_map(Timer::into_job).collect();
+        for job in &drained {
+            self.places.remove(&job.delivery.id);
+        }
+        drained
     }
 
     /// Takes every waiting delivery out.
     pub(crate) fn drain_jobs(&mut self) -> Vec<Job> {
-        let all = std::mem::take(&mut self.queue);
-        let job = |timer| {
-            if let Timer::Retry(job) = timer { Some(*job) } else { None }
-        };
-        all.into_values().filter_map(job).collect()
+        self.places.clear();
+        std::mem::take(&mut self.queue).into_values().filter_map(Timer::into_job).collect()
+    }
+}
+
+impl Timer {
+    fn into_job(self) -> Option<Job> {
+        if let Timer::Retry(job) = self { Some(*job) } else { None }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::endpoint_id;
+    use crate::testing::{self, endpoint_id};
 
     fn unblock() -> Timer {
         Timer::Unblock(endpoint_id(1))
@@ -166,5 +192,63 @@ mod tests {
         assert!(matches!(timers.pop_due(at(1)), Some(Timer::Look)));
         assert!(matches!(timers.pop_due(at(2)), Some(Timer::Unblock(_))));
         assert_eq!(timers.next(), Some(at(103)), "what is stored is due when the store says so");
+    }
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    /// Timers with a delivery that waits for each of these times, in seconds, whose number that is.
+    fn waiting(secs: impl Iterator<Item = i64>) -> Timers {
+        let mut timers = Timers::default();
+        let route = testing::route(|endpoint| endpoint);
+        for secs in secs {
+            let mut job = testing::job(&route);
+            job.delivery.id = delivery(secs);
+            timers.insert(at(secs), Timer::Retry(Box::new(job)));
+        }
+        timers
+    }
+
+    fn delivery(n: i64) -> DeliveryId {
+        DeliveryId::new(uuid::Uuid::from_u128(n.unsigned_abs().into()))
+    }
+
+    /// Every delivery that waits is found at its place, and nothing else is.
+    fn assert_in_step(timers: &Timers) {
+        let of_queue = timers.queue.iter().filter_map(|(place, timer)| match timer {
+            Timer::Retry(job) => Some((job.delivery.id, *place)),
+            _ => None,
+        });
+        let (found, expected): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            (timers.places.iter().map(|(id, at)| (*id, *at)).collect(), of_queue.collect());
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn deliveries_are_found_by_where_they_stand_whatever_happened_before() {
+        let mut timers = waiting(100..200);
+        timers.insert(at(150), unblock());
+        assert_in_step(&timers);
+        assert!(matches!(timers.pop_due(at(100)), Some(Timer::Retry(_))));
+        assert_in_step(&timers);
+        timers.set_back(Duration::from_secs(50));
+        assert_in_step(&timers);
+        let (first, last, unknown) = (delivery(100), delivery(199), delivery(9_999));
+        assert_eq!(timers.hasten([first, last, unknown].into_iter(), at(7)), [last].into());
+        assert_in_step(&timers);
+        assert_eq!(timers.next(), Some(at(7)));
+        let Some(Timer::Retry(job)) = timers.pop_due(at(7)) else { panic!("it is due") };
+        assert_eq!(job.delivery.id, last);
+        assert!(timers.pop_due(at(50)).is_none(), "the others wait");
+        assert_eq!(timers.drain_jobs_of(endpoint_id(77)).len(), 0);
+        assert_in_step(&timers);
+        let of = timers.queue.values().find_map(|timer| if let Timer::Retry(job) = timer { Some(job.delivery.endpoint) } else { None });
+        assert_eq!(timers.drain_jobs_of(of.expect("some wait")).len(), 98);
+        assert_in_step(&timers);
+        assert_eq!((timers.places.len(), timers.queue.len()), (0, 1));
+        let mut timers = waiting(1..4);
+        assert_eq!(timers.drain_jobs().len(), 3);
+        assert_in_step(&timers);
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Settler {
     returns: AtomicUsize,
     /// Outcomes stored so far.
     stored: AtomicU64,
+    /// Deliveries given back to the store so far.
+    returned: AtomicU64,
     /// The store did not take the last ones.
     failing: AtomicBool,
     limit: usize,
@@ -50,8 +52,14 @@ pub(crate) struct Settler {
 struct Waiting {
     outcomes: VecDeque<Entry>,
     returns: VecDeque<Entry>,
-    /// Outcomes handed in so far.
-    handed_in: u64,
+    handed_in: Mark,
+}
+
+/// What was handed in so far; see [`Settler::passed`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mark {
+    outcomes: u64,
+    returns: u64,
 }
 
 /// What is stored in one piece.
@@ -68,6 +76,7 @@ impl Settler {
             outcomes: AtomicUsize::new(0),
             returns: AtomicUsize::new(0),
             stored: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             limit,
             wake: Notify::new(),
@@ -94,6 +103,7 @@ impl Settler {
         let mut waiting = self.waiting.lock();
         let first = waiting.is_empty() && !jobs.is_empty();
         self.returns.fetch_add(jobs.len(), Ordering::Relaxed);
+        waiting.handed_in.returns += jobs.len() as u64;
         waiting.returns.extend(jobs.into_iter().map(Entry::back));
         drop(waiting);
         if first {
@@ -114,7 +124,7 @@ impl Settler {
         let (first, before) = (waiting.is_empty(), waiting.outcomes.len());
         waiting.outcomes.extend(entries);
         let added = waiting.outcomes.len() - before;
-        waiting.handed_in += added as u64;
+        waiting.handed_in.outcomes += added as u64;
         self.outcomes.fetch_add(added, Ordering::Relaxed);
         drop(waiting);
         if first && added > 0 {
@@ -122,14 +132,15 @@ impl Settler {
         }
     }
 
-    /// How many outcomes were handed in so far; see [`Settler::passed`].
-    pub(crate) fn mark(&self) -> u64 {
+    /// What was handed in so far; see [`Settler::passed`].
+    pub(crate) fn mark(&self) -> Mark {
         self.waiting.lock().handed_in
     }
 
-    /// Waits until as many outcomes are stored as had been handed in at a [`Settler::mark`].
-    pub(crate) async fn passed(&self, mark: u64) {
-        self.until(|| self.stored.load(Ordering::Relaxed) >= mark).await;
+    /// Waits until as many outcomes are stored, and as many deliveries given back, as had been handed in at a [`Settler::mark`].
+    pub(crate) async fn passed(&self, mark: Mark) {
+        let is_stored = || self.stored.load(Ordering::Relaxed) >= mark.outcomes && self.returned.load(Ordering::Relaxed) >= mark.returns;
+        self.until(is_stored).await;
     }
 
     /// Waits until everything that was handed in is stored.
@@ -168,6 +179,7 @@ impl Settler {
         self.outcomes.fetch_sub(outcomes, Ordering::Relaxed);
         self.returns.fetch_sub(returns, Ordering::Relaxed);
         self.stored.fetch_add(outcomes as u64, Ordering::Relaxed);
+        self.returned.fetch_add(returns as u64, Ordering::Relaxed);
         self.progress.notify_waiters();
     }
 }
@@ -249,5 +261,31 @@ fn stored(shared: &Shared, settlement: &Settlement, after: &After, settled: Sett
     shared.dispatcher.note_stored(event.deliveries.iter().map(|delivery| delivery.endpoint), event.created_at);
     if event.fan_out_after.is_some() {
         shared.fan_out.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// Whoever looks for a delivery in the store looks after it came there, also where it came there as it was.
+    #[test]
+    fn a_mark_is_passed_when_what_was_given_back_is_stored_too() {
+        let job = || testing::job(&testing::route(|endpoint| endpoint));
+        let settler = Settler::new(10);
+        settler.push_back(vec![job()]);
+        let mark = settler.mark();
+        settler.push_back(vec![job()]);
+        settler.push(Entry::back(job()));
+        let mut passed = pin!(settler.passed(mark));
+        let mut look = || passed.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(look(), Poll::Pending);
+        settler.done(1, 0);
+        assert_eq!(look(), Poll::Pending, "that was another one");
+        settler.done(0, 1);
+        assert_eq!(look(), Poll::Ready(()));
     }
 }

@@ -326,7 +326,8 @@ impl Store for Handle {
         jobs(namespace: Option<Namespace>, window: Window<JobId>) -> Found<Job, JobId>;
         running_jobs() -> Vec<Job>;
         batch(id: BatchId) -> Option<Batch>;
-        open_batches() -> Vec<Batch>;
+        running_batches() -> Vec<Batch>;
+        open_batches(namespace: Option<Namespace>, made_after: Timestamp) -> OpenBatches;
         batch_piece(id: BatchId, from: u32, limit: u32) -> Option<BatchEntries>;
         set_job_state(id: JobId, from: JobState, to: JobState, at: Timestamp) -> bool;
         fail_job(id: JobId, error: JobError, at: Timestamp) -> bool;

@@ -243,3 +243,64 @@ fn more_events_than_a_batch_has_are_refused() {
         assert_eq!(engine.prepare_repush(EventFilter::default()).await, Err(NoBatch::TooLarge(u64::from(MAX_BATCH) + 1)));
     });
 }
+
+/// What takes its time is not waited for with a hundred events in hand.
+#[test]
+fn a_step_ends_after_a_while_with_what_it_has() {
+    run(async {
+        let hand = Hand::new();
+        let engine = with_events(&hand, 5).await;
+        let batch = prepare(&engine).await;
+        hand.hold(Some("event_by_seq"));
+        engine.start_batch(&batch).await.expect("stored");
+        pass(2 * SECOND).await;
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Running, 0, 0));
+        hand.hold(None);
+        pass(SECOND / 20).await;
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Running, 1, 0), "the first took so long that it goes alone");
+        pass(SECOND).await;
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Completed, 5, 0));
+    });
+}
+
+/// A tenant's batches wait for each other, and for no other tenant's.
+#[test]
+fn batches_of_several_tenants_go_side_by_side() {
+    run(async {
+        let hand = Hand::new();
+        let engine = with_events(&hand, 2).await;
+        let of_tenant = EventFilter { namespace: Some(Namespace::default_namespace()), ..EventFilter::default() };
+        let mut batches = vec![prepare(&engine).await, prepare(&engine).await];
+        batches.push(engine.prepare_repush(of_tenant).await.expect("stored").expect("something matches"));
+        hand.hold(Some("advance_batch"));
+        for batch in &batches {
+            engine.start_batch(batch).await.expect("stored");
+        }
+        pass(10 * SECOND).await;
+        assert_eq!(hand.verbs("advance_batch"), 2, "one of the master view, one of the tenant");
+        hand.hold(None);
+        pass(SECOND).await;
+        for batch in &batches {
+            assert_eq!(stands(&hand, batch).await, (BatchState::Completed, 2, 0));
+        }
+    });
+}
+
+/// The engine ends when the step under way is stored, and what came of that is not forgotten.
+#[test]
+fn a_step_under_way_is_stored_when_the_engine_is_stopped() {
+    run(async {
+        let hand = Hand::new();
+        let engine = with_events(&hand, 2).await;
+        let batch = prepare(&engine).await;
+        hand.hold(Some("advance_batch"));
+        engine.start_batch(&batch).await.expect("stored");
+        pass(SECOND).await;
+        let stopping = tokio::spawn(async move { engine.shutdown(60 * SECOND).await });
+        pass(SECOND).await;
+        assert!(!stopping.is_finished());
+        hand.hold(None);
+        stopping.await.expect("it does not panic");
+        assert_eq!(stands(&hand, &batch).await, (BatchState::Completed, 2, 0));
+    });
+}

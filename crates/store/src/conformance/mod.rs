@@ -252,6 +252,7 @@ macro_rules! conformance_tests {
                 a_piece_retries_its_deliveries
                 a_piece_from_another_place_is_fenced
                 is_started_and_cancelled
+                open_ones_are_counted_by_tenant
                 outlives_a_restart
                 old_ones_go
             }

@@ -1,13 +1,21 @@
 //! Batches of events and of deliveries, a piece at a time.
 
 use super::data::Data;
+use postrider_core::event::Namespace;
 use postrider_core::id::BatchId;
 use postrider_core::ports::*;
 use postrider_core::time::Timestamp;
 
 impl Data {
-    pub fn open_batches(&self) -> Vec<Batch> {
-        self.batches.values().map(|(batch, _)| batch).filter(|batch| !batch.state.has_ended()).cloned().collect()
+    pub fn running_batches(&self) -> Vec<Batch> {
+        self.batches.values().map(|(batch, _)| batch).filter(|batch| batch.state == BatchState::Running).cloned().collect()
+    }
+
+    pub fn open_batches(&self, namespace: Option<&Namespace>, made_after: Timestamp) -> OpenBatches {
+        let of_it = || self.batches.values().map(|(batch, _)| batch).filter(|batch| batch.namespace.as_ref() == namespace);
+        let waits = |batch: &&Batch| batch.state == BatchState::Pending && batch.created_at > made_after;
+        let runs = |batch: &&Batch| batch.state == BatchState::Running;
+        OpenBatches { pending: of_it().filter(waits).count() as u64, running: of_it().filter(runs).count() as u64 }
     }
 
     pub fn batch_piece(&self, id: BatchId, from: u32, limit: u32) -> Option<BatchEntries> {

@@ -169,8 +169,12 @@ impl Store for MemoryStore {
         self.answer(move |data, _| data.batches.get(&id).map(|(batch, _)| batch.clone()))
     }
 
-    fn open_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>> {
-        self.answer(|data, _| data.open_batches())
+    fn running_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>> {
+        self.answer(|data, _| data.running_batches())
+    }
+
+    fn open_batches(&self, namespace: Option<Namespace>, made_after: Timestamp) -> BoxFuture<'_, Result<OpenBatches, StoreError>> {
+        self.answer(move |data, _| data.open_batches(namespace.as_ref(), made_after))
     }
 
     fn batch_piece(&self, id: BatchId, from: u32, limit: u32) -> BoxFuture<'_, Result<Option<BatchEntries>, StoreError>> {

@@ -6,7 +6,7 @@ use super::{publish, replay};
 use crate::error::bad_value;
 use postrider_core::event::Namespace;
 use postrider_core::id::{BatchId, DeliveryId, EventSeq};
-use postrider_core::ports::{Batch, BatchEntries, BatchKind, BatchState, BatchStep, BatchStepped, BatchWork, PruneRequest};
+use postrider_core::ports::{Batch, BatchEntries, BatchKind, BatchState, BatchStep, BatchStepped, BatchWork, OpenBatches, PruneRequest};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, Row, params};
 
@@ -110,9 +110,21 @@ pub(super) fn batch(conn: &Connection, of: BatchId) -> Result<Option<Batch>> {
     one(conn, select!("WHERE id = ?1"), &[&of.bytes()], read)
 }
 
-/// Batches that have not ended, oldest first.
-pub(super) fn open(conn: &Connection) -> Result<Vec<Batch>> {
-    all(conn, select!("INDEXED BY batches_open WHERE ended_at IS NULL ORDER BY id"), &[], read)
+/// Batches that run, oldest first.
+pub(super) fn running(conn: &Connection) -> Result<Vec<Batch>> {
+    all(conn, select!("INDEXED BY batches_running WHERE state = 1 ORDER BY id"), &[], read)
+}
+
+/// How many batches of a tenant have not ended.
+pub(super) fn open(conn: &Connection, namespace: Option<&Namespace>, made_after: Timestamp) -> Result<OpenBatches> {
+    let sql = "SELECT count(*) FROM batches INDEXED BY batches_open \
+               WHERE ended_at IS NULL AND namespace IS ?1 AND state = ?2 AND created_at > ?3";
+    let mut count = conn.prepare_cached(sql)?;
+    let mut of = |state: u8, after: Timestamp| {
+        count.query_row(params![namespace.map(Namespace::as_str), state, after.as_micros()], |row| row.get::<_, i64>(0))
+    };
+    let (pending, running) = (of(PENDING, made_after)?, of(RUNNING, Timestamp::MIN)?);
+    Ok(OpenBatches { pending: pending.unsigned_abs(), running: running.unsigned_abs() })
 }
 
 /// Some of the entries of a batch.

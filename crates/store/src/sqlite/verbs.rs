@@ -140,8 +140,12 @@ impl Store for SqliteStore {
         Box::pin(self.readers.read(move |conn| batches::batch(conn, id)))
     }
 
-    fn open_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>> {
-        Box::pin(self.own.read(batches::open))
+    fn running_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>> {
+        Box::pin(self.own.read(batches::running))
+    }
+
+    fn open_batches(&self, namespace: Option<Namespace>, made_after: Timestamp) -> BoxFuture<'_, Result<OpenBatches, StoreError>> {
+        Box::pin(self.readers.read(move |conn| batches::open(conn, namespace.as_ref(), made_after)))
     }
 
     fn batch_piece(&self, id: BatchId, from: u32, limit: u32) -> BoxFuture<'_, Result<Option<BatchEntries>, StoreError>> {

@@ -110,6 +110,15 @@ impl BatchState {
     }
 }
 
+/// How many batches have not ended, by how they stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenBatches {
+    /// They wait to be started.
+    pub pending: u64,
+    /// They go on.
+    pub running: u64,
+}
+
 /// What a piece of a batch does.
 #[derive(Clone, Debug)]
 pub enum BatchWork {

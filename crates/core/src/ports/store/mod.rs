@@ -158,8 +158,12 @@ pub trait Store: HealthStore {
     /// A batch by its id.
     fn batch(&self, id: BatchId) -> BoxFuture<'_, Result<Option<Batch>, StoreError>>;
 
-    /// Batches that have not ended, oldest first; those that waited too long to be started are among them until retention takes them.
-    fn open_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>>;
+    /// Batches that run, oldest first. Nothing is read of the others.
+    fn running_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>>;
+
+    /// How many batches of exactly this tenant, or of the master view, have not ended. Of those that wait to be started only the ones count that
+    /// were made after that. Counted in an index: what other tenants have costs nothing.
+    fn open_batches(&self, namespace: Option<Namespace>, made_after: Timestamp) -> BoxFuture<'_, Result<OpenBatches, StoreError>>;
 
     /// Up to `limit` entries of a batch, leaving out the first `from`; none where it has ended. `None` where there is no such batch.
     fn batch_piece(&self, id: BatchId, from: u32, limit: u32) -> BoxFuture<'_, Result<Option<BatchEntries>, StoreError>>;

@@ -1,0 +1,117 @@
+//! Places for what holds payloads against schemas: it goes on beside the runtime's threads, little of it at a time.
+
+use parking_lot::Mutex;
+use postrider_core::event::Namespace;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
+
+/// Checks at the same time, over all: each may take a core for some tenths of a second.
+const CHECKS: usize = 2;
+
+/// Checks at the same time for the types of one registry. Fewer than [`CHECKS`]: whose schemas are slow holds up nobody else.
+const OF_ONE: usize = 1;
+
+/// The places for checks.
+pub(crate) struct Checks {
+    all: Arc<Semaphore>,
+    /// Of the registries that have a check under way, or one that waits; `None` is the one that all share.
+    own: Mutex<BTreeMap<Option<Namespace>, Arc<Semaphore>>>,
+}
+
+impl Checks {
+    pub(crate) fn new() -> Self {
+        Checks { all: Arc::new(Semaphore::new(CHECKS)), own: Mutex::default() }
+    }
+
+    /// Does what takes its time for a type of this registry, once there is a place for it. An error says that it panicked.
+    pub(crate) async fn aside<T: Send + 'static>(
+        &self,
+        registry: Option<Namespace>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        // None is ever closed. The work keeps its places to its end, though nobody may wait for it any more.
+        let own = self.of(registry).acquire_owned().await;
+        let place = Arc::clone(&self.all).acquire_owned().await;
+        let working = move || {
+            let _places = (own, place);
+            work()
+        };
+        tokio::task::spawn_blocking(working).await
+    }
+
+    /// The places of a registry. Those of others that nobody uses any more are forgotten.
+    fn of(&self, registry: Option<Namespace>) -> Arc<Semaphore> {
+        let mut own = self.own.lock();
+        // Whoever waits for a place, or has one, has a reference.
+        own.retain(|_, places| Arc::strong_count(places) > 1);
+        Arc::clone(own.entry(registry).or_insert_with(|| Arc::new(Semaphore::new(OF_ONE))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use tokio::sync::oneshot;
+    use tokio::task::JoinHandle;
+
+    fn named(name: &str) -> Option<Namespace> {
+        Namespace::new(name).ok()
+    }
+
+    /// A check that has begun and goes on until it is told to end.
+    async fn begun(checks: &Arc<Checks>, registry: Option<Namespace>) -> (JoinHandle<()>, mpsc::Sender<()>) {
+        let ((ends, is_to_end), (begins, has_begun)) = (mpsc::channel::<()>(), oneshot::channel());
+        let checks = Arc::clone(checks);
+        let caller = tokio::spawn(async move {
+            let work = move || {
+                begins.send(()).expect("the test waits for it");
+                // An error too says that the test is over.
+                _ = is_to_end.recv();
+            };
+            checks.aside(registry, work).await.expect("it does not panic");
+        });
+        has_begun.await.expect("it begins");
+        (caller, ends)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(test);
+    }
+
+    #[test]
+    fn the_slow_schemas_of_one_leave_a_place_for_the_others() {
+        run(async {
+            let checks = Arc::new(Checks::new());
+            let (slow, ends) = begun(&checks, named("slow")).await;
+            let own = checks.of(named("slow"));
+            assert_eq!((own.available_permits(), checks.all.available_permits()), (0, CHECKS - 1));
+            // Another of it would wait; one of somebody else begins and ends meanwhile.
+            assert_eq!(checks.aside(named("other"), || 7).await.ok(), Some(7));
+            assert_eq!(checks.aside(None, || 8).await.ok(), Some(8));
+            drop(ends);
+            slow.await.expect("it ends");
+            assert_eq!(own.available_permits(), OF_ONE);
+            drop(own);
+            assert_eq!(checks.aside(None, || 9).await.ok(), Some(9));
+            assert!(checks.own.lock().keys().eq([&None]), "those that nobody uses are forgotten");
+        });
+    }
+
+    #[test]
+    fn a_check_keeps_its_place_when_its_caller_goes_away() {
+        run(async {
+            let checks = Arc::new(Checks::new());
+            let (caller, ends) = begun(&checks, named("slow")).await;
+            caller.abort();
+            assert!(caller.await.is_err_and(|ended| ended.is_cancelled()));
+            let own = checks.of(named("slow"));
+            assert_eq!((own.available_permits(), checks.all.available_permits()), (0, CHECKS - 1), "it still uses a core");
+            drop(ends);
+            let all = checks.all.acquire_many(u32::try_from(CHECKS).expect("few")).await;
+            assert!(all.is_ok() && own.acquire().await.is_ok());
+        });
+    }
+}
