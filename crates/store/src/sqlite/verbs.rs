@@ -145,7 +145,7 @@ impl Store for SqliteStore {
     }
 
     fn open_batches(&self, namespace: Option<Namespace>, made_after: Timestamp) -> BoxFuture<'_, Result<OpenBatches, StoreError>> {
-        Box::pin(self.readers.read(move |conn| batches::open(conn, namespace.as_ref(), made_after)))
+        Box::pin(self.own.read(move |conn| batches::open(conn, namespace.as_ref(), made_after)))
     }
 
     fn batch_piece(&self, id: BatchId, from: u32, limit: u32) -> BoxFuture<'_, Result<Option<BatchEntries>, StoreError>> {
