@@ -15,6 +15,7 @@ import bench_history
 MB = 1_000_000
 MS = 1_000
 P99 = "server.arrival_latency_us.p99"
+ACCEPTED = "server.accepted_per_second"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,7 @@ ALWAYS = [
 ]
 
 BACKLOG_LOAD = ["--events", "30000", "--connections", "16", "--rate", "500", "--skip-direct"]
+APIS_LOAD = ["--events", "100000", "--skip-direct"]
 FAIRNESS_LOAD = ["--events", "30000", "--endpoints", "200", "--rate", "1000", "--skip-direct"]
 
 # Per scenario its runs, in the order in which they are made, and its bars.
@@ -65,6 +67,13 @@ SCENARIOS = {
         },
         [
             Bar("deliveries/s, 20 against 1", "twenty:server.delivered_per_second", ">=", 1.5, per="one:server.delivered_per_second"),
+        ],
+    ),
+    "apis": (
+        {api: ["--api", api, *APIS_LOAD] for api in ("tasks", "connect", "grpc")},
+        [
+            Bar("PushEvent over Connect against the Tasks API", f"connect:{ACCEPTED}", ">=", 0.75, per=f"tasks:{ACCEPTED}"),
+            Bar("PushEvent over gRPC against the Tasks API", f"grpc:{ACCEPTED}", ">=", 0.75, per=f"tasks:{ACCEPTED}"),
         ],
     ),
     "fairness": (

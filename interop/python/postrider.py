@@ -1,4 +1,4 @@
-"""Starts the real binary on a port and a directory of its own, and speaks its Tasks API."""
+"""Starts the real binary on a port and a directory of its own, and speaks its REST APIs."""
 
 import http.client
 import json
@@ -54,6 +54,17 @@ class Api:
 
     def close(self):
         self._connection.close()
+
+
+def make_key(address: str, master_key: str, namespace: str) -> str:
+    """Makes a key that may do everything in a namespace."""
+    api = Api(address)
+    headers = {"Content-Type": "application/json", "X-API-Key": master_key}
+    body = {"name": "interop", "namespace": namespace, "scopes": ["read", "write"]}
+    status, answer = api.call("POST", "/v1/keys", json.dumps(body).encode(), headers)
+    api.close()
+    assert status == 201, (status, answer)
+    return answer["key"]
 
 
 @contextmanager

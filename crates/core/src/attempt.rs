@@ -3,6 +3,7 @@
 use crate::error::{Category, ErrorCode};
 use crate::id::{AttemptId, DeliveryId, EndpointId, SubscriptionId};
 use crate::ports::{Exchange, Fault, FaultKind};
+use crate::retry::MAX_FREE_WAIT;
 use crate::subscription::Origin;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -15,7 +16,7 @@ mod tests;
 /// Longest error message kept with an attempt, in bytes (contract of the Tasks API, section 8.16).
 pub const MAX_ERROR_MESSAGE_BYTES: usize = 500;
 
-/// The longest `Retry-After` that is honoured (design, section 2).
+/// The longest `Retry-After` that is honoured (design, section 2), but for [`MAX_FREE_WAIT`].
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// One HTTP exchange for a delivery.
@@ -146,22 +147,24 @@ pub fn judge(origin: Origin, expected: &[u16], exchange: &Exchange) -> Verdict {
 fn judge_status(origin: Origin, status: u16, retry_after: Option<Duration>) -> Verdict {
     let retry_after = retry_after.map(|d| d.min(MAX_RETRY_AFTER));
     let retry = |code| Verdict::Retry { code, retry_after: None, free: false };
-    let waits = |code, free| Verdict::Retry { code, retry_after, free };
+    let waits = |code| Verdict::Retry { code, retry_after, free: false };
     let permanent = |code| Verdict::Permanent { code, disable: false };
     let disables = |code| Verdict::Permanent { code, disable: true };
     match (origin, status) {
         (_, 200..=299) => Verdict::Success,
         (_, 410) => disables(ErrorCode::EndpointGone),
-        (Origin::Rpc, 429) => waits(ErrorCode::RateLimited, true),
-        (_, 429) => waits(ErrorCode::RateLimited, false),
-        (_, 503) => waits(ErrorCode::Connector5xx, false),
+        (Origin::Rpc, 429) => {
+            Verdict::Retry { code: ErrorCode::RateLimited, retry_after: retry_after.map(|wait| wait.min(MAX_FREE_WAIT)), free: true }
+        }
+        (_, 429) => waits(ErrorCode::RateLimited),
+        (_, 503) => waits(ErrorCode::Connector5xx),
         (_, 500..=599) => retry(ErrorCode::Connector5xx),
         (Origin::Tasks, 300..=399) | (Origin::Items, 300..=399) => retry(ErrorCode::RedirectBlocked),
         (Origin::Tasks, 401 | 403) => retry(ErrorCode::AuthFailed),
         (Origin::Tasks, 400..=499) => retry(ErrorCode::Connector4xx),
         (Origin::Tasks, _) => retry(ErrorCode::UnexpectedStatus),
         (Origin::Items, 401 | 403) => disables(ErrorCode::AuthFailed),
-        (Origin::Items, 408 | 425) => waits(ErrorCode::Connector4xx, false),
+        (Origin::Items, 408 | 425) => waits(ErrorCode::Connector4xx),
         (Origin::Rpc, 401 | 403) => permanent(ErrorCode::AuthFailed),
         (_, 400..=499) => permanent(ErrorCode::Connector4xx),
         (_, _) => permanent(ErrorCode::UnexpectedStatus),

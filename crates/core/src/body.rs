@@ -3,6 +3,7 @@
 use crate::error::ErrorCode;
 use crate::id::{EventSeq, SubscriptionId};
 use crate::json::{self, NotTaken};
+use crate::template::TemplateError;
 use crate::time::Timestamp;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ mod csv;
 mod field_map;
 mod rpc;
 mod serializer;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +22,7 @@ use buffer::Buffer;
 pub use field_map::*;
 pub use rpc::*;
 pub use serializer::{Format, Serializer};
+pub use template::TemplateBody;
 
 /// A body that is made from a payload is at most this many bytes larger than [`MAX_GROWTH`] times the payload.
 pub const FREE_GROWTH: usize = 64 * 1_024;
@@ -38,6 +41,8 @@ pub enum BodyForm {
     Items(ItemsBody),
     /// The payload in the envelope of the RPC API.
     Rpc,
+    /// What a template makes of the event; in the envelope of the RPC API while the template is switched off.
+    Template(TemplateBody),
 }
 
 /// How a body of the Items API is made: fields are mapped, the result is serialized, and an envelope comes around it.
@@ -64,15 +69,15 @@ impl BodyForm {
         match self {
             BodyForm::Raw => Serializer::Raw,
             BodyForm::Items(body) => Serializer::Made(body.format),
-            BodyForm::Rpc => Serializer::Made(Format::Json),
+            BodyForm::Rpc | BodyForm::Template(_) => Serializer::Made(Format::Json),
         }
     }
 
-    /// The `Content-Type` of such a body.
+    /// The `Content-Type` of such a body. What templates make is called JSON too (contract of the RPC API, section 8).
     pub fn content_type(&self) -> &'static str {
         match self {
             BodyForm::Items(ItemsBody { format, envelope: false, .. }) => format.content_type(),
-            BodyForm::Raw | BodyForm::Items(_) | BodyForm::Rpc => Format::Json.content_type(),
+            BodyForm::Raw | BodyForm::Items(_) | BodyForm::Rpc | BodyForm::Template(_) => Format::Json.content_type(),
         }
     }
 }
@@ -95,7 +100,7 @@ pub struct EnvelopeHead<'a> {
 }
 
 /// Why no body can be made from a payload. Another try would not help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unrenderable {
     /// The payload is no JSON in UTF-8.
     #[error("the payload is not JSON, so only the serializer raw can send it")]
@@ -115,13 +120,17 @@ pub enum Unrenderable {
     /// The body grows beyond [`MAX_GROWTH`].
     #[error("the body would be more than 8 times as large as its payload")]
     Grows,
+    /// The template failed, or met a bound.
+    #[error("the template failed: {0}")]
+    Template(TemplateError),
 }
 
 impl Unrenderable {
     /// The code of the attempt that failed so.
-    pub const fn code(self) -> ErrorCode {
+    pub const fn code(&self) -> ErrorCode {
         match self {
             Unrenderable::TooLarge { .. } => ErrorCode::PayloadTooLarge,
+            Unrenderable::Template(_) => ErrorCode::TemplateError,
             _ => ErrorCode::SerializationFailed,
         }
     }

@@ -184,7 +184,8 @@ pub enum Step<'a> {
     Cancel(ErrorCode),
     /// The delivery is given up without another attempt: it waited too long for its endpoint.
     GiveUp(ErrorCode),
-    /// A person does not want to wait for the next attempt: it is due at once, with a fresh budget of attempts.
+    /// A person does not want to wait for the next attempt: it is due at once, with a fresh budget of attempts and no time to live, as after
+    /// a replay.
     Hasten {
         /// When.
         at: Timestamp,
@@ -227,6 +228,11 @@ impl Progress {
         Progress { state: State::Pending { due_at }, attempts: 0, spent: 0, expires_at }
     }
 
+    /// How many attempts have ended that its budget of now does not count: those of rounds before this one, and those that cost nothing.
+    pub fn uncounted(&self) -> u32 {
+        self.attempts.saturating_sub(self.spent).saturating_sub(u32::from(self.state == State::Sending))
+    }
+
     /// Whether its time to live has run out at `now`.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
@@ -245,10 +251,14 @@ pub fn transition(from: Progress, step: Step<'_>) -> Result<Progress, Refused> {
         Step::Expire if waiting => to(State::Expired),
         Step::Cancel(code) if waiting => to(State::Cancelled(code)),
         Step::GiveUp(code) if waiting => to(State::Failed(code)),
-        Step::Hasten { at } => match from.state {
-            State::Retrying { due_at } => Ok(Progress { state: State::Retrying { due_at: due_at.min(at) }, spent: 0, ..from }),
-            _ => refused,
-        },
+        Step::Hasten { at } => {
+            let state = match from.state {
+                State::Pending { due_at } => State::Pending { due_at: due_at.min(at) },
+                State::Retrying { due_at } => State::Retrying { due_at: due_at.min(at) },
+                _ => return refused,
+            };
+            Ok(Progress { state, attempts: from.attempts, spent: 0, expires_at: None })
+        }
         Step::Replay { at } if from.state.kind().is_resting() => {
             Ok(Progress { state: State::Pending { due_at: at }, attempts: from.attempts, spent: 0, expires_at: None })
         }

@@ -73,6 +73,8 @@ codes! {
     PayloadTooLarge = "payload_too_large";
     /// No body could be made from the payload.
     SerializationFailed = "serialization_failed";
+    /// The subscription's template gave no body.
+    TemplateError = "template_error";
     /// The endpoint was disabled because its deliveries failed for good, one after the other. It is no error of a delivery.
     ConsecutiveFailures = "consecutive_failures";
 }
@@ -88,11 +90,12 @@ impl ErrorCode {
             ErrorCode::ConnectionError => Category::NetworkError,
             ErrorCode::DnsError => Category::DnsError,
             ErrorCode::TlsError => Category::TlsError,
-            // A category for each of these is in later versions of that API and not in the one that is served.
+            // A category for each of these, and for a template's error, is in later versions of that API and not in the one that is served.
             ErrorCode::RedirectBlocked | ErrorCode::UnexpectedStatus => Category::Unknown,
             ErrorCode::SsrfBlocked | ErrorCode::ProtocolError | ErrorCode::Interrupted | ErrorCode::Expired => Category::Unknown,
             ErrorCode::SubscriptionDeleted | ErrorCode::EndpointDeleted | ErrorCode::DestinationDisabled => Category::Unknown,
             ErrorCode::SecretUnreadable | ErrorCode::PayloadTooLarge | ErrorCode::SerializationFailed => Category::Unknown,
+            ErrorCode::TemplateError => Category::Unknown,
             ErrorCode::ConsecutiveFailures => Category::Unknown,
         }
     }

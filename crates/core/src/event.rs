@@ -99,8 +99,30 @@ pub struct Event {
     pub idempotency_key: Option<String>,
     /// How long its deliveries are worth making.
     pub ttl: Option<Duration>,
+    /// What the check of its payload against its type's schema said.
+    pub schema_check: SchemaCheck,
     /// When it was accepted.
     pub created_at: Timestamp,
+}
+
+/// What the check of a payload against the schema of its event's type said when the event came. A failed one is told, and the event goes its
+/// way all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SchemaCheck {
+    /// There was no schema. Counts as valid.
+    #[default]
+    Unchecked,
+    /// It is valid.
+    Passed,
+    /// It is not.
+    Failed,
+}
+
+impl SchemaCheck {
+    /// Whether nothing is known against the payload.
+    pub fn is_valid(self) -> bool {
+        self != SchemaCheck::Failed
+    }
 }
 
 /// Why a subscription that matched an event got no delivery (promise 8).

@@ -18,6 +18,12 @@ pub const MAX_METADATA: usize = 50;
 /// Longest entry of metadata, in bytes of key and value together: as long as an event's.
 pub const MAX_METADATA_ENTRY_BYTES: usize = 1_024;
 
+/// Most event types of one registry. Each is kept in memory, and so is what becomes of its schema.
+pub const MAX_EVENT_TYPES: usize = 10_000;
+
+/// How long the schemas of one registry may be together, in bytes. Ready to be used a schema takes up to some hundred times its length.
+pub const MAX_REGISTRY_SCHEMA_BYTES: usize = 1 << 20;
+
 /// A registered type of events. The registry and its name are its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventType {

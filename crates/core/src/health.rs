@@ -1,16 +1,16 @@
 //! How well an endpoint takes what it is sent: counts that are kept while deliveries happen, and what they say.
 //!
 //! A [`HealthTally`] is fed with the result of each attempt and never looks back at the attempts themselves. The last 24 hours are counted by the
-//! hour, so that the oldest of them can be dropped.
+//! hour, so that the oldest of them can be dropped. Deliveries are counted once each, by the latest of their attempts: a receiver that takes
+//! everything at the second try is healthy.
 
 use crate::attempt::Outcome;
-use crate::error::Category;
+use crate::error::ErrorCode;
 use crate::time::Timestamp;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 #[cfg(test)]
 mod tests;
+mod wire;
 
 /// How many hours count: the current one of the UTC clock and the 23 before it (contract of the RPC API, section 11: 24 hours).
 pub const WINDOW_HOURS: i64 = 24;
@@ -21,22 +21,28 @@ pub const DEGRADED_IN_A_ROW: u32 = 3;
 /// So many failures in a row make an endpoint unhealthy, whatever its rate (contract, section 11).
 pub const UNHEALTHY_IN_A_ROW: u32 = 10;
 
+const SECS_PER_HOUR: i64 = 3_600;
+
 /// What the results of the last 24 hours say of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
 pub enum Health {
     /// There were none.
-    Unknown,
+    Unknown = 0,
     /// More than 90 % succeeded, and fewer than 3 failed in a row.
-    Healthy,
+    Healthy = 1,
     /// Neither healthy nor unhealthy: 50 to 90 % succeeded, or 3 to 9 failed in a row.
-    Degraded,
+    Degraded = 2,
     /// Less than 50 % succeeded, or 10 failed in a row.
-    Unhealthy,
+    Unhealthy = 3,
 }
 
 impl Health {
-    /// The rule (contract of the RPC API, section 11, as documented): of the results in the window, and of how many failed in a row at last.
+    /// All of them, by their numbers.
+    pub const ALL: [Health; 4] = [Health::Unknown, Health::Healthy, Health::Degraded, Health::Unhealthy];
+
+    /// The rule (contract of the RPC API, section 11, as documented): of the deliveries in the window, and of how many attempts failed in a
+    /// row at last.
     pub fn of(window: Counts, failures_in_a_row: u32) -> Self {
         // Whole numbers, so that exactly 50 % and 90 % are on their sides of the thresholds.
         let (succeeded, all) = (u128::from(window.succeeded), u128::from(window.succeeded) + u128::from(window.failed));
@@ -50,9 +56,14 @@ impl Health {
             Health::Healthy
         }
     }
+
+    /// The health with this number; `None` for any other number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Health::ALL.get(usize::from(number)).copied()
+    }
 }
 
-/// How many results were successes, and how many were not.
+/// How many deliveries succeeded, and how many did not, or not yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Successes.
@@ -67,153 +78,256 @@ impl Counts {
         let all = self.succeeded as f64 + self.failed as f64;
         (all > 0.0).then(|| self.succeeded as f64 / all)
     }
+}
 
-    fn add(&mut self, other: Counts) {
-        self.succeeded = self.succeeded.saturating_add(other.succeeded);
-        self.failed = self.failed.saturating_add(other.failed);
+/// What kind of failure an attempt at a receiver ended in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FailureKind {
+    /// It answered 4xx.
+    Client = 0,
+    /// It answered 5xx.
+    Server = 1,
+    /// It did not answer in time.
+    Timeout = 2,
+    /// It could not be reached: name, connection, TLS.
+    Network = 3,
+    /// It answered a status that is neither a success nor an error.
+    UnexpectedStatus = 4,
+    /// Something else: what answers is no HTTP server, or its address may not be dialled.
+    Other = 5,
+}
+
+impl FailureKind {
+    /// All of them, by their numbers.
+    pub const ALL: [FailureKind; 6] = [
+        FailureKind::Client,
+        FailureKind::Server,
+        FailureKind::Timeout,
+        FailureKind::Network,
+        FailureKind::UnexpectedStatus,
+        FailureKind::Other,
+    ];
+
+    /// What an attempt that ended with this code says of its receiver. `None` where it says nothing: nothing was sent, or the process ended
+    /// meanwhile.
+    pub const fn of(code: ErrorCode) -> Option<Self> {
+        Some(match code {
+            ErrorCode::Connector4xx | ErrorCode::RateLimited | ErrorCode::AuthFailed | ErrorCode::EndpointGone => FailureKind::Client,
+            ErrorCode::Connector5xx => FailureKind::Server,
+            ErrorCode::DeliveryTimeout => FailureKind::Timeout,
+            ErrorCode::DnsError | ErrorCode::ConnectionRefused | ErrorCode::ConnectionError | ErrorCode::TlsError => FailureKind::Network,
+            ErrorCode::RedirectBlocked | ErrorCode::UnexpectedStatus => FailureKind::UnexpectedStatus,
+            ErrorCode::SsrfBlocked | ErrorCode::ProtocolError => FailureKind::Other,
+            ErrorCode::Interrupted
+            | ErrorCode::Expired
+            | ErrorCode::SubscriptionDeleted
+            | ErrorCode::EndpointDeleted
+            | ErrorCode::DestinationDisabled
+            | ErrorCode::SecretUnreadable
+            | ErrorCode::PayloadTooLarge
+            | ErrorCode::SerializationFailed
+            | ErrorCode::TemplateError
+            | ErrorCode::ConsecutiveFailures => return None,
+        })
     }
 }
 
-/// One result.
+/// An attempt of the same delivery before the one that is observed, by which the delivery was counted until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// When it ended.
+    pub at: Timestamp,
+    /// Whether it succeeded.
+    pub succeeded: bool,
+}
+
+impl Earlier {
+    /// Of an attempt that ended then, with this error or without one; `None` where it said nothing of the receiver.
+    pub fn of(at: Timestamp, error: Option<ErrorCode>) -> Option<Self> {
+        let says_something = error.is_none_or(|code| FailureKind::of(code).is_some());
+        says_something.then_some(Earlier { at, succeeded: error.is_none() })
+    }
+}
+
+/// The result of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observation {
     /// When the attempt ended.
     pub at: Timestamp,
-    /// How it ended.
-    pub category: Category,
+    /// How it failed; `None` for a success.
+    pub failure: Option<FailureKind>,
     /// How long the exchange took, in microseconds, where the receiver answered; `None` where it did not.
     pub response_us: Option<u32>,
+    /// The attempt by which its delivery was counted so far; `None` for the first.
+    pub earlier: Option<Earlier>,
 }
 
 impl Observation {
-    /// What an attempt's outcome says of its endpoint.
-    pub fn of(outcome: &Outcome) -> Self {
+    /// What the outcome of a delivery's first attempt says of its endpoint; `None` if that is nothing.
+    pub fn of(outcome: &Outcome) -> Option<Self> {
+        let failure = match &outcome.error {
+            None => None,
+            Some(error) => Some(FailureKind::of(error.code)?),
+        };
         let response_us = outcome.http_status.map(|_| outcome.phases.total);
-        Observation { at: outcome.finished_at, category: outcome.category(), response_us }
-    }
-
-    fn counts(&self) -> Counts {
-        let succeeded = u64::from(self.category == Category::Success);
-        Counts { succeeded, failed: 1 - succeeded }
+        Some(Observation { at: outcome.finished_at, failure, response_us, earlier: None })
     }
 }
 
-/// What is known of an endpoint's results: all of them in sum, those of the last 24 hours by the hour. A few hundred bytes at the most.
+// The numbers of an hour: deliveries that succeeded and that failed, attempts that were answered, how long these took in microseconds, and
+// attempts by the kind of their failure.
+const SUCCEEDED: usize = 0;
+const FAILED: usize = 1;
+const ANSWERED: usize = 2;
+const RESPONSE_US: usize = 3;
+const KINDS: usize = 4;
+const NUMBERS: usize = KINDS + FailureKind::ALL.len();
+
+/// What is counted over some time. Sums that no 64 bits hold stay at their greatest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Results {
+    numbers: [u64; NUMBERS],
+}
+
+impl Results {
+    /// Deliveries, each by the latest of its attempts.
+    pub fn deliveries(&self) -> Counts {
+        Counts { succeeded: self.numbers[SUCCEEDED], failed: self.numbers[FAILED] }
+    }
+
+    /// Attempts that failed like that.
+    pub fn failures(&self, kind: FailureKind) -> u64 {
+        self.numbers[KINDS + kind as usize]
+    }
+
+    /// The mean time of all exchanges that were answered, in microseconds; `None` if none was.
+    pub fn mean_response_us(&self) -> Option<u64> {
+        self.numbers[RESPONSE_US].checked_div(self.numbers[ANSWERED])
+    }
+
+    fn add(&mut self, number: usize, by: u64) {
+        self.numbers[number] = self.numbers[number].saturating_add(by);
+    }
+}
+
+fn delivered(succeeded: bool) -> usize {
+    if succeeded { SUCCEEDED } else { FAILED }
+}
+
+/// What is known of an endpoint's results: those of the last 24 hours by the hour, and how the latest of them followed each other. Some hundred
+/// bytes at the most.
 ///
-/// Results may come in any order; only [`HealthTally::failures_in_a_row`] depends on it. Sums that no 64 bits hold stay at their greatest.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "wire::Tally", into = "wire::Tally")]
+/// Results may come in any order; only [`HealthTally::failures_in_a_row`] depends on it. The window ends with the hour of the latest result, and
+/// with that of the last [`HealthTally::age`] if that is later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HealthTally {
-    /// All results by category, without those that never were.
-    categories: BTreeMap<Category, u64>,
-    /// The sum of all response times in microseconds, and of how many.
-    response_us: (u64, u64),
-    failures_in_a_row: u32,
+    first_at: Option<Timestamp>,
     last_success_at: Option<Timestamp>,
     last_failure_at: Option<Timestamp>,
+    failures_in_a_row: u32,
     /// Hours since the epoch that had results, ascending; none is [`WINDOW_HOURS`] or more before the last one.
-    hours: Vec<(i64, Counts)>,
+    hours: Vec<(i64, Results)>,
 }
 
 /// The hour of the UTC clock, counted from the epoch.
 fn hour_of(at: Timestamp) -> i64 {
-    at.as_secs().div_euclid(3_600)
+    at.as_secs().div_euclid(SECS_PER_HOUR)
+}
+
+/// The first hour of a window that ends with this one.
+fn oldest_of(newest: i64) -> i64 {
+    newest.saturating_sub(WINDOW_HOURS - 1)
 }
 
 impl HealthTally {
     /// Counts one result, which is taken for the latest.
     pub fn observe(&mut self, observation: &Observation) {
-        let Observation { at, category, response_us } = *observation;
-        let count = self.categories.entry(category).or_default();
-        *count = count.saturating_add(1);
-        if let Some(response_us) = response_us {
-            self.add_response_times(u64::from(response_us), 1);
+        let Observation { at, failure, response_us, earlier } = *observation;
+        if let Some(earlier) = earlier {
+            self.take_back(earlier);
         }
-        if category == Category::Success {
+        self.first_at = Some(self.first_at.map_or(at, |first| first.min(at)));
+        if failure.is_none() {
             self.failures_in_a_row = 0;
             self.last_success_at = self.last_success_at.max(Some(at));
         } else {
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
             self.last_failure_at = self.last_failure_at.max(Some(at));
         }
-        self.add_hour(hour_of(at), observation.counts());
-    }
-
-    /// Adds what came after all that this one has seen.
-    pub fn merge(&mut self, later: &HealthTally) {
-        let row = if later.totals().succeeded > 0 { 0 } else { self.failures_in_a_row };
-        self.failures_in_a_row = row.saturating_add(later.failures_in_a_row);
-        for (category, count) in &later.categories {
-            let sum = self.categories.entry(*category).or_default();
-            *sum = sum.saturating_add(*count);
+        let Some(hour) = self.hour(hour_of(at)) else { return };
+        hour.add(delivered(failure.is_none()), 1);
+        if let Some(kind) = failure {
+            hour.add(KINDS + kind as usize, 1);
         }
-        self.add_response_times(later.response_us.0, later.response_us.1);
-        self.last_success_at = self.last_success_at.max(later.last_success_at);
-        self.last_failure_at = self.last_failure_at.max(later.last_failure_at);
-        for (hour, counts) in &later.hours {
-            self.add_hour(*hour, *counts);
+        if let Some(response_us) = response_us {
+            hour.add(ANSWERED, 1);
+            hour.add(RESPONSE_US, u64::from(response_us));
         }
     }
 
-    fn add_response_times(&mut self, sum: u64, count: u64) {
-        // Both or none, so that the average stays one.
-        if let (Some(sum), Some(count)) = (self.response_us.0.checked_add(sum), self.response_us.1.checked_add(count)) {
-            self.response_us = (sum, count);
+    /// A delivery is not counted by that attempt any more.
+    fn take_back(&mut self, earlier: Earlier) {
+        let place = self.hours.binary_search_by_key(&hour_of(earlier.at), |(hour, _)| *hour);
+        if let Some((_, results)) = place.ok().and_then(|place| self.hours.get_mut(place)) {
+            let count = &mut results.numbers[delivered(earlier.succeeded)];
+            *count = count.saturating_sub(1);
         }
     }
 
-    fn add_hour(&mut self, hour: i64, counts: Counts) {
+    /// The numbers of an hour, unless it is too old to count; drops those that are too old beside it.
+    fn hour(&mut self, hour: i64) -> Option<&mut Results> {
         let newest = self.hours.last().map_or(hour, |(newest, _)| hour.max(*newest));
-        let oldest = newest.saturating_sub(WINDOW_HOURS - 1);
-        self.hours.retain(|(hour, _)| *hour >= oldest);
-        if hour < oldest {
-            return;
+        self.drop_before(oldest_of(newest));
+        if hour < oldest_of(newest) {
+            return None;
         }
-        match self.hours.binary_search_by_key(&hour, |(hour, _)| *hour) {
-            Ok(place) => self.hours[place].1.add(counts),
-            Err(place) => self.hours.insert(place, (hour, counts)),
-        }
+        let place = match self.hours.binary_search_by_key(&hour, |(hour, _)| *hour) {
+            Ok(place) => place,
+            Err(place) => {
+                self.hours.insert(place, (hour, Results::default()));
+                place
+            }
+        };
+        self.hours.get_mut(place).map(|(_, results)| results)
     }
 
-    /// The results of the current hour and the 23 before it.
-    pub fn window(&self, now: Timestamp) -> Counts {
-        let newest = hour_of(now);
-        let oldest = newest.saturating_sub(WINDOW_HOURS - 1);
-        let mut sum = Counts::default();
-        for (_, counts) in self.hours.iter().filter(|(hour, _)| (oldest..=newest).contains(hour)) {
-            sum.add(*counts);
+    /// Drops the hours that have left the window by now.
+    pub fn age(&mut self, now: Timestamp) {
+        self.drop_before(oldest_of(hour_of(now)));
+    }
+
+    fn drop_before(&mut self, oldest: i64) {
+        self.hours.retain(|(hour, _)| *hour >= oldest);
+    }
+
+    /// When the first of the hours leaves the window; `None` if there is none.
+    pub fn ages_at(&self) -> Option<Timestamp> {
+        self.hours.first().map(|(oldest, _)| Timestamp::from_secs(oldest.saturating_add(WINDOW_HOURS).saturating_mul(SECS_PER_HOUR)))
+    }
+
+    /// The results in the window.
+    pub fn window(&self) -> Results {
+        let mut sum = Results::default();
+        for (_, results) in &self.hours {
+            results.numbers.iter().enumerate().for_each(|(number, by)| sum.add(number, *by));
         }
         sum
     }
 
     /// What they say.
-    pub fn health(&self, now: Timestamp) -> Health {
-        Health::of(self.window(now), self.failures_in_a_row)
+    pub fn health(&self) -> Health {
+        Health::of(self.window().deliveries(), self.failures_in_a_row)
     }
 
-    /// All results ever.
-    pub fn totals(&self) -> Counts {
-        let mut sum = Counts::default();
-        for (category, count) in &self.categories {
-            let is_success = *category == Category::Success;
-            sum.add(if is_success { Counts { succeeded: *count, failed: 0 } } else { Counts { succeeded: 0, failed: *count } });
-        }
-        sum
-    }
-
-    /// How many results ever were of that category.
-    pub fn count(&self, category: Category) -> u64 {
-        self.categories.get(&category).copied().unwrap_or(0)
-    }
-
-    /// The mean time of all exchanges that were answered, in microseconds; `None` if none was.
-    pub fn mean_response_us(&self) -> Option<u64> {
-        self.response_us.0.checked_div(self.response_us.1)
-    }
-
-    /// How many failed since the last success.
+    /// How many attempts failed since the last one that succeeded.
     pub fn failures_in_a_row(&self) -> u32 {
         self.failures_in_a_row
+    }
+
+    /// When the first attempt ended; `None` if there was none ever.
+    pub fn first_at(&self) -> Option<Timestamp> {
+        self.first_at
     }
 
     /// When the latest success was.
@@ -225,66 +339,9 @@ impl HealthTally {
     pub fn last_failure_at(&self) -> Option<Timestamp> {
         self.last_failure_at
     }
-}
 
-/// As it is stored: short names, and nothing of what is zero.
-mod wire {
-    use super::{BTreeMap, Category, Counts, Deserialize, HealthTally, Serialize, Timestamp};
-
-    #[derive(Default, Serialize, Deserialize)]
-    #[serde(default)]
-    pub(super) struct Tally {
-        /// By the category's stable text.
-        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-        by: BTreeMap<String, u64>,
-        #[serde(skip_serializing_if = "is_default")]
-        us: (u64, u64),
-        #[serde(skip_serializing_if = "is_default")]
-        row: u32,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        ok: Option<Timestamp>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        bad: Option<Timestamp>,
-        /// Hour, successes, failures.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        h: Vec<(i64, u64, u64)>,
-    }
-
-    fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-        *value == T::default()
-    }
-
-    impl From<HealthTally> for Tally {
-        fn from(tally: HealthTally) -> Self {
-            Tally {
-                by: tally.categories.iter().map(|(category, count)| (category.as_str().to_owned(), *count)).collect(),
-                us: tally.response_us,
-                row: tally.failures_in_a_row,
-                ok: tally.last_success_at,
-                bad: tally.last_failure_at,
-                h: tally.hours.iter().map(|(hour, counts)| (*hour, counts.succeeded, counts.failed)).collect(),
-            }
-        }
-    }
-
-    impl From<Tally> for HealthTally {
-        fn from(wire: Tally) -> Self {
-            let mut tally = HealthTally {
-                response_us: wire.us,
-                failures_in_a_row: wire.row,
-                last_success_at: wire.ok,
-                last_failure_at: wire.bad,
-                ..HealthTally::default()
-            };
-            for (text, count) in wire.by {
-                // A category that this release does not know was a failure all the same.
-                let sum = tally.categories.entry(Category::parse(&text).unwrap_or(Category::Unknown)).or_default();
-                *sum = sum.saturating_add(count);
-            }
-            for (hour, succeeded, failed) in wire.h {
-                tally.add_hour(hour, Counts { succeeded, failed });
-            }
-            tally
-        }
+    /// When the latest attempt ended.
+    pub fn last_at(&self) -> Option<Timestamp> {
+        self.last_success_at.max(self.last_failure_at)
     }
 }

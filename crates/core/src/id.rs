@@ -67,6 +67,8 @@ ids! {
     ScheduledId;
     /// Names a job.
     JobId;
+    /// Names a batch.
+    BatchId;
     /// Names an API key (never the secret itself).
     KeyId;
 }

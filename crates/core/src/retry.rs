@@ -11,6 +11,9 @@ mod tests;
 /// How long to wait after a 429 that costs no attempt and has no usable `Retry-After` (RPC contract, section 7).
 pub const DEFAULT_FREE_WAIT: Duration = Duration::from_secs(60);
 
+/// The longest that a receiver can ask for with such a 429 (RPC contract, section 7): whatever it says, somebody looks again.
+pub const MAX_FREE_WAIT: Duration = Duration::from_secs(15 * 60);
+
 /// The longest gap of an exponential schedule before jitter (RPC contract, section 7).
 pub const MAX_EXPONENTIAL_GAP: Duration = Duration::from_secs(24 * 3600);
 

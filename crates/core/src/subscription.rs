@@ -41,6 +41,9 @@ pub struct Subscription {
     pub body: BodyForm,
     /// When to try again.
     pub retry: RetryPolicy,
+    /// How requests differ from others to the endpoint.
+    #[serde(default)]
+    pub request: RequestForm,
     /// The deadline of an exchange, where it is not the endpoint's own.
     #[serde(default)]
     pub timeout: Option<Duration>,
@@ -80,6 +83,65 @@ impl Subscription {
     }
 }
 
+/// How the requests of a subscription differ from others to its endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestForm {
+    /// Their method.
+    pub method: Verb,
+    /// Extra headers, which come over those of the endpoint; secret ones come over these. See [`crate::endpoint::check_header`].
+    pub headers: Vec<(String, String)>,
+}
+
+/// Methods that deliveries can have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verb {
+    /// `GET`.
+    Get,
+    /// `POST`, unless somebody says otherwise.
+    #[default]
+    Post,
+    /// `PUT`.
+    Put,
+    /// `PATCH`.
+    Patch,
+    /// `DELETE`.
+    Delete,
+}
+
+impl Verb {
+    /// Every one.
+    pub const ALL: [Verb; 5] = [Verb::Get, Verb::Post, Verb::Put, Verb::Patch, Verb::Delete];
+
+    /// As it is sent.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Verb::Get => "GET",
+            Verb::Post => "POST",
+            Verb::Put => "PUT",
+            Verb::Patch => "PATCH",
+            Verb::Delete => "DELETE",
+        }
+    }
+
+    /// Reads one, in upper or lower case.
+    pub fn parse(text: &str) -> Option<Self> {
+        Verb::ALL.into_iter().find(|verb| verb.as_str().eq_ignore_ascii_case(text))
+    }
+}
+
+impl From<Verb> for http::Method {
+    fn from(verb: Verb) -> Self {
+        match verb {
+            Verb::Get => http::Method::GET,
+            Verb::Post => http::Method::POST,
+            Verb::Put => http::Method::PUT,
+            Verb::Patch => http::Method::PATCH,
+            Verb::Delete => http::Method::DELETE,
+        }
+    }
+}
+
 /// The API a subscription was made through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,5 +160,34 @@ impl Origin {
     /// have an age of their own (its contract, section 4.6).
     pub fn keeps_rows(self) -> bool {
         self != Origin::Tasks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_are_read_as_they_are_sent() {
+        for verb in Verb::ALL {
+            assert_eq!(http::Method::from(verb).as_str(), verb.as_str());
+            assert_eq!((Verb::parse(verb.as_str()), Verb::parse(&verb.as_str().to_lowercase())), (Some(verb), Some(verb)));
+            assert_eq!(serde_json::to_string(&verb).expect("JSON"), format!("{:?}", verb.as_str()));
+        }
+        for other in ["", "HEAD", "CONNECT", "POST ", "P\u{17f}ST"] {
+            assert_eq!(Verb::parse(other), None, "{other:?}");
+        }
+    }
+
+    /// What an earlier release stored has none of the fields that came later.
+    #[test]
+    fn old_documents_are_read() {
+        let old = r#"{"id":"0b8f6c1e-2f4a-4d7b-9c33-5a1de0c7f001","namespace":"default","endpoint":"0b8f6c1e-2f4a-4d7b-9c33-5a1de0c7f002",
+            "origin":"rpc","patterns":["*"],"labels":{},"body":"rpc","retry":RETRY,"created_at":1,"updated_at":1,"deleted_at":null}"#;
+        let retry = serde_json::to_string(&RetryPolicy::tasks()).expect("JSON");
+        let old: Subscription = serde_json::from_str(&old.replace("RETRY", &retry)).expect("a subscription");
+        assert_eq!((&old.request, &old.body, old.active), (&RequestForm { method: Verb::Post, headers: Vec::new() }, &BodyForm::Rpc, true));
+        let text = serde_json::to_string(&old).expect("JSON");
+        assert_eq!(serde_json::from_str::<Subscription>(&text).expect("a subscription"), old);
     }
 }

@@ -24,6 +24,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `lex`, `parse`, `tree` | from text to a checked tree |
+//! | `source` | a template's text with its tree |
 //! | `eval` | from a tree and a context to text |
 //! | `meter` | the budget |
 //! | `value`, `number`, `read` | what a template works with; JSON into values |
@@ -48,6 +49,7 @@ mod parse;
 mod print;
 mod printf;
 mod read;
+mod source;
 mod table;
 mod text;
 mod tree;
@@ -56,7 +58,8 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use meter::Fault;
+use meter::{Fault, Meter};
+pub use source::Source;
 pub use table::{FunctionInfo, functions};
 
 /// Longest template, in bytes: far more than a body needs that is written by hand, and few enough to parse at once (about a millisecond).
@@ -73,6 +76,15 @@ pub const MAX_STEPS: u64 = 1_000_000;
 
 /// How many bytes of its arguments a function looks at for one step.
 pub const BYTES_A_STEP: usize = 256;
+
+/// Longest payload that a template is tried on between other work ([`Template::render_briefly`]), in bytes: some dozens of microseconds to read.
+pub const BRIEF_PAYLOAD_BYTES: usize = 64 * 1_024;
+
+/// Most steps of that: a fiftieth of [`MAX_STEPS`], so some milliseconds at the worst. A template for a body takes some hundreds.
+pub const BRIEF_STEPS: u64 = 20_000;
+
+/// What functions may make in that, in bytes.
+pub const BRIEF_MADE_BYTES: usize = 256 * 1_024;
 
 /// How deep blocks, parentheses and templates that call templates may nest, together. It bounds the stack.
 pub const MAX_DEPTH: u32 = 100;
@@ -175,10 +187,26 @@ impl Template {
 
     /// Renders it; the output is UTF-8 of at most [`MAX_OUTPUT_BYTES`]. The same context always gives the same output.
     pub fn render(&self, context: &Context<'_>) -> Result<Bytes, TemplateError> {
+        self.run(context, Meter::whole())
+    }
+
+    /// The same, where it takes no more than a moment: `None` says that it would be more work than is done between other work, and that
+    /// [`Template::render`] tells what comes of it. The bounds are [`BRIEF_PAYLOAD_BYTES`], [`BRIEF_STEPS`] and [`BRIEF_MADE_BYTES`].
+    pub fn render_briefly(&self, context: &Context<'_>) -> Option<Result<Bytes, TemplateError>> {
+        if context.payload.len() > BRIEF_PAYLOAD_BYTES {
+            return None;
+        }
+        let made = self.run(context, Meter::brief());
+        // Whichever bound that was: with the whole budget it may be another one, or none.
+        let is_over = made.as_ref().is_err_and(|error| error.kind == TemplateErrorKind::Bound);
+        (!is_over).then_some(made)
+    }
+
+    fn run(&self, context: &Context<'_>, meter: Meter) -> Result<Bytes, TemplateError> {
         let payload =
             read::payload(context.payload).map_err(|message| TemplateError::new(TemplateErrorKind::Payload, 0, message.to_owned()))?;
         let stamp = context.timestamp.rfc3339(0);
-        let mut run = eval::Run::new(&self.tree, context.timestamp);
+        let mut run = eval::Run::new(&self.tree, context.timestamp, meter);
         let dot = value::root(context, &stamp, payload);
         match run.whole(dot) {
             Ok(()) => Ok(Bytes::from(run.into_output())),

@@ -1,9 +1,16 @@
 //! Deliveries that people want made again, or at once.
 
+use crate::batches::{self, NoBatch};
+use crate::shared::Shared;
 use crate::{Engine, cut_off};
-use postrider_core::id::{DeadLetterId, DeliveryId};
-use postrider_core::ports::{Replay, ReplayTarget, Replayed, StoreError};
+use postrider_core::delivery::StateKind;
+use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId};
+use postrider_core::ports::{Batch, BatchEntries, DeliveryFilter, MAX_BATCH, Replay, ReplayTarget, Replayed, Retried, StoreError, Window};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Deliveries retried in one commit: some milliseconds of the writer's time, between which others come.
+const RETRIES: usize = 100;
 
 /// What became of a dead letter that was to be retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +59,38 @@ impl Engine {
         hastening.await.unwrap_or_else(|ended| Err(cut_off(&ended)))
     }
 
+    /// Has deliveries tried again at once, each with a fresh budget of attempts and no time to live: those that ended are made again, those
+    /// that wait are due now. With `force` also those that succeeded. Answers what became of each, in their order.
+    pub async fn retry_deliveries(&self, ids: Vec<DeliveryId>, force: bool) -> Result<Vec<Retried>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        // As with a replay.
+        let retrying = tokio::spawn(async move {
+            let mut answers = Vec::with_capacity(ids.len());
+            for some in ids.chunks(RETRIES) {
+                let stored = shared.store.retry(some.to_vec(), force, shared.now()).await?;
+                go_on(&shared, &stored).await?;
+                answers.extend(stored);
+            }
+            Ok(answers)
+        });
+        retrying.await.unwrap_or_else(|ended| Err(cut_off(&ended)))
+    }
+
+    /// Makes a batch of all deliveries that match, for [`Engine::start_batch`]; `None` where none does. It belongs to the filter's namespace,
+    /// and does not try again what has succeeded by then.
+    pub async fn prepare_retry(&self, filter: DeliveryFilter) -> Result<Option<Batch>, NoBatch> {
+        let shared = Arc::clone(&self.shared);
+        batches::to_its_end(async move {
+            let namespace = filter.namespace.clone();
+            let found = shared.store.delivery_ids(filter, Window::first(MAX_BATCH)).await?;
+            let mut ids = found.page.items;
+            // The oldest first.
+            ids.reverse();
+            batches::prepare(&shared, namespace, BatchEntries::Deliveries(ids), found.total).await
+        })
+        .await
+    }
+
     /// Replayed deliveries go through the store: what waits there already goes first.
     ///
     /// It goes on when the caller goes away: a delivery that is pending again must not be forgotten by the dispatcher.
@@ -66,5 +105,43 @@ impl Engine {
             Ok(replayed)
         });
         replaying.await.unwrap_or_else(|ended| Err(cut_off(&ended)))
+    }
+}
+
+/// Does what the store's answers to retries ask for: what it has queued is to be claimed, and what waits in memory waits no longer.
+pub(crate) async fn go_on(shared: &Shared, answers: &[Retried]) -> Result<(), StoreError> {
+    note_queued(shared, answers);
+    let waits = |answer: &Retried| match *answer {
+        Retried::Held { delivery, endpoint, state: StateKind::Pending | StateKind::Retrying } => Some((delivery, endpoint)),
+        _ => None,
+    };
+    let mut held: BTreeMap<DeliveryId, EndpointId> = answers.iter().filter_map(waits).collect();
+    hasten_held(shared, &mut held);
+    if held.is_empty() {
+        return Ok(());
+    }
+    // What is not there has an exchange under way, or one that ended a moment ago: then it waits when that is stored, here or in the store.
+    shared.settler.passed(shared.settler.mark()).await;
+    hasten_held(shared, &mut held);
+    if !held.is_empty() {
+        let stored = shared.store.retry(held.into_keys().collect(), false, shared.now()).await?;
+        note_queued(shared, &stored);
+    }
+    Ok(())
+}
+
+fn note_queued(shared: &Shared, answers: &[Retried]) {
+    for answer in answers {
+        if let Retried::Queued(again) = answer {
+            shared.dispatcher.note_stored([again.endpoint], again.due_at);
+        }
+    }
+}
+
+/// Leaves those that are not in memory, or are being sent.
+fn hasten_held(shared: &Shared, held: &mut BTreeMap<DeliveryId, EndpointId>) {
+    if !held.is_empty() {
+        let found = shared.dispatcher.hasten_all(held, shared.now());
+        held.retain(|id, _| !found.contains(id));
     }
 }

@@ -82,7 +82,7 @@ async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<bool, S
                 // The one that it leaves may have been held back by its rate.
                 endpoints.extend(old.subscription(subscription.id).map(|s| s.endpoint));
             }
-            ConfigChange::Key(_) => {}
+            ConfigChange::Key(_) | ConfigChange::EventType(_) | ConfigChange::NoEventType { .. } => {}
         }
         new.apply(change, &ring, &shared.config.user_agent);
     }

@@ -50,11 +50,11 @@ async fn round(shared: &Arc<Shared>) -> Result<bool, StoreError> {
             slices.push(slice);
         }
         let (written, left) = rest.split_at(slices.len());
-        let deliveries: Vec<_> = slices.iter().map(|slice| slice.deliveries.clone()).collect();
+        let stored: Vec<_> = slices.iter().map(|slice| (slice.created_at, slice.deliveries.clone())).collect();
         let result = shared.store.fan_out(slices).await;
-        for (pending, deliveries) in written.iter().zip(&deliveries) {
+        for (pending, (created_at, deliveries)) in written.iter().zip(&stored) {
             match result {
-                Ok(()) => shared.dispatcher.push(shared, publish::jobs(shared, &pending.event, deliveries)),
+                Ok(()) => shared.dispatcher.push(shared, publish::jobs(shared, &pending.event, *created_at, deliveries)),
                 Err(_) => publish::give_back(shared, &pending.event, deliveries),
             }
         }
@@ -95,5 +95,6 @@ fn slice(shared: &Shared, unfinished: &UnfinishedFanOut) -> FanOutSlice {
     let mut deliveries: Vec<_> = deliveries.collect();
     drop(ids);
     shared.dispatcher.reserve(&mut deliveries, event.payload.len(), now);
-    FanOutSlice { event: event.seq, namespace: event.namespace.clone(), created_at: event.created_at, deliveries, fan_out_after }
+    // They come into being now, as their ids say, however long after the event that is.
+    FanOutSlice { event: event.seq, namespace: event.namespace.clone(), created_at: now, deliveries, fan_out_after }
 }

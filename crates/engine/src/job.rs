@@ -1,8 +1,9 @@
 //! A delivery in memory.
 
-use postrider_core::delivery::{Delivery, StateKind};
+use postrider_core::delivery::{Delivery, StateKind, Step, transition};
 use postrider_core::event::Event;
 use postrider_core::ports::Claimed;
+use postrider_core::time::Timestamp;
 use std::sync::Arc;
 
 /// What a delivery in memory costs besides its payload, in bytes: the job, its place in a queue and its share of the event.
@@ -21,6 +22,14 @@ impl Job {
     /// What it counts against the bounds. Deliveries of one event share its payload, yet each counts it: the bound errs on the safe side.
     pub(crate) fn cost(&self) -> usize {
         cost(self.event.payload.len())
+    }
+
+    /// Somebody does not want to wait for its next attempt: it is due by then.
+    pub(crate) fn hasten(&mut self, at: Timestamp) {
+        // One that is in memory waits, so that the step applies.
+        if let Ok(progress) = transition(self.delivery.progress, Step::Hasten { at }) {
+            self.delivery.progress = progress;
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! | `step.rs` | one step |
 //! | `patience.rs` | what to do when steps fail |
 
-mod patience;
+pub(crate) mod patience;
 mod step;
 
 use crate::cut_off;

@@ -18,6 +18,7 @@
 //! | `fan_out` | fan-outs too large for one piece |
 //! | `dispatch` | queues per endpoint, turns, workers, timers |
 //! | `request` | what a receiver is sent |
+//! | `render` | the body of that |
 //! | `send` | one attempt |
 //! | `sample` | requests that belong to no delivery: probes and previews |
 //! | `settle` | outcomes into the store as a group |
@@ -25,16 +26,21 @@
 //! | `refill` | what only the store has comes into memory |
 //! | `schedule` | scheduled webhooks |
 //! | `jobs` | bulk replays |
+//! | `repush` | earlier events published again, one or a batch of them |
+//! | `batches` | what is done piece by piece: events published again, deliveries tried again |
 //! | `maintain` | recovery at start, configuration changed by others, parked deliveries |
 //! | `retired` | deleted bindings, until nothing waits for them |
+//! | `health` | what is a day old does not count any more for the health of endpoints |
 //! | `retain` | what is too old goes, and what was erased |
 //! | `room` | where the store is nearly full, more than that |
 
 mod again;
+mod batches;
 pub mod config;
 mod dispatch;
 mod edit;
 mod fan_out;
+mod health;
 mod job;
 mod jobs;
 pub mod keys;
@@ -42,6 +48,8 @@ mod maintain;
 mod meta;
 pub mod publish;
 mod refill;
+mod render;
+mod repush;
 mod request;
 mod retain;
 mod retired;
@@ -56,21 +64,25 @@ mod shared;
 mod testing;
 
 pub use again::RetryDeadLetter;
+pub use batches::{MAX_PENDING_BATCHES, MAX_RUNNING_BATCHES, NoBatch};
 pub use config::{EngineConfig, Limits, Retention};
 pub use dispatch::Load;
 pub use jobs::{MAX_RUNNING_JOBS, NewJob, NoJob};
 pub use keys::Keys;
 pub use publish::{Publish, PublishError, Receipt, To};
-pub use route::{Route, Routes};
+pub use repush::NotAgain;
+pub use route::{Checked, KnownType, Route, Routes};
 pub use sample::{NotProbed, Preview, Probed};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
-use postrider_core::body::Unrenderable;
+use postrider_core::body::{TemplateBody, Unrenderable};
 use postrider_core::event::Event;
 use postrider_core::id::{DeadLetterId, EndpointId, JobId, ScheduledId, SubscriptionId};
 use postrider_core::ports::{Clock, ConfigChange, Job, Store, StoreError, StoreErrorKind, Transport};
 use postrider_core::schedule::Scheduled;
 use postrider_core::seal::{OpenError, Sealed};
+use postrider_core::template::Source;
 use postrider_core::time::Timestamp;
 use settle::Entry;
 use shared::Shared;
@@ -104,12 +116,15 @@ impl Tasks {
         claiming.spawn(fan_out::run(Arc::clone(shared)));
         claiming.spawn(schedule::run(Arc::clone(shared)));
         claiming.spawn(maintain::give_up(Arc::clone(shared)));
+        claiming.spawn(maintain::expire(Arc::clone(shared)));
         claiming.spawn(jobs::run(Arc::clone(shared)));
+        claiming.spawn(batches::run(Arc::clone(shared)));
         let mut upkeep = self.upkeep.lock();
         upkeep.spawn(maintain::timers(Arc::clone(shared)));
         upkeep.spawn(maintain::configuration(Arc::clone(shared)));
         upkeep.spawn(maintain::disable(Arc::clone(shared)));
         upkeep.spawn(retain::run(Arc::clone(shared)));
+        upkeep.spawn(health::run(Arc::clone(shared)));
         upkeep.spawn(retired::run(Arc::clone(shared)));
         upkeep.spawn(maintain::sweep(Arc::clone(shared)));
     }
@@ -333,8 +348,14 @@ impl Engine {
     }
 
     /// What a subscription would send for an event now; `None` where there is no such subscription, or its endpoint is gone.
-    pub fn preview(&self, id: SubscriptionId, event: Arc<Event>) -> Option<Result<Preview, Unrenderable>> {
-        sample::preview(&self.shared, id, event)
+    pub async fn preview(&self, id: SubscriptionId, event: Arc<Event>) -> Option<Result<Preview, Unrenderable>> {
+        sample::preview(&self.shared, id, event).await
+    }
+
+    /// The body that a template makes of an event at a first attempt now.
+    pub async fn render(&self, template: Source, event: &Arc<Event>) -> Result<Bytes, Unrenderable> {
+        let form = TemplateBody { source: template, enabled: true };
+        render::by_template(&self.shared.renders, &form, event, (1, self.now()), usize::MAX).await
     }
 
     /// What the engine has to do at the moment.

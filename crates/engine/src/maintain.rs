@@ -20,8 +20,14 @@ use std::time::Duration;
 /// Deliveries taken over in one piece.
 const RESCUE: u32 = 512;
 
-/// Parked deliveries given up in one piece.
+/// Deliveries given up in one piece: parked ones, and those that expired.
 const GIVE_UP: u32 = 512;
+
+/// Where their payloads sum up to this, in bytes, a piece takes no more.
+const GIVE_UP_BYTES: u64 = 8 << 20;
+
+/// How often it is looked for deliveries that have expired: times to live are in seconds.
+const EXPIRY: Duration = Duration::from_secs(1);
 
 /// Lanes that nobody used for this long are closed. Below the keep-alive time of common receivers' servers there is nothing to gain.
 const LANE_IDLE: Duration = Duration::from_secs(30);
@@ -102,7 +108,7 @@ pub(crate) async fn give_up(shared: Arc<Shared>) {
 async fn give_up_parked(shared: &Arc<Shared>, endpoint: EndpointId) -> Result<(), StoreError> {
     while is_parked_too_long(shared, endpoint) && !shared.is_stopping() {
         let due_by = shared.now().before(shared.config.retention.parked);
-        let request = ClaimRequest { endpoint, due_by, limit: GIVE_UP, max_bytes: 8 << 20 };
+        let request = ClaimRequest { endpoint, due_by, limit: GIVE_UP, max_bytes: GIVE_UP_BYTES };
         let batches = shared.store.claim(vec![request]).await?;
         let jobs: Vec<Job> = batches.into_iter().flat_map(|b| b.deliveries).map(Job::from).collect();
         if jobs.is_empty() {
@@ -128,6 +134,40 @@ fn is_parked_too_long(shared: &Shared, endpoint: EndpointId) -> bool {
         EndpointStatus::Paused { at } | EndpointStatus::Disabled { at, .. } => Some(at),
     });
     since.is_some_and(|at| at.after(shared.config.retention.parked) <= shared.now())
+}
+
+/// Ends deliveries that waited for longer than they were worth making, while nobody else looks at them: in the store for a paused endpoint
+/// or behind others, in memory for their turn.
+pub(crate) async fn expire(shared: Arc<Shared>) {
+    loop {
+        let mut wait = EXPIRY;
+        if let Err(error) = expire_once(&shared).await {
+            tracing::error!(%error, cause = error.cause, "deliveries that are past their time to live cannot be ended for the moment");
+            wait = UPKEEP_RETRY;
+        }
+        if !shared.goes_on_after(wait).await {
+            return;
+        }
+    }
+}
+
+async fn expire_once(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    let in_memory = shared.dispatcher.expired(shared.now());
+    shared.settler.extend(in_memory.into_iter().map(|job| Entry::expired(shared, job)));
+    // They come on top of what may be held: no more at a time than a quarter of that.
+    let limit = u32::try_from(shared.config.limits.held / 4).unwrap_or(GIVE_UP).clamp(1, GIVE_UP);
+    while !shared.is_stopping() && shared.store.next_expiry().await?.is_some_and(|at| at <= shared.now()) {
+        let claimed = shared.store.claim_expired(shared.now(), limit, GIVE_UP_BYTES).await?;
+        if claimed.is_empty() {
+            return Ok(());
+        }
+        let jobs: Vec<Job> = claimed.into_iter().map(Job::from).collect();
+        jobs.iter().for_each(|job| shared.dispatcher.adopt(job));
+        shared.settler.extend(jobs.into_iter().map(|job| Entry::expired(shared, job)));
+        // One piece at a time is in memory.
+        shared.settler.passed(shared.settler.mark()).await;
+    }
+    Ok(())
 }
 
 /// Closes lanes that nobody uses.
@@ -186,6 +226,7 @@ pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), StoreError> {
     }
     let old = shared.routes.load_full();
     let new = Routes::new(configuration, &shared.config.keys.ring(), &shared.config.user_agent);
+    new.keep_compiled(&old);
     let fewer = retired::without_idle(shared, &new, shared.now().before(IN_USE)).await?;
     let new = Arc::new(fewer.unwrap_or(new));
     shared.routes.store(Arc::clone(&new));

@@ -6,6 +6,7 @@ use crate::route::Routes;
 use crate::shared::Shared;
 use postrider_core::attempt::Attempt;
 use postrider_core::delivery::{Progress, State};
+use postrider_core::event::SchemaCheck;
 use postrider_core::ports::NewEvent;
 use postrider_core::signal::{ITEM_COMPLETED, ITEM_FAILED, ItemEnded, is_reserved};
 use postrider_core::subscription::Origin;
@@ -61,6 +62,7 @@ pub(crate) fn follow_up(
         metadata: BTreeMap::new(),
         idempotency_key: None,
         ttl: None,
+        schema_check: SchemaCheck::Unchecked,
         to: To::Matching,
     };
     Some(Box::new(plan(shared, publish, matched, FIRST_SLICE.min(shared.config.limits.fan_out_slice))))

@@ -1,10 +1,11 @@
 //! The request that a receiver gets: the endpoint's prepared headers, those of this attempt, the signatures.
 
 use crate::job::Job;
+use crate::render::{self, Renders};
 use crate::route::{Route, Secrets};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use postrider_core::body::{BodyForm, EnvelopeHead, RpcHead, Unrenderable, rpc_envelope};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use postrider_core::body::Unrenderable;
 use postrider_core::endpoint::{Endpoint, ITEMS_BODY_BYTES};
 use postrider_core::id::{AttemptId, idempotency_key};
 use postrider_core::ports::Outgoing;
@@ -30,7 +31,8 @@ pub(crate) fn template(subscription: &Subscription, endpoint: &Endpoint, secrets
         headers.insert(http::header::CONTENT_TYPE, media);
     }
     let agent = endpoint.http.user_agent.as_deref().unwrap_or(user_agent);
-    for (name, value) in std::iter::once(("user-agent", agent)).chain(endpoint.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()))) {
+    let extra = endpoint.headers.iter().chain(&subscription.request.headers).map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in std::iter::once(("user-agent", agent)).chain(extra) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
         }
@@ -103,12 +105,31 @@ pub(crate) fn name_signatures(headers: &mut HeaderMap, endpoint: &Endpoint) {
 }
 
 /// Puts the request of an attempt together.
-pub(crate) fn request(route: &Route, job: &Job, attempt: AttemptId, started_at: Timestamp) -> Result<Outgoing, Unsendable> {
+pub(crate) async fn request(
+    renders: &Renders,
+    route: &Route,
+    job: &Job,
+    attempt: AttemptId,
+    started_at: Timestamp,
+) -> Result<Outgoing, Unsendable> {
     let keys = route.secrets.keys.as_ref().map_err(|_| Unsendable::Secret)?;
     route.secrets.headers.as_ref().map_err(|_| Unsendable::Secret)?;
+    let idempotency_key = idempotency_key(job.delivery.subscription, job.event.seq);
+    let body = render::body(renders, route, job, &idempotency_key, started_at).await.map_err(Unsendable::Body)?;
+    let headers = headers(route, job, keys, (attempt, started_at), &idempotency_key, &body);
+    Ok(Outgoing { method: route.subscription.request.method.into(), headers, body })
+}
+
+/// The headers of an attempt with this body.
+fn headers(
+    route: &Route,
+    job: &Job,
+    keys: &SigningKeys,
+    (attempt, started_at): (AttemptId, Timestamp),
+    idempotency_key: &str,
+    body: &[u8],
+) -> HeaderMap {
     let (delivery, event) = (&job.delivery, &*job.event);
-    let idempotency_key = idempotency_key(delivery.subscription, event.seq);
-    let body = body(route, job, &idempotency_key, started_at).map_err(Unsendable::Body)?;
     let mut headers = route.headers.clone();
     let mut values = Values { buffer: BytesMut::with_capacity(VALUES + event.event_type.len()) };
     let mut put = |name: HeaderName, text: Arguments<'_>| {
@@ -130,14 +151,14 @@ pub(crate) fn request(route: &Route, job: &Job, attempt: AttemptId, started_at: 
         }
     }
     let key = put(names::IDEMPOTENCY, format_args!("{idempotency_key}"));
-    put(names::ATTEMPT, format_args!("{}", number(job)));
+    put(names::ATTEMPT, format_args!("{}", render::number(job)));
     let time = put(names::TIMESTAMP, format_args!("{at}"));
     let typed = !event.event_type.is_empty() && put(names::EVENT, format_args!("{}", event.event_type)).is_some();
     if !keys.is_empty() {
         let id = format!("msg_{}", delivery.id);
         put(names::WEBHOOK_ID, format_args!("{id}"));
         for scheme in &route.endpoint.schemes {
-            sign(*scheme, keys, &id, at, &body, |name, value| _ = put(name, format_args!("{value}")));
+            sign(*scheme, keys, &id, at, body, |name, value| _ = put(name, format_args!("{value}")));
         }
         if let Some(time) = time {
             headers.insert(names::WEBHOOK_TIMESTAMP, time);
@@ -153,35 +174,7 @@ pub(crate) fn request(route: &Route, job: &Job, attempt: AttemptId, started_at: 
     if !typed {
         headers.remove(names::EVENT);
     }
-    Ok(Outgoing { method: Method::POST, headers, body })
-}
-
-/// The number of the attempt that is being made.
-fn number(job: &Job) -> u32 {
-    job.delivery.progress.attempts.saturating_add(1)
-}
-
-fn body(route: &Route, job: &Job, idempotency_key: &str, delivered_at: Timestamp) -> Result<Bytes, Unrenderable> {
-    let event = &*job.event;
-    match &route.subscription.body {
-        BodyForm::Raw if event.payload.len() > route.cap => Err(Unrenderable::TooLarge { limit: route.cap }),
-        BodyForm::Raw => Ok(event.payload.clone()),
-        BodyForm::Items(form) => {
-            let head = EnvelopeHead {
-                event_type: &event.event_type,
-                event: event.seq,
-                binding: route.subscription.id,
-                idempotency_key,
-                attempt: number(job),
-                delivered_at,
-            };
-            form.render(&head, &event.payload, route.cap)
-        }
-        BodyForm::Rpc => {
-            let head = RpcHead { event: event.id, event_type: &event.event_type, at: delivered_at, attempt: number(job) };
-            rpc_envelope(&head, &event.payload, route.cap)
-        }
-    }
+    headers
 }
 
 /// What is kept of a body: nothing where it is the payload itself, which the event keeps; else its beginning, cut between characters, and
@@ -270,14 +263,19 @@ mod tests {
         "x-postrider-timestamp",
     ];
 
+    fn headers_of(route: &Route, job: &Job) -> HeaderMap {
+        let keys = route.secrets.keys.as_ref().expect("it can be signed");
+        let attempt = (AttemptId::new(uuid::Uuid::from_u128(9)), Timestamp::from_secs(1_700_000_000));
+        headers(route, job, keys, attempt, &idempotency_key(job.delivery.subscription, job.event.seq), &job.event.payload)
+    }
+
     fn names_of(secrets: usize, schemes: Vec<Scheme>, event_type: &str) -> (Vec<String>, HeaderMap) {
         let ring = testing::key_ring();
         let secrets = (0..secrets).map(|_| ring.seal(b"secret", &mut |bytes| bytes.fill(7))).collect();
         let route = testing::route(|endpoint| Endpoint { secrets, schemes, ..endpoint });
         let mut job = testing::job(&route);
         job.event = Arc::new(postrider_core::event::Event { event_type: event_type.into(), ..(*job.event).clone() });
-        let attempt = AttemptId::new(uuid::Uuid::from_u128(9));
-        let headers = request(&route, &job, attempt, Timestamp::from_secs(1_700_000_000)).expect("it can be signed").headers;
+        let headers = headers_of(&route, &job);
         (headers.keys().map(|name| name.as_str().to_owned()).collect(), headers)
     }
 
@@ -314,9 +312,7 @@ mod tests {
         let secrets = secrets.iter().map(|secret| ring.seal(secret.as_bytes(), &mut |bytes| bytes.fill(7))).collect();
         let route = testing::route(|endpoint| Endpoint { secrets, schemes, ..endpoint });
         let job = testing::job(&route);
-        request(&route, &job, AttemptId::new(uuid::Uuid::from_u128(9)), Timestamp::from_secs(1_700_000_000))
-            .expect("it can be signed")
-            .headers
+        headers_of(&route, &job)
     }
 
     #[test]

@@ -21,8 +21,12 @@ use uuid::Uuid;
 mod secrets;
 #[cfg(test)]
 mod tests;
+mod types;
+
+pub use types::{Checked, KnownType};
 
 pub(crate) use secrets::{Secrets, Signs};
+use types::Types;
 
 /// One subscription with its endpoint, ready to send.
 #[derive(Debug)]
@@ -121,6 +125,7 @@ pub struct Routes {
     patterns: HashMap<Namespace, Vec<SubscriptionId>>,
     keys: BTreeMap<KeyId, Arc<ApiKey>>,
     keys_by_hash: HashMap<String, Arc<ApiKey>>,
+    types: Arc<Types>,
 }
 
 impl Routes {
@@ -129,7 +134,8 @@ impl Routes {
         let endpoints = configuration.endpoints.into_iter().map(ConfigChange::Endpoint);
         let subscriptions = configuration.subscriptions.into_iter().map(ConfigChange::Subscription);
         let keys = configuration.keys.into_iter().map(ConfigChange::Key);
-        for change in endpoints.chain(subscriptions).chain(keys) {
+        let types = configuration.event_types.into_iter().map(ConfigChange::EventType);
+        for change in endpoints.chain(subscriptions).chain(keys).chain(types) {
             routes.apply(change, ring, user_agent);
         }
         routes
@@ -141,6 +147,8 @@ impl Routes {
             ConfigChange::Endpoint(endpoint) => self.put_endpoint(endpoint, ring, user_agent),
             ConfigChange::Subscription(subscription) => self.put_subscription(subscription, user_agent),
             ConfigChange::Key(key) => self.put_key(key),
+            ConfigChange::EventType(new) => Arc::make_mut(&mut self.types).put(new),
+            ConfigChange::NoEventType { registry, name } => Arc::make_mut(&mut self.types).remove(registry.as_ref(), &name),
         }
     }
 

@@ -19,7 +19,7 @@ use postrider_core::id::{DeliveryId, EndpointId, EventId, EventSeq, Subscription
 use postrider_core::retry::RetryPolicy;
 use postrider_core::sign::SigningKeys;
 use postrider_core::signal::TEST;
-use postrider_core::subscription::{Origin, Subscription};
+use postrider_core::subscription::{Origin, RequestForm, Subscription};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +105,7 @@ pub(crate) async fn probe(shared: &Shared, id: EndpointId) -> Result<Probed, Not
         matches: None,
         body: BodyForm::Items(ItemsBody::json()),
         retry: RetryPolicy::items(),
+        request: RequestForm::default(),
         timeout: Some(PROBE_TIMEOUT),
         rate_limit: None,
         created_at: now,
@@ -121,10 +122,12 @@ pub(crate) async fn probe(shared: &Shared, id: EndpointId) -> Result<Probed, Not
         metadata: BTreeMap::new(),
         idempotency_key: None,
         ttl: None,
+        schema_check: Default::default(),
         created_at: now,
     };
     let route = Route::new(Arc::new(subscription), Arc::clone(endpoint), Arc::clone(secrets), &shared.config.user_agent);
-    let outgoing = match request(&route, &job(shared, &route, Arc::new(event)), shared.attempt_id(now), now) {
+    let job = job(shared, &route, Arc::new(event));
+    let outgoing = match request(&shared.renders, &route, &job, shared.attempt_id(now), now).await {
         Ok(outgoing) => outgoing,
         Err(why) => return Ok(Probed { http_status: None, took: Duration::ZERO, error: Some(why.error()) }),
     };
@@ -152,18 +155,19 @@ pub struct Preview {
 }
 
 /// Makes everything but the signatures of a first attempt.
-pub(crate) fn preview(shared: &Shared, id: SubscriptionId, event: Arc<Event>) -> Option<Result<Preview, Unrenderable>> {
+pub(crate) async fn preview(shared: &Shared, id: SubscriptionId, event: Arc<Event>) -> Option<Result<Preview, Unrenderable>> {
     let routes = shared.routes.load_full();
     let real = routes.route(id)?;
     let secrets = Arc::new(Secrets::masked(&real.endpoint, real.secrets.signs));
     let route = Route::new(Arc::clone(&real.subscription), Arc::clone(&real.endpoint), secrets, &shared.config.user_agent);
-    Some(made(shared, &route, event))
+    Some(made(shared, &route, event).await)
 }
 
-fn made(shared: &Shared, route: &Route, event: Arc<Event>) -> Result<Preview, Unrenderable> {
+async fn made(shared: &Shared, route: &Route, event: Arc<Event>) -> Result<Preview, Unrenderable> {
     let payload = event.payload.clone();
     let now = shared.now();
-    let outgoing = request(route, &job(shared, route, event), shared.attempt_id(now), now).map_err(|why| match why {
+    let job = job(shared, route, event);
+    let outgoing = request(&shared.renders, route, &job, shared.attempt_id(now), now).await.map_err(|why| match why {
         Unsendable::Body(why) => why,
         // There are masks in their place, which always open.
         Unsendable::Secret => Unrenderable::NotJson,
@@ -171,7 +175,7 @@ fn made(shared: &Shared, route: &Route, event: Arc<Event>) -> Result<Preview, Un
     let mut headers = outgoing.headers;
     request::name_signatures(&mut headers, &route.endpoint);
     let (projected, serialized) = match &route.subscription.body {
-        BodyForm::Raw | BodyForm::Rpc => (payload.clone(), payload),
+        BodyForm::Raw | BodyForm::Rpc | BodyForm::Template(_) => (payload.clone(), payload),
         BodyForm::Items(body) => body.pieces(&payload, route.cap)?,
     };
     Ok(Preview { headers, projected, serialized, body: outgoing.body })

@@ -2,6 +2,7 @@
 
 use crate::publish::{self, Handover, Publish, To};
 use crate::shared::Shared;
+use postrider_core::event::SchemaCheck;
 use postrider_core::id::ScheduledId;
 use postrider_core::ports::{Fired, Firing, StoreError};
 use postrider_core::recurrence::Recurrence;
@@ -77,6 +78,7 @@ fn firing(shared: &Shared, row: Scheduled, now: Timestamp) -> (Firing, Option<Ha
         metadata: BTreeMap::from([("scheduled_id".to_owned(), row.id.to_string())]),
         idempotency_key: None,
         ttl: None,
+        schema_check: SchemaCheck::Unchecked,
         to: To::Subscription(row.subscription),
     };
     match publish::prepare(shared, publish) {

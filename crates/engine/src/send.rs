@@ -56,7 +56,7 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
     if route.endpoint.status != EndpointStatus::Active {
         return (Sent::Parked, None);
     }
-    let outgoing = match request(&route, &turn.job, turn.attempt, turn.started_at) {
+    let outgoing = match request(&shared.renders, &route, &turn.job, turn.attempt, turn.started_at).await {
         Ok(outgoing) => outgoing,
         Err(why) => return (unsendable(&route, turn, why), lane),
     };

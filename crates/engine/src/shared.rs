@@ -3,6 +3,8 @@
 use crate::config::EngineConfig;
 use crate::dispatch::Dispatcher;
 use crate::publish::Publisher;
+use crate::render::Renders;
+use crate::repush::CHECKS;
 use crate::route::Routes;
 use crate::sample::Probes;
 use crate::settle::Settler;
@@ -16,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 pub(crate) struct Shared {
@@ -38,6 +40,10 @@ pub(crate) struct Shared {
     pub(crate) starting: tokio::sync::Mutex<()>,
     /// A job may have a step to make.
     pub(crate) jobs: Notify,
+    /// A batch may have a step to make.
+    pub(crate) batches: Notify,
+    /// Places for checks of payloads.
+    pub(crate) checks: Semaphore,
     /// Endpoints to be disabled, and why.
     pub(crate) disabling: Mutex<BTreeMap<EndpointId, ErrorCode>>,
     pub(crate) disable: Notify,
@@ -45,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) looks: AtomicU64,
     /// How many deliveries of an endpoint have failed for good since one succeeded, where that is not none and matters.
     dead_in_a_row: Mutex<BTreeMap<EndpointId, u32>>,
+    /// Places for bodies that take their time.
+    pub(crate) renders: Renders,
     /// Places for probes.
     pub(crate) probes: Probes,
     /// An endpoint was erased.
@@ -74,10 +82,13 @@ impl Shared {
             fan_out: Notify::new(),
             starting: tokio::sync::Mutex::default(),
             jobs: Notify::new(),
+            batches: Notify::new(),
+            checks: Semaphore::new(CHECKS),
             disabling: Mutex::default(),
             disable: Notify::new(),
             looks: AtomicU64::new(0),
             dead_in_a_row: Mutex::default(),
+            renders: Renders::new(),
             probes: Probes::default(),
             erased: Notify::new(),
             full: Notify::new(),

@@ -11,7 +11,7 @@ use postrider_core::filter::LabelFilter;
 use postrider_core::id::{DeliveryId, EndpointId, EventId, EventSeq, SubscriptionId};
 use postrider_core::retry::RetryPolicy;
 use postrider_core::seal::KeyRing;
-use postrider_core::subscription::{BodyForm, Origin, Subscription};
+use postrider_core::subscription::{BodyForm, Origin, RequestForm, Subscription};
 use postrider_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,6 +62,7 @@ pub(crate) fn subscription(n: u128, endpoint: EndpointId) -> Subscription {
         name: String::new(),
         active: true,
         matches: None,
+        request: RequestForm::default(),
         timeout: None,
         rate_limit: None,
         retry: RetryPolicy::tasks(),
@@ -95,6 +96,7 @@ pub(crate) fn job_for(subscription: SubscriptionId, endpoint: EndpointId, n: u12
         metadata: BTreeMap::new(),
         idempotency_key: None,
         ttl: None,
+        schema_check: Default::default(),
         created_at: BEGINNING,
     };
     let delivery = Delivery {

@@ -110,6 +110,7 @@ async fn publish(world: Arc<World>, engine: Engine, number: usize, patience: Opt
         metadata: Default::default(),
         idempotency_key: fact.key,
         ttl: fact.ttl,
+        schema_check: Default::default(),
         to: fact.to,
     });
     let answer = match patience {

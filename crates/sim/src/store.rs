@@ -4,7 +4,8 @@ use crate::Sabotage;
 use crate::world::{State, World};
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::Namespace;
-use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
+use postrider_core::health::{Health, HealthTally};
+use postrider_core::id::{AttemptId, BatchId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
 use postrider_core::time::Timestamp;
@@ -120,6 +121,18 @@ macro_rules! writes {
     )*};
 }
 
+impl HealthStore for FaultyStore {
+    reads! {
+        endpoint_health(of: Vec<EndpointId>) -> Vec<Option<HealthTally>>;
+        endpoints_by_health(namespace: Option<Namespace>, health: Health, window: Window<EndpointId>) -> Found<EndpointId, EndpointId>;
+        health_summary(namespace: Option<Namespace>) -> [u64; 4];
+    }
+
+    writes! {
+        age_health(now: Timestamp, limit: u32) -> u32;
+    }
+}
+
 impl Store for FaultyStore {
     reads! {
         configuration_version() -> i64;
@@ -131,11 +144,22 @@ impl Store for FaultyStore {
         job(id: JobId) -> Option<Job>;
         jobs(namespace: Option<Namespace>, window: Window<JobId>) -> Found<Job, JobId>;
         running_jobs() -> Vec<Job>;
+        batch(id: BatchId) -> Option<Batch>;
+        open_batches() -> Vec<Batch>;
+        batch_piece(id: BatchId, from: u32, limit: u32) -> Option<BatchEntries>;
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;
         event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventRow>;
+        event_by_id(id: EventId, namespace: Option<Namespace>) -> Option<EventRow>;
+        event_numbers(filter: EventFilter, window: Window<EventPlace>) -> Found<EventSeq, EventPlace>;
         find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
         page_of_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Page<EventRow, EventPlace>;
+        event_counts(of: Vec<EventSeq>) -> Vec<[u64; 7]>;
+        next_expiry() -> Option<Timestamp>;
+        delivery_ids(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryId, DeliveryId>;
+        delivery_row(id: DeliveryId, namespace: Option<Namespace>) -> Option<DeliveryRow>;
+        attempts_of(id: DeliveryId, namespace: Option<Namespace>, limit: u32) -> Vec<AttemptRow>;
+        find_deliveries(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryRow, DeliveryId>;
         find_attempts(filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId>;
         attempt(id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail>;
         find_dead_letters(filter: DeadLetterFilter, window: Window<DeadLetterPlace>) -> Found<DeadLetterRow, DeadLetterPlace>;
@@ -147,11 +171,13 @@ impl Store for FaultyStore {
         scheduled(namespace: Option<Namespace>, of: Option<SubscriptionId>, page: PageRequest<ScheduledPlace>) -> Page<Scheduled, ScheduledPlace>;
         scheduled_one(id: ScheduledId) -> Option<Scheduled>;
         counters(of: Vec<SubscriptionId>) -> Vec<Counters>;
+        delivery_counts(namespace: Option<Namespace>) -> [u64; 7];
     }
 
     writes! {
         configure(version: i64, changes: Vec<ConfigChange>) -> Configured;
         fan_out(slices: Vec<FanOutSlice>) -> ();
+        claim_expired(by: Timestamp, limit: u32, max_bytes: u64) -> Vec<Claimed>;
         hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
@@ -160,6 +186,8 @@ impl Store for FaultyStore {
         put_job(job: Job) -> ();
         set_job_state(id: JobId, from: JobState, to: JobState, at: Timestamp) -> bool;
         fail_job(id: JobId, error: JobError, at: Timestamp) -> bool;
+        put_batch(batch: Batch, entries: BatchEntries) -> ();
+        set_batch_state(id: BatchId, from: BatchState, to: BatchState, at: Timestamp) -> bool;
         begin_request(request: NewRequest) -> Begun;
         end_request(key: RequestKey, response: Option<StoredResponse>) -> ();
     }
@@ -254,6 +282,28 @@ impl Store for FaultyStore {
             let answers = inner.replay(replays.clone()).await?;
             replayed(&world, &replays, &answers);
             Ok(answers)
+        })
+    }
+
+    fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Answer<Vec<Retried>>> {
+        let inner = self.inner.clone();
+        let world = Arc::clone(&self.world);
+        self.run("retry", true, async move {
+            let answers = inner.retry(ids, force, at).await?;
+            answers.iter().filter_map(Retried::waiting).for_each(|id| made_again(&mut world.state(), id));
+            Ok(answers)
+        })
+    }
+
+    fn advance_batch(&self, step: BatchStep) -> BoxFuture<'_, Answer<BatchStepped>> {
+        let inner = self.inner.clone();
+        let world = Arc::clone(&self.world);
+        self.run("advance_batch", true, async move {
+            let stepped = inner.advance_batch(step).await?;
+            if let BatchStepped::Done(_, answers) = &stepped {
+                answers.iter().filter_map(Retried::waiting).for_each(|id| made_again(&mut world.state(), id));
+            }
+            Ok(stepped)
         })
     }
 

@@ -1,4 +1,4 @@
-//! How many whole deliveries (event, delivery, attempt, change of state, counters) the embedded store writes per second, by size of group.
+//! How many whole deliveries (event, delivery, attempt, change of state, counters, health) the embedded store writes per second, by size of group.
 //!
 //! `cargo run --release -p postrider-store --example write_rate -- DIRECTORY [SECONDS] [SUBSCRIPTIONS]`
 //!
@@ -7,7 +7,9 @@
 
 use bytes::Bytes;
 use postrider_core::attempt::{Attempt, Outcome, Phases};
+use postrider_core::auth::Auth;
 use postrider_core::delivery::{Progress, State, StateKind};
+use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::id::*;
 use postrider_core::ports::*;
@@ -34,6 +36,11 @@ impl Load {
         Load { ids, now, routes, turn: 0 }
     }
 
+    /// Their endpoints, so that their health is kept.
+    fn configuration(&self) -> Vec<ConfigChange> {
+        self.routes.iter().map(|(_, endpoint)| ConfigChange::Endpoint(blank(*endpoint, self.now))).collect()
+    }
+
     fn group(&mut self, size: usize) -> Vec<NewEvent> {
         (0..size).map(|_| self.event()).collect()
     }
@@ -53,6 +60,7 @@ impl Load {
             metadata: BTreeMap::new(),
             idempotency_key: None,
             ttl: None,
+            schema_check: Default::default(),
             created_at: self.now,
             deliveries: vec![delivery],
             fan_out_after: None,
@@ -93,6 +101,28 @@ impl Load {
             dead_letter: None,
             follow_up: None,
         }
+    }
+}
+
+fn blank(id: EndpointId, at: Timestamp) -> Endpoint {
+    Endpoint {
+        id,
+        namespace: Namespace::default_namespace(),
+        name: String::new(),
+        url: String::from("https://receiver.example/webhooks/orders"),
+        headers: Vec::new(),
+        secret_headers: Vec::new(),
+        auth: Auth::None,
+        secrets: Vec::new(),
+        schemes: Vec::new(),
+        http: HttpOptions::tasks(),
+        rate_limit: None,
+        payload_cap: None,
+        concurrency: None,
+        status: EndpointStatus::Active,
+        created_at: at,
+        updated_at: at,
+        deleted: None,
     }
 }
 
@@ -139,6 +169,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{:>6} {:>14} {:>16} {:>10} {:>14}", "group", "deliveries/s", "CPU us/delivery", "commits", "ms/commit");
     for group in [16, 64, 256, 1_024] {
         let store = SqliteStore::open(SqliteOptions::new(directory.path().join(group.to_string())))?;
+        store.configure(0, load.configuration()).await?;
         measure(&store, &mut load, group, Duration::from_secs(seconds)).await?;
         store.close();
     }

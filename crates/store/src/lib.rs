@@ -28,4 +28,4 @@ pub mod sqlite;
 #[cfg(feature = "sqlite")]
 pub use error::OpenError;
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteAdmin, SqliteOptions, SqliteStore};
+pub use sqlite::{SqliteAdmin, SqliteOptions, SqliteStore, Steps};

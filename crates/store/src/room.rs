@@ -1,6 +1,6 @@
 //! The room that a store may take, where it has a budget: who is refused when it runs out, and how much something is going to take.
 
-use postrider_core::ports::{NewEvent, StoreError, StoreErrorKind};
+use postrider_core::ports::{BatchEntries, NewEvent, StoreError, StoreErrorKind};
 use postrider_core::schedule::Scheduled;
 
 /// This part of the room is kept for what follows from what was accepted: attempts with their bodies, dead letters, retries, slices of fan-outs.
@@ -12,6 +12,9 @@ const RESERVE_SHARE: u64 = 16;
 const EVENT: u64 = 1_024;
 const LARGE_PAYLOAD: usize = 2_048;
 const REST_OF_A_PAGE: u64 = 4_096;
+
+/// What a label takes besides its own text and that text in an index.
+const LABEL: u64 = 64;
 
 /// What a delivery takes, with its places in indexes.
 pub(crate) const DELIVERY: u64 = 512;
@@ -31,12 +34,21 @@ fn payload(bytes: usize) -> u64 {
 /// About what an event with its deliveries takes; rather more than less.
 pub(crate) fn event(event: &NewEvent) -> u64 {
     let texts = event.labels.iter().chain(&event.metadata).map(|(name, value)| name.len() + value.len() + 8).sum::<usize>();
-    EVENT + payload(event.payload.len()) + texts as u64 + DELIVERY * event.deliveries.len() as u64
+    let labels = event.labels.iter().map(|(name, value)| LABEL + (name.len() + value.len()) as u64).sum::<u64>();
+    EVENT + payload(event.payload.len()) + texts as u64 + labels + DELIVERY * event.deliveries.len() as u64
 }
 
 /// About what an occurrence takes.
 pub(crate) fn occurrence(row: &Scheduled) -> u64 {
     EVENT + payload(row.payload.len())
+}
+
+/// About what a batch with these entries takes.
+pub(crate) fn batch(entries: &BatchEntries) -> u64 {
+    ROW + payload(match entries {
+        BatchEntries::Events(events) => 8 * events.len(),
+        BatchEntries::Deliveries(ids) => 16 * ids.len(),
+    })
 }
 
 /// The answer to what there is no room for.

@@ -5,8 +5,8 @@ use postrider_core::event::Namespace;
 use postrider_core::id::{DeliveryId, JobId};
 use postrider_core::ports::*;
 use postrider_core::time::Timestamp;
-use postrider_store::conformance::{Harness, run};
-use postrider_store::{SqliteOptions, SqliteStore};
+use postrider_store::conformance::{self, Harness, run};
+use postrider_store::{SqliteOptions, SqliteStore, Steps};
 use std::cell::Cell;
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -15,11 +15,21 @@ use tempfile::TempDir;
 struct Sqlite {
     root: TempDir,
     newest: Cell<u32>,
+    steps: Steps,
 }
 
 impl Sqlite {
     fn new() -> Self {
-        Sqlite { root: tempfile::tempdir().expect("a directory for the test"), newest: Cell::new(0) }
+        Sqlite { root: tempfile::tempdir().expect("a directory for the test"), newest: Cell::new(0), steps: Steps::default() }
+    }
+
+    /// With steps so small that what is in it counts as a long history.
+    fn with_small_steps() -> Self {
+        Sqlite { steps: Steps { gather: 5, walk: 1 }, ..Sqlite::new() }
+    }
+
+    fn options(&self) -> SqliteOptions {
+        SqliteOptions { steps: self.steps, ..SqliteOptions::new(self.directory()) }
     }
 
     fn directory(&self) -> PathBuf {
@@ -27,7 +37,7 @@ impl Sqlite {
     }
 
     fn open(&self) -> SqliteStore {
-        SqliteStore::open(SqliteOptions::new(self.directory())).expect("the store opens")
+        SqliteStore::open(self.options()).expect("the store opens")
     }
 }
 
@@ -41,7 +51,7 @@ impl Harness for Sqlite {
 
     async fn fresh_with_budget(&self, bytes: u64) -> SqliteStore {
         self.newest.set(self.newest.get() + 1);
-        let options = SqliteOptions { budget_bytes: Some(bytes), ..SqliteOptions::new(self.directory()) };
+        let options = SqliteOptions { budget_bytes: Some(bytes), ..self.options() };
         SqliteStore::open(options).expect("the store opens")
     }
 
@@ -60,6 +70,26 @@ impl Harness for Sqlite {
 }
 
 postrider_store::conformance_tests!(Sqlite::new());
+
+#[test]
+fn a_long_history_behaves_like_the_model() {
+    conformance::model::behaves_like_the_model(Sqlite::with_small_steps());
+}
+
+#[test]
+fn filters_narrow_a_long_history() {
+    run(Sqlite::with_small_steps(), conformance::find_deliveries::every_filter_narrows);
+    run(Sqlite::with_small_steps(), conformance::find_deliveries::filters_narrow_in_pairs);
+    run(Sqlite::with_small_steps(), conformance::find_deliveries::bounds_in_time_are_exact);
+    run(Sqlite::with_small_steps(), conformance::deliveries_change::totals_follow_every_change);
+    run(Sqlite::with_small_steps(), conformance::deliveries_change::what_was_erased_is_hidden);
+}
+
+#[test]
+fn pages_of_a_long_history_make_up_the_list() {
+    run(Sqlite::with_small_steps(), conformance::find_deliveries::pieces_make_up_the_list);
+    run(Sqlite::with_small_steps(), conformance::deliveries_change::late_ones_come_in_their_order);
+}
 
 /// What cannot be done takes its whole piece with it, and nothing else of its group; a job that cannot be read is no other's trouble.
 #[test]

@@ -1,4 +1,4 @@
-// Starts the real binary on a port and a directory of its own, and speaks its Tasks API.
+// Starts the real binary on a port and a directory of its own, and speaks its REST APIs.
 import { spawn } from "node:child_process";
 import { watch } from "node:fs";
 import { access, mkdtemp, readFile, rm } from "node:fs/promises";
@@ -13,8 +13,8 @@ const TALK_KEPT_BYTES = 16_384;
 
 export const binary = path.resolve(process.env.POSTRIDER_BIN ?? path.join(repository, "target/debug/postrider"));
 
-/** Starts `postrider serve --dev`; the server ends with `stop()`. */
-export async function startPostrider() {
+/** Starts `postrider serve`, in development mode unless the flags say otherwise; the server ends with `stop()`. */
+export async function startPostrider(flags = ["--dev"], settings = {}) {
   await access(binary).catch(() => {
     throw new Error(`no binary at ${binary}: run \`cargo build -p postrider-server\` or set POSTRIDER_BIN`);
   });
@@ -22,8 +22,8 @@ export async function startPostrider() {
   const portFile = path.join(directory, "port");
   const child = spawn(
     binary,
-    ["serve", "--dev", "--listen", "127.0.0.1:0", "--port-file", portFile, "--data-dir", path.join(directory, "data")],
-    { stdio: ["ignore", "pipe", "pipe"], env: cleanEnvironment(), cwd: directory },
+    ["serve", ...flags, "--listen", "127.0.0.1:0", "--port-file", portFile, "--data-dir", path.join(directory, "data")],
+    { stdio: ["ignore", "pipe", "pipe"], env: { ...cleanEnvironment(), ...settings }, cwd: directory },
   );
   let talk = "";
   for (const stream of [child.stdout, child.stderr]) {
@@ -88,6 +88,16 @@ async function call(base, method, route, { headers = {}, body } = {}) {
   const response = await fetch(base + route, { method, headers, body });
   const text = await response.text();
   return { status: response.status, headers: response.headers, body: text === "" ? undefined : JSON.parse(text) };
+}
+
+/** Makes a key that may do everything in a namespace. */
+export async function makeKey(base, masterKey, namespace) {
+  const answer = await call(base, "POST", "/v1/keys", {
+    headers: { "content-type": "application/json", "x-api-key": masterKey },
+    body: JSON.stringify({ name: "interop", namespace, scopes: ["read", "write"] }),
+  });
+  if (answer.status !== 201) throw new Error(`POST /v1/keys: ${answer.status} ${JSON.stringify(answer.body)}`);
+  return answer.body.key;
 }
 
 /** Creates a subscription and answers its id. */

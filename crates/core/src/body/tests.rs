@@ -111,7 +111,7 @@ fn caps_hold_to_the_byte() {
         let exact = body.render(&HEAD, &payload, usize::MAX).expect("a body").len();
         assert_eq!(body.render(&HEAD, &payload, exact).map(|b| b.len()), Ok(exact));
         let refused = body.render(&HEAD, &payload, exact - 1).expect_err("one byte too many");
-        assert_eq!((refused, refused.code()), (Unrenderable::TooLarge { limit: exact - 1 }, ErrorCode::PayloadTooLarge));
+        assert_eq!((refused.code(), refused), (ErrorCode::PayloadTooLarge, Unrenderable::TooLarge { limit: exact - 1 }));
     }
 }
 

@@ -56,6 +56,7 @@ fn the_whole_table() {
         (Step::Expire, waiting(Expired)),
         (Step::Cancel(ErrorCode::EndpointDeleted), waiting(Cancelled)),
         (Step::GiveUp(ErrorCode::DestinationDisabled), waiting(Failed)),
+        (Step::Hasten { at: LATER }, [Some(Pending), None, Some(Retrying), None, None, None, None]),
         (Step::Replay { at: LATER }, resting(Pending)),
     ];
     for (step, row) in table {
@@ -88,6 +89,10 @@ fn what_each_step_counts() {
     assert_eq!(interrupted.state, State::Retrying { due_at: LATER }, "and goes on at once");
     let replayed = to(in_state(State::Expired), Step::Replay { at: LATER });
     assert_eq!(replayed, Progress { state: State::Pending { due_at: LATER }, attempts: 3, spent: 0, expires_at: None });
+    assert_eq!([started, done, interrupted, replayed].map(|progress| progress.uncounted()), [1, 0, 1, 3]);
+    let hastened = |due_at, at| to(in_state(State::Retrying { due_at }), Step::Hasten { at });
+    assert_eq!(hastened(LATER, T0), Progress { state: State::Retrying { due_at: T0 }, attempts: 3, spent: 0, expires_at: None });
+    assert_eq!(hastened(T0, LATER).state, State::Retrying { due_at: T0 }, "never later");
     let cancelled = to(in_state(State::Pending { due_at: T0 }), Step::Cancel(ErrorCode::SubscriptionDeleted));
     assert_eq!(cancelled.state, State::Cancelled(ErrorCode::SubscriptionDeleted));
     let given_up = to(in_state(State::Retrying { due_at: T0 }), Step::GiveUp(ErrorCode::DestinationDisabled));

@@ -38,9 +38,9 @@ enum Flow {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(tree: &'a Tree, now: Timestamp) -> Self {
+    pub(super) fn new(tree: &'a Tree, now: Timestamp, meter: Meter) -> Self {
         let now = Moment::at(now);
-        Run { tree, out: Vec::new(), variables: Vec::new(), meter: Meter::new(), now, depth: 0, line: 1 }
+        Run { tree, out: Vec::new(), variables: Vec::new(), meter, now, depth: 0, line: 1 }
     }
 
     pub(super) fn into_output(self) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! The budget of one rendering.
 
 use super::value::{Text, Value};
-use super::{MAX_MADE_BYTES, MAX_OUTPUT_BYTES, MAX_STEPS};
+use super::{BRIEF_MADE_BYTES, BRIEF_STEPS, MAX_MADE_BYTES, MAX_OUTPUT_BYTES, MAX_STEPS};
 use std::rc::Rc;
 
 /// Why a rendering ends early.
@@ -34,8 +34,14 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    pub(super) fn new() -> Self {
+    /// All that a rendering may cost.
+    pub(super) fn whole() -> Self {
         Meter { steps: MAX_STEPS, bytes: MAX_MADE_BYTES }
+    }
+
+    /// What it may cost between other work.
+    pub(super) fn brief() -> Self {
+        Meter { steps: BRIEF_STEPS, bytes: BRIEF_MADE_BYTES }
     }
 
     /// Takes steps, before they are gone.

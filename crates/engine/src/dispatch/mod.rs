@@ -28,6 +28,7 @@ use postrider_core::id::{DeliveryId, EndpointId};
 use postrider_core::ports::NewDelivery;
 use postrider_core::time::Timestamp;
 use state::State;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use timers::Timer;
@@ -207,11 +208,26 @@ impl Dispatcher {
     /// Has a delivery tried again by then, if its retry waits in memory; answers whether it does.
     pub(crate) fn hasten(&self, delivery: DeliveryId, at: Timestamp) -> bool {
         let mut state = self.state.lock();
-        let waits = state.timers.hasten(delivery, at);
+        let found = state.timers.hasten(|id| id == delivery, at);
         if state.timers.take_dirty() {
             self.timer.notify_one();
         }
-        waits
+        !found.is_empty()
+    }
+
+    /// Has deliveries of these endpoints tried again by then that wait in memory, for their retry or for their turn; answers which do.
+    pub(crate) fn hasten_all(&self, of: &BTreeMap<DeliveryId, EndpointId>, at: Timestamp) -> BTreeSet<DeliveryId> {
+        let mut state = self.state.lock();
+        let found = state.hasten(of, at);
+        if state.timers.take_dirty() {
+            self.timer.notify_one();
+        }
+        found
+    }
+
+    /// Takes out what waits for its turn in memory and has passed its time to live. It counts as held until it is settled.
+    pub(crate) fn expired(&self, now: Timestamp) -> Vec<Job> {
+        self.state.lock().expired(now)
     }
 
     /// Endpoints whose deliveries are parked in the store.

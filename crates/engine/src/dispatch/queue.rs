@@ -92,6 +92,8 @@ pub(crate) struct Room {
 /// One endpoint's queue.
 pub(crate) struct Queue {
     pub(crate) ready: VecDeque<Job>,
+    /// No ready one is past its time to live before that; `None` where none has one.
+    pub(crate) expires_at: Option<Timestamp>,
     /// Deliveries of this endpoint in memory: ready, under way, waiting for a retry, or being stored.
     pub(crate) held: usize,
     pub(crate) running: u32,
@@ -117,6 +119,7 @@ impl Queue {
     pub(crate) fn new(cap: u32) -> Self {
         Queue {
             ready: VecDeque::new(),
+            expires_at: None,
             held: 0,
             running: 0,
             idle: Vec::new(),

@@ -9,11 +9,11 @@ use super::worker::{Ended, InFlight, Slots, Turn};
 use crate::config::Limits;
 use crate::job::Job;
 use crate::shared::Shared;
-use postrider_core::id::{AttemptId, EndpointId};
+use postrider_core::id::{AttemptId, DeliveryId, EndpointId};
 use postrider_core::limit::RateLimit;
 use postrider_core::ports::{Lane, Target};
 use postrider_core::time::Timestamp;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) slots: Slots,
     /// Deliveries that may not be sent now and go back to the store.
     pub(super) strays: Vec<Job>,
+    /// No ready delivery is past its time to live before that; `None` where none has one.
+    expires_at: Option<Timestamp>,
     pub(super) held: usize,
     pub(super) held_bytes: usize,
     /// Room that is kept for claims under way, so that publishers do not take it meanwhile.
@@ -80,6 +82,7 @@ impl State {
             timers: Timers::default(),
             slots: Slots::default(),
             strays: Vec::new(),
+            expires_at: None,
             held: 0,
             held_bytes: 0,
             coming: 0,
@@ -138,7 +141,10 @@ impl State {
             self.strays.push(job);
             return;
         }
+        let expires_at = job.delivery.progress.expires_at;
+        queue.expires_at = queue.expires_at.into_iter().chain(expires_at).min();
         queue.ready.push_back(job);
+        self.expires_at = self.expires_at.into_iter().chain(expires_at).min();
         self.offer(endpoint);
     }
 
@@ -293,6 +299,34 @@ impl State {
         if self.queue(endpoint).stored_due.is_some() {
             self.note_stored(endpoint, Timestamp::MIN);
         }
+    }
+
+    pub(super) fn hasten(&mut self, of: &BTreeMap<DeliveryId, EndpointId>, at: Timestamp) -> BTreeSet<DeliveryId> {
+        let mut found = self.timers.hasten(|id| of.contains_key(&id), at);
+        for endpoint in of.values().collect::<BTreeSet<_>>() {
+            let Some(queue) = self.queues.get_mut(endpoint) else { continue };
+            for job in queue.ready.iter_mut().filter(|job| of.contains_key(&job.delivery.id)) {
+                job.hasten(at);
+                found.insert(job.delivery.id);
+            }
+        }
+        found
+    }
+
+    pub(super) fn expired(&mut self, now: Timestamp) -> Vec<Job> {
+        let mut expired = Vec::new();
+        if self.expires_at.is_none_or(|at| at > now) {
+            return expired;
+        }
+        for queue in self.queues.values_mut().filter(|queue| queue.expires_at.is_some_and(|at| at <= now)) {
+            let (gone, stay): (VecDeque<Job>, VecDeque<Job>) =
+                std::mem::take(&mut queue.ready).into_iter().partition(|job| job.delivery.progress.is_expired(now));
+            queue.expires_at = stay.iter().filter_map(|job| job.delivery.progress.expires_at).min();
+            queue.ready = stay;
+            expired.extend(gone);
+        }
+        self.expires_at = self.queues.values().filter_map(|queue| queue.expires_at).min();
+        expired
     }
 
     pub(super) fn parked(&self) -> Vec<EndpointId> {

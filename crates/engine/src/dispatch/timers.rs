@@ -1,10 +1,9 @@
 //! What happens later, in memory.
 
 use crate::job::Job;
-use postrider_core::delivery::{Step, transition};
 use postrider_core::id::{DeliveryId, EndpointId};
 use postrider_core::time::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What happens when a timer is due.
@@ -79,17 +78,19 @@ impl Timers {
         self.dirty = true;
     }
 
-    /// Has a delivery tried again by then, if it waits here; answers whether it does.
-    pub(crate) fn hasten(&mut self, delivery: DeliveryId, at: Timestamp) -> bool {
-        let is_it = |timer: &Timer| matches!(timer, Timer::Retry(job) if job.delivery.id == delivery);
-        let Some(key) = self.queue.iter().find(|(_, timer)| is_it(timer)).map(|(key, _)| *key) else { return false };
-        if let Some(Timer::Retry(mut job)) = self.queue.remove(&key) {
-            if let Ok(progress) = transition(job.delivery.progress, Step::Hasten { at }) {
-                job.delivery.progress = progress;
+    /// Has deliveries tried again by then that wait here; answers which do. One look at all that wait, however many are wanted.
+    pub(crate) fn hasten(&mut self, is_wanted: impl Fn(DeliveryId) -> bool, at: Timestamp) -> BTreeSet<DeliveryId> {
+        let is_one = |timer: &Timer| matches!(timer, Timer::Retry(job) if is_wanted(job.delivery.id));
+        let keys: Vec<_> = self.queue.iter().filter(|(_, timer)| is_one(timer)).map(|(key, _)| *key).collect();
+        let mut found = BTreeSet::new();
+        for key in keys {
+            if let Some(Timer::Retry(mut job)) = self.queue.remove(&key) {
+                job.hasten(at);
+                found.insert(job.delivery.id);
+                self.insert(key.0.min(at), Timer::Retry(job));
             }
-            self.insert(key.0.min(at), Timer::Retry(job));
         }
-        true
+        found
     }
 
     /// Takes the waiting deliveries of one endpoint out.

@@ -1,4 +1,4 @@
-//! What to do with a job whose steps fail.
+//! What to do with a job whose steps fail, and with a batch: what is said of dead letters here holds for its entries as well.
 //!
 //! A store that is full, read-only or gone for a moment fails everybody: a job waits for it as long as that takes. Any other failure may lie
 //! in what the step touches. So a job tries again, goes letter by letter where that does not help, and gives up the one that cannot be
@@ -21,7 +21,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// How a job goes on, and how many failures it has seen since its last success.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     failures: u32,
     /// How many dead letters are still to be taken one by one; none is the usual case.
     single: u32,
@@ -29,7 +29,7 @@ pub(super) struct Patience {
 
 /// What follows from a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// The step is made again after this pause.
     Again(Duration),
     /// It is the fault of the dead letter that comes next: it is given up.
@@ -38,17 +38,17 @@ pub(super) enum Next {
 
 impl Patience {
     /// How many dead letters the next step has, of so many that it might have.
-    pub(super) fn size(&self, usual: u32) -> u32 {
+    pub(crate) fn size(&self, usual: u32) -> u32 {
         if self.single > 0 { 1 } else { usual }
     }
 
     /// A step was stored.
-    pub(super) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         *self = Patience { failures: 0, single: self.single.saturating_sub(1) };
     }
 
     /// A step failed that would usually have so many dead letters.
-    pub(super) fn failed(&mut self, usual: u32, error: &StoreError) -> Next {
+    pub(crate) fn failed(&mut self, usual: u32, error: &StoreError) -> Next {
         let pause = PAUSE.saturating_mul(1 << self.failures.min(16)).min(MAX_PAUSE);
         if !may_be_the_steps_own(error.kind) {
             self.failures = self.failures.saturating_add(1).min(16);

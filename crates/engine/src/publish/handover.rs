@@ -8,6 +8,7 @@ use postrider_core::delivery::{Delivery, Progress, StateKind};
 use postrider_core::event::Event;
 use postrider_core::id::{DeliveryId, EventId, EventSeq};
 use postrider_core::ports::{FirstDelivery, NewDelivery, NewEvent};
+use postrider_core::time::Timestamp;
 use std::sync::Arc;
 
 /// What is needed to hand an event over once it is stored.
@@ -40,6 +41,7 @@ pub(crate) fn prepare(shared: &Shared, publish: Publish) -> Result<(NewEvent, Ha
         metadata: new.metadata.clone(),
         idempotency_key: new.idempotency_key.clone(),
         ttl: new.ttl,
+        schema_check: new.schema_check,
         created_at: new.created_at,
     };
     let handover = Handover { event, deliveries: new.deliveries.clone(), more: new.fan_out_after.is_some() };
@@ -74,6 +76,7 @@ pub(crate) fn plan(shared: &Shared, publish: Publish, mut matched: Matched, slic
         metadata: publish.metadata,
         idempotency_key: publish.idempotency_key,
         ttl: publish.ttl,
+        schema_check: publish.schema_check,
         created_at: now,
         deliveries,
         fan_out_after,
@@ -88,7 +91,7 @@ impl Handover {
             shared.fan_out.notify_one();
         }
         let event = Arc::new(Event { seq, ..self.event });
-        jobs(shared, &event, &self.deliveries)
+        jobs(shared, &event, event.created_at, &self.deliveries)
     }
 
     /// The event is not stored: gives back the room.
@@ -108,10 +111,9 @@ impl Handover {
 }
 
 /// The claimed ones of stored deliveries; the others are noted as waiting in the store.
-pub(crate) fn jobs(shared: &Shared, event: &Arc<Event>, deliveries: &[NewDelivery]) -> Vec<Job> {
-    let due_at = event.created_at;
+pub(crate) fn jobs(shared: &Shared, event: &Arc<Event>, created_at: Timestamp, deliveries: &[NewDelivery]) -> Vec<Job> {
     let mut jobs = Vec::with_capacity(deliveries.len());
-    shared.dispatcher.note_stored(deliveries.iter().filter(|d| !d.claimed).map(|d| d.endpoint), due_at);
+    shared.dispatcher.note_stored(deliveries.iter().filter(|d| !d.claimed).map(|d| d.endpoint), created_at);
     for new in deliveries.iter().filter(|d| d.claimed) {
         let delivery = Delivery {
             id: new.id,
@@ -119,8 +121,8 @@ pub(crate) fn jobs(shared: &Shared, event: &Arc<Event>, deliveries: &[NewDeliver
             namespace: event.namespace.clone(),
             subscription: new.subscription,
             endpoint: new.endpoint,
-            progress: Progress::new(due_at, new.expires_at),
-            created_at: event.created_at,
+            progress: Progress::new(created_at, new.expires_at),
+            created_at,
             last_attempt_at: None,
         };
         jobs.push(Job { delivery, event: Arc::clone(event), stored: StateKind::Pending });

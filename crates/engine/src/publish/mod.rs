@@ -13,7 +13,7 @@ pub(crate) use handover::{Handover, give_back, jobs, plan, prepare};
 use crate::shared::Shared;
 use bytes::Bytes;
 use gathering::Pending;
-use postrider_core::event::Namespace;
+use postrider_core::event::{Namespace, SchemaCheck};
 use postrider_core::id::{EventId, EventSeq, SubscriptionId};
 use postrider_core::ports::{FirstDelivery, Published, StoreError, StoreErrorKind};
 use std::collections::BTreeMap;
@@ -41,6 +41,8 @@ pub struct Publish {
     pub idempotency_key: Option<String>,
     /// How long its deliveries are worth making.
     pub ttl: Option<Duration>,
+    /// What the check of its payload said, where somebody made one: see [`Engine::check`](crate::Engine::check).
+    pub schema_check: SchemaCheck,
     /// Who gets it.
     pub to: To,
 }

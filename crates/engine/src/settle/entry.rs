@@ -58,7 +58,7 @@ impl Entry {
     pub(crate) fn sent(shared: &Shared, job: Job, sent: Sent) -> Self {
         match sent {
             Sent::Attempted { attempt, verdict, .. } => attempted(shared, job, attempt, &verdict),
-            Sent::Expired => ended(shared, job, Step::Expire, EXPIRED),
+            Sent::Expired => Entry::expired(shared, job),
             Sent::Cancelled(code) => cancelled(job, code),
             Sent::Parked => Entry::back(job),
         }
@@ -72,10 +72,15 @@ impl Entry {
         Entry { settlement: settlement(&job, progress, None), after }
     }
 
+    /// A delivery that waited for longer than it was worth making.
+    pub(crate) fn expired(shared: &Shared, job: Job) -> Self {
+        ended(shared, job, Step::Expire, EXPIRED)
+    }
+
     /// A delivery that waited too long for its endpoint, or for longer than it was worth making.
     pub(crate) fn given_up(shared: &Shared, job: Job) -> Self {
         if job.delivery.progress.is_expired(shared.now()) {
-            return ended(shared, job, Step::Expire, EXPIRED);
+            return Entry::expired(shared, job);
         }
         ended(shared, job, Step::GiveUp(ErrorCode::DestinationDisabled), "its endpoint stayed disabled for too long")
     }

@@ -232,7 +232,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// Whether nothing was sent, for there was no body that could be: that says nothing about the receiver.
 fn is_of_the_body(attempt: &Attempt) -> bool {
     let code = attempt.outcome.as_ref().and_then(|outcome| outcome.error.as_ref()).map(|error| error.code);
-    matches!(code, Some(ErrorCode::SerializationFailed | ErrorCode::PayloadTooLarge))
+    matches!(code, Some(ErrorCode::SerializationFailed | ErrorCode::TemplateError | ErrorCode::PayloadTooLarge))
 }
 
 /// An outcome has its answer. The event that it made is stored with it: its deliveries wait in the store and are due.

@@ -8,12 +8,13 @@ use postrider_core::auth::Auth;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::filter::LabelFilter;
+use postrider_core::health::{Health, HealthTally};
 use postrider_core::id::*;
 use postrider_core::ports::*;
 use postrider_core::retry::RetryPolicy;
 use postrider_core::schedule::Scheduled;
 use postrider_core::seal::KeyRing;
-use postrider_core::subscription::{BodyForm, Origin, Subscription};
+use postrider_core::subscription::{BodyForm, Origin, RequestForm, Subscription};
 use postrider_core::time::Timestamp;
 use postrider_engine::{Engine, EngineConfig, Keys, Limits, Publish, Retention, To};
 use postrider_store::memory::MemoryStore;
@@ -194,6 +195,7 @@ pub fn subscription() -> Subscription {
         name: String::new(),
         active: true,
         matches: None,
+        request: RequestForm::default(),
         timeout: None,
         rate_limit: None,
         retry: RetryPolicy::tasks(),
@@ -213,6 +215,7 @@ pub fn event(n: usize) -> Publish {
         metadata: Default::default(),
         idempotency_key: None,
         ttl: None,
+        schema_check: Default::default(),
         to: To::Matching,
     }
 }
@@ -288,6 +291,15 @@ macro_rules! verbs {
     )*};
 }
 
+impl HealthStore for Handle {
+    verbs! {
+        endpoint_health(of: Vec<EndpointId>) -> Vec<Option<HealthTally>>;
+        endpoints_by_health(namespace: Option<Namespace>, health: Health, window: Window<EndpointId>) -> Found<EndpointId, EndpointId>;
+        health_summary(namespace: Option<Namespace>) -> [u64; 4];
+        age_health(now: Timestamp, limit: u32) -> u32;
+    }
+}
+
 impl Store for Handle {
     verbs! {
         configuration() -> Configuration;
@@ -300,6 +312,9 @@ impl Store for Handle {
         rescue(limit: u32) -> Vec<Claimed>;
         backlog() -> Vec<Backlog>;
         replay(replays: Vec<Replay>) -> Vec<Replayed>;
+        claim_expired(by: Timestamp, limit: u32, max_bytes: u64) -> Vec<Claimed>;
+        next_expiry() -> Option<Timestamp>;
+        retry(ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> Vec<Retried>;
         hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
@@ -310,8 +325,14 @@ impl Store for Handle {
         job(id: JobId) -> Option<Job>;
         jobs(namespace: Option<Namespace>, window: Window<JobId>) -> Found<Job, JobId>;
         running_jobs() -> Vec<Job>;
+        batch(id: BatchId) -> Option<Batch>;
+        open_batches() -> Vec<Batch>;
+        batch_piece(id: BatchId, from: u32, limit: u32) -> Option<BatchEntries>;
         set_job_state(id: JobId, from: JobState, to: JobState, at: Timestamp) -> bool;
         fail_job(id: JobId, error: JobError, at: Timestamp) -> bool;
+        put_batch(batch: Batch, entries: BatchEntries) -> ();
+        set_batch_state(id: BatchId, from: BatchState, to: BatchState, at: Timestamp) -> bool;
+        advance_batch(step: BatchStep) -> BatchStepped;
         begin_request(request: NewRequest) -> Begun;
         end_request(key: RequestKey, response: Option<StoredResponse>) -> ();
         prune(request: PruneRequest) -> Pruned;
@@ -320,8 +341,15 @@ impl Store for Handle {
         delivery(id: DeliveryId) -> Option<DeliveryView>;
         event(id: EventId) -> Option<EventView>;
         event_by_seq(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventRow>;
+        event_by_id(id: EventId, namespace: Option<Namespace>) -> Option<EventRow>;
+        event_numbers(filter: EventFilter, window: Window<EventPlace>) -> Found<EventSeq, EventPlace>;
         find_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Found<EventRow, EventPlace>;
         page_of_events(filter: EventFilter, page: PageRequest<EventPlace>) -> Page<EventRow, EventPlace>;
+        event_counts(of: Vec<EventSeq>) -> Vec<[u64; 7]>;
+        delivery_ids(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryId, DeliveryId>;
+        delivery_row(id: DeliveryId, namespace: Option<Namespace>) -> Option<DeliveryRow>;
+        attempts_of(id: DeliveryId, namespace: Option<Namespace>, limit: u32) -> Vec<AttemptRow>;
+        find_deliveries(filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryRow, DeliveryId>;
         find_attempts(filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId>;
         attempt(id: AttemptId, namespace: Option<Namespace>) -> Option<AttemptDetail>;
         find_dead_letters(filter: DeadLetterFilter, window: Window<DeadLetterPlace>) -> Found<DeadLetterRow, DeadLetterPlace>;
@@ -333,6 +361,7 @@ impl Store for Handle {
         scheduled(namespace: Option<Namespace>, of: Option<SubscriptionId>, request: PageRequest<ScheduledPlace>) -> Page<Scheduled, ScheduledPlace>;
         scheduled_one(id: ScheduledId) -> Option<Scheduled>;
         counters(of: Vec<SubscriptionId>) -> Vec<Counters>;
+        delivery_counts(namespace: Option<Namespace>) -> [u64; 7];
     }
 
     fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Answer<Vec<Settled>>> {

@@ -93,6 +93,7 @@ fn event(payload: &'static str) -> Arc<Event> {
         metadata: Default::default(),
         idempotency_key: None,
         ttl: None,
+        schema_check: Default::default(),
         created_at: crate::harness::BEGINNING,
     })
 }
@@ -107,7 +108,7 @@ fn a_preview_shows_everything_but_secrets() {
         let bindings = vec![Subscription { body: csv, ..binding(2, &to, "a.b") }];
         let engine = start(&hand, vec![to], bindings).await;
         let id = SubscriptionId::new(Uuid::from_u128(2));
-        let preview = engine.preview(id, event("{\"a\" : 1}")).expect("there").expect("a body");
+        let preview = engine.preview(id, event("{\"a\" : 1}")).await.expect("there").expect("a body");
         assert_eq!((&preview.projected[..], &preview.serialized[..]), (&b"{\"b\":1}"[..], &b"b\r\n1\r\n"[..]));
         let body = std::str::from_utf8(&preview.body).expect("text");
         assert!(body.contains("\"event_id\":\"1042\"") && body.contains("\"data\":\"b\\r\\n1\\r\\n\""), "{body}");
@@ -121,9 +122,9 @@ fn a_preview_shows_everything_but_secrets() {
         for name in ["x-postrider-signature", "webhook-signature", "webhook-id", "webhook-timestamp"] {
             assert_eq!(preview.headers[name], "(made when it is sent)");
         }
-        let none = engine.preview(id, event("[1]")).expect("there");
+        let none = engine.preview(id, event("[1]")).await.expect("there");
         assert_eq!(none.map(|p| p.body).expect_err("no fields"), Unrenderable::NoFields);
-        assert!(engine.preview(SubscriptionId::new(Uuid::from_u128(3)), event("{}")).is_none());
+        assert!(engine.preview(SubscriptionId::new(Uuid::from_u128(3)), event("{}")).await.is_none());
         assert_eq!(hand.requests(), 0);
     });
 }

@@ -1,12 +1,13 @@
 //! The store refuses things, callers go away.
 
 use crate::harness::{BEGINNING, Hand, endpoint, event, key_ring, pass, run};
+use crate::items::{binding, destination, of_type};
 use bytes::Bytes;
 use postrider_core::delivery::StateKind;
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::event::Namespace;
 use postrider_core::id::ScheduledId;
-use postrider_core::ports::{ConfigChange, Fault, FaultKind, Store, StoreError, StoreErrorKind};
+use postrider_core::ports::{ConfigChange, DeliveryFilter, Fault, FaultKind, Store, StoreError, StoreErrorKind, Window};
 use postrider_core::recurrence::Recurrence;
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
 use postrider_core::seal::{KeyRing, Sealed};
@@ -200,5 +201,30 @@ fn a_scheduled_webhook_is_fired_in_time_although_its_caller_went_away() {
         hand.hold(None);
         pass(3 * SECOND).await;
         assert_eq!(hand.requests(), 1);
+    });
+}
+
+/// What a large fan-out makes late is made then: its ids say so, and lists of a span of time look for it by them.
+#[test]
+fn later_slices_come_into_being_when_they_are_stored() {
+    run(async {
+        let hand = Hand::new();
+        let to = destination(1);
+        let changes = (2..7).map(|n| ConfigChange::Subscription(binding(n, &to, "a.b")));
+        hand.configure([ConfigChange::Endpoint(to.clone())].into_iter().chain(changes).collect()).await;
+        let engine = hand.start(Limits { fan_out_slice: 2, ..Limits::default() }, Retention::default()).await;
+        hand.fail(Some(("fan_out", StoreErrorKind::Unavailable)));
+        engine.publish(of_type("a.b", "{}")).await.expect("stored");
+        pass(60 * SECOND).await;
+        assert_eq!(hand.store.dump().deliveries.len(), 2, "the first slice is stored with the event");
+        hand.fail(None);
+        pass(10 * SECOND).await;
+        let made: Vec<_> = hand.store.dump().deliveries.iter().map(|delivery| delivery.created_at).collect();
+        assert_eq!((made.len(), hand.requests()), (5, 5));
+        let late = made.iter().filter(|at| **at >= BEGINNING.after(60 * SECOND)).count();
+        let first = DeliveryFilter { created_before: Some(BEGINNING.after(30 * SECOND)), ..DeliveryFilter::default() };
+        let later = DeliveryFilter { created_from: first.created_before, ..DeliveryFilter::default() };
+        let count = async |filter| hand.store.find_deliveries(filter, Window::first(0)).await.expect("the model never fails").total;
+        assert_eq!((late, count(first).await, count(later).await), (3, 2, 3));
     });
 }

@@ -98,7 +98,7 @@ impl Wanted {
         let serializer_format = self.serializer_format.as_deref().unwrap_or(before_format);
         let (before_envelope, before_map) = match before.map(|s| &s.body) {
             Some(BodyForm::Items(body)) => (Some(body.envelope), body.field_map.clone()),
-            Some(BodyForm::Raw | BodyForm::Rpc) | None => (None, None),
+            Some(BodyForm::Raw | BodyForm::Rpc | BodyForm::Template(_)) | None => (None, None),
         };
         let proposal = Proposal {
             event_type,
@@ -130,11 +130,11 @@ impl Wanted {
         self.filter.is_some()
     }
 
-    /// Whether the request changes what is matched or what is sent.
+    /// Whether the request changes what is sent.
     pub(super) fn changes_form(&self) -> bool {
         let says = self.serializer_format.is_some() || self.deliverable_type.is_some();
         let shapes = !matches!((&self.envelope, &self.field_map), (Field::Absent, Field::Absent));
-        self.changes_filter() || says || shapes
+        says || shapes
     }
 }
 

@@ -21,7 +21,7 @@ use postrider_core::id::{EndpointId, SubscriptionId};
 use postrider_core::policy::DeliveryPolicy;
 use postrider_core::ports::{AttemptRow, ConfigChange, LastOf};
 use postrider_core::retry::{RetryPolicy, Schedule};
-use postrider_core::subscription::{Origin, Subscription};
+use postrider_core::subscription::{Origin, RequestForm, Subscription};
 use postrider_core::time::Timestamp;
 use postrider_engine::Routes;
 use serde::Serialize;
@@ -90,7 +90,7 @@ impl<'a> Shown<'a> {
     fn new(subscription: &'a Subscription, timeout: std::time::Duration, last: Option<&AttemptRow>, access: &Access) -> Self {
         let raw = |text: &'a str| serde_json::from_str::<&'a RawValue>(text).ok();
         let (envelope, field_map) = match &subscription.body {
-            BodyForm::Raw | BodyForm::Rpc => (None, None),
+            BodyForm::Raw | BodyForm::Rpc | BodyForm::Template(_) => (None, None),
             BodyForm::Items(body) => (Some(body.envelope), body.field_map.as_ref().map(FieldMap::as_json).and_then(raw)),
         };
         Shown {
@@ -211,6 +211,7 @@ pub(super) async fn create(
         patterns: Vec::new(),
         labels: LabelFilter::default(),
         matches: None,
+        request: RequestForm::default(),
         body: BodyForm::Raw,
         retry: RetryPolicy { jitter_percent: app.items_jitter, ..policy.retry },
         timeout: policy.timeout,
@@ -286,9 +287,13 @@ pub(super) async fn update(
 
 fn changed(app: &App, before: &Subscription, wanted: &Wanted, now: Timestamp) -> Result<Subscription, Problem> {
     let mut subscription = before.clone();
-    // What another API made may ask for more than one type, which only a filter of its own replaces.
-    if wanted.changes_form() || before.origin == Origin::Items {
+    // What another API made may ask for more than one type, which only a filter of its own replaces, and may have a body of that API's, which
+    // only a form of its own replaces.
+    if wanted.changes_form() || wanted.changes_filter() || before.origin == Origin::Items {
         fit(&mut subscription, wanted.check(Some(before))?, wanted.changes_filter())?;
+    }
+    if before.origin != Origin::Items && !wanted.changes_form() {
+        subscription.body.clone_from(&before.body);
     }
     if let Some(name) = &wanted.name {
         subscription.name.clone_from(name);

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use postrider_core::event::{MAX_NAME_BYTES, Namespace};
+use postrider_core::event::{MAX_NAME_BYTES, Namespace, SchemaCheck};
 use postrider_core::filter::check_labels;
 use postrider_core::signal;
 use postrider_engine::{Publish, Receipt, To};
@@ -72,11 +72,21 @@ pub(super) fn parse(body: &[u8], namespace: Namespace) -> Result<Publish, Proble
     let ttl = reader.number("ttl_seconds", 1..=MAX_TTL_SECONDS).value().map(Duration::from_secs);
     reader.finish()?;
     let (event_type, payload) = (event_type.unwrap_or_default(), payload.unwrap_or_default());
-    let payload = Bytes::copy_from_slice(payload.as_bytes());
-    Ok(Publish { namespace, event_type: Arc::from(event_type), payload, labels, metadata, idempotency_key, ttl, to: To::Matching })
+    Ok(Publish {
+        namespace,
+        event_type: Arc::from(event_type),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        labels,
+        metadata,
+        idempotency_key,
+        ttl,
+        schema_check: SchemaCheck::Unchecked,
+        to: To::Matching,
+    })
 }
 
-fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), String> {
+/// Checks the metadata of an event; the error says the rule.
+pub(crate) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), String> {
     if metadata.len() > MAX_METADATA {
         return Err(format!("must have at most {MAX_METADATA} entries"));
     }

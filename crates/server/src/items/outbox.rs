@@ -97,6 +97,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(access): Caller, ur
         event_type: query.get("event_type").map(str::to_owned),
         created_from: query.time("created_after")?,
         created_before: query.time("created_before")?,
+        ..EventFilter::default()
     };
     let page: PageOf<EventPlace> = query.page()?;
     let request = PageRequest { after: page.after, limit: page.limit, max_bytes: MAX_PAGE_BYTES };

@@ -120,7 +120,7 @@ pub(super) async fn preview(
         Sample::Given(payload) => (Arc::new(event(&app, &binding, payload.clone())), false),
         Sample::Made => (Arc::new(event(&app, &binding, structural(&binding))), false),
     };
-    let preview = app.engine.preview(binding.id, Arc::clone(&event));
+    let preview = app.engine.preview(binding.id, Arc::clone(&event)).await;
     let preview = preview.ok_or_else(|| Problem::not_found("there is no binding with this id"))?;
     let payload = raw(&event.payload);
     let (made, error) = match &preview {
@@ -193,7 +193,7 @@ async fn newest(app: &App, binding: &Subscription) -> Result<Sample, Problem> {
         [only] => only.as_exact().map(str::to_owned),
         _ => None,
     };
-    let filter = EventFilter { namespace: Some(binding.namespace.clone()), event_type: exact, created_from: None, created_before: None };
+    let filter = EventFilter { namespace: Some(binding.namespace.clone()), event_type: exact, ..EventFilter::default() };
     let request = PageRequest { after: None, limit: LOOKED_THROUGH, max_bytes: MAX_LOOKED_THROUGH_BYTES };
     let page = app.engine.store().page_of_events(filter, request).await.map_err(Problem::of_read)?;
     let wanted = page.items.into_iter().map(|row| row.event).find(|event| wants(binding, event));
@@ -220,6 +220,7 @@ fn event(app: &App, binding: &Subscription, payload: Bytes) -> Event {
         metadata: BTreeMap::new(),
         idempotency_key: None,
         ttl: None,
+        schema_check: Default::default(),
         created_at: app.engine.now(),
     }
 }
@@ -230,7 +231,7 @@ fn structural(binding: &Subscription) -> Bytes {
     let mut sample = Map::new();
     let map = match &binding.body {
         BodyForm::Items(body) => body.field_map.as_ref().map(FieldMap::as_json).and_then(parse),
-        BodyForm::Raw | BodyForm::Rpc => None,
+        BodyForm::Raw | BodyForm::Rpc | BodyForm::Template(_) => None,
     };
     let rules = map.as_ref().and_then(|map| map.get("rules")?.as_array());
     for source in rules.into_iter().flatten().filter_map(|rule| rule.get("source")?.as_str()) {

@@ -146,7 +146,11 @@ fn bodies(detail: &AttemptDetail) -> Bodies {
     let never_made = outcome.error.as_ref().is_some_and(|error| {
         matches!(
             error.code,
-            ErrorCode::SerializationFailed | ErrorCode::PayloadTooLarge | ErrorCode::SecretUnreadable | ErrorCode::Interrupted
+            ErrorCode::SerializationFailed
+                | ErrorCode::TemplateError
+                | ErrorCode::PayloadTooLarge
+                | ErrorCode::SecretUnreadable
+                | ErrorCode::Interrupted
         )
     });
     let (request, cut) = match &outcome.request_body {

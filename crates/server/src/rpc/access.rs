@@ -8,6 +8,7 @@ use http::StatusCode;
 use postrider_core::event::Namespace;
 use postrider_core::time::Timestamp as Moment;
 use postrider_proto::Timestamp;
+use std::time::Duration;
 
 /// Who calls; [`super::auth::admit`] has let it through.
 pub(super) fn access(context: &RequestContext) -> Result<&Access, ConnectError> {
@@ -42,6 +43,15 @@ impl Scope {
             Scope::All => true,
             Scope::One(own) => own == namespace,
             Scope::Nothing => false,
+        }
+    }
+
+    /// What lists of the store are narrowed to, where `None` is everything; `None` where they have nothing.
+    pub(super) fn narrowed(self) -> Option<Option<Namespace>> {
+        match self {
+            Scope::All => Some(None),
+            Scope::One(namespace) => Some(Some(namespace)),
+            Scope::Nothing => None,
         }
     }
 }
@@ -82,6 +92,24 @@ pub(super) fn timestamp(at: Moment) -> Timestamp {
     Timestamp::from_unix(micros.div_euclid(1_000_000), nanos)
 }
 
+/// A time of a request, in whole microseconds, and whether something was cut off for that: `what` is its name in the contract.
+fn moment(at: &Timestamp, what: &str) -> Result<(Moment, bool), Problem> {
+    let nanos = u32::try_from(at.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
+    let micros = nanos.zip(at.seconds.checked_mul(1_000_000)).and_then(|(nanos, micros)| micros.checked_add(i64::from(nanos / 1_000)));
+    let micros = micros.ok_or_else(|| Problem::bad_request(format!("{what} is no time")))?;
+    Ok((Moment::from_micros(micros), at.nanos % 1_000 != 0))
+}
+
+/// The bounds in time of a list, from the first to before the second: what is made after the one and before the other of the contract.
+pub(super) fn span(after: Option<&Timestamp>, before: Option<&Timestamp>) -> Result<(Option<Moment>, Option<Moment>), Problem> {
+    let micro = Duration::from_micros(1);
+    let after = after.map(|at| moment(at, "created_after")).transpose()?;
+    let before = before.map(|at| moment(at, "created_before")).transpose()?;
+    // After it, not at it: what is within the last microsecond of it was cut off.
+    let from = after.map(|(at, _)| at.after(micro));
+    Ok((from, before.map(|(at, is_cut)| if is_cut { at.after(micro) } else { at })))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +128,9 @@ mod tests {
         assert_eq!(has(&caller(Some("own")), "other"), Ok((false, false)));
         assert_eq!(has(&caller(None), ""), Ok((true, true)));
         assert_eq!(has(&caller(None), "other"), Ok((false, true)));
+        let narrowed = |caller: &Access, named: &str| Scope::of(caller, named).expect("a name").narrowed();
+        assert_eq!((narrowed(&caller(None), ""), narrowed(&caller(Some("own")), "")), (Some(None), Some(Some(own.clone()))));
+        assert_eq!(narrowed(&caller(Some("own")), "other"), None);
         assert_eq!(has(&caller(None), "a b").expect_err("no name").status, 400);
         let status = |caller: &Access, named: &str| own_namespace(caller, named).map_err(|problem| problem.status.as_u16());
         assert_eq!(status(&caller(Some("own")), "own"), Ok(own.clone()));
@@ -113,6 +144,28 @@ mod tests {
         for (micros, seconds, nanos) in [(0, 0, 0), (1_700_000_000_000_001, 1_700_000_000, 1_000), (-1, -1, 999_999_000)] {
             let shown = timestamp(Moment::from_micros(micros));
             assert_eq!((shown.seconds, shown.nanos), (seconds, nanos));
+        }
+    }
+
+    #[test]
+    fn bounds_in_time_are_exclusive() {
+        let at = |nanos| Timestamp::from_unix(1, nanos);
+        let micros = |from: Option<Moment>| from.map(Moment::as_micros);
+        let bounds = |nanos| span(Some(&at(nanos)), Some(&at(nanos))).map(|(from, before)| (micros(from), micros(before)));
+        assert_eq!((bounds(5_000), bounds(5_001)), (Ok((Some(1_000_006), Some(1_000_005))), Ok((Some(1_000_006), Some(1_000_006)))));
+        assert_eq!(span(None, None), Ok((None, None)));
+    }
+
+    #[test]
+    fn times_of_requests_are_cut_to_microseconds() {
+        let read = |seconds, nanos| moment(&Timestamp::from_unix(seconds, nanos), "t").map(|(at, is_cut)| (at.as_micros(), is_cut));
+        assert_eq!(
+            (read(1, 5_000), read(1, 5_001), read(-1, 999_999_999)),
+            (Ok((1_000_005, false)), Ok((1_000_005, true)), Ok((-1, true)))
+        );
+        for (seconds, nanos) in [(0, -1), (0, 1_000_000_000), (i64::MAX, 0), (i64::MIN, 0)] {
+            let sent = Timestamp { seconds, nanos, ..Timestamp::default() };
+            assert_eq!(moment(&sent, "t").map_err(|problem| problem.message), Err(String::from("t is no time")));
         }
     }
 }

@@ -5,9 +5,14 @@
 
 mod access;
 mod auth;
+mod batches;
+mod deliveries;
 mod errors;
+mod events;
 mod health;
+mod health_service;
 mod page;
+mod subscriptions;
 mod webhooks;
 
 use crate::http::{App, Bodies};
@@ -46,7 +51,12 @@ const LONGEST_REFLECTION: Duration = Duration::from_secs(60);
 
 /// The services that answer. Reflection and the health check tell of these and of no others.
 fn services(app: &Arc<App>) -> Services {
-    Services::default().with_webhook_service(Arc::new(webhooks::Webhooks::new(Arc::clone(app))))
+    Services::default()
+        .with_webhook_service(Arc::new(webhooks::Webhooks::new(Arc::clone(app))))
+        .with_event_service(Arc::new(events::Events::new(Arc::clone(app))))
+        .with_subscription_service(Arc::new(subscriptions::Subscriptions::new(Arc::clone(app))))
+        .with_delivery_service(Arc::new(deliveries::Deliveries::new(Arc::clone(app))))
+        .with_health_service(Arc::new(health_service::Healths::new(Arc::clone(app))))
 }
 
 /// What a call is answered with.

@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body::Body;
-use postrider_core::event::check_event_type;
+use postrider_core::event::{SchemaCheck, check_event_type};
 use postrider_core::id::{DeliveryId, EventId, SubscriptionId};
 use postrider_core::key::Scope;
 use postrider_engine::{Publish, Receipt, Route, To};
@@ -77,6 +77,7 @@ where
         metadata: BTreeMap::new(),
         idempotency_key: key,
         ttl: None,
+        schema_check: SchemaCheck::Unchecked,
         to: To::Subscription(route.subscription.id),
     };
     let receipt = app.engine.publish(publish).await?;

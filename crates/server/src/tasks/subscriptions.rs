@@ -17,7 +17,7 @@ use postrider_core::id::{EndpointId, SubscriptionId};
 use postrider_core::ports::ConfigChange;
 use postrider_core::seal::Sealed;
 use postrider_core::sign::Scheme;
-use postrider_core::subscription::{BodyForm, Origin, Subscription};
+use postrider_core::subscription::{BodyForm, Origin, RequestForm, Subscription};
 use postrider_engine::Routes;
 use serde::Serialize;
 use std::sync::Arc;
@@ -127,6 +127,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, Writes(access): Writes, 
         name: String::new(),
         active: true,
         matches: None,
+        request: RequestForm::default(),
         timeout: None,
         rate_limit: None,
         retry: app.tasks_policy.clone(),

@@ -16,6 +16,10 @@ pub enum Reply {
     StallThen(u16),
     /// A redirect to this path of the receiver's own.
     Redirect(&'static str),
+    /// 429, with this `Retry-After`.
+    Limited(&'static str),
+    /// This status, with a body of so many `x`.
+    Body(u16, usize),
 }
 
 /// A request that came.
@@ -97,18 +101,20 @@ impl Shared {
                 state.received.len() - 1
             };
             self.changed.notify_all();
-            let (status, stalls, location) = match (self.script)(index) {
-                Reply::Status(status) => (status, false, ""),
-                Reply::Stall => (200, true, ""),
-                Reply::StallThen(status) => (status, true, ""),
-                Reply::Redirect(path) => (302, false, path),
+            let (status, stalls, header, length) = match (self.script)(index) {
+                Reply::Status(status) => (status, false, String::new(), 0),
+                Reply::Stall => (200, true, String::new(), 0),
+                Reply::StallThen(status) => (status, true, String::new(), 0),
+                Reply::Redirect(path) => (302, false, format!("location: {path}\r\n"), 0),
+                Reply::Limited(wait) => (429, false, format!("retry-after: {wait}\r\n"), 0),
+                Reply::Body(status, length) => (status, false, String::new(), length),
             };
             if stalls {
                 let state = self.state.lock().expect("not poisoned");
                 drop(self.changed.wait_while(state, |s| !s.released).expect("not poisoned"));
             }
-            let location = if location.is_empty() { String::new() } else { format!("location: {location}\r\n") };
-            let reply = format!("HTTP/1.1 {status} Status\r\n{location}content-length: 0\r\n\r\n");
+            let body = "x".repeat(length);
+            let reply = format!("HTTP/1.1 {status} Status\r\n{header}content-length: {length}\r\n\r\n{body}");
             if writer.write_all(reply.as_bytes()).is_err() {
                 return;
             }
@@ -116,7 +122,8 @@ impl Shared {
     }
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Option<Received> {
+/// Reads a request; `None` where there is none any more.
+pub fn read(reader: &mut impl BufRead) -> Option<Received> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
     let mut words = line.split_whitespace().map(str::to_owned);

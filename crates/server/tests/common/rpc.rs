@@ -1,8 +1,10 @@
 //! The RPC API of a server, over Connect.
 
-use super::{Answer, Server};
+use super::{Answer, PATIENCE, Server};
 use postrider_proto::Message;
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Asks with one key, or with none.
 pub struct Rpc<'s> {
@@ -40,7 +42,20 @@ impl<'s> Rpc<'s> {
         answer.json()
     }
 
-    /// The same in binary.
+    /// What a call answers once that is as wanted.
+    pub fn ask_until(&self, method: &str, body: &Value, wanted: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let answer = self.ask(method, body);
+            if wanted(&answer) {
+                return answer;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{method} {body} is still {answer}");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    /// What a call in binary answers that must succeed.
     pub fn ask_binary<A: Message>(&self, method: &str, request: &impl Message) -> A {
         let answer = self.send(method, "application/proto", &request.encode_to_vec());
         assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/proto")), "{method}: {}", answer.text());

@@ -4,7 +4,8 @@ use crate::Checker::MemoryBounded;
 use crate::world::World;
 use postrider_engine::{Load, Retention};
 
-/// Parked deliveries that are given up in one piece pass through memory (`GIVE_UP` in the engine's upkeep).
+/// Parked deliveries that are given up in one piece pass through memory (`GIVE_UP` in the engine's upkeep). So do those that expired, of which
+/// a piece has a quarter of what may be held besides at the most.
 const GIVEN_UP: usize = 512;
 
 /// What a delivery in memory counts besides its payload.
@@ -16,7 +17,8 @@ pub(crate) fn look(world: &World, load: Load) {
     let limits = world.plan.limits;
     let endpoints = world.plan.endpoints.len();
     let gives_up = world.plan.retention.parked < Retention::default().parked;
-    let given_up = if gives_up { GIVEN_UP } else { 0 };
+    let expired = if world.plan.traffic.mortal > 0 { (limits.held / 4).clamp(1, GIVEN_UP) } else { 0 };
+    let given_up = expired + if gives_up { GIVEN_UP } else { 0 };
     let held = limits.held + endpoints + given_up;
     // The payload's own bytes, its frame, and what every delivery counts.
     let largest = world.plan.traffic.payload + 64 + OVERHEAD;

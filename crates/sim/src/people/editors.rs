@@ -63,6 +63,8 @@ fn told(changes: &[ConfigChange]) -> String {
             format!("subscription {} of {}, deleted {:?}", s.id, s.endpoint, s.deleted_at)
         }
         ConfigChange::Key(k) => format!("key {}", k.id),
+        ConfigChange::EventType(t) => format!("event type {}", t.name),
+        ConfigChange::NoEventType { name, .. } => format!("no event type {name}"),
     };
     changes.iter().map(one).collect::<Vec<_>>().join("; ")
 }

@@ -10,7 +10,7 @@ use postrider_core::id::{EndpointId, IdGen, SubscriptionId};
 use postrider_core::limit::RateLimit;
 use postrider_core::ports::{FaultKind, StoreErrorKind};
 use postrider_core::retry::{RetryPolicy, Schedule};
-use postrider_core::subscription::{BodyForm, Origin, Subscription};
+use postrider_core::subscription::{BodyForm, Origin, RequestForm, Subscription};
 use postrider_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,6 +86,7 @@ pub(crate) fn subscription(rng: &mut fastrand::Rng, id: SubscriptionId, endpoint
         name: String::new(),
         active: true,
         matches: None,
+        request: RequestForm::default(),
         timeout: None,
         rate_limit: None,
         retry: retry(rng),

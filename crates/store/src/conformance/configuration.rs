@@ -1,9 +1,10 @@
-//! Endpoints, subscriptions, keys, and the version that tells of changes.
+//! Endpoints, subscriptions, keys, event types, and the version that tells of changes.
 
 use super::{Harness, World};
 use postrider_core::endpoint::{Deletion, Endpoint, EndpointStatus};
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
+use postrider_core::event_type::EventType;
 use postrider_core::filter::{LabelFilter, TypePattern};
 use postrider_core::key::Scopes;
 use postrider_core::limit::RateLimit;
@@ -56,15 +57,41 @@ pub async fn gives_back_what_was_put<H: Harness>(w: &mut World<H>) {
     key.scopes = Scopes { read: false, write: false, admin: true };
     key.revoked_at = Some(now);
 
-    put(
-        w,
-        vec![ConfigChange::Key(key.clone()), ConfigChange::Endpoint(endpoint.clone()), ConfigChange::Subscription(subscription.clone())],
-    )
-    .await;
+    let order = event_type(w, Some("Tenant-1._"), "order/paid");
+    let changes = vec![
+        ConfigChange::Key(key.clone()),
+        ConfigChange::Endpoint(endpoint.clone()),
+        ConfigChange::Subscription(subscription.clone()),
+        ConfigChange::EventType(order.clone()),
+    ];
+    put(w, changes).await;
     let configuration = read(w).await;
     assert_eq!(configuration.endpoints, [endpoint]);
     assert_eq!(configuration.subscriptions, [subscription]);
     assert_eq!(configuration.keys, [key]);
+    assert_eq!(configuration.event_types, [order]);
+}
+
+/// Event types are apart by registry and name; one is replaced, and removed, under these alone, and stays over a restart.
+pub async fn event_types_are_named_by_their_registry<H: Harness>(w: &mut World<H>) {
+    let shared = event_type(w, None, "a/b");
+    let own = EventType { namespace: Some(named("a")), ..shared.clone() };
+    let other = EventType { name: "b".to_owned(), ..own.clone() };
+    put(w, [&shared, &own, &other].map(|of| ConfigChange::EventType(of.clone())).to_vec()).await;
+    let changed = EventType { active: false, schema: None, ..own.clone() };
+    put(w, vec![ConfigChange::EventType(changed.clone())]).await;
+    let types = async |w: &World<H>| {
+        let mut types = read(w).await.event_types;
+        types.sort_by_key(|of| (of.namespace.clone(), of.name.clone()));
+        types
+    };
+    assert_eq!(types(w).await, [shared.clone(), changed.clone(), other.clone()]);
+    let before = version(w).await;
+    put(w, vec![ConfigChange::NoEventType { registry: None, name: "a/b".to_owned() }]).await;
+    assert!(version(w).await > before, "others have to see it");
+    put(w, vec![ConfigChange::NoEventType { registry: Some(named("b")), name: "b".to_owned() }]).await;
+    w.reopen().await;
+    assert_eq!(types(w).await, [changed, other]);
 }
 
 /// What is put replaces what has its id, within one batch too, and nothing else.
@@ -130,6 +157,23 @@ pub async fn outlives_a_restart<H: Harness>(w: &mut World<H>) {
     let key = w.make.key();
     put(w, vec![ConfigChange::Key(key)]).await;
     assert!(version(w).await > before, "a change after the restart is seen as one");
+}
+
+fn named(name: &str) -> Namespace {
+    Namespace::new(name).expect("a namespace")
+}
+
+fn event_type<H: Harness>(w: &World<H>, registry: Option<&str>, name: &str) -> EventType {
+    EventType {
+        namespace: registry.map(named),
+        name: name.to_owned(),
+        description: "what it means: \u{fc}".to_owned(),
+        schema: Some("{\"type\" : \"object\"}".into()),
+        metadata: [("owner".to_owned(), "shop".to_owned())].into(),
+        active: true,
+        created_at: w.make.now(),
+        updated_at: w.make.now(),
+    }
 }
 
 async fn put<H: Harness>(w: &World<H>, changes: Vec<ConfigChange>) {

@@ -348,3 +348,28 @@ pub async fn bodies_go_while_rows_stay<H: Harness>(w: &mut World<H>) {
     let detail = w.store().attempt(open.id, None).await.expect("attempt").expect("it is there");
     assert!(detail.bodies_removed);
 }
+
+/// The newest attempts of one delivery, in the order of their numbers, to those of its namespace.
+pub async fn those_of_one_delivery<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let (id, bystander) = (w.claimed(route).await, w.claimed(route).await);
+    for _ in 0..4 {
+        w.retry(id, w.make.now(), true).await;
+        w.make.advance_secs(1);
+    }
+    w.succeed(bystander).await;
+    w.begin(id).await;
+    let all = w.find_attempts(AttemptFilter::default(), Window::first(9)).await.page.items;
+    let mut expected: Vec<AttemptRow> = all.into_iter().filter(|row| row.delivery == id).collect();
+    expected.sort_by_key(|row| row.number);
+    assert_eq!(expected.iter().map(|row| row.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    let own = Namespace::default_namespace();
+    for (namespace, limit, wanted) in
+        [(None, 9, &expected[..]), (Some(own), 2, &expected[3..]), (None, 0, &expected[..0]), (Some(other()), 9, &expected[..0])]
+    {
+        let found = w.store().attempts_of(id, namespace, limit).await.expect("attempts_of");
+        assert_eq!(found, wanted);
+    }
+    let unknown = DeliveryId::new(w.make.uuid());
+    assert!(w.store().attempts_of(unknown, None, 9).await.expect("attempts_of").is_empty());
+}

@@ -15,7 +15,7 @@ use postrider_core::recurrence::Recurrence;
 use postrider_core::retry::RetryPolicy;
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
 use postrider_core::sign::Scheme;
-use postrider_core::subscription::{BodyForm, Origin, Subscription};
+use postrider_core::subscription::{BodyForm, Origin, RequestForm, Subscription};
 use postrider_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -103,6 +103,7 @@ impl Fixtures {
             name: String::new(),
             active: true,
             matches: None,
+            request: RequestForm::default(),
             timeout: None,
             rate_limit: None,
             retry: RetryPolicy::tasks(),
@@ -151,6 +152,7 @@ impl Fixtures {
             metadata: BTreeMap::new(),
             idempotency_key: None,
             ttl: None,
+            schema_check: Default::default(),
             created_at: self.now,
             deliveries: routes.iter().map(|route| self.delivery(*route)).collect(),
             fan_out_after: None,

@@ -3,7 +3,7 @@
 use super::{Harness, World};
 use bytes::Bytes;
 use postrider_core::delivery::{Delivery, Progress, State, StateKind};
-use postrider_core::event::{Event, Namespace, SkipReason, Skipped};
+use postrider_core::event::{Event, Namespace, SchemaCheck, SkipReason, Skipped};
 use postrider_core::id::*;
 use postrider_core::ports::*;
 use postrider_core::time::Timestamp;
@@ -55,6 +55,7 @@ pub async fn stores_every_field<H: Harness>(w: &mut World<H>) {
     new.labels = [("region".to_owned(), "ü \"'\\ \u{1F4E8}".to_owned()), ("empty".to_owned(), String::new())].into();
     new.metadata = [("trace".to_owned(), "\n\t\u{0}x".to_owned())].into();
     new.idempotency_key = Some("key ü".to_owned());
+    new.schema_check = SchemaCheck::Failed;
     new.ttl = Some(Duration::from_micros(90_000_001));
     new.deliveries[0].expires_at = Some(now.after(Duration::from_secs(90)));
     let plain = w.make.event(0);
@@ -74,6 +75,7 @@ pub async fn stores_every_field<H: Harness>(w: &mut World<H>) {
         metadata: new.metadata.clone(),
         idempotency_key: new.idempotency_key.clone(),
         ttl: new.ttl,
+        schema_check: new.schema_check,
         created_at: now,
     };
     assert_eq!(*view.event, expected);

@@ -3,8 +3,11 @@
 use super::{Harness, Route, World};
 use postrider_core::attempt::Attempt;
 use postrider_core::delivery::{State, StateKind};
+use postrider_core::endpoint::{Deletion, Endpoint};
+use postrider_core::event::Namespace;
 use postrider_core::id::*;
 use postrider_core::ports::*;
+use postrider_core::subscription::Subscription;
 
 /// Unknown ids answer nothing, not an error.
 pub async fn what_is_not_there<H: Harness>(w: &mut World<H>) {
@@ -118,6 +121,38 @@ pub async fn counters_come_in_the_asked_order<H: Harness>(w: &mut World<H>) {
     assert_eq!((w.counters(a.subscription).await, w.counters(b.subscription).await), (of_a, of_b));
 }
 
+/// All that is there counts, in its namespace: what a deleted subscription left too, but nothing that was erased.
+pub async fn deliveries_are_counted_by_state<H: Harness>(w: &mut World<H>) {
+    assert_eq!(delivery_counts(w, None).await, [0; 7]);
+    let (kept, gone, others) = (w.make.endpoint(), w.make.endpoint(), w.make.route());
+    let (of_kept, of_gone) = (w.make.subscription(&kept), w.make.subscription(&gone));
+    let [kept_route, gone_route] =
+        [(&of_kept, &kept), (&of_gone, &gone)].map(|(s, endpoint)| Route { subscription: s.id, endpoint: endpoint.id });
+    let mut changes: Vec<ConfigChange> = [kept, gone.clone()].map(ConfigChange::Endpoint).into();
+    changes.extend([of_kept.clone(), of_gone].map(ConfigChange::Subscription));
+    w.configure(changes).await.expect("configure");
+    let (first, second) = (w.claimed(kept_route).await, w.claimed(kept_route).await);
+    w.succeed(first).await;
+    w.fail(second).await;
+    w.unclaimed(gone_route).await;
+    let event = w.make.event_for(&[others, others]);
+    w.publish_one(NewEvent { namespace: Namespace::new("other").expect("a name by the rule"), ..event }).await;
+    let (succeeded, failed) = (StateKind::Succeeded as usize, StateKind::Failed as usize);
+    let found = delivery_counts(w, Some("default")).await;
+    assert_eq!((found[StateKind::Pending as usize], found[succeeded], found[failed]), (1, 1, 1));
+    let now = w.make.now();
+    let gone = Endpoint { deleted: Some(Deletion::Erased { erased_at: now }), ..gone };
+    let deleted = Subscription { deleted_at: Some(now), ..of_kept };
+    w.configure(vec![ConfigChange::Endpoint(gone), ConfigChange::Subscription(deleted)]).await.expect("configure");
+    w.forget(gone_route.subscription);
+    w.reopen().await;
+    let found = delivery_counts(w, Some("default")).await;
+    assert_eq!((found[StateKind::Pending as usize], found[succeeded], found[failed]), (0, 1, 1));
+    assert_eq!(delivery_counts(w, Some("other")).await, [2, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(delivery_counts(w, None).await.iter().sum::<u64>(), 4);
+    assert_eq!(delivery_counts(w, Some("nobodys")).await, [0; 7]);
+}
+
 /// A store that works says so, before and after a restart.
 pub async fn health_is_good<H: Harness>(w: &mut World<H>) {
     assert_eq!(w.store().health().await, Ok(()));
@@ -127,4 +162,9 @@ pub async fn health_is_good<H: Harness>(w: &mut World<H>) {
 
 async fn list<H: Harness>(w: &World<H>, route: Route, limit: u32) -> Vec<AttemptView> {
     w.store().attempts(route.subscription, limit).await.expect("attempts")
+}
+
+async fn delivery_counts<H: Harness>(w: &World<H>, of: Option<&str>) -> [u64; 7] {
+    let of = of.map(|name| Namespace::new(name).expect("a name by the rule"));
+    w.store().delivery_counts(of).await.expect("delivery_counts")
 }

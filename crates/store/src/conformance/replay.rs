@@ -284,11 +284,16 @@ pub async fn a_kept_dead_letter_can_be_dismissed<H: Harness>(w: &mut World<H>) {
     assert_eq!(w.prune(all).await.deliveries, 1);
 }
 
-/// What waits for its next attempt in the store is due at once when somebody does not want to wait; nothing else is.
+/// What waits for its next attempt in the store is due at once when somebody does not want to wait, and for ever; nothing else is.
 pub async fn a_retry_can_be_hastened<H: Harness>(w: &mut World<H>) {
     let route = w.make.route();
     let far = w.make.now().after(DAY);
-    let (waits, kept, pending) = (w.claimed(route).await, w.claimed(route).await, w.unclaimed(route).await);
+    let mut event = w.make.event_for(&[route, route]);
+    event.deliveries.iter_mut().for_each(|delivery| delivery.expires_at = Some(far));
+    event.deliveries[0].claimed = true;
+    let (waits, pending) = (event.deliveries[0].id, event.deliveries[1].id);
+    w.publish_one(event).await;
+    let kept = w.claimed(route).await;
     w.retry(waits, far, false).await;
     w.retry(kept, far, true).await;
     let ended = w.claimed(route).await;
@@ -297,11 +302,15 @@ pub async fn a_retry_can_be_hastened<H: Harness>(w: &mut World<H>) {
     let before = w.view(waits).await.delivery;
     assert_eq!(w.store().hasten(waits, now).await, Ok(Some(route.endpoint)));
     let after = w.view(waits).await.delivery;
-    assert_eq!(after.progress, Progress { state: State::Retrying { due_at: now }, spent: 0, ..before.progress }, "a new ladder");
-    assert!(before.progress.spent > 0);
+    let hastened = Progress { state: State::Retrying { due_at: now }, spent: 0, expires_at: None, ..before.progress };
+    assert_eq!(after.progress, hastened, "a new ladder");
+    assert!(before.progress.spent > 0 && before.progress.expires_at == Some(far));
     assert_eq!(w.store().hasten(waits, far).await, Ok(Some(route.endpoint)));
     assert_eq!(w.view(waits).await.delivery, after, "never later");
-    for other in [kept, pending, ended, DeliveryId::new(w.make.uuid())] {
+    let before = w.view(pending).await.delivery.progress;
+    assert_eq!(w.store().hasten(pending, now).await, Ok(Some(route.endpoint)));
+    assert_eq!(w.view(pending).await.delivery.progress, Progress { expires_at: None, ..before });
+    for other in [kept, ended, DeliveryId::new(w.make.uuid())] {
         assert_eq!(w.store().hasten(other, now).await, Ok(None));
     }
     let claimed: Vec<_> = w.claim(route.endpoint, now).await.deliveries.into_iter().map(|claimed| claimed.delivery.id).collect();

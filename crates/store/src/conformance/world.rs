@@ -320,17 +320,22 @@ impl<H: Harness> World<H> {
         self.assert_listed().await;
     }
 
-    /// Compares the list of all attempts with those of all deliveries, and every total with its list.
+    /// Compares the lists of all deliveries and of all attempts with what is there, and every total with its list.
     async fn assert_listed(&self) {
-        let mut expected = Vec::new();
+        let (mut expected, mut there) = (Vec::new(), Vec::new());
         for &id in &self.deliveries {
             let view = self.store().delivery(id).await.expect("delivery");
+            there.extend(view.is_some().then_some(id));
             expected.extend(view.into_iter().flat_map(|view| view.attempts).map(|attempt| attempt.id));
         }
         expected.sort_by_key(|id| std::cmp::Reverse(*id));
         let found = self.find_attempts(AttemptFilter::default(), Window::first(u32::MAX)).await;
         let listed: Vec<AttemptId> = found.page.items.iter().map(|row| row.id).collect();
         assert_eq!((found.total, listed), (expected.len() as u64, expected), "the list of attempts (left) and a recount (right)");
+        there.reverse();
+        let found = self.find_deliveries(DeliveryFilter::default(), Window::first(u32::MAX)).await;
+        let listed: Vec<DeliveryId> = found.page.items.iter().map(|row| row.delivery.id).collect();
+        assert_eq!((found.total, listed), (there.len() as u64, there), "the list of deliveries (left) and a recount (right)");
         let found = self.find_dead_letters(DeadLetterFilter::default(), Window::first(u32::MAX)).await;
         assert_eq!(found.total, found.page.items.len() as u64, "open dead letters");
         let found = self.find_events(EventFilter::default(), PageRequest::first(u32::MAX)).await;
@@ -342,6 +347,11 @@ impl<H: Harness> World<H> {
     /// Attempts.
     pub async fn find_attempts(&self, filter: AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId> {
         self.store().find_attempts(filter, window).await.expect("find_attempts")
+    }
+
+    /// Deliveries.
+    pub async fn find_deliveries(&self, filter: DeliveryFilter, window: Window<DeliveryId>) -> Found<DeliveryRow, DeliveryId> {
+        self.store().find_deliveries(filter, window).await.expect("find_deliveries")
     }
 
     /// Open dead letters.

@@ -26,6 +26,28 @@ impl Data {
         batch
     }
 
+    pub fn claim_expired(&mut self, by: Timestamp, limit: u32, max_bytes: u64, me: u64) -> Vec<Claimed> {
+        let expired: Vec<DeliveryId> = self.seen_expiring().filter(|(at, _)| *at <= by).map(|(_, id)| id).take(limit as usize).collect();
+        let (mut claimed, mut bytes) = (Vec::new(), 0);
+        for id in expired {
+            let Some(one) = self.claim_one(id, me) else { continue };
+            bytes += one.event.payload.len() as u64;
+            claimed.push(one);
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+        claimed
+    }
+
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        self.seen_expiring().next().map(|(at, _)| at)
+    }
+
+    fn seen_expiring(&self) -> impl Iterator<Item = (Timestamp, DeliveryId)> {
+        self.expiring.iter().copied().filter(|(_, id)| self.seen(*id).is_some())
+    }
+
     pub fn rescue(&mut self, limit: u32, me: u64) -> Vec<Claimed> {
         // Claims of newer incarnations are alive: then this handle is the dead one.
         let is_orphan = |id: &&DeliveryId| self.deliveries.get(id).and_then(|row| row.claim).is_some_and(|claim| claim < me);

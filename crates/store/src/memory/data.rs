@@ -7,6 +7,8 @@ use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::{Event, Namespace, Skipped};
+use postrider_core::event_type::EventType;
+use postrider_core::health::HealthTally;
 use postrider_core::id::*;
 use postrider_core::key::ApiKey;
 use postrider_core::ports::*;
@@ -25,6 +27,8 @@ pub(super) struct Data {
     pub endpoints: BTreeMap<EndpointId, Endpoint>,
     pub subscriptions: BTreeMap<SubscriptionId, Subscription>,
     pub keys: BTreeMap<KeyId, ApiKey>,
+    /// By registry and name.
+    pub event_types: BTreeMap<(Option<Namespace>, String), EventType>,
 
     last_seq: i64,
     pub events: BTreeMap<EventSeq, EventRow>,
@@ -35,7 +39,11 @@ pub(super) struct Data {
     pub dead_letters: BTreeMap<DeadLetterId, DeadLetterRow>,
     pub scheduled: BTreeMap<ScheduledId, Scheduled>,
     pub counters: BTreeMap<SubscriptionId, Counters>,
+    /// Of each endpoint that is configured and not deleted, with its tenant.
+    pub health: BTreeMap<EndpointId, (Namespace, HealthTally)>,
     pub jobs: BTreeMap<JobId, Job>,
+    /// Batches, each with its entries.
+    pub batches: BTreeMap<BatchId, (Batch, BatchEntries)>,
     pub requests: BTreeMap<RequestKey, RequestRow>,
 
     /// Events by their public id.
@@ -46,6 +54,8 @@ pub(super) struct Data {
     pub event_deliveries: BTreeSet<(EventSeq, DeliveryId)>,
     /// Unclaimed deliveries that wait, by endpoint and due time.
     pub unclaimed: BTreeSet<(EndpointId, Timestamp, DeliveryId)>,
+    /// Unclaimed deliveries that wait and have a time to live, by its end.
+    pub expiring: BTreeSet<(Timestamp, DeliveryId)>,
     /// Claimed deliveries.
     pub claimed: BTreeSet<DeliveryId>,
     /// Open dead letters by delivery.
@@ -61,6 +71,7 @@ impl Default for Data {
             endpoints: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             keys: BTreeMap::new(),
+            event_types: BTreeMap::new(),
             last_seq: 0,
             events: BTreeMap::new(),
             deliveries: BTreeMap::new(),
@@ -69,12 +80,15 @@ impl Default for Data {
             dead_letters: BTreeMap::new(),
             scheduled: BTreeMap::new(),
             counters: BTreeMap::new(),
+            health: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            batches: BTreeMap::new(),
             requests: BTreeMap::new(),
             event_ids: BTreeMap::new(),
             idempotency_keys: BTreeMap::new(),
             event_deliveries: BTreeSet::new(),
             unclaimed: BTreeSet::new(),
+            expiring: BTreeSet::new(),
             claimed: BTreeSet::new(),
             open_dead_letters: BTreeMap::new(),
         }
@@ -110,6 +124,12 @@ impl DeliveryRow {
         let due_at = self.delivery.progress.state.due_at().filter(|_| self.claim.is_none())?;
         Some((self.delivery.endpoint, due_at, self.delivery.id))
     }
+
+    /// Its place in [`Data::expiring`], if it belongs there.
+    fn expiry(&self) -> Option<(Timestamp, DeliveryId)> {
+        let expires_at = self.delivery.progress.expires_at?;
+        self.place().map(|(_, _, id)| (expires_at, id))
+    }
 }
 
 impl Data {
@@ -119,6 +139,7 @@ impl Data {
             endpoints: self.endpoints.values().cloned().collect(),
             subscriptions: self.subscriptions.values().cloned().collect(),
             keys: self.keys.values().cloned().collect(),
+            event_types: self.event_types.values().cloned().collect(),
         }
     }
 
@@ -150,9 +171,14 @@ impl Data {
         self.configuration_version += 1;
         for change in changes {
             match change {
-                ConfigChange::Endpoint(endpoint) => drop(self.endpoints.insert(endpoint.id, endpoint)),
+                ConfigChange::Endpoint(endpoint) => {
+                    self.keep_health(&endpoint);
+                    self.endpoints.insert(endpoint.id, endpoint);
+                }
                 ConfigChange::Subscription(subscription) => drop(self.subscriptions.insert(subscription.id, subscription)),
                 ConfigChange::Key(key) => drop(self.keys.insert(key.id, key)),
+                ConfigChange::EventType(new) => drop(self.event_types.insert((new.namespace.clone(), new.name.clone()), new)),
+                ConfigChange::NoEventType { registry, name } => drop(self.event_types.remove(&(registry, name))),
             }
         }
         Configured::Stored { version: self.configuration_version }
@@ -194,6 +220,7 @@ impl Data {
         if let Some(place) = row.place() {
             self.unclaimed.insert(place);
         }
+        self.expiring.extend(row.expiry());
         if row.claim.is_some() {
             self.claimed.insert(delivery.id);
         }
@@ -209,6 +236,9 @@ impl Data {
         self.event_deliveries.remove(&(delivery.event, id));
         if let Some(place) = row.place() {
             self.unclaimed.remove(&place);
+        }
+        if let Some(expiry) = row.expiry() {
+            self.expiring.remove(&expiry);
         }
         self.claimed.remove(&id);
         Some(row)

@@ -3,7 +3,7 @@
 use super::data::Data;
 use postrider_core::attempt::Attempt;
 use postrider_core::deadletter::DeadLetterStatus;
-use postrider_core::event::Namespace;
+use postrider_core::event::{Event, Namespace};
 use postrider_core::id::*;
 use postrider_core::ports::*;
 use std::cmp::Reverse;
@@ -25,16 +25,27 @@ impl Data {
     }
 
     pub fn find_events(&self, filter: &EventFilter, request: PageRequest<EventPlace>) -> Found<EventRow, EventPlace> {
-        let is_wanted = |event: &postrider_core::event::Event| {
-            let is_of_type = filter.event_type.as_deref().is_none_or(|t| t == &*event.event_type);
-            is_in(&filter.namespace, &event.namespace) && is_of_type && filter.created_within(event.created_at)
-        };
-        let rows =
-            self.events.values().filter(|row| is_wanted(&row.event)).map(|row| {
-                (EventPlace { created_at: row.event.created_at, seq: row.event.seq }, row.event.payload.len(), self.event_row(row))
-            });
+        let rows = self
+            .wanted_events(filter)
+            .map(|row| (EventPlace { created_at: row.event.created_at, seq: row.event.seq }, row.event.payload.len(), self.event_row(row)));
         let rows: Vec<_> = rows.collect();
         Found { total: rows.len() as u64, page: super::read::page(rows, request) }
+    }
+
+    pub fn event_numbers(&self, filter: &EventFilter, window: Window<EventPlace>) -> Found<EventSeq, EventPlace> {
+        let place = |event: &Event| EventPlace { created_at: event.created_at, seq: event.seq };
+        let rows = self.wanted_events(filter).map(|row| (place(&row.event), row.event.seq));
+        found(rows.collect(), window, |place| place, |place| place)
+    }
+
+    fn wanted_events(&self, filter: &EventFilter) -> impl Iterator<Item = &super::data::EventRow> {
+        self.events.values().filter(|row| {
+            let event = &row.event;
+            let is_of_type = filter.event_type.as_deref().is_none_or(|t| t == &*event.event_type);
+            let has_labels = filter.labels.iter().all(|(key, value)| event.labels.get(key) == Some(value));
+            let is_as_valid = filter.schema_valid.is_none_or(|valid| valid == event.schema_check.is_valid());
+            is_in(&filter.namespace, &event.namespace) && is_of_type && has_labels && is_as_valid && filter.created_within(event.created_at)
+        })
     }
 
     pub fn find_attempts(&self, filter: &AttemptFilter, window: Window<AttemptId>) -> Found<AttemptRow, AttemptId> {
@@ -51,6 +62,14 @@ impl Data {
             LastOf::Endpoints(ids) => ids.iter().map(|id| newest(&|row| row.endpoint == *id)).collect(),
             LastOf::Subscriptions(ids) => ids.iter().map(|id| newest(&|row| row.subscription == *id)).collect(),
         }
+    }
+
+    pub fn attempts_of(&self, id: DeliveryId, namespace: &Option<Namespace>, limit: u32) -> Vec<AttemptRow> {
+        let newest = self.attempts.range((id, 0)..=(id, u32::MAX)).rev().take(limit as usize);
+        let rows = newest.filter_map(|(_, attempt)| self.attempt_row(attempt)).filter(|row| is_in(namespace, &row.namespace));
+        let mut rows: Vec<AttemptRow> = rows.collect();
+        rows.reverse();
+        rows
     }
 
     fn attempt_row(&self, attempt: &Attempt) -> Option<AttemptRow> {
@@ -116,7 +135,7 @@ impl Data {
     }
 }
 
-fn is_in(wanted: &Option<Namespace>, namespace: &Namespace) -> bool {
+pub(super) fn is_in(wanted: &Option<Namespace>, namespace: &Namespace) -> bool {
     wanted.as_ref().is_none_or(|wanted| wanted == namespace)
 }
 

@@ -5,18 +5,27 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `handle.rs` | the handle, and how a verb is run |
 //! | `data.rs` | the maps, and the few functions through which rows come, change and go |
+//! | `dump.rs` | all of it, for checkers |
 //! | `write.rs` | publish, fan-out, settle, replay, dismiss, schedule, fire |
 //! | `claim.rs` | claim, rescue, backlog |
+//! | `health.rs` | how well endpoints do |
 //! | `jobs.rs` | bulk replays |
+//! | `batches.rs` | batches of events and of deliveries |
 //! | `requests.rs` | requests with a key of the client's |
 //! | `prune.rs` | retention |
 //! | `room.rs` | what it would take on a disk, and what there is no room for |
-//! | `read.rs`, `find.rs` | the reads; those with filters and totals |
+//! | `read.rs`, `find.rs`, `deliveries.rs` | the reads; those with filters and totals |
 
+mod batches;
 mod claim;
 mod data;
+mod deliveries;
+mod dump;
 mod find;
+mod handle;
+mod health;
 mod jobs;
 mod prune;
 mod read;
@@ -26,116 +35,17 @@ mod room;
 mod tests;
 mod write;
 
+pub use dump::Dump;
+pub use handle::MemoryStore;
+
 use crate::room::{self as sizes, ROW};
 use data::Data;
-use parking_lot::{Mutex, MutexGuard};
-use postrider_core::attempt::Attempt;
-use postrider_core::deadletter::DeadLetter;
-use postrider_core::delivery::Delivery;
-use postrider_core::event::{Event, Namespace, Skipped};
+use postrider_core::event::Namespace;
 use postrider_core::id::*;
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
 use postrider_core::time::Timestamp;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// A handle on a store in memory. Clones are the same engine on the same data; [`MemoryStore::new_incarnation`] is the next
-/// engine on the same data. The data lives as long as any handle.
-#[derive(Clone, Debug)]
-pub struct MemoryStore {
-    data: Arc<Mutex<Data>>,
-    incarnation: u64,
-}
-
-/// Everything in a [`MemoryStore`] at one moment, for checkers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dump {
-    /// Events by number.
-    pub events: Vec<Arc<Event>>,
-    /// What was skipped, by event; events that skipped nothing are not in here.
-    pub skipped: BTreeMap<EventSeq, Vec<Skipped>>,
-    /// Where unfinished fan-outs go on, by event.
-    pub unfinished_fan_outs: BTreeMap<EventSeq, SubscriptionId>,
-    /// Deliveries by id.
-    pub deliveries: Vec<Delivery>,
-    /// The incarnation that claims a delivery; unclaimed deliveries are not in here.
-    pub claims: BTreeMap<DeliveryId, u64>,
-    /// Attempts by delivery and number.
-    pub attempts: Vec<Attempt>,
-    /// Dead letters by id, whatever their status.
-    pub dead_letters: Vec<DeadLetter>,
-    /// Scheduled occurrences by id, whatever their status.
-    pub scheduled: Vec<Scheduled>,
-    /// Jobs by id, whatever their state.
-    pub jobs: Vec<Job>,
-    /// Counters by subscription, as they were kept.
-    pub counters: BTreeMap<SubscriptionId, Counters>,
-}
-
-impl MemoryStore {
-    /// An empty store.
-    pub fn new() -> Self {
-        MemoryStore { data: Arc::default(), incarnation: 1 }
-    }
-
-    /// An empty store that refuses new work before it holds so many bytes, by an estimate of its own.
-    pub fn with_budget(bytes: u64) -> Self {
-        let store = MemoryStore::new();
-        store.lock().budget = Some(bytes);
-        store
-    }
-
-    /// The handle that an engine gets after a restart: what older handles claimed can be rescued through it, and they are fenced
-    /// off from it.
-    #[must_use]
-    pub fn new_incarnation(&self) -> MemoryStore {
-        let mut data = self.data.lock();
-        data.newest_incarnation += 1;
-        MemoryStore { data: Arc::clone(&self.data), incarnation: data.newest_incarnation }
-    }
-
-    /// The number that this handle's claims carry; 1 for the first handle of a store.
-    pub fn incarnation(&self) -> u64 {
-        self.incarnation
-    }
-
-    /// Everything that is stored.
-    pub fn dump(&self) -> Dump {
-        self.lock().dump()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Data> {
-        self.data.lock()
-    }
-
-    /// Runs a verb when the future is first polled, as a database would.
-    fn answer<'a, T: 'a>(&'a self, verb: impl FnOnce(&mut Data, u64) -> T + Send + 'a) -> BoxFuture<'a, Result<T, StoreError>> {
-        Box::pin(async move { Ok(verb(&mut self.lock(), self.incarnation)) })
-    }
-
-    /// The same for a verb that adds about so many bytes, unless `is_known` says that it adds nothing: refused where there is no room.
-    fn grow<'a, T: 'a>(
-        &'a self,
-        bytes: u64,
-        is_known: impl FnOnce(&Data) -> bool + Send + 'a,
-        verb: impl FnOnce(&mut Data, u64) -> T + Send + 'a,
-    ) -> BoxFuture<'a, Result<T, StoreError>> {
-        Box::pin(async move {
-            let mut data = self.lock();
-            match data.refuses(bytes) {
-                Some(refusal) if !is_known(&data) => Err(refusal),
-                _ => Ok(verb(&mut data, self.incarnation)),
-            }
-        })
-    }
-}
-
-impl Default for MemoryStore {
-    fn default() -> Self {
-        MemoryStore::new()
-    }
-}
 
 impl Store for MemoryStore {
     fn configuration(&self) -> BoxFuture<'_, Result<Configuration, StoreError>> {
@@ -189,6 +99,18 @@ impl Store for MemoryStore {
         self.answer(move |data, _| data.hasten(id, at))
     }
 
+    fn claim_expired(&self, by: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>> {
+        self.answer(move |data, me| data.claim_expired(by, limit, max_bytes, me))
+    }
+
+    fn next_expiry(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
+        self.answer(|data, _| data.next_expiry())
+    }
+
+    fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Result<Vec<Retried>, StoreError>> {
+        self.answer(move |data, _| ids.into_iter().map(|id| data.retry(id, force, at)).collect())
+    }
+
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
         self.answer(move |data, _| ids.into_iter().map(|id| data.dismiss(id, at)).collect())
     }
@@ -239,6 +161,35 @@ impl Store for MemoryStore {
         self.answer(|data, _| data.advance_job(step))
     }
 
+    fn put_batch(&self, batch: Batch, entries: BatchEntries) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.grow(sizes::batch(&entries), |_| false, move |data, _| drop(data.batches.insert(batch.id, (batch, entries))))
+    }
+
+    fn batch(&self, id: BatchId) -> BoxFuture<'_, Result<Option<Batch>, StoreError>> {
+        self.answer(move |data, _| data.batches.get(&id).map(|(batch, _)| batch.clone()))
+    }
+
+    fn open_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>> {
+        self.answer(|data, _| data.open_batches())
+    }
+
+    fn batch_piece(&self, id: BatchId, from: u32, limit: u32) -> BoxFuture<'_, Result<Option<BatchEntries>, StoreError>> {
+        self.answer(move |data, _| data.batch_piece(id, from, limit))
+    }
+
+    fn set_batch_state(&self, id: BatchId, from: BatchState, to: BatchState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.answer(move |data, _| data.set_batch_state(id, from, to, at))
+    }
+
+    fn advance_batch(&self, step: BatchStep) -> BoxFuture<'_, Result<BatchStepped, StoreError>> {
+        let bytes = match &step.work {
+            BatchWork::Publish(events) => events.iter().map(sizes::event).sum(),
+            // What was accepted may be tried again, however little room there is.
+            BatchWork::Retry(_) => return self.answer(move |data, me| data.advance_batch(step, me)),
+        };
+        self.grow(bytes, |_| false, move |data, me| data.advance_batch(step, me))
+    }
+
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {
         let key = request.key.clone();
         self.grow(ROW, move |data| data.requests.contains_key(&key), move |data, me| data.begin_request(request, me))
@@ -272,6 +223,18 @@ impl Store for MemoryStore {
         self.answer(move |data, _| data.event_by_seq(seq, namespace))
     }
 
+    fn event_by_id(&self, id: EventId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>> {
+        self.answer(move |data, _| data.event_by_seq(*data.event_ids.get(&id)?, namespace))
+    }
+
+    fn event_numbers(
+        &self,
+        filter: EventFilter,
+        window: Window<EventPlace>,
+    ) -> BoxFuture<'_, Result<Found<EventSeq, EventPlace>, StoreError>> {
+        self.answer(move |data, _| data.event_numbers(&filter, window))
+    }
+
     fn find_events(
         &self,
         filter: EventFilter,
@@ -286,6 +249,34 @@ impl Store for MemoryStore {
         page: PageRequest<EventPlace>,
     ) -> BoxFuture<'_, Result<Page<EventRow, EventPlace>, StoreError>> {
         self.answer(move |data, _| data.find_events(&filter, page).page)
+    }
+
+    fn event_counts(&self, of: Vec<EventSeq>) -> BoxFuture<'_, Result<Vec<[u64; 7]>, StoreError>> {
+        self.answer(|data, _| of.into_iter().map(|event| data.event_counts(event)).collect())
+    }
+
+    fn find_deliveries(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryRow, DeliveryId>, StoreError>> {
+        self.answer(move |data, _| data.find_deliveries(&filter, window))
+    }
+
+    fn delivery_ids(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryId, DeliveryId>, StoreError>> {
+        self.answer(move |data, _| data.delivery_ids(&filter, window))
+    }
+
+    fn delivery_row(&self, id: DeliveryId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<DeliveryRow>, StoreError>> {
+        self.answer(move |data, _| data.one_delivery(id, &namespace))
+    }
+
+    fn attempts_of(&self, id: DeliveryId, namespace: Option<Namespace>, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptRow>, StoreError>> {
+        self.answer(move |data, _| data.attempts_of(id, &namespace, limit))
     }
 
     fn find_attempts(
@@ -352,5 +343,8 @@ impl Store for MemoryStore {
 
     fn counters(&self, of: Vec<SubscriptionId>) -> BoxFuture<'_, Result<Vec<Counters>, StoreError>> {
         self.answer(|data, _| of.into_iter().map(|id| data.counters(id)).collect())
+    }
+    fn delivery_counts(&self, namespace: Option<Namespace>) -> BoxFuture<'_, Result<[u64; 7], StoreError>> {
+        self.answer(move |data, _| data.delivery_counts(&namespace))
     }
 }

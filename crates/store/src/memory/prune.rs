@@ -132,6 +132,10 @@ impl Data {
         let ended: Vec<JobId> = ended.map(|job| job.id).take(left(limit, pruned)).collect();
         pruned.closed += ended.len() as u64;
         ended.iter().for_each(|id| drop(self.jobs.remove(id)));
+
+        let old = self.old_batches(&request, left(limit, pruned));
+        pruned.closed += old.len() as u64;
+        old.iter().for_each(|id| drop(self.batches.remove(id)));
     }
 
     fn prune_requests(&mut self, request: PruneRequest, limit: u64, pruned: &mut Pruned) {

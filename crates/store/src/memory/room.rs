@@ -25,7 +25,8 @@ impl Data {
         let attempts = self.attempts.values().map(|attempt| ROW + bodies(attempt)).sum::<u64>();
         let scheduled = self.scheduled.values().map(room::occurrence).sum::<u64>();
         let rows = self.dead_letters.len() + self.jobs.len() + self.requests.len() + self.configured();
-        events + attempts + scheduled + DELIVERY * self.deliveries.len() as u64 + ROW * rows as u64
+        let batches = self.batches.values().map(|(_, entries)| room::batch(entries)).sum::<u64>();
+        events + attempts + scheduled + batches + DELIVERY * self.deliveries.len() as u64 + ROW * rows as u64
     }
 
     /// Whether all of these are duplicates of what is stored.
@@ -45,11 +46,13 @@ impl Data {
                 subscription.deleted_at.is_some() || self.subscriptions.contains_key(&subscription.id)
             }
             ConfigChange::Key(key) => key.may_be_forgotten() || self.keys.contains_key(&key.id),
+            ConfigChange::EventType(new) => self.event_types.contains_key(&(new.namespace.clone(), new.name.clone())),
+            ConfigChange::NoEventType { .. } => true,
         };
         changes.iter().all(is_known)
     }
 
     fn configured(&self) -> usize {
-        self.endpoints.len() + self.subscriptions.len() + self.keys.len()
+        self.endpoints.len() + self.subscriptions.len() + self.keys.len() + self.event_types.len()
     }
 }

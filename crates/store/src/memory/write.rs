@@ -3,7 +3,7 @@
 use super::data::{Data, DeliveryRow, EventRow};
 use postrider_core::attempt::Attempt;
 use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
-use postrider_core::delivery::{self, Delivery, Progress, State, Step};
+use postrider_core::delivery::{self, Delivery, Progress, State, StateKind, Step};
 use postrider_core::event::{Event, Namespace};
 use postrider_core::id::*;
 use postrider_core::ports::*;
@@ -30,6 +30,7 @@ impl Data {
             metadata: new.metadata,
             idempotency_key: new.idempotency_key,
             ttl: new.ttl,
+            schema_check: new.schema_check,
             created_at: new.created_at,
         });
         self.put_event(EventRow { event, skipped: new.skipped, fan_out_after: new.fan_out_after });
@@ -89,6 +90,7 @@ impl Data {
                     Some(_) => counters.attempts_failed += 1,
                 }
             }
+            self.observe(settlement.delivery, attempt);
             self.put_attempt(Attempt { delivery: settlement.delivery, ..attempt.clone() });
         }
         self.put_delivery(row);
@@ -187,6 +189,28 @@ impl Data {
         let delivery = Delivery { id: new, progress: Progress::new(at, None), created_at: at, last_attempt_at: None, ..ended };
         self.close_dead_letter(id, DeadLetterStatus::Retried(new), at);
         self.queue(DeliveryRow { delivery, claim, keeps_rows }, at)
+    }
+
+    pub fn retry(&mut self, id: DeliveryId, force: bool, at: Timestamp) -> Retried {
+        let Some(&Delivery { endpoint, progress, .. }) = self.seen(id) else { return Retried::NotFound };
+        let queued = |due_at: Timestamp| Retried::Queued(Requeued { delivery: id, endpoint, due_at });
+        match progress.state {
+            State::Pending { due_at } | State::Retrying { due_at } => match self.hasten(id, at) {
+                Some(_) => queued(due_at.min(at)),
+                None => Retried::Held { delivery: id, endpoint, state: progress.state.kind() },
+            },
+            State::Sending => Retried::Held { delivery: id, endpoint, state: StateKind::Sending },
+            State::Succeeded if !force => Retried::Refused(StateKind::Succeeded),
+            State::Cancelled(_) => Retried::Refused(StateKind::Cancelled),
+            State::Succeeded | State::Failed(_) | State::Expired => {
+                self.retry_open_dead_letter(id, Some(at));
+                match self.replay_delivery(id, None, at) {
+                    Replayed::Queued(again) => Retried::Queued(again),
+                    // It was there and at rest a line ago, and nobody claims it.
+                    _ => Retried::NotFound,
+                }
+            }
+        }
     }
 
     pub fn hasten(&mut self, id: DeliveryId, at: Timestamp) -> Option<EndpointId> {

@@ -8,7 +8,7 @@ use super::prune::{Budget, remove_delivery};
 use super::rows::{OPEN, all, id, state_kind, time, time_opt};
 use super::session::{Memory, Session};
 use postrider_core::delivery::StateKind;
-use postrider_core::id::{DeliveryId, SubscriptionId, floor_at};
+use postrider_core::id::{DeliveryId, floor_at};
 use postrider_core::ports::{NewDelivery, Pruned};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, Row, params};
@@ -78,7 +78,6 @@ impl Age {
 /// A delivery that may have to go.
 struct Candidate {
     id: DeliveryId,
-    subscription: SubscriptionId,
     state: StateKind,
     made: Timestamp,
     last_tried: Option<Timestamp>,
@@ -89,7 +88,7 @@ struct Candidate {
 macro_rules! candidates {
     ($from:literal) => {
         concat!(
-            "SELECT d.id, d.subscription, d.state, d.created_at, d.last_attempt_at, d.keeps_rows, d.keeps_rows = ?4 AND EXISTS \
+            "SELECT d.id, d.state, d.created_at, d.last_attempt_at, d.keeps_rows, d.keeps_rows = ?4 AND EXISTS \
              (SELECT 1 FROM dead_letters l INDEXED BY dead_letters_delivery WHERE l.delivery = d.id AND l.status = ?5) FROM ",
             $from,
             " LIMIT ?3"
@@ -101,12 +100,11 @@ impl Candidate {
     fn read(row: &Row<'_>) -> Result<Self> {
         Ok(Candidate {
             id: id(row, 0, DeliveryId::new)?,
-            subscription: id(row, 1, SubscriptionId::new)?,
-            state: state_kind(row, 2)?,
-            made: time(row, 3)?,
-            last_tried: time_opt(row, 4)?,
-            keeps_rows: row.get(5)?,
-            has_open_letter: row.get(6)?,
+            state: state_kind(row, 1)?,
+            made: time(row, 2)?,
+            last_tried: time_opt(row, 3)?,
+            keeps_rows: row.get(4)?,
+            has_open_letter: row.get(5)?,
         })
     }
 
@@ -134,7 +132,7 @@ pub(super) fn look_again(s: &mut Session, age: Age, budget: &mut Budget, pruned:
             budget.looks -= 1;
             s.memory.sweep.after = candidate.id.bytes().to_vec();
             if candidate.may_go(age) {
-                remove_delivery(s, candidate.id, candidate.subscription, candidate.state, pruned)?;
+                remove_delivery(s, candidate.id, pruned)?;
                 budget.rows -= 1;
             } else {
                 s.memory.sweep.kept += 1;
@@ -175,7 +173,7 @@ fn pass(s: &mut Session, age: Age, budget: &mut Budget, pruned: &mut Pruned) -> 
             budget.looks -= 1;
             if candidate.keeps_rows == keeps_rows {
                 if candidate.may_go(age) {
-                    remove_delivery(s, candidate.id, candidate.subscription, candidate.state, pruned)?;
+                    remove_delivery(s, candidate.id, pruned)?;
                     budget.rows -= 1;
                 } else {
                     leave(&s.conn, candidate.id, keeps_rows)?;

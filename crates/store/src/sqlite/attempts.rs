@@ -140,6 +140,18 @@ pub(super) fn newest(conn: &Connection, of: SubscriptionId, limit: u32) -> Resul
     spots.iter().map(&mut view).collect()
 }
 
+/// The newest attempts of a delivery, ascending by number.
+pub(super) fn of_delivery(conn: &Connection, of: DeliveryId, within: Option<&Namespace>, limit: u32) -> Result<Vec<AttemptRow>> {
+    let sql = concat!(
+        "SELECT id, delivery, number FROM attempts WHERE delivery = ?1 AND (?2 IS NULL OR namespace = ?2) AND",
+        not_erased!("endpoint"),
+        "ORDER BY number DESC LIMIT ?3"
+    );
+    let mut spots = all(conn, sql, &[&of.bytes(), &within.map(Namespace::as_str), &limit], Spot::read)?;
+    spots.reverse();
+    spots.iter().map(|spot| row(conn, spot)).collect()
+}
+
 /// The attempt that is there.
 pub(super) fn row(conn: &Connection, spot: &Spot) -> Result<AttemptRow> {
     let sql = "SELECT a.id, a.namespace, d.event, a.delivery, a.subscription, a.endpoint, a.number, a.target_url, a.started_at, \

@@ -47,6 +47,39 @@ fn claim_one(s: &Session, request: &ClaimRequest, erased: &BTreeSet<EndpointId>,
     Ok(batch)
 }
 
+macro_rules! expiring {
+    ($what:expr, $rest:literal) => {
+        concat!(
+            "SELECT ",
+            $what,
+            " FROM deliveries d INDEXED BY deliveries_expiring WHERE expires_at IS NOT NULL AND claim = 0 AND due_at IS NOT NULL AND",
+            not_erased!("endpoint"),
+            $rest
+        )
+    };
+}
+
+/// Claims unclaimed deliveries that are past their time to live, those first that have been so for longest.
+pub(super) fn claim_expired(s: &mut Session, by: Timestamp, limit: u32, max_bytes: u64) -> Result<Vec<Claimed>> {
+    let sql = expiring!(delivery_columns!(), "AND expires_at <= ?1 ORDER BY expires_at, id LIMIT ?2");
+    let (mut events, mut claimed, mut bytes) = (Events::default(), Vec::new(), 0);
+    for row in all(&s.conn, sql, &[&by.as_micros(), &limit], DeliveryRow::read)? {
+        let event = events.get(&s.conn, row.event)?;
+        bytes += event.payload.len() as u64;
+        claimed.push(Claimed { delivery: row.of(&event.namespace), event, open_attempt: None });
+        if bytes >= max_bytes {
+            break;
+        }
+    }
+    hold(s, claimed.iter().map(|claimed| claimed.delivery.id))?;
+    Ok(claimed)
+}
+
+/// When the first unclaimed delivery is past its time to live.
+pub(super) fn next_expiry(conn: &Connection) -> Result<Option<Timestamp>> {
+    one(conn, expiring!("expires_at", "ORDER BY expires_at LIMIT 1"), &[], |row| time(row, 0))
+}
+
 fn hold(s: &Session, ids: impl Iterator<Item = DeliveryId>) -> Result<()> {
     let mut update = s.conn.prepare_cached("UPDATE deliveries SET claim = ?2 WHERE id = ?1")?;
     for id in ids {

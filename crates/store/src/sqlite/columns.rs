@@ -3,12 +3,12 @@
 /// Columns of `events` for [`super::rows::event_row`].
 macro_rules! event_columns {
     () => {
-        "seq, id, namespace, type, payload, labels, metadata, idempotency_key, ttl_us, created_at"
+        "seq, id, namespace, type, payload, labels, metadata, idempotency_key, ttl_us, created_at, schema_valid"
     };
 }
 
 /// How many columns `event_columns!` selects.
-pub(super) const EVENT_COLUMNS: usize = 10;
+pub(super) const EVENT_COLUMNS: usize = 11;
 
 /// Columns of `deliveries d` for [`super::rows::DeliveryRow::read`].
 macro_rules! delivery_columns {
@@ -23,9 +23,18 @@ pub(super) const DELIVERY_COLUMNS: usize = 12;
 /// Columns of `attempts a` and `attempt_bodies b` (joined by `attempt_body!`) for [`super::rows::attempt_row`].
 macro_rules! attempt_columns {
     () => {
-        "a.id, a.delivery, a.subscription, a.endpoint, a.number, a.target_url, a.started_at, a.finished_at, a.http_status, a.error_code, \
-         a.error_message, a.dns_us, a.tcp_us, a.tls_us, a.first_byte_us, a.total_us, a.request_truncated, a.response_truncated, \
-         coalesce(a.request, b.request), coalesce(a.response, b.response)"
+        attempt_columns_with!("coalesce(a.request, b.request), coalesce(a.response, b.response)")
+    };
+}
+
+/// The same with these for the bodies of request and response.
+macro_rules! attempt_columns_with {
+    ($bodies:literal) => {
+        concat!(
+            "a.id, a.delivery, a.subscription, a.endpoint, a.number, a.target_url, a.started_at, a.finished_at, a.http_status, a.error_code, \
+             a.error_message, a.dns_us, a.tcp_us, a.tls_us, a.first_byte_us, a.total_us, a.request_truncated, a.response_truncated, ",
+            $bodies
+        )
     };
 }
 

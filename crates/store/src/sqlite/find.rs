@@ -1,6 +1,7 @@
 //! Reads of events and dead letters with filters and totals. They are put together of parts, as lists of attempts are (see `attempts.rs`).
 
 use super::columns::{DEAD_LETTER_COLUMNS, EVENT_COLUMNS};
+use super::event_filters;
 use super::merge::merge;
 use super::rows::{all, count, dead_letter_row, event_row, id, id_opt, json, namespace, one, time};
 use super::tallies::{self, Kind, Part, PartPlace, Scope, outcome_text};
@@ -15,7 +16,7 @@ use rusqlite::{Connection, Result, Row, ToSql};
 use std::sync::Arc;
 
 /// Bounds of a filter, in microseconds.
-fn bounds(from: Option<Timestamp>, before: Option<Timestamp>) -> (i64, i64) {
+pub(super) fn bounds(from: Option<Timestamp>, before: Option<Timestamp>) -> (i64, i64) {
     (from.map_or(i64::MIN, Timestamp::as_micros), before.map_or(i64::MAX, Timestamp::as_micros))
 }
 
@@ -49,16 +50,19 @@ macro_rules! events_in {
 const EVENTS_BY_NAMESPACE: (&str, &str) = events_in!("events_by_namespace", "namespace = ?1", "?2 IS NULL");
 const EVENTS_BY_TYPE: (&str, &str) = events_in!("events_by_type", "namespace = ?1", "type = ?2");
 
-fn events_statements(filter: &EventFilter) -> (&'static str, &'static str) {
+pub(super) fn events_statements(filter: &EventFilter) -> (&'static str, &'static str) {
     if filter.event_type.is_some() { EVENTS_BY_TYPE } else { EVENTS_BY_NAMESPACE }
 }
 
-fn event_parts(conn: &Connection, filter: &EventFilter) -> Result<Vec<Part>> {
+pub(super) fn event_parts(conn: &Connection, filter: &EventFilter) -> Result<Vec<Part>> {
     tallies::parts(conn, Kind::Events, Scope { namespace: filter.namespace.as_ref(), ..Scope::default() })
 }
 
 /// Events, newest first, and how many there are.
 pub(super) fn events(conn: &Connection, filter: &EventFilter, request: PageRequest<EventPlace>) -> Result<Found<EventRow, EventPlace>> {
+    if event_filters::is_for(filter) {
+        return event_filters::find(conn, filter, request);
+    }
     let (from, before) = bounds(filter.created_from, filter.created_before);
     let is_counted = filter.event_type.is_some() || filter.created_from.is_some() || filter.created_before.is_some();
     let parts = event_parts(conn, filter)?;
@@ -77,6 +81,9 @@ pub(super) fn page_of_events(
     filter: &EventFilter,
     request: PageRequest<EventPlace>,
 ) -> Result<Page<EventRow, EventPlace>> {
+    if event_filters::is_for(filter) {
+        return event_filters::page(conn, filter, request);
+    }
     events_in_parts(conn, &event_parts(conn, filter)?, filter, request)
 }
 
@@ -87,14 +94,24 @@ fn events_in_parts(
     request: PageRequest<EventPlace>,
 ) -> Result<Page<EventRow, EventPlace>> {
     let (from, before) = bounds(filter.created_from, filter.created_before);
-    let (places, mut more) = merge(parts.len(), Vec::new(), (0, request.limit), |n, last: Option<&EventPlace>, chunk| {
+    let (places, more) = merge(parts.len(), Vec::new(), (0, request.limit), |n, last: Option<&EventPlace>, chunk| {
         let after = last.copied().or(request.after);
         let (at, seq) = after.map_or((i64::MAX, i64::MAX), |place| (place.created_at.as_micros(), place.seq.0));
         let params: &[&dyn ToSql] = &[&parts[n].name(), &filter.event_type, &from, &before, &at, &seq, &(chunk as i64)];
         all(conn, events_statements(filter).0, params, |row| Ok(EventPlace { created_at: time(row, 0)?, seq: EventSeq(row.get(1)?) }))
     })?;
+    events_at(conn, &places, more, request)
+}
+
+/// The events at these places, as many as a page may have; `more` says whether others follow all of them.
+pub(super) fn events_at(
+    conn: &Connection,
+    places: &[EventPlace],
+    mut more: bool,
+    request: PageRequest<EventPlace>,
+) -> Result<Page<EventRow, EventPlace>> {
     let (mut items, mut bytes) = (Vec::new(), 0);
-    for place in &places {
+    for place in places {
         if request.is_full(items.len(), bytes) {
             more = true;
             break;
@@ -272,6 +289,7 @@ mod tests {
         statements.extend(super::super::attempts::STATEMENTS);
         statements.extend(tallies::STATEMENTS);
         statements.extend(super::super::last::STATEMENTS);
+        statements.extend(super::super::health::STATEMENTS);
         for sql in statements {
             let plan = plan(&conn, sql);
             // Endpoints that were erased are looked up once, before everything else.

@@ -6,9 +6,9 @@
 
 use super::config::{self, ENDPOINT, KEY, SUBSCRIPTION};
 use super::prune::{Budget, remove_delivery};
-use super::rows::{all, id, one, state_kind, time};
+use super::rows::{all, id, one, time};
 use super::session::Session;
-use postrider_core::id::{DeliveryId, EndpointId, SubscriptionId};
+use postrider_core::id::{DeliveryId, EndpointId};
 use postrider_core::ports::{PruneRequest, Pruned};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, params};
@@ -39,15 +39,14 @@ impl Walk {
 
     /// Goes on as far as the budget allows; whether it has come to its end. Of `erased` endpoints what nobody has claimed is removed on the way.
     fn go_on(&mut self, s: &mut Session, erased: &BTreeSet<EndpointId>, budget: &mut Budget, pruned: &mut Pruned) -> Result<bool> {
-        let sql = "SELECT id, subscription, endpoint, state, claim <> 0 FROM deliveries WHERE id > ?1 ORDER BY id LIMIT ?2";
+        let sql = "SELECT id, endpoint, claim <> 0 FROM deliveries WHERE id > ?1 ORDER BY id LIMIT ?2";
         while !self.ended && !budget.is_spent() {
             let page = PAGE.min(budget.looks);
             let found = all(&s.conn, sql, &[&self.after, &page], |row| {
-                let (id, subscription) = (id(row, 0, DeliveryId::new)?, id(row, 1, SubscriptionId::new)?);
-                Ok((id, subscription, EndpointId::new(uuid::Uuid::from_bytes(row.get(2)?)), state_kind(row, 3)?, row.get::<_, bool>(4)?))
+                Ok((id(row, 0, DeliveryId::new)?, id(row, 1, EndpointId::new)?, row.get::<_, bool>(2)?))
             })?;
             let is_last = (found.len() as i64) < page;
-            for (delivery, subscription, endpoint, state, is_claimed) in found {
+            for (delivery, endpoint, is_claimed) in found {
                 if budget.is_spent() {
                     return Ok(false);
                 }
@@ -60,7 +59,7 @@ impl Walk {
                     Arc::make_mut(&mut self.found).insert(endpoint);
                     continue;
                 }
-                remove_delivery(s, delivery, subscription, state, pruned)?;
+                remove_delivery(s, delivery, pruned)?;
                 budget.rows -= 1;
             }
             self.ended = is_last;

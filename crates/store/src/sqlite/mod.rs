@@ -4,19 +4,26 @@
 //! |---|---|
 //! | `writer.rs` | the one thread that writes: groups, transactions, answers, failures |
 //! | `session.rs` | its connection, what it keeps in memory beside it, begin, commit and undo |
-//! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `jobs.rs`, `requests.rs`, `prune.rs`, `config.rs` | the verbs that write |
+//! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `jobs.rs`, `batches.rs`, `requests.rs`, `prune.rs`, `config.rs` | the verbs that write |
 //! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
 //! | `attempts.rs`, `find.rs`, `merge.rs` | lists with filters and totals, put together of sorted parts |
 //! | `last.rs` | the last attempts of many endpoints or subscriptions |
 //! | `aging.rs` | deliveries past their retention |
 //! | `gone.rs` | what goes with configuration that was deleted |
+//! | `deliveries/` | lists of deliveries |
+//! | `event_filters.rs` | lists of events by their labels, and by whether they are valid |
+//! | `event_numbers.rs` | lists of the numbers of events alone |
 //! | `history.rs`, `sorting.rs` | notes of attempts by time: they gather, and go to their places together |
-//! | `counters.rs`, `tallies.rs` | counters per subscription, and per part of a list; summed up per group |
+//! | `places.rs` | deliveries by subscription, which do the same |
+//! | `bulk.rs` | many rows per statement |
+//! | `counters.rs`, `tallies.rs` | counters per subscription and endpoint, and per part of a list; summed up per group |
+//! | `health.rs` | how well endpoints do; read and written once per group |
 //! | `rows.rs`, `columns.rs` | rows to nouns and back |
 //! | `checkpoint.rs` | from the write-ahead log into the database file |
 //! | `room.rs` | how much of a budget the files take |
 //! | `files.rs` | the directory, its lock, connections |
 //! | `admin.rs` | the second door, for the command line |
+//! | `testing.rs` | what only tests ask for |
 
 #[macro_use]
 mod columns;
@@ -24,19 +31,26 @@ mod columns;
 mod admin;
 mod aging;
 mod attempts;
+mod batches;
+mod bulk;
 mod checkpoint;
 mod claim;
 mod config;
 mod counters;
+mod deliveries;
+mod event_filters;
+mod event_numbers;
 mod files;
 mod find;
 mod gathered;
 mod gone;
+mod health;
 mod history;
 mod jobs;
 mod last;
 mod merge;
 mod options;
+mod places;
 mod prune;
 mod publish;
 mod readers;
@@ -57,7 +71,7 @@ mod verbs;
 mod writer;
 
 pub use admin::SqliteAdmin;
-pub use options::SqliteOptions;
+pub use options::{SqliteOptions, Steps};
 
 use crate::batch::Urgency;
 use crate::error::{OpenError, store_error};
@@ -65,6 +79,7 @@ use crate::room as sizes;
 use checkpoint::{Checkpointer, Marks};
 use parking_lot::Mutex;
 use postrider_core::event::Namespace;
+use postrider_core::health::{Health, HealthTally};
 use postrider_core::id::*;
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
@@ -85,6 +100,7 @@ pub struct SqliteStore {
     commits: Arc<AtomicU64>,
     incarnation: i64,
     room: Option<Room>,
+    steps: Steps,
     /// The thread, and the lock that is released when it has ended.
     writer: Mutex<Option<(JoinHandle<()>, File)>>,
 }
@@ -98,7 +114,7 @@ impl SqliteStore {
         let file = files::database(&directory);
         let conn = files::open_database(&file)?;
         let room = options.budget_bytes.map(Room::of);
-        let bounds = Bounds { max_pages: options.max_pages, room };
+        let (steps, bounds) = (options.steps, Bounds { max_pages: options.max_pages, room, steps: options.steps });
         let session = Session::start(&file, conn, bounds).map_err(|e| OpenError::from_sqlite(&file, &e))?;
         let incarnation = session.incarnation;
         let (queue, commits) = (Arc::new(WriteQueue::new()), Arc::new(AtomicU64::new(0)));
@@ -107,7 +123,7 @@ impl SqliteStore {
             .and_then(|checkpointer| writer::start(session, Arc::clone(&queue), Arc::clone(&commits), checkpointer));
         let thread = started.map_err(|e| OpenError::from_io(&directory, &e))?;
         let readers = Readers::new(file, options.readers);
-        Ok(SqliteStore { queue, readers, commits, incarnation, room, writer: Mutex::new(Some((thread, lock))) })
+        Ok(SqliteStore { queue, readers, commits, incarnation, room, steps, writer: Mutex::new(Some((thread, lock))) })
     }
 
     /// Writes what waits, empties the write-ahead log, ends the threads and gives the directory back. Blocks until that is done.

@@ -15,11 +15,30 @@ pub struct SqliteOptions {
     /// How many pages the file may have; stands in for the size of the disk in tests.
     #[doc(hidden)]
     pub max_pages: Option<u32>,
+    /// Small ones bring what large histories do into small tests.
+    #[doc(hidden)]
+    pub steps: Steps,
 }
 
 impl SqliteOptions {
     /// The defaults: four reads at the same time.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        SqliteOptions { directory: directory.into(), readers: 4, budget_bytes: None, max_pages: None }
+        SqliteOptions { directory: directory.into(), readers: 4, budget_bytes: None, max_pages: None, steps: Steps::default() }
+    }
+}
+
+/// How much is done one by one before something larger begins.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Steps {
+    /// How many deliveries gather before they go to their places: some milliseconds' work, and quick enough to look through when reading.
+    pub gather: u32,
+    /// At how many deliveries a list looks, besides those that it shows, before it asks an index.
+    pub walk: u32,
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Steps { gather: 4_096, walk: 4_096 }
     }
 }

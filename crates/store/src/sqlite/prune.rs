@@ -6,14 +6,14 @@
 //! slice passes over them again.
 
 use super::aging::{self, Age};
+use super::counters::Of;
 use super::gone::{self, Walk};
 use super::publish::note_if_bare;
-use super::rows::{all, id, namespace, one};
+use super::rows::{all, id, json, namespace, one, state_kind, time};
 use super::session::Session;
 use super::tallies::{Kind, Under};
-use super::{config, history, jobs, requests, sorting};
-use postrider_core::delivery::StateKind;
-use postrider_core::id::{DeliveryId, SubscriptionId, floor_at};
+use super::{batches, config, event_filters, history, jobs, places, requests, sorting};
+use postrider_core::id::{DeliveryId, EndpointId, SubscriptionId, floor_at};
 use postrider_core::ports::{PruneRequest, Pruned};
 use rusqlite::{Connection, Result, ToSql, params};
 
@@ -232,26 +232,24 @@ fn bodies(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pruned: 
     Ok(false)
 }
 
-/// Dead letters go with their delivery, for without it there is nothing to show of them.
-pub(super) fn remove_delivery(
-    s: &mut Session,
-    id: DeliveryId,
-    subscription: SubscriptionId,
-    state: StateKind,
-    pruned: &mut Pruned,
-) -> Result<()> {
-    let key = params![id.bytes()];
-    pruned.attempts += history::forget(&s.conn, &mut s.deltas.tallies, id.bytes(), None)?;
+/// Removes a delivery. Dead letters go with it, for without it there is nothing to show of them.
+pub(super) fn remove_delivery(s: &mut Session, of: DeliveryId, pruned: &mut Pruned) -> Result<()> {
+    let key = params![of.bytes()];
+    pruned.attempts += history::forget(&s.conn, &mut s.deltas.tallies, of.bytes(), None)?;
     let sql = "DELETE FROM dead_letters WHERE delivery = ?1 RETURNING namespace, subscription, endpoint, code, status = 0";
     let letters = all(&s.conn, sql, key, |row| Ok((Under::read(row, Kind::DeadLetters)?, row.get::<_, bool>(4)?)))?;
     pruned.closed += letters.len() as u64;
     letters.into_iter().filter(|(_, was_open)| *was_open).for_each(|(under, _)| s.deltas.dead_letter(under, -1));
-    let sql = "DELETE FROM deliveries WHERE id = ?1 RETURNING event, keeps_rows";
-    let gone: Option<(i64, bool)> = one(&s.conn, sql, key, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    s.deltas.deliveries(subscription, state, -1);
-    let Some((event, keeps_rows)) = gone else { return Ok(()) };
+    let sql = "DELETE FROM deliveries WHERE id = ?1 RETURNING subscription, endpoint, state, event, keeps_rows";
+    let gone = one(&s.conn, sql, key, |row| {
+        let (subscription, endpoint) = (id(row, 0, SubscriptionId::new)?, id(row, 1, EndpointId::new)?);
+        Ok((subscription, endpoint, state_kind(row, 2)?, row.get::<_, i64>(3)?, row.get::<_, bool>(4)?))
+    })?;
+    let Some((subscription, endpoint, state, event, keeps_rows)) = gone else { return Ok(()) };
     pruned.deliveries += 1;
-    aging::forget(s, id, keeps_rows)?;
+    places::forget(s, subscription, endpoint, of)?;
+    aging::forget(s, of, keeps_rows)?;
+    s.deltas.deliveries(Of::known(subscription, endpoint), state, -1);
     note_if_bare(&s.conn, event)
 }
 
@@ -278,7 +276,13 @@ fn bare_events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pru
             budget.looks -= 1;
             budget.rows -= 1;
             delete(&s.conn, "DELETE FROM bare_events WHERE id = ?1 AND event = ?2", params![id, seq])?;
-            pruned.events += delete(&s.conn, "DELETE FROM events WHERE seq = ?1", params![seq])?;
+            let gone = one(&s.conn, "DELETE FROM events WHERE seq = ?1 RETURNING created_at, labels", params![seq], |row| {
+                Ok((time(row, 0)?, json(row, 1)?))
+            })?;
+            if let Some((created_at, labels)) = gone {
+                event_filters::forget_labels(&s.conn, (&namespace, created_at, seq), &labels)?;
+                pruned.events += 1;
+            }
             s.deltas.tallies.events(&namespace, -1);
         }
         if is_last {
@@ -288,7 +292,7 @@ fn bare_events(s: &mut Session, request: &PruneRequest, budget: &mut Budget, pru
     Ok(false)
 }
 
-/// Closed dead letters, occurrences and jobs that ended. Each has an index of just these, and all that is found goes.
+/// Closed dead letters, occurrences, jobs and batches that ended. Each has an index of just these, and all that is found goes.
 fn closed(s: &mut Session, request: &PruneRequest, budget: &Budget, pruned: &mut Pruned) -> Result<bool> {
     let before = request.closed_before.as_micros();
     let sql = "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters INDEXED BY dead_letters_closed \
@@ -300,8 +304,10 @@ fn closed(s: &mut Session, request: &PruneRequest, budget: &Budget, pruned: &mut
     let occurrences = delete(&s.conn, sql, params![before, left])?;
     let left = left - occurrences as i64;
     let jobs = jobs::prune(&s.conn, request.closed_before, left)?;
-    pruned.closed += letters + occurrences + jobs;
-    Ok((jobs as i64) < left)
+    let left = left - jobs as i64;
+    let batches = batches::prune(&s.conn, request, left)?;
+    pruned.closed += letters + occurrences + jobs + batches;
+    Ok((batches as i64) < left)
 }
 
 /// Old keys of requests.

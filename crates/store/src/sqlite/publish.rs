@@ -2,10 +2,13 @@
 
 use super::aging;
 use super::config;
-use super::counters::Deltas;
+use super::counters::{Deltas, Of};
+use super::event_filters;
+use super::places;
 use super::rows::{id, map_json, micros, one, state_kind, to_json};
 use super::session::{Memory, Session};
 use postrider_core::delivery::StateKind;
+use postrider_core::event::Namespace;
 use postrider_core::id::{DeliveryId, EndpointId, EventId, EventSeq, SubscriptionId};
 use postrider_core::ports::{FanOutSlice, FirstDelivery, NewDelivery, NewEvent, Published};
 use postrider_core::time::Timestamp;
@@ -39,7 +42,7 @@ pub(super) fn fan_out(s: &mut Session, slices: &[FanOutSlice]) -> Result<()> {
             tracing::warn!(event = slice.event.0, "a slice of a fan-out came for an event that is not stored");
             continue;
         }
-        if publisher.deliveries(slice.event, slice.created_at, &slice.deliveries)? == 0 {
+        if publisher.deliveries((slice.event, &slice.namespace), slice.created_at, &slice.deliveries)? == 0 {
             note_if_bare(publisher.conn, slice.event.0)?;
         }
     }
@@ -68,8 +71,8 @@ impl<'s> Publisher<'s> {
     pub(super) fn new(s: &'s mut Session) -> Result<Self> {
         let Session { conn, deltas, memory, incarnation, .. } = s;
         let insert_event = conn.prepare_cached(
-            "INSERT INTO events (seq, id, namespace, type, created_at, ttl_us, fan_out_after, idempotency_key, labels, metadata, skipped, payload) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "INSERT INTO events (seq, id, namespace, type, created_at, ttl_us, fan_out_after, idempotency_key, labels, metadata, skipped, \
+             schema_valid, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?;
         let inserts = Inserts::new(conn, *incarnation)?;
         let erased = config::erased(conn)?;
@@ -86,7 +89,7 @@ impl<'s> Publisher<'s> {
         let seq = EventSeq(self.memory.next_event);
         self.event(seq, event)?;
         self.memory.next_event += 1;
-        if self.deliveries(seq, event.created_at, &event.deliveries)? == 0 {
+        if self.deliveries((seq, &event.namespace), event.created_at, &event.deliveries)? == 0 {
             note_if_bare(self.conn, seq.0)?;
         }
         Ok(Published::Stored(seq))
@@ -107,20 +110,28 @@ impl<'s> Publisher<'s> {
             map_json(&event.labels)?,
             map_json(&event.metadata)?,
             skipped,
+            event_filters::check_number(event.schema_check),
             &event.payload[..],
         ])?;
         self.deltas.tallies.events(&event.namespace, 1);
-        Ok(())
+        event_filters::note_labels(self.conn, seq, event)
     }
 
     /// Stores deliveries; answers how many.
-    fn deliveries(&mut self, event: EventSeq, created_at: Timestamp, deliveries: &[NewDelivery]) -> Result<usize> {
+    fn deliveries(
+        &mut self,
+        (event, namespace): (EventSeq, &Namespace),
+        created_at: Timestamp,
+        deliveries: &[NewDelivery],
+    ) -> Result<usize> {
         // Planned before its endpoint was erased: nobody may see it any more.
         let new: Vec<&NewDelivery> = deliveries.iter().filter(|new| !self.erased.contains(&new.endpoint)).collect();
         self.inserts.put((event, created_at), &new)?;
         for new in &new {
             aging::came(self.conn, self.memory, new)?;
-            self.deltas.deliveries(new.subscription, StateKind::Pending, 1);
+            places::came(self.conn, self.memory, new, created_at)?;
+            let of = Of { namespace: Some(namespace), subscription: new.subscription, endpoint: new.endpoint };
+            self.deltas.deliveries(of, StateKind::Pending, 1);
         }
         Ok(new.len())
     }

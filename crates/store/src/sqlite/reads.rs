@@ -49,7 +49,7 @@ pub(super) fn unfinished_fan_outs(conn: &Connection, limit: u32, max_bytes: u64)
     some(conn, sql, &[&limit], max_bytes, |row| {
         let event = Arc::new(event_row(row)?);
         let size = event.payload.len();
-        Ok((UnfinishedFanOut { event, after: id(row, 10, SubscriptionId::new)?, skipped: json(row, 11)? }, size))
+        Ok((UnfinishedFanOut { event, after: id(row, EVENT_COLUMNS, SubscriptionId::new)?, skipped: json(row, EVENT_COLUMNS + 1)? }, size))
     })
 }
 

@@ -1,15 +1,16 @@
 //! People's second thoughts: ended deliveries made again, dead letters dismissed.
 
 use super::aging;
-use super::counters::Deltas;
+use super::counters::{Deltas, Of};
+use super::places;
 use super::publish::Inserts;
 use super::rows::{DISMISSED, DeliveryRow, Events, OPEN, RETRIED, dead_letter_status, id, micros, one, reason};
 use super::session::Session;
 use super::tallies::{Kind, Under};
 use postrider_core::deadletter::DeadLetterStatus;
-use postrider_core::delivery::{Progress, StateKind, Step, transition};
+use postrider_core::delivery::{Progress, State, StateKind, Step, transition};
 use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId};
-use postrider_core::ports::{Claimed, NewDelivery, Replay, ReplayTarget, Replayed, Requeued};
+use postrider_core::ports::{Claimed, NewDelivery, Replay, ReplayTarget, Replayed, Requeued, Retried};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Result, ToSql, params};
 
@@ -86,7 +87,7 @@ fn requeue(
         keeps_letter,
     ])?;
     drop(update);
-    s.deltas.moved(row.subscription, from, state.kind());
+    s.deltas.moved(Of::known(row.subscription, row.endpoint), from, state.kind());
     Ok(Ok(row))
 }
 
@@ -115,7 +116,8 @@ fn as_new(s: &mut Session, dead_letter: DeadLetterId, new: DeliveryId, replay: &
     let insert = NewDelivery { id: new, subscription, endpoint, claimed: replay.claim, keeps_rows, expires_at: None };
     Inserts::new(&s.conn, s.incarnation)?.put((row.event, replay.at), &[&insert])?;
     aging::came(&s.conn, &s.memory, &insert)?;
-    s.deltas.deliveries(row.subscription, StateKind::Pending, 1);
+    places::came(&s.conn, &mut s.memory, &insert, replay.at)?;
+    s.deltas.deliveries(Of::known(subscription, endpoint), StateKind::Pending, 1);
     close(&s.conn, &mut s.deltas, dead_letter, Closed::Retried(new), Some(replay.at))?;
     queued(s, row, replay, events)
 }
@@ -171,14 +173,38 @@ fn close(conn: &Connection, deltas: &mut Deltas, dead_letter: DeadLetterId, how:
     Ok(true)
 }
 
-/// Makes an unclaimed delivery that is being retried due by then; its endpoint, if that is what it is.
+/// Makes an unclaimed delivery that waits due by then; its endpoint, if that is what it is.
 pub(super) fn hasten(conn: &Connection, id: DeliveryId, at: Timestamp) -> Result<Option<EndpointId>> {
     let sql = concat!(
-        "UPDATE deliveries SET due_at = min(due_at, ?2), spent = 0 WHERE id = ?1 AND claim = 0 AND state = ?3 AND",
+        "UPDATE deliveries SET due_at = min(due_at, ?2), spent = 0, expires_at = NULL \
+         WHERE id = ?1 AND claim = 0 AND due_at IS NOT NULL AND",
         not_erased!("endpoint"),
         "RETURNING endpoint"
     );
-    one(conn, sql, &[&id.bytes(), &at.as_micros(), &(StateKind::Retrying as u8)], |row| super::rows::id(row, 0, EndpointId::new))
+    one(conn, sql, &[&id.bytes(), &at.as_micros()], |row| super::rows::id(row, 0, EndpointId::new))
+}
+
+/// Has a delivery tried again at once.
+pub(super) fn retry(s: &mut Session, id: DeliveryId, force: bool, at: Timestamp) -> Result<Retried> {
+    let Some(row) = delivery(&s.conn, id)? else { return Ok(Retried::NotFound) };
+    let (endpoint, state) = (row.endpoint, row.progress.state);
+    match state {
+        State::Pending { due_at } | State::Retrying { due_at } => Ok(match hasten(&s.conn, id, at)? {
+            Some(_) => Retried::Queued(Requeued { delivery: id, endpoint, due_at: due_at.min(at) }),
+            None => Retried::Held { delivery: id, endpoint, state: state.kind() },
+        }),
+        State::Sending => Ok(Retried::Held { delivery: id, endpoint, state: StateKind::Sending }),
+        State::Succeeded if !force => Ok(Retried::Refused(StateKind::Succeeded)),
+        State::Cancelled(_) => Ok(Retried::Refused(StateKind::Cancelled)),
+        State::Succeeded | State::Failed(_) | State::Expired => {
+            retry_open_dead_letter(&s.conn, &mut s.deltas, id, Some(at))?;
+            Ok(match requeue(s, row, (false, false), at)? {
+                Ok(row) => Retried::Queued(waiting(&row, at)),
+                // It is at rest, and nothing else is refused.
+                Err(_) => Retried::NotFound,
+            })
+        }
+    }
 }
 
 /// Dismisses open dead letters; which of them were open.

@@ -1,5 +1,6 @@
 //! Rows to nouns and back: the only place that knows how values are written down.
 
+use super::event_filters::check_of;
 use crate::error::bad_value;
 use bytes::Bytes;
 use postrider_core::attempt::{Attempt, AttemptError, Outcome, Phases};
@@ -111,6 +112,7 @@ pub(super) fn event_row(row: &Row<'_>) -> Result<Event> {
         idempotency_key: row.get(7)?,
         ttl: row.get::<_, Option<i64>>(8)?.map(|us| Duration::from_micros(us.unsigned_abs())),
         created_at: time(row, 9)?,
+        schema_check: check_of(row.get(10)?),
     })
 }
 

@@ -7,7 +7,7 @@ CREATE TABLE meta (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO meta VALUES ('config_version', 0), ('incarnation', 0), ('next_event', 1), ('probe', 0);
 
--- kind: 0 endpoint, 1 subscription, 2 key. gone_at: since when it is deleted, or revoked and may be forgotten. endpoint: a subscription's.
+-- kind: 0 endpoint, 1 subscription, 2 key, 3 event type (its id: the namespace of its registry, a slash, its name). gone_at: since when it is deleted, or revoked and may be forgotten. endpoint: a subscription's.
 -- erased: 1 for an endpoint whose history nobody gets to see any more, and retention removes.
 CREATE TABLE config (
     kind INTEGER NOT NULL,
@@ -34,6 +34,8 @@ CREATE TABLE events (
     labels TEXT,
     metadata TEXT,
     skipped TEXT,
+    -- Whether the payload is what its type's schema says; NULL without a schema.
+    schema_valid INTEGER,
     -- Last, so that what comes before it is read without following a large payload's pages.
     payload BLOB NOT NULL
 ) STRICT;
@@ -42,6 +44,17 @@ CREATE UNIQUE INDEX events_key ON events (namespace, idempotency_key) WHERE idem
 CREATE INDEX events_fan_out ON events (seq) WHERE fan_out_after IS NOT NULL;
 CREATE INDEX events_by_namespace ON events (namespace, created_at);
 CREATE INDEX events_by_type ON events (namespace, type, created_at);
+CREATE INDEX events_invalid ON events (namespace, created_at) WHERE schema_valid = 0;
+
+-- Only of events that have labels, so that the others pay nothing for it.
+CREATE TABLE event_labels (
+    namespace TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (namespace, key, value, created_at, seq)
+) STRICT, WITHOUT ROWID;
 
 -- Events without any delivery, and none to come: so retention finds them without a look at the others.
 CREATE TABLE bare_events (
@@ -74,6 +87,25 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_event ON deliveries (event);
 CREATE INDEX deliveries_held ON deliveries (id) WHERE claim <> 0;
 CREATE INDEX deliveries_due ON deliveries (endpoint, due_at, id) WHERE claim = 0 AND due_at IS NOT NULL;
+-- Those that wait and have a time to live: the others pay nothing for it.
+CREATE INDEX deliveries_expiring ON deliveries (expires_at, id) WHERE expires_at IS NOT NULL AND claim = 0 AND due_at IS NOT NULL;
+-- Those that failed, expired or were cancelled: they are few, and what lists are asked for. An index of the others by subscription would
+-- cost something at every change of their state.
+CREATE INDEX deliveries_unsuccessful ON deliveries (subscription, endpoint, id, state, reason, created_at) WHERE state > 3;
+
+-- Deliveries by subscription, whatever their state; those with lesser ids than deliveries_sorted says. The others gather, and many go to
+-- their places together.
+CREATE TABLE deliveries_by_subscription (
+    subscription BLOB NOT NULL,
+    endpoint BLOB NOT NULL,
+    delivery BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (subscription, endpoint, delivery)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE deliveries_sorted (
+    below BLOB NOT NULL
+) STRICT;
+INSERT INTO deliveries_sorted VALUES (zeroblob(16));
 
 -- Retention has looked at all deliveries with lesser ids, for each value of keeps_rows, and removed those that could go. The others of them
 -- that are to go one day are in deliveries_left.
@@ -270,6 +302,26 @@ CREATE INDEX jobs_by_namespace ON jobs (namespace);
 CREATE INDEX jobs_running ON jobs (id) WHERE ended_at IS NULL;
 CREATE INDEX jobs_ended ON jobs (ended_at) WHERE ended_at IS NOT NULL;
 
+-- What is done piece by piece. kind: 0 events are published again, 1 deliveries are tried again. state: 0 pending, 1 running, 2 cancelled,
+-- 3 completed, 4 failed. namespace: NULL for those of several. entries: the numbers of events, each 8 bytes with the most significant first, or
+-- the ids of deliveries, each 16; empty once it has ended. Last, so that what comes before it is read without it.
+CREATE TABLE batches (
+    id BLOB NOT NULL PRIMARY KEY,
+    kind INTEGER NOT NULL,
+    namespace TEXT,
+    state INTEGER NOT NULL,
+    total INTEGER NOT NULL,
+    done INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    entries BLOB NOT NULL
+) STRICT;
+CREATE INDEX batches_open ON batches (id) WHERE ended_at IS NULL;
+CREATE INDEX batches_pending ON batches (created_at) WHERE state = 0;
+CREATE INDEX batches_ended ON batches (ended_at) WHERE ended_at IS NOT NULL;
+
 -- Requests of an API by the client's key. Without a status it is being done by the engine of that incarnation, or was when that ended.
 -- size: of the answer's headers and body, in bytes.
 CREATE TABLE requests (
@@ -296,10 +348,13 @@ CREATE TABLE answers (
     bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One row per subscription: deliveries in each state, attempts that ended in success and otherwise, open dead letters.
--- Deliveries describe the rows that exist; attempts are totals over the subscription's life, which retention does not decrease.
+-- One row per subscription and endpoint (more than one where it was moved): deliveries in each state, attempts that ended in success and
+-- otherwise, open dead letters. Deliveries describe the rows that exist; attempts are totals over the subscription's life, which retention
+-- does not decrease. namespace: that of the subscription's events.
 CREATE TABLE counters (
-    subscription BLOB NOT NULL PRIMARY KEY,
+    subscription BLOB NOT NULL,
+    endpoint BLOB NOT NULL,
+    namespace TEXT NOT NULL,
     pending INTEGER NOT NULL,
     sending INTEGER NOT NULL,
     retrying INTEGER NOT NULL,
@@ -309,5 +364,29 @@ CREATE TABLE counters (
     cancelled INTEGER NOT NULL,
     attempts_succeeded INTEGER NOT NULL,
     attempts_failed INTEGER NOT NULL,
-    dead_letters INTEGER NOT NULL
+    dead_letters INTEGER NOT NULL,
+    PRIMARY KEY (subscription, endpoint)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX counters_by_endpoint ON counters (endpoint);
+CREATE INDEX counters_by_namespace ON counters (namespace);
+
+-- How well endpoints do that are configured and not deleted: a core::health::HealthTally, and what it says. class: the number of
+-- core::health::Health. ages_at: when the first of its hours leaves the window; NULL where it has none.
+CREATE TABLE health (
+    endpoint BLOB NOT NULL PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    class INTEGER NOT NULL,
+    ages_at INTEGER,
+    tally BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX health_by_class ON health (class, endpoint);
+CREATE INDEX health_by_namespace ON health (namespace, class, endpoint);
+CREATE INDEX health_ages ON health (ages_at) WHERE ages_at IS NOT NULL;
+
+-- How many of them are of which class. namespace: empty for all namespaces together.
+CREATE TABLE health_tallies (
+    namespace TEXT NOT NULL,
+    class INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (namespace, class)
 ) STRICT, WITHOUT ROWID;

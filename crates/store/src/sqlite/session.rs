@@ -5,6 +5,8 @@ use super::counters::Deltas;
 use super::files;
 use super::gone::Walk;
 use super::history;
+use super::options::Steps;
+use super::places::{self, Sorted};
 use super::prune::Sweep;
 use super::room::Room;
 use crate::error::{is_fault_of_one, kind_of_io, may_have_committed, needs_reopening, store_error};
@@ -38,13 +40,15 @@ pub(super) struct Session {
     in_doubt: bool,
 }
 
-/// How large the files may become.
+/// How large the files may become, and how much is done at a time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bounds {
     /// Where SQLite itself refuses; stands in for the size of the disk in tests.
     pub(super) max_pages: Option<u32>,
     /// Where the store refuses, if it has a budget.
     pub(super) room: Option<Room>,
+    /// How much is done one by one.
+    pub(super) steps: Steps,
 }
 
 /// What is known about the database without asking it. It follows the transactions: undone with them.
@@ -54,6 +58,8 @@ pub(super) struct Memory {
     pub(super) next_event: i64,
     /// How many attempts [`super::history`] has still to sort in.
     pub(super) attempts_new: i64,
+    /// How far [`super::places`] has come.
+    pub(super) sorted: Sorted,
     /// How far [`super::claim::rescue`] has come.
     pub(super) rescue: Rescue,
     /// How far [`super::prune::prune`] has come.
@@ -80,8 +86,9 @@ impl Session {
         prepare(&mut conn, bounds, &wal_frames)?;
         let (incarnation, next_event) = take_office(&mut conn)?;
         let attempts_new = history::gathered(&conn)?;
-        let marks = Marks::read(&conn)?;
-        let memory = Memory { next_event, attempts_new, rescue: Rescue::After(None), sweep: Sweep::default(), marks, erasing: None };
+        let (sorted, marks) = (Sorted::read(&conn)?, Marks::read(&conn)?);
+        let memory =
+            Memory { next_event, attempts_new, sorted, rescue: Rescue::After(None), sweep: Sweep::default(), marks, erasing: None };
         Ok(Session {
             conn,
             incarnation,
@@ -115,6 +122,7 @@ impl Session {
 
     /// Commits: when this returns, the group is on disk.
     pub(super) fn commit(&mut self) -> Result<()> {
+        places::sort_in_if_many(self)?;
         self.deltas.flush(&self.conn)?;
         let result = self.execute("COMMIT");
         self.in_doubt = result.as_ref().is_err_and(may_have_committed);
@@ -191,6 +199,11 @@ impl Session {
         };
         self.left = Some(left.checked_sub(bytes).unwrap_or(left));
         Ok(if bytes <= left { Ok(()) } else { Err(refusal(bytes, left)) })
+    }
+
+    /// How much is done one by one.
+    pub(super) fn steps(&self) -> Steps {
+        self.bounds.steps
     }
 
     /// Frames in the write-ahead log after the last commit.

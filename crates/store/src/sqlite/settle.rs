@@ -1,10 +1,10 @@
 //! Outcomes: what became of claimed deliveries.
 
-use super::counters::Deltas;
+use super::counters::{Deltas, Of};
 use super::history;
 use super::publish::Publisher;
 use super::replay::retry_open_dead_letter;
-use super::rows::{OPEN, micros, one, reason};
+use super::rows::{OPEN, id, micros, one, reason};
 use super::session::{Memory, Session};
 use super::sorting;
 use super::tallies::{Kind, Under};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use postrider_core::attempt::{Attempt, Outcome};
 use postrider_core::delivery::State;
 use postrider_core::event::Namespace;
-use postrider_core::id::DeliveryId;
+use postrider_core::id::{DeliveryId, EndpointId};
 use postrider_core::ports::{NewDeadLetter, Settled, Settlement};
 use rusqlite::ffi::ErrorCode;
 use rusqlite::{CachedStatement, Connection, Result, ToSql, params};
@@ -76,12 +76,9 @@ impl<'s> Settler<'s> {
         if !is_stored {
             return Ok(Settled::Fenced);
         }
-        let of = settlement.subscription;
-        self.deltas.moved(of, settlement.from, settlement.progress.state.kind());
+        self.count(settlement)?;
         if let Some(attempt) = &settlement.attempt {
-            if let Some(outcome) = &attempt.outcome {
-                self.deltas.attempt(of, outcome.error.is_none());
-            }
+            self.deltas.health.attempt(self.conn, settlement.delivery, attempt)?;
             self.put_attempt(settlement, attempt)?;
         }
         if let Some(new) = &settlement.dead_letter
@@ -90,6 +87,30 @@ impl<'s> Settler<'s> {
             self.deltas.dead_letter(under, 1);
         }
         Ok(Settled::Stored)
+    }
+
+    fn count(&mut self, settlement: &Settlement) -> Result<()> {
+        let (from, to) = (settlement.from, settlement.progress.state.kind());
+        let outcome = settlement.attempt.as_ref().and_then(|attempt| attempt.outcome.as_ref());
+        if from == to && outcome.is_none() {
+            return Ok(());
+        }
+        let (namespace, endpoint) = (Some(&settlement.namespace), self.endpoint(settlement)?);
+        let of = Of { namespace, subscription: settlement.subscription, endpoint };
+        self.deltas.moved(of, from, to);
+        if let Some(outcome) = outcome {
+            self.deltas.attempt(of, outcome.error.is_none());
+        }
+        Ok(())
+    }
+
+    /// Where the delivery goes. Its attempts went there too, so that hardly ever the store has to be asked.
+    fn endpoint(&self, settlement: &Settlement) -> Result<EndpointId> {
+        if let Some(attempt) = &settlement.attempt {
+            return Ok(attempt.endpoint);
+        }
+        let mut select = self.conn.prepare_cached("SELECT endpoint FROM deliveries WHERE id = ?1")?;
+        select.query_row([settlement.delivery.bytes()], |row| id(row, 0, EndpointId::new))
     }
 
     /// Changes the delivery, if it is claimed by this engine in the expected state.

@@ -2,17 +2,15 @@
 //!
 //! They are put in order here and not by SQLite, which would read and sort them once for each place and once more for each sum.
 
+use super::bulk;
 use super::session::Session;
 use super::tallies;
-use rusqlite::{Connection, Result, Row, ToSql};
+use rusqlite::{Connection, Result, Row};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// How many notes gather before they go to their places: some milliseconds' work, and quick enough to look through when reading.
 const GATHERED: i64 = 4_096;
-
-/// How many rows one statement inserts: what it costs besides, such as finding its way into the tree, is shared by them.
-const ROWS: usize = 32;
 
 /// Puts what has gathered into its places, if it is enough.
 pub(super) fn sort_in_if_many(s: &mut Session) -> Result<()> {
@@ -103,7 +101,7 @@ fn by_subscription(conn: &Connection, notes: &[Note]) -> Result<()> {
         tallies::attempts_of_subscription(conn, first.by_subscription(), &first.namespace, part.len(), goes_from)?;
     }
     let columns = "attempts_by_subscription (subscription, endpoint, outcome, id, delivery, number, started_at)";
-    insert(conn, columns, notes, |note| {
+    bulk::insert(conn, columns, notes, |note| {
         [&note.subscription, &note.endpoint, &note.outcome, &note.id, &note.delivery, &note.number, &note.started_at]
     })
 }
@@ -114,7 +112,7 @@ fn by_namespace(conn: &Connection, notes: &[Note]) -> Result<()> {
         tallies::attempts_of_namespace(conn, part[0].by_namespace(), part.len(), part[0].id)?;
     }
     let columns = "attempts_by_namespace (namespace, outcome, id, delivery, number, started_at)";
-    insert(conn, columns, notes, |note| [&note.namespace, &note.outcome, &note.id, &note.delivery, &note.number, &note.started_at])
+    bulk::insert(conn, columns, notes, |note| [&note.namespace, &note.outcome, &note.id, &note.delivery, &note.number, &note.started_at])
 }
 
 /// Of notes in order by outcome and id.
@@ -123,25 +121,5 @@ fn by_outcome(conn: &Connection, notes: &[Note]) -> Result<()> {
         tallies::attempts_of_all(conn, &part[0].outcome, part.len())?;
     }
     let columns = "attempts_by_outcome (outcome, id, delivery, number, started_at)";
-    insert(conn, columns, notes, |note| [&note.outcome, &note.id, &note.delivery, &note.number, &note.started_at])
-}
-
-/// Puts notes into a place, in their order, with the values of these columns.
-fn insert<const N: usize>(conn: &Connection, columns: &str, notes: &[Note], values: impl Fn(&Note) -> [&dyn ToSql; N]) -> Result<()> {
-    let chunks = notes.chunks_exact(ROWS);
-    let rest = chunks.remainder().chunks(1);
-    let put = |rows: usize, chunks: &mut dyn Iterator<Item = &[Note]>| -> Result<()> {
-        let row = format!("({})", ["?"; N].join(", "));
-        let sql = format!("INSERT OR IGNORE INTO {columns} VALUES {}", vec![row; rows].join(", "));
-        let mut statement = conn.prepare_cached(&sql)?;
-        for chunk in chunks {
-            for (n, value) in chunk.iter().flat_map(&values).enumerate() {
-                statement.raw_bind_parameter(n + 1, value)?;
-            }
-            statement.raw_execute()?;
-        }
-        Ok(())
-    };
-    put(ROWS, &mut chunks.into_iter())?;
-    put(1, &mut rest.into_iter())
+    bulk::insert(conn, columns, notes, |note| [&note.outcome, &note.id, &note.delivery, &note.number, &note.started_at])
 }

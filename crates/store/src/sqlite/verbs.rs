@@ -64,6 +64,18 @@ impl Store for SqliteStore {
         Box::pin(self.write(1, Urgency::Now, move |s| replay::hasten(&s.conn, id, at)))
     }
 
+    fn claim_expired(&self, by: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>> {
+        Box::pin(self.write(1 + weight_of_up_to(limit), Urgency::Now, move |s| claim::claim_expired(s, by, limit, max_bytes)))
+    }
+
+    fn next_expiry(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
+        Box::pin(self.readers.read(claim::next_expiry))
+    }
+
+    fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Result<Vec<Retried>, StoreError>> {
+        Box::pin(self.write(ids.len(), Urgency::Now, move |s| ids.iter().map(|id| replay::retry(s, *id, force, at)).collect()))
+    }
+
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
         Box::pin(self.write(ids.len(), Urgency::Now, move |s| replay::dismiss(s, &ids, at)))
     }
@@ -118,6 +130,38 @@ impl Store for SqliteStore {
         Box::pin(self.write(1 + step.letters.len(), Urgency::Now, move |s| jobs::advance(s, &step)))
     }
 
+    fn put_batch(&self, batch: Batch, entries: BatchEntries) -> BoxFuture<'_, Result<(), StoreError>> {
+        let bytes = sizes::batch(&entries);
+        let weight = 1 + bytes as usize / files::PAGE_SIZE as usize;
+        Box::pin(self.grow((weight, bytes), nothing_is_known, move |s| batches::put(&s.conn, &batch, &entries)))
+    }
+
+    fn batch(&self, id: BatchId) -> BoxFuture<'_, Result<Option<Batch>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| batches::batch(conn, id)))
+    }
+
+    fn open_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>> {
+        Box::pin(self.readers.read(batches::open))
+    }
+
+    fn batch_piece(&self, id: BatchId, from: u32, limit: u32) -> BoxFuture<'_, Result<Option<BatchEntries>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| batches::piece(conn, id, from, limit)))
+    }
+
+    fn set_batch_state(&self, id: BatchId, from: BatchState, to: BatchState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.write(1, Urgency::Now, move |s| batches::set_state(&s.conn, id, from, to, at)))
+    }
+
+    fn advance_batch(&self, step: BatchStep) -> BoxFuture<'_, Result<BatchStepped, StoreError>> {
+        match &step.work {
+            BatchWork::Publish(events) => {
+                let size = (1 + events.iter().map(event_weight).sum::<usize>(), events.iter().map(sizes::event).sum());
+                Box::pin(self.grow(size, nothing_is_known, move |s| batches::advance(s, &step)))
+            }
+            BatchWork::Retry(ids) => Box::pin(self.write(1 + ids.len(), Urgency::Now, move |s| batches::advance(s, &step))),
+        }
+    }
+
     fn begin_request(&self, request: NewRequest) -> BoxFuture<'_, Result<Begun, StoreError>> {
         let key = request.key.clone();
         Box::pin(self.grow((1, sizes::ROW), move |s| requests::is_known(&s.conn, &key), move |s| requests::begin(s, &request)))
@@ -157,6 +201,18 @@ impl Store for SqliteStore {
         Box::pin(self.readers.read(move |conn| find::event(conn, seq, namespace.as_ref())))
     }
 
+    fn event_by_id(&self, id: EventId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| event_numbers::by_id(conn, id, namespace.as_ref())))
+    }
+
+    fn event_numbers(
+        &self,
+        filter: EventFilter,
+        window: Window<EventPlace>,
+    ) -> BoxFuture<'_, Result<Found<EventSeq, EventPlace>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| event_numbers::find(conn, &filter, window)))
+    }
+
     fn find_events(
         &self,
         filter: EventFilter,
@@ -171,6 +227,36 @@ impl Store for SqliteStore {
         page: PageRequest<EventPlace>,
     ) -> BoxFuture<'_, Result<Page<EventRow, EventPlace>, StoreError>> {
         Box::pin(self.readers.read(move |conn| find::page_of_events(conn, &filter, page)))
+    }
+
+    fn event_counts(&self, of: Vec<EventSeq>) -> BoxFuture<'_, Result<Vec<[u64; 7]>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| of.iter().map(|event| deliveries::counts_of(conn, *event)).collect()))
+    }
+
+    fn find_deliveries(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryRow, DeliveryId>, StoreError>> {
+        let steps = self.steps;
+        Box::pin(self.readers.read(move |conn| deliveries::find(conn, &filter, window, steps)))
+    }
+
+    fn delivery_ids(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryId, DeliveryId>, StoreError>> {
+        let steps = self.steps;
+        Box::pin(self.readers.read(move |conn| deliveries::ids(conn, &filter, window, steps)))
+    }
+
+    fn delivery_row(&self, id: DeliveryId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<DeliveryRow>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| deliveries::one(conn, id, namespace.as_ref())))
+    }
+
+    fn attempts_of(&self, id: DeliveryId, namespace: Option<Namespace>, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptRow>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| attempts::of_delivery(conn, id, namespace.as_ref(), limit)))
     }
 
     fn find_attempts(
@@ -237,5 +323,31 @@ impl Store for SqliteStore {
 
     fn counters(&self, of: Vec<SubscriptionId>) -> BoxFuture<'_, Result<Vec<Counters>, StoreError>> {
         Box::pin(self.readers.read(move |conn| of.iter().map(|id| counters::read(conn, *id)).collect()))
+    }
+    fn delivery_counts(&self, namespace: Option<Namespace>) -> BoxFuture<'_, Result<[u64; 7], StoreError>> {
+        Box::pin(self.readers.read(move |conn| counters::delivery_counts(conn, namespace.as_ref())))
+    }
+}
+
+impl HealthStore for SqliteStore {
+    fn endpoint_health(&self, of: Vec<EndpointId>) -> BoxFuture<'_, Result<Vec<Option<HealthTally>>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| of.iter().map(|endpoint| health::of(conn, *endpoint)).collect()))
+    }
+
+    fn endpoints_by_health(
+        &self,
+        namespace: Option<Namespace>,
+        class: Health,
+        window: Window<EndpointId>,
+    ) -> BoxFuture<'_, Result<Found<EndpointId, EndpointId>, StoreError>> {
+        Box::pin(self.readers.read(move |conn| health::list(conn, namespace.as_ref(), class, window)))
+    }
+
+    fn health_summary(&self, namespace: Option<Namespace>) -> BoxFuture<'_, Result<[u64; Health::ALL.len()], StoreError>> {
+        Box::pin(self.readers.read(move |conn| health::summary(conn, namespace.as_ref())))
+    }
+
+    fn age_health(&self, now: Timestamp, limit: u32) -> BoxFuture<'_, Result<u32, StoreError>> {
+        Box::pin(self.write(weight_of_up_to(limit), Urgency::Patient, move |s| health::age(s, now, limit)))
     }
 }

@@ -4,7 +4,8 @@ use crate::attempt::Attempt;
 use crate::delivery::{Delivery, Progress, StateKind};
 use crate::endpoint::Endpoint;
 use crate::error::ErrorCode;
-use crate::event::{Event, Namespace, Skipped};
+use crate::event::{Event, Namespace, SchemaCheck, Skipped};
+use crate::event_type::EventType;
 use crate::id::{DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, ScheduledId, SubscriptionId};
 use crate::key::ApiKey;
 use crate::schedule::Scheduled;
@@ -26,6 +27,8 @@ pub struct Configuration {
     pub subscriptions: Vec<Subscription>,
     /// Keys, revoked ones included.
     pub keys: Vec<ApiKey>,
+    /// Event types of all registries.
+    pub event_types: Vec<EventType>,
 }
 
 /// One change of the configuration. A batch of them is stored whole or not at all.
@@ -37,6 +40,15 @@ pub enum ConfigChange {
     Subscription(Subscription),
     /// Put a key.
     Key(ApiKey),
+    /// Put an event type: into its registry, under its name.
+    EventType(EventType),
+    /// Remove an event type, if it is there. Nothing refers to it: events name their type whether or not it is registered.
+    NoEventType {
+        /// See [`EventType::namespace`].
+        registry: Option<Namespace>,
+        /// See [`EventType::name`].
+        name: String,
+    },
 }
 
 /// What became of a batch of changes.
@@ -70,6 +82,8 @@ pub struct NewEvent {
     pub idempotency_key: Option<String>,
     /// See [`Event::ttl`].
     pub ttl: Option<Duration>,
+    /// See [`Event::schema_check`].
+    pub schema_check: SchemaCheck,
     /// See [`Event::created_at`].
     pub created_at: Timestamp,
     /// Its deliveries, or the first slice of them.

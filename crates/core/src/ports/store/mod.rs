@@ -10,7 +10,8 @@
 //! A delivery that waits or is being sent is either *claimed* (one live engine has it in memory) or in the index of due deliveries.
 //!
 //! A store that has a budget refuses what makes it grow, with [`StoreErrorKind::OverBudget`], before that is used up: publishing (but for
-//! duplicates of what is stored), scheduling and firing, new jobs and requests, new configuration. A part of the budget is kept for what
+//! duplicates of what is stored) and publishing again, scheduling and firing, new jobs, batches and requests, new configuration. A part of the
+//! budget is kept for what
 //! follows from what was accepted. That is never refused: claims, outcomes, slices of fan-outs, replays, changes of what is configured, and
 //! all that removes something.
 //!
@@ -18,31 +19,39 @@
 //! no read answers a delivery, an attempt or a dead letter of it, and no total counts one. Nothing of it can be claimed, replayed or dismissed,
 //! and deliveries to it that are still being published are not stored. What is claimed is settled as ever. [`Store::prune`] removes it all.
 
+mod batches;
 mod commands;
+mod deliveries;
 mod error;
 mod find;
+mod health;
 mod jobs;
 mod prune;
 mod requests;
+mod retry;
 mod views;
 
+pub use batches::*;
 pub use commands::*;
+pub use deliveries::*;
 pub use error::*;
 pub use find::*;
+pub use health::*;
 pub use jobs::*;
 pub use prune::*;
 pub use requests::*;
+pub use retry::*;
 pub use views::*;
 
 use super::BoxFuture;
 use crate::event::Namespace;
-use crate::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
+use crate::id::{AttemptId, BatchId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use crate::schedule::Scheduled;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
 /// Durable state.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: HealthStore {
     // ---- configuration -------------------------------------------------------------------------------------------
 
     /// Everything that is configured, with the version it had.
@@ -51,7 +60,8 @@ pub trait Store: Send + Sync + 'static {
     /// The configuration's version: rises with every change, whoever makes it. Cheap; asked every second.
     fn configuration_version(&self) -> BoxFuture<'_, Result<i64, StoreError>>;
 
-    /// Puts configuration, if its version is still the one from which the changes were made; each item replaces what has its id.
+    /// Puts configuration, if its version is still the one from which the changes were made; each item replaces what has its id, and an event
+    /// type what has its name in its registry.
     fn configure(&self, version: i64, changes: Vec<ConfigChange>) -> BoxFuture<'_, Result<Configured, StoreError>>;
 
     // ---- the way of an event -------------------------------------------------------------------------------------
@@ -81,7 +91,18 @@ pub trait Store: Send + Sync + 'static {
     /// Makes ended deliveries again.
     fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Result<Vec<Replayed>, StoreError>>;
 
-    /// Makes a delivery that is being retried and that nobody has claimed [due](crate::delivery::Step::Hasten) at that time, unless it is due
+    /// Deliveries that waited unclaimed until their time to live ran out: claims those that are past it by then, up to `limit`, and no more
+    /// once their payloads sum up to `max_bytes`.
+    fn claim_expired(&self, by: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>>;
+
+    /// When the first of the deliveries that wait unclaimed runs out of its time to live. Cheap; asked every second.
+    fn next_expiry(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>>;
+
+    /// Has deliveries tried again at once, each with a fresh budget of attempts and no time to live: those that ended are
+    /// [made again](ReplayTarget::Delivery), those that wait are [hastened](Store::hasten). With `force` also those that succeeded.
+    fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Result<Vec<Retried>, StoreError>>;
+
+    /// Makes a delivery that waits and that nobody has claimed [due](crate::delivery::Step::Hasten) at that time, unless it is due
     /// sooner; answers its endpoint, and `None` for any other.
     fn hasten(&self, id: DeliveryId, at: Timestamp) -> BoxFuture<'_, Result<Option<EndpointId>, StoreError>>;
 
@@ -127,6 +148,26 @@ pub trait Store: Send + Sync + 'static {
     /// Makes the replays of a piece of a job and moves its cursor and counts, in one piece.
     fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Result<Advanced, StoreError>>;
 
+    // ---- batches ---------------------------------------------------------------------------------------------------
+
+    /// Stores a batch with its entries, in the order in which they are to be done: of its kind, and as many as its `total`.
+    fn put_batch(&self, batch: Batch, entries: BatchEntries) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// A batch by its id.
+    fn batch(&self, id: BatchId) -> BoxFuture<'_, Result<Option<Batch>, StoreError>>;
+
+    /// Batches that have not ended, oldest first; those that waited too long to be started are among them until retention takes them.
+    fn open_batches(&self) -> BoxFuture<'_, Result<Vec<Batch>, StoreError>>;
+
+    /// Up to `limit` entries of a batch, leaving out the first `from`; none where it has ended. `None` where there is no such batch.
+    fn batch_piece(&self, id: BatchId, from: u32, limit: u32) -> BoxFuture<'_, Result<Option<BatchEntries>, StoreError>>;
+
+    /// Starts or cancels a batch, if it is in the state `from` and [may become](BatchState::may_become) `to`; answers whether it did.
+    fn set_batch_state(&self, id: BatchId, from: BatchState, to: BatchState, at: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Does what a piece of a batch says and moves the batch on, in one piece.
+    fn advance_batch(&self, step: BatchStep) -> BoxFuture<'_, Result<BatchStepped, StoreError>>;
+
     // ---- requests with a key of the client's ---------------------------------------------------------------------
 
     /// Notes that a request is being done, unless it is or was already. Of two at once one is new. One that an engine before this one
@@ -164,6 +205,16 @@ pub trait Store: Send + Sync + 'static {
     /// An event by its number, in this namespace if one is given. However many deliveries it has, none is read.
     fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>>;
 
+    /// An event by its id, in this namespace if one is given. However many deliveries it has, none is read.
+    fn event_by_id(&self, id: EventId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>>;
+
+    /// The numbers of events, newest first.
+    fn event_numbers(
+        &self,
+        filter: EventFilter,
+        window: Window<EventPlace>,
+    ) -> BoxFuture<'_, Result<Found<EventSeq, EventPlace>, StoreError>>;
+
     /// Events, newest first.
     fn find_events(
         &self,
@@ -177,6 +228,32 @@ pub trait Store: Send + Sync + 'static {
         filter: EventFilter,
         page: PageRequest<EventPlace>,
     ) -> BoxFuture<'_, Result<Page<EventRow, EventPlace>, StoreError>>;
+
+    /// How many deliveries each of these events has in each state, by [`StateKind`](crate::delivery::StateKind) number, in their order; an
+    /// unknown one has none. Walks each event's deliveries, as many as its fan-out made (about a microsecond each).
+    fn event_counts(&self, of: Vec<EventSeq>) -> BoxFuture<'_, Result<Vec<[u64; 7]>, StoreError>>;
+
+    /// Deliveries, newest first: in descending order of their ids. See [`DeliveryFilter`] for what that costs.
+    fn find_deliveries(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryRow, DeliveryId>, StoreError>>;
+
+    /// The ids of the deliveries that [`Store::find_deliveries`] lists, in its order.
+    fn delivery_ids(
+        &self,
+        filter: DeliveryFilter,
+        window: Window<DeliveryId>,
+    ) -> BoxFuture<'_, Result<Found<DeliveryId, DeliveryId>, StoreError>>;
+
+    /// One delivery as a list shows it, but with whole bodies; in this namespace if one is given. However many attempts it has, the
+    /// bodies of one are read.
+    fn delivery_row(&self, id: DeliveryId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<DeliveryRow>, StoreError>>;
+
+    /// The newest attempts of a delivery, ascending by number, and no more than `limit`; none where there is no such delivery, in this
+    /// namespace if one is given.
+    fn attempts_of(&self, id: DeliveryId, namespace: Option<Namespace>, limit: u32) -> BoxFuture<'_, Result<Vec<AttemptRow>, StoreError>>;
 
     /// Attempts, newest first: in descending order of their ids.
     fn find_attempts(
@@ -233,4 +310,8 @@ pub trait Store: Send + Sync + 'static {
     /// Counters of these subscriptions, in their order. Kept with every write, never counted. Those of a subscription to an erased endpoint
     /// are zero; of one that had moved away from it deliveries to it count until they are removed.
     fn counters(&self, of: Vec<SubscriptionId>) -> BoxFuture<'_, Result<Vec<Counters>, StoreError>>;
+
+    /// How many deliveries are in which state, by [`StateKind`](crate::delivery::StateKind) number; of one namespace if given. Those of deleted
+    /// subscriptions are among them while they are there. The sum of kept counters, one row for each subscription and endpoint.
+    fn delivery_counts(&self, namespace: Option<Namespace>) -> BoxFuture<'_, Result<[u64; 7], StoreError>>;
 }

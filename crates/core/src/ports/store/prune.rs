@@ -17,10 +17,11 @@ pub struct PruneRequest {
     /// that rows which are kept keep their event. Open dead letters keep their delivery, and so its event, for as long as their
     /// subscription is there.
     pub events_before: Timestamp,
-    /// Closed dead letters, scheduled occurrences and jobs that ended before this go, and keys revoked before it that
+    /// Closed dead letters, scheduled occurrences, jobs and batches that ended before this go, and keys revoked before it that
     /// [may be forgotten](crate::key::ApiKey::may_be_forgotten).
     pub closed_before: Timestamp,
-    /// Keys of requests that were first used before this go; see [`REQUEST_MEMORY`](super::REQUEST_MEMORY).
+    /// Keys of requests that were first used before this go, see [`REQUEST_MEMORY`](super::REQUEST_MEMORY), and batches that were made before
+    /// this and never started, see [`BATCH_MEMORY`](super::BATCH_MEMORY).
     pub requests_before: Timestamp,
     /// Subscriptions and endpoints that were deleted before this go, once no delivery of theirs is left; an endpoint not before its
     /// subscriptions, unless it was erased. It lies a little in the past: what is being published meanwhile may still name them.
@@ -40,7 +41,7 @@ pub struct Pruned {
     pub deliveries: u64,
     /// Events.
     pub events: u64,
-    /// Closed dead letters, occurrences and jobs, and open dead letters of erased endpoints.
+    /// Closed dead letters, occurrences, jobs and batches, and open dead letters of erased endpoints.
     pub closed: u64,
     /// Keys of requests.
     pub requests: u64,

@@ -143,3 +143,22 @@ fn payloads_are_bounded() {
     assert_eq!(on_small_stack("x".to_owned(), numbers(MAX_VALUES)).expect_err("too many").kind, TemplateErrorKind::Payload);
     assert_eq!(on_small_stack("{{len .payload}}".to_owned(), numbers(MAX_VALUES - 1)), Ok((MAX_VALUES - 1).to_string()));
 }
+
+#[test]
+fn what_takes_its_time_is_told_from_what_does_not() {
+    let briefly = |template: &str, payload: &str| {
+        let template = Template::parse(template).expect("a template");
+        let made = template.render_briefly(&context(payload));
+        let whole = template.render(&context(payload));
+        assert!(made.is_none() || made == Some(whole.clone()), "both say the same");
+        (made.is_some(), whole.is_ok())
+    };
+    assert_eq!(briefly("{{json .payload}}", r#"{"a":[1,2,{"b":null}]}"#), (true, true));
+    assert_eq!(briefly("{{.payload.a.b}}", r#"{"a":1}"#), (true, false), "what fails for another reason fails at once");
+    assert_eq!(briefly("{{len .payload}}", "no json"), (true, false));
+    assert_eq!(briefly("{{range 30000}}{{end}}", "1"), (false, true));
+    assert_eq!(briefly("{{range 2000000}}{{end}}", "1"), (false, false));
+    assert_eq!(briefly("{{len (repeat 1000 (repeat 300 \"a\"))}}", "1"), (false, true));
+    assert_eq!(briefly("x", &format!("{:?}", "a".repeat(BRIEF_PAYLOAD_BYTES - 2))), (true, true));
+    assert_eq!(briefly("x", &format!("{:?}", "a".repeat(BRIEF_PAYLOAD_BYTES - 1))), (false, true));
+}

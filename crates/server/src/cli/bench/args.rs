@@ -2,6 +2,7 @@
 
 use crate::cli::CommandError;
 use crate::config::value::Span;
+use http::StatusCode;
 use std::path::PathBuf;
 
 /// The flags of `postrider bench`.
@@ -49,9 +50,13 @@ pub struct Args {
     /// How long the receiver waits before it answers.
     #[arg(long, value_name = "DURATION", default_value = "0s")]
     pub receiver_delay: Span,
-    /// How events are published: POST /ingest/{id} or POST /v1/delivery/events [default: tasks, with a fan-out items].
+    /// How events are published: POST /ingest/{id}, POST /v1/delivery/events, or PushEvent over Connect (JSON) or gRPC [default: tasks,
+    /// with a fan-out items].
     #[arg(long, value_name = "API")]
     pub api: Option<Api>,
+    /// The namespace that PushEvent names: that of the key.
+    #[arg(long, value_name = "NAME", default_value = "default", requires = "url")]
+    pub namespace: String,
     /// Give up when nothing has arrived for so long.
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     pub give_up: Span,
@@ -79,8 +84,21 @@ pub struct Args {
 }
 
 /// Flags without effect where there is no server.
-const OF_A_SERVER: [&str; 12] =
-    ["url", "server_pid", "rate", "fan_out", "endpoints", "hang", "warmup", "backlog", "api", "data_dir", "keep", "server_args"];
+const OF_A_SERVER: [&str; 13] = [
+    "url",
+    "server_pid",
+    "rate",
+    "fan_out",
+    "endpoints",
+    "hang",
+    "warmup",
+    "backlog",
+    "api",
+    "namespace",
+    "data_dir",
+    "keep",
+    "server_args",
+];
 
 /// The most deliveries of one run, so that its books (16 bytes each) stay well within memory.
 pub const MAX_SLOTS: u64 = 20_000_000;
@@ -111,6 +129,21 @@ pub enum Api {
     Tasks,
     /// `POST /v1/delivery/events`.
     Items,
+    /// `PushEvent` over Connect, in JSON.
+    Connect,
+    /// `PushEvent` over gRPC.
+    #[value(alias = "rpc")]
+    Grpc,
+}
+
+impl Api {
+    /// The status that means accepted.
+    pub fn accepted(self) -> StatusCode {
+        match self {
+            Api::Tasks | Api::Items => StatusCode::ACCEPTED,
+            Api::Connect | Api::Grpc => StatusCode::OK,
+        }
+    }
 }
 
 /// How events, groups and endpoints belong together: event `n` goes to the `fan_out` endpoints of group `n mod groups`.
@@ -166,7 +199,7 @@ impl Args {
             return bad(format!("--hang {} leaves none of {endpoints} endpoints to measure: add --endpoints", self.hang));
         }
         if self.fan_out > 1 && self.api == Some(Api::Tasks) {
-            return bad(String::from("--api tasks publishes to one subscription: a --fan-out needs --api items"));
+            return bad(String::from("--api tasks publishes to one subscription: a --fan-out needs --api items, connect or grpc"));
         }
         let slots = self.events.saturating_mul(u64::from(self.fan_out));
         if slots > MAX_SLOTS {
@@ -244,6 +277,8 @@ pub(super) mod tests {
             "--only-direct --skip-direct",
             "--keep --url http://x",
             "--backlog-mode refuse",
+            "--api soap",
+            "--api grpc --namespace mine",
         ] {
             parse(line).expect_err(line);
         }
@@ -256,6 +291,7 @@ pub(super) mod tests {
         for line in [
             "--url http://x",
             "--url http://x --server-pid 1",
+            "--url http://x --namespace n",
             "--rate 5",
             "--fan-out 2",
             "--endpoints 2",
@@ -263,6 +299,7 @@ pub(super) mod tests {
             "--warmup 1s",
             "--backlog 1",
             "--api items",
+            "--api grpc",
             "--data-dir x",
             "--keep",
             "--server-arg x",

@@ -5,7 +5,7 @@
 //! | `args` | the flags, and how events and endpoints belong together |
 //! | `payload` | what the events say |
 //! | `ledger` | when each was sent, accepted and delivered |
-//! | `pace`, `sender` | the generator |
+//! | `pace`, `sender`, `lane` | the generator, and its connections |
 //! | `sink` | the receiver, on a thread of its own |
 //! | `own`, `setup` | the server under load and its subscriptions |
 //! | `run` | the phases |
@@ -14,6 +14,7 @@
 
 mod args;
 mod disk;
+mod lane;
 mod ledger;
 mod measure;
 mod own;
@@ -33,7 +34,7 @@ pub use args::Args;
 
 /// A small client of the public API, which `demo` uses too.
 pub(super) mod client {
-    pub use super::sender::connect_once;
+    pub use super::lane::connect_once;
     pub use super::setup::Target;
 }
 

@@ -1,6 +1,8 @@
 //! What the events say: their phase and number, padded to a size.
 
 use bytes::{Bytes, BytesMut};
+use postrider_proto::webhook::PushEventRequest;
+use postrider_proto::{Message, Object};
 
 /// A part of the run; each keeps its own books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +52,10 @@ const STAMP: usize = 1 + DIGITS;
 #[derive(Clone, Debug)]
 pub struct Template {
     body: Vec<u8>,
-    /// Where the payload begins in the body.
-    start: usize,
-    payload: usize,
+    /// Where phase and number are in the body.
+    stamp: usize,
+    /// The payload as receivers get it.
+    payload: Vec<u8>,
 }
 
 impl Template {
@@ -66,23 +69,41 @@ impl Template {
         Self::wrapped(&format!("{{\"event_type\":\"{event_type}\",\"payload\":"), size, "}")
     }
 
+    /// A body that publishes the payload with `PushEvent` over Connect.
+    pub fn pushed(namespace: &str, event_type: &str, size: usize) -> Self {
+        Self::wrapped(&format!("{{\"namespace\":\"{namespace}\",\"event\":\"{event_type}\",\"payload\":"), size, "}")
+    }
+
+    /// The same over gRPC. The server makes the same payload of it: two texts, in their order.
+    pub fn called(namespace: &str, event_type: &str, size: usize) -> Self {
+        let payload = bare(size);
+        let object = Object::parse(&payload).unwrap_or_default();
+        let request = PushEventRequest {
+            namespace: namespace.to_owned(),
+            event: event_type.to_owned(),
+            payload: object.into(),
+            ..Default::default()
+        };
+        let message = request.encode_to_vec();
+        let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        let mut body = vec![0];
+        body.extend_from_slice(&length.to_be_bytes());
+        body.extend_from_slice(&message);
+        // Behind it there is padding without a digit in it.
+        let stamp = body.windows(STAMP).rposition(|part| part == [b'0'; STAMP]).unwrap_or_default();
+        Template { body, stamp, payload }
+    }
+
     fn wrapped(before: &str, size: usize, after: &str) -> Self {
-        let pad = size.saturating_sub(HEAD.len() + STAMP + MIDDLE.len() + TAIL.len());
-        let mut body = before.as_bytes().to_vec();
-        body.extend_from_slice(HEAD);
-        body.extend_from_slice(&[b'0'; STAMP]);
-        body.extend_from_slice(MIDDLE);
-        body.extend((0..pad).map(|n| b'a' + (n % 26) as u8));
-        body.extend_from_slice(TAIL);
-        let (start, payload) = (before.len(), body.len() - before.len());
-        body.extend_from_slice(after.as_bytes());
-        Template { body, start, payload }
+        let payload = bare(size);
+        let body = [before.as_bytes(), &payload, after.as_bytes()].concat();
+        Template { body, stamp: before.len() + HEAD.len(), payload }
     }
 
     /// The request body of one event.
     pub fn make(&self, phase: Phase, number: u64) -> Bytes {
         let mut body = BytesMut::from(&self.body[..]);
-        let stamp = &mut body[self.start + HEAD.len()..][..STAMP];
+        let stamp = &mut body[self.stamp..][..STAMP];
         stamp[0] = phase.digit();
         let mut rest = number;
         for digit in stamp[1..].iter_mut().rev() {
@@ -94,8 +115,8 @@ impl Template {
 
     /// Phase and number of a received body that is this payload, or an envelope around it, byte by byte; `None` for anything else.
     pub fn read(&self, body: &[u8]) -> Option<(Phase, u64)> {
-        let at = if body.starts_with(HEAD) && body.len() == self.payload { 0 } else { find(body, HEAD)? };
-        let (expected, given) = (&self.body[self.start..][..self.payload], body.get(at..)?.get(..self.payload)?);
+        let at = if body.starts_with(HEAD) && body.len() == self.payload.len() { 0 } else { find(body, HEAD)? };
+        let (expected, given) = (&self.payload, body.get(at..)?.get(..self.payload.len())?);
         let stamp_end = HEAD.len() + STAMP;
         if given[stamp_end..] != expected[stamp_end..] {
             return None;
@@ -104,6 +125,17 @@ impl Template {
         let number = digits.iter().try_fold(0u64, |n, d| d.is_ascii_digit().then(|| n * 10 + u64::from(d - b'0')))?;
         Some((Phase::from_digit(*phase)?, number))
     }
+}
+
+/// A payload of so many bytes (at least 48).
+fn bare(size: usize) -> Vec<u8> {
+    let pad = size.saturating_sub(HEAD.len() + STAMP + MIDDLE.len() + TAIL.len());
+    let mut payload = HEAD.to_vec();
+    payload.extend_from_slice(&[b'0'; STAMP]);
+    payload.extend_from_slice(MIDDLE);
+    payload.extend((0..pad).map(|n| b'a' + (n % 26) as u8));
+    payload.extend_from_slice(TAIL);
+    payload
 }
 
 fn find(body: &[u8], part: &[u8]) -> Option<usize> {
@@ -125,6 +157,21 @@ mod tests {
         }
         let event: serde_json::Value = serde_json::from_slice(&Template::event("bench.g7", 300).make(Phase::Warmup, 9)).expect("JSON");
         assert_eq!((&event["event_type"], &event["payload"]["bench"]), (&"bench.g7".into(), &"10000000009".into()));
+    }
+
+    #[test]
+    fn a_push_is_the_same_payload_in_text_and_in_binary() {
+        let expected = Template::bare(300).make(Phase::Main, 42);
+        let text: serde_json::Value = serde_json::from_slice(&Template::pushed("ns", "bench.g7", 300).make(Phase::Main, 42)).expect("JSON");
+        assert_eq!(
+            (&text["namespace"], &text["event"], &text["payload"]["bench"]),
+            (&"ns".into(), &"bench.g7".into(), &"30000000042".into())
+        );
+        let frame = Template::called("00000000000", "bench.g7", 300).make(Phase::Main, 42);
+        let (head, message) = frame.split_at(5);
+        assert_eq!(head, [&[0][..], &u32::try_from(message.len()).expect("a length").to_be_bytes()].concat());
+        let request = PushEventRequest::decode_from_slice(message).expect("a message");
+        assert_eq!((&*request.namespace, &*request.event, request.payload.json()), ("00000000000", "bench.g7", &expected));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The phases of a run, one after the other.
 
 use super::args::{Api, Args, BacklogMode, Rate, Shape};
+use super::lane::Speaks;
 use super::ledger::Ledger;
 use super::measure::{Latency, cpu_seconds, memory};
 use super::own::OwnServer;
@@ -12,6 +13,7 @@ use super::sender::{Load, Route, Trouble};
 use super::setup::{Target, headers};
 use super::sink::{Receiver, Sink};
 use crate::cli::CommandError;
+use http::header::{CONTENT_TYPE, HOST, TE};
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use parking_lot::Mutex;
 use std::net::SocketAddr;
@@ -33,6 +35,9 @@ const LOOK: Duration = Duration::from_millis(10);
 const DEAD: Shape = Shape { endpoints: 1, fan_out: 1, hung: 1 };
 /// The shape of the direct phase.
 const PLAIN: Shape = Shape { endpoints: 1, fan_out: 1, hung: 0 };
+
+/// The method that publishes an event through the RPC API.
+const PUSH_EVENT: &str = "/webhook.EventService/PushEvent";
 
 /// The type of the backlog's events, and the header that says so.
 const BACKLOG_TYPE: &str = "bench.backlog";
@@ -81,6 +86,7 @@ impl Bench<'_> {
             phase: Phase::Direct,
             addresses: self.receiver.addresses().to_vec(),
             connections: self.args.connections,
+            speaks: Speaks::Http1,
             routes: vec![Route { uri: Uri::from_static("/e/0"), template }],
             headers: headers(&first.to_string(), None)?,
             expected: StatusCode::OK,
@@ -198,13 +204,22 @@ impl Bench<'_> {
     }
 
     fn load(&self, phase: Phase, server: &Server, routes: Vec<Route>, pace: Pace, insist: bool, ledger: &Arc<Ledger>) -> Load {
+        // A backlog always comes through the Tasks API.
+        let api = if phase == Phase::Backlog { Api::Tasks } else { self.args.api() };
+        let mut headers = server.target.headers.clone();
+        if api == Api::Grpc {
+            headers.remove(HOST);
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
         Load {
             phase,
             addresses: vec![server.target.address],
             connections: self.args.connections,
+            speaks: if api == Api::Grpc { Speaks::Grpc } else { Speaks::Http1 },
             routes,
-            headers: server.target.headers.clone(),
-            expected: StatusCode::ACCEPTED,
+            headers,
+            expected: api.accepted(),
             insist,
             pace,
             ledger: ledger.clone(),
@@ -265,7 +280,7 @@ impl Bench<'_> {
             }
         };
         let pid = own.as_ref().map(OwnServer::pid).or(args.server_pid);
-        let by_type = args.api() == Api::Items;
+        let by_type = args.api() != Api::Tasks;
         // A name of this run alone: on a server that is not ours older subscriptions must not get its events.
         let run = format!("bench.{:08x}", crate::random::seed() as u32);
         let event_type = |group: u32| format!("{run}.g{group}");
@@ -276,7 +291,7 @@ impl Bench<'_> {
         if args.backlog > 0 {
             let (url, socket) = self.dead_target()?;
             refusing = socket;
-            // Its type keeps it from getting what the Items API publishes.
+            // Its type keeps it from getting what other APIs publish.
             wanted.push((url, Some(String::from(BACKLOG_TYPE))));
         }
         let mut ids = target.subscribe(&wanted).await?;
@@ -284,9 +299,8 @@ impl Bench<'_> {
         let ingest = |id: &String| Ok(Route { uri: ingest_uri(id)?, template: template.clone() });
         let backlog = if args.backlog > 0 { ids.pop().as_ref().map(ingest).transpose()? } else { None };
         let routes = if by_type {
-            let publish = |group| Template::event(&event_type(group), args.size as usize);
-            let uri = Uri::from_static("/v1/delivery/events");
-            (0..self.shape.groups()).map(|group| Route { uri: uri.clone(), template: publish(group) }).collect()
+            let publish = |group| publishing(args, target.address, &event_type(group));
+            (0..self.shape.groups()).map(publish).collect::<Result<_, CommandError>>()?
         } else {
             ids.iter().map(ingest).collect::<Result<_, CommandError>>()?
         };
@@ -304,6 +318,21 @@ impl Bench<'_> {
         let address = socket.local_addr().map_err(failed)?;
         Ok((format!("http://{address}/dead"), Some(socket)))
     }
+}
+
+/// How events of a type are published.
+fn publishing(args: &Args, address: SocketAddr, event_type: &str) -> Result<Route, CommandError> {
+    let size = args.size as usize;
+    Ok(match args.api() {
+        Api::Tasks | Api::Items => Route { uri: Uri::from_static("/v1/delivery/events"), template: Template::event(event_type, size) },
+        Api::Connect => Route { uri: Uri::from_static(PUSH_EVENT), template: Template::pushed(&args.namespace, event_type, size) },
+        Api::Grpc => {
+            // HTTP/2 has the server's name in the target.
+            let uri = format!("http://{address}{PUSH_EVENT}").parse();
+            let uri = uri.map_err(|error| CommandError::new("the server's address is no URL", error))?;
+            Route { uri, template: Template::called(&args.namespace, event_type, size) }
+        }
+    })
 }
 
 fn ingest_uri(id: &str) -> Result<Uri, CommandError> {

@@ -1,20 +1,18 @@
 //! The generator: connections that each send one request after the other.
 
+use super::lane::{Lane, Speaks};
 use super::ledger::Ledger;
 use super::pace::Pace;
 use super::payload::{Phase, Template};
 use crate::cli::CommandError;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 /// How long a connection waits after the server asked for patience (429, 503) before it offers the event again.
@@ -45,6 +43,8 @@ pub struct Load {
     pub addresses: Vec<SocketAddr>,
     /// How many connections.
     pub connections: u32,
+    /// What they speak.
+    pub speaks: Speaks,
     /// One route for each group.
     pub routes: Vec<Route>,
     /// The headers of every request.
@@ -100,16 +100,16 @@ impl Load {
     }
 
     async fn work(self: Arc<Self>, address: SocketAddr) -> Result<(), CommandError> {
-        let mut sender = connect(address).await?;
+        let mut lane = connect(address, self.speaks).await?;
         while let Some((event, due)) = self.pace.next().await {
             let due = due.map(|due| self.ledger.at(due));
             let mut unsent = 0;
             loop {
-                if sender.ready().await.is_err() {
-                    sender = connect(address).await?;
+                if lane.ready().await.is_err() {
+                    lane = connect(address, self.speaks).await?;
                 }
                 self.ledger.send(event, due.unwrap_or_else(|| self.ledger.now()));
-                match exchange(&mut sender, self.request(event)).await {
+                match lane.exchange(self.request(event)).await {
                     Ok((status, _)) if status == self.expected => self.ledger.accept(event, self.ledger.now()),
                     Ok((status, text)) => {
                         self.trouble.lock().refused(status, &text);
@@ -121,7 +121,7 @@ impl Load {
                     // The connection was closed while idle: nothing has been sent.
                     Err(error) if error.is_canceled() && unsent < MAX_FAILED_CONNECTS => {
                         unsent += 1;
-                        sender = connect(address).await?;
+                        lane = connect(address, self.speaks).await?;
                         continue;
                     }
                     Err(error) => {
@@ -147,11 +147,11 @@ impl Load {
 }
 
 /// Connects, again and again for a while: the server may be busy accepting others.
-async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, CommandError> {
+async fn connect(address: SocketAddr, speaks: Speaks) -> Result<Lane, CommandError> {
     let mut failures = 0;
     loop {
-        match connect_once(address).await {
-            Ok(sender) => return Ok(sender),
+        match Lane::open(address, speaks).await {
+            Ok(lane) => return Ok(lane),
             Err(error) if failures >= MAX_FAILED_CONNECTS => {
                 return Err(error);
             }
@@ -159,31 +159,4 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, Comman
         }
         tokio::time::sleep(CONNECT_PAUSE).await;
     }
-}
-
-/// Connects, or says at once why that is not possible.
-pub async fn connect_once(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, CommandError> {
-    let cannot = |error: &dyn std::fmt::Display| CommandError::new(format_args!("cannot connect to {address}"), error);
-    let stream = TcpStream::connect(address).await.map_err(|error| cannot(&error))?;
-    stream.set_nodelay(true).map_err(|error| cannot(&error))?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| cannot(&error))?;
-    // Its end shows at the sender.
-    tokio::spawn(async move { connection.await.unwrap_or_default() });
-    Ok(sender)
-}
-
-/// One exchange, its answer read to the end so that the connection is free again; gives the first part of its body.
-async fn exchange(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> hyper::Result<(StatusCode, Bytes)> {
-    let answer = sender.send_request(request).await?;
-    let status = answer.status();
-    let mut body = answer.into_body();
-    let mut first = Bytes::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data()
-            && first.is_empty()
-        {
-            first = data;
-        }
-    }
-    Ok((status, first))
 }

@@ -1,6 +1,6 @@
 //! Getting the server ready: where it is, and the subscriptions that receive.
 
-use super::sender::connect_once;
+use super::lane::connect_once;
 use crate::cli::CommandError;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};

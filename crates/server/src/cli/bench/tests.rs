@@ -7,8 +7,11 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use parking_lot::Mutex;
+use postrider_proto::Message;
+use postrider_proto::webhook::PushEventRequest;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +33,8 @@ enum Manner {
     /// Each third request is refused with 429.
     Busy,
 }
+
+const PUSH_EVENT: &str = "/webhook.EventService/PushEvent";
 
 struct StandIn {
     manner: Manner,
@@ -55,7 +60,10 @@ impl StandIn {
                     let stand_in = stand_in.clone();
                     async move { Ok::<_, Infallible>(stand_in.handle(request).await) }
                 });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(async move {
+                    // A generator that has all it wanted goes away.
+                    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+                });
             }
         });
         (url, stand_in)
@@ -63,6 +71,7 @@ impl StandIn {
 
     async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_string();
+        let is_grpc = request.headers().get("content-type").is_some_and(|media| media == "application/grpc");
         let body = request.into_body().collect().await.expect("a body").to_bytes();
         let answer = |status: u16, body: String| {
             let mut response = Response::new(Full::new(Bytes::from(body)));
@@ -80,7 +89,7 @@ impl StandIn {
         if self.manner == Manner::Busy && n.is_multiple_of(3) {
             return answer(429, String::from("busy"));
         }
-        for (target, payload) in self.route(&path, body) {
+        for (target, payload) in self.route(&path, body, is_grpc) {
             match self.manner {
                 Manner::Losing if n.is_multiple_of(10) => continue,
                 Manner::Doubling if n.is_multiple_of(10) => self.out.send((target.clone(), payload.clone())).expect("a deliverer"),
@@ -88,25 +97,39 @@ impl StandIn {
             }
             self.out.send((target, payload)).expect("a deliverer");
         }
-        answer(202, String::new())
+        let mut accepted = answer(if path == PUSH_EVENT { 200 } else { 202 }, String::new());
+        if is_grpc {
+            accepted.headers_mut().insert("grpc-status", http::HeaderValue::from_static("0"));
+        }
+        accepted
     }
 
     /// Where a published body goes.
-    fn route(&self, path: &str, body: Bytes) -> Vec<(String, Bytes)> {
+    fn route(&self, path: &str, body: Bytes, is_grpc: bool) -> Vec<(String, Bytes)> {
         let subscriptions = self.subscriptions.lock();
         if let Some(id) = path.strip_prefix("/ingest/") {
             return vec![(subscriptions[id.parse::<usize>().expect("an id")].0.clone(), body)];
         }
-        assert_eq!(path, "/v1/delivery/events");
-        #[derive(serde::Deserialize)]
-        struct Event<'a> {
-            event_type: String,
-            #[serde(borrow)]
-            payload: &'a serde_json::value::RawValue,
-        }
-        let event: Event<'_> = serde_json::from_slice(&body).expect("JSON");
-        let wants = subscriptions.iter().filter(|(_, types)| types.as_ref() == Some(&event.event_type));
-        wants.map(|(target, _)| (target.clone(), Bytes::from(event.payload.get().to_string()))).collect()
+        let (event_type, payload) = if is_grpc {
+            let request = PushEventRequest::decode_from_slice(&body[5..]).expect("a message");
+            assert_eq!((path, &*request.namespace), (PUSH_EVENT, "default"));
+            (request.event.clone(), request.payload.json().clone())
+        } else {
+            #[derive(serde::Deserialize)]
+            struct Event<'a> {
+                #[serde(alias = "event")]
+                event_type: String,
+                #[serde(borrow)]
+                payload: &'a serde_json::value::RawValue,
+                namespace: Option<String>,
+            }
+            let event: Event<'_> = serde_json::from_slice(&body).expect("JSON");
+            let expected = if event.namespace.is_some() { PUSH_EVENT } else { "/v1/delivery/events" };
+            assert_eq!(path, expected);
+            (event.event_type, Bytes::from(event.payload.get().to_string()))
+        };
+        let wants = subscriptions.iter().filter(|(_, types)| types.as_ref() == Some(&event_type));
+        wants.map(|(target, _)| (target.clone(), payload.clone())).collect()
     }
 }
 
@@ -180,6 +203,16 @@ async fn each_event_fans_out_to_its_group() {
     let server = report.server.as_ref().expect("a server");
     assert!(report.ok, "{report}");
     assert_eq!((server.accepted, server.expected, server.delivered), (300, 900, 900));
+}
+
+#[tokio::test]
+async fn events_are_pushed_over_connect_and_over_grpc() {
+    for api in ["connect", "grpc"] {
+        let report = bench(Manner::Well, &format!("--warmup 50ms --fan-out 2 --endpoints 4 --backlog 10 --api {api}")).await;
+        let server = report.server.as_ref().expect("a server");
+        assert!(report.ok, "{api}: {report}");
+        assert_eq!((server.accepted, server.expected, server.delivered), (300, 600, 600), "{api}");
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use postrider_core::id::SubscriptionId;
 use postrider_core::ports::ConfigChange;
 use postrider_core::retry::{RetryPolicy, Schedule};
 use postrider_core::seal::Sealed;
-use postrider_core::subscription::{Origin, Subscription};
+use postrider_core::subscription::{Origin, RequestForm, Subscription};
 use postrider_core::time::Timestamp;
 use postrider_engine::Routes;
 use std::time::Duration;
@@ -157,7 +157,7 @@ fn put_http(endpoint: &mut Endpoint, wanted: &Http) {
 }
 
 /// How hard deliveries of a webhook's subscriptions are tried.
-pub(super) fn policy(options: &HttpOptions) -> RetryPolicy {
+pub(in crate::rpc) fn policy(options: &HttpOptions) -> RetryPolicy {
     options.retry.clone().unwrap_or_else(|| RetryPolicy::rpc(MAX_RETRIES, BACKOFF))
 }
 
@@ -204,6 +204,7 @@ fn subscriptions(app: &App, routes: &Routes, endpoint: &Endpoint, events: Option
         patterns: vec![pattern],
         labels: LabelFilter::default(),
         matches: None,
+        request: RequestForm::default(),
         body: BodyForm::Rpc,
         retry: policy.clone(),
         timeout: None,

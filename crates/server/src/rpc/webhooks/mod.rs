@@ -1,13 +1,14 @@
 //! `webhook.WebhookService`: where events are sent, and how (contract, section 6). A webhook is an endpoint, whichever API made it.
 
-mod change;
+pub(super) mod change;
 mod keys;
-mod scope;
-mod shown;
+pub(super) mod scope;
+pub(super) mod shown;
 mod stats;
-mod wanted;
+pub(super) mod wanted;
 
 use super::access::{Scope, access, failed_precondition, id, own_namespace, timestamp};
+use super::health_service;
 use super::page::{Page, count};
 use crate::auth::Access;
 use crate::http::json::clip;
@@ -66,12 +67,12 @@ impl Webhooks {
     }
 }
 
-fn webhook_id(text: &str) -> Result<EndpointId, Problem> {
+pub(super) fn webhook_id(text: &str) -> Result<EndpointId, Problem> {
     id(text, "webhook_id", "webhook", EndpointId::parse)
 }
 
 /// The webhook with this id, if it exists for the caller.
-fn find<'r>(routes: &'r Routes, scope: &Scope, id: EndpointId) -> Result<&'r Arc<Endpoint>, Problem> {
+pub(super) fn find<'r>(routes: &'r Routes, scope: &Scope, id: EndpointId) -> Result<&'r Arc<Endpoint>, Problem> {
     let found = routes.endpoint(id).filter(|endpoint| scope.has(&endpoint.namespace));
     found.ok_or_else(|| Problem::not_found("there is no webhook with this ID"))
 }
@@ -159,10 +160,10 @@ impl WebhookService for Webhooks {
             .collect();
         all.sort_unstable_by_key(|endpoint| std::cmp::Reverse((endpoint.created_at, endpoint.id)));
         let (page, pagination) = Page::of(&request.pagination).cut(all);
-        Ok(w::ListWebhooksResponse {
-            webhooks: page.into_iter().map(|endpoint| shown::webhook(&self.app, &routes, endpoint)).collect(),
-            pagination: pagination.into(),
-        })
+        let healths = health_service::of(&self.app, page.iter().map(|endpoint| endpoint.id).collect()).await?;
+        let webhooks = page.into_iter().zip(healths);
+        let webhooks = webhooks.map(|(endpoint, health)| shown::webhook(&self.app, &routes, endpoint, health_service::class(health)));
+        Ok(w::ListWebhooksResponse { webhooks: webhooks.collect(), pagination: pagination.into() })
     }
 
     async fn update_webhook_config(

@@ -25,7 +25,7 @@ const HTTP_FIELDS: [&str; 11] = [
 
 /// What is wanted of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Want<T> {
+pub(in crate::rpc) enum Want<T> {
     /// That it stays.
     Keep,
     /// What a webhook has of which nothing is said.
@@ -36,7 +36,7 @@ pub(super) enum Want<T> {
 
 impl<T> Want<T> {
     /// Checks or converts what is sent.
-    pub(super) fn read<U>(self, check: impl FnOnce(T) -> Result<U, Problem>) -> Result<Want<U>, Problem> {
+    pub(in crate::rpc) fn read<U>(self, check: impl FnOnce(T) -> Result<U, Problem>) -> Result<Want<U>, Problem> {
         Ok(match self {
             Want::Keep => Want::Keep,
             Want::Default => Want::Default,
@@ -45,7 +45,7 @@ impl<T> Want<T> {
     }
 
     /// The value from now on, where it is another one than before.
-    pub(super) fn or(self, default: impl FnOnce() -> T) -> Option<T> {
+    pub(in crate::rpc) fn or(self, default: impl FnOnce() -> T) -> Option<T> {
         match self {
             Want::Keep => None,
             Want::Default => Some(default()),
@@ -54,14 +54,14 @@ impl<T> Want<T> {
     }
 
     /// Whether it stays.
-    pub(super) fn keeps(&self) -> bool {
+    pub(in crate::rpc) fn keeps(&self) -> bool {
         matches!(self, Want::Keep)
     }
 }
 
 /// Which fields of a request count.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Counts<'m> {
+pub(in crate::rpc) enum Counts<'m> {
     /// All of them, and those that are not sent take their defaults: a registration.
     All,
     /// Those that are sent: an update without a mask.
@@ -72,7 +72,7 @@ pub(super) enum Counts<'m> {
 
 impl<'m> Counts<'m> {
     /// Of an update. Every path of its mask must be one.
-    pub(super) fn of_update(mask: &'m Mask) -> Result<Self, Problem> {
+    pub(in crate::rpc) fn of_update(mask: &'m Mask) -> Result<Self, Problem> {
         let is_known =
             |path: &str| FIELDS.contains(&path) || path.strip_prefix("http_config.").is_some_and(|field| HTTP_FIELDS.contains(&field));
         if let Some(path) = mask.paths.iter().find(|path| !is_known(path)) {
@@ -84,7 +84,7 @@ impl<'m> Counts<'m> {
     }
 
     /// What is wanted of a field.
-    pub(super) fn of<T>(self, path: &str, sent: Option<T>) -> Want<T> {
+    pub(in crate::rpc) fn of<T>(self, path: &str, sent: Option<T>) -> Want<T> {
         match (self, sent) {
             (Counts::Named(mask), _) if !mask.names(path) => Want::Keep,
             (_, Some(sent)) => Want::Set(sent),
@@ -95,7 +95,7 @@ impl<'m> Counts<'m> {
 
     /// What is wanted of a field of `http_config`. Where the mask names all of it, those count that are sent in it; only where none of it is
     /// sent all are meant.
-    pub(super) fn of_http<T>(self, field: &str, sent: Option<T>, is_config_sent: bool) -> Want<T> {
+    pub(in crate::rpc) fn of_http<T>(self, field: &str, sent: Option<T>, is_config_sent: bool) -> Want<T> {
         let Counts::Named(mask) = self else { return self.of(field, sent) };
         let path = format!("http_config.{field}");
         if mask.names("http_config") && !mask.names(&path) {

@@ -17,7 +17,7 @@ use std::time::Duration;
 const EVERY: &str = "*";
 
 /// A webhook with every default filled in, and its secrets masked.
-pub(super) fn webhook(app: &App, routes: &Routes, endpoint: &Endpoint) -> w::RegisteredWebhook {
+pub(in crate::rpc) fn webhook(app: &App, routes: &Routes, endpoint: &Endpoint, health: w::WebhookHealth) -> w::RegisteredWebhook {
     let public_key = routes.public_key(endpoint.id);
     let masks = endpoint.secret_headers.iter().map(|(name, _)| (name.clone(), MASK.to_owned()));
     w::RegisteredWebhook {
@@ -28,13 +28,13 @@ pub(super) fn webhook(app: &App, routes: &Routes, endpoint: &Endpoint) -> w::Reg
         headers: endpoint.headers.iter().cloned().collect(),
         active: endpoint.status == EndpointStatus::Active,
         description: endpoint.name.clone(),
+        health: health.into(),
         created_at: timestamp(endpoint.created_at).into(),
         updated_at: timestamp(endpoint.updated_at).into(),
         http_config: config(app, routes, endpoint).into(),
         secret_headers: masks.collect(),
         signature_type: signature(public_key.as_ref()).as_str().to_owned(),
         signing_public_key: public_key.unwrap_or_default(),
-        ..w::RegisteredWebhook::default()
     }
 }
 

@@ -5,27 +5,29 @@ use super::super::page::count;
 use crate::http::{App, Problem};
 use postrider_core::delivery::StateKind;
 use postrider_core::endpoint::EndpointStatus;
-use postrider_core::ports::Counters;
 use postrider_proto::webhook as w;
-use std::collections::BTreeSet;
 
-/// The counts of what a request is about: its webhooks, and the deliveries of what is subscribed to them, through whichever API.
+/// The counts of what a request is about: its webhooks, and the deliveries that are kept, whichever API made them, those of deleted
+/// subscriptions among them.
 pub(super) async fn of(app: &App, scope: &Scope) -> Result<w::NamespaceStats, Problem> {
     let routes = app.engine.routes();
     let webhooks = || routes.endpoints().filter(|endpoint| scope.has(&endpoint.namespace));
-    // Of a deleted binding what waits is still delivered.
-    let subscriptions: BTreeSet<_> =
-        routes.subscriptions().chain(routes.retired()).filter(|s| scope.has(&s.namespace)).map(|s| s.id).collect();
     let (total_webhooks, active_webhooks) =
         (webhooks().count(), webhooks().filter(|endpoint| endpoint.status == EndpointStatus::Active).count());
-    let counters = app.engine.store().counters(subscriptions.into_iter().collect()).await.map_err(Problem::of_read)?;
-    Ok(w::NamespaceStats { total_webhooks: count(total_webhooks), active_webhooks: count(active_webhooks), ..deliveries(&counters) })
+    let counts = match scope {
+        Scope::All => app.engine.store().delivery_counts(None).await,
+        Scope::One(namespace) => app.engine.store().delivery_counts(Some(namespace.clone())).await,
+        Scope::Nothing => Ok(Counts::default()),
+    };
+    let counts = counts.map_err(Problem::of_read)?;
+    Ok(w::NamespaceStats { total_webhooks: count(total_webhooks), active_webhooks: count(active_webhooks), ..deliveries(&counts) })
 }
 
-fn deliveries(counters: &[Counters]) -> w::NamespaceStats {
-    let of = |states: &[StateKind]| -> u64 {
-        counters.iter().flat_map(|counters| states.iter().map(|state| counters.deliveries[*state as usize])).sum()
-    };
+/// Deliveries by state.
+type Counts = [u64; StateKind::ALL.len()];
+
+fn deliveries(counts: &Counts) -> w::NamespaceStats {
+    let of = |states: &[StateKind]| -> u64 { states.iter().map(|state| counts[*state as usize]).sum() };
     let succeeded = of(&[StateKind::Succeeded]);
     let failed = of(&[StateKind::Failed, StateKind::Expired, StateKind::Cancelled]);
     let pending = of(&[StateKind::Pending, StateKind::Sending, StateKind::Retrying]);

@@ -27,7 +27,7 @@ const MAX_SECRET_BYTES: usize = 1_024;
 /// The limits of the contract's section 6.
 const RETRIES: RangeInclusive<u32> = 0..=10;
 const BACKOFF_SECONDS: RangeInclusive<u32> = 1..=3_600;
-const TIMEOUT_SECONDS: RangeInclusive<u32> = 1..=300;
+pub(in crate::rpc) const TIMEOUT_SECONDS: RangeInclusive<u32> = 1..=300;
 const CODES: RangeInclusive<u16> = 100..=599;
 
 /// How deliveries are signed.
@@ -153,7 +153,7 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 }
 
 /// In an order that does not change from one reading to the next.
-fn listed<S: BuildHasher>(map: HashMap<String, String, S>) -> Option<Vec<(String, String)>> {
+pub(in crate::rpc) fn listed<S: BuildHasher>(map: HashMap<String, String, S>) -> Option<Vec<(String, String)>> {
     let mut list: Vec<_> = map.into_iter().collect();
     list.sort_unstable();
     some(list)
@@ -166,7 +166,7 @@ fn required<T>(want: Want<T>, name: &str) -> Result<Want<T>, Problem> {
     }
 }
 
-fn seconds(n: u32) -> Duration {
+pub(in crate::rpc) fn seconds(n: u32) -> Duration {
     Duration::from_secs(u64::from(n))
 }
 
@@ -174,7 +174,7 @@ fn within(field: &str, n: i32, range: RangeInclusive<u32>) -> Result<u32, Proble
     in_range(&format!("http_config.{field}"), n, range)
 }
 
-fn in_range(name: &str, n: i32, range: RangeInclusive<u32>) -> Result<u32, Problem> {
+pub(in crate::rpc) fn in_range(name: &str, n: i32, range: RangeInclusive<u32>) -> Result<u32, Problem> {
     let (least, most) = (*range.start(), *range.end());
     let fits = u32::try_from(n).ok().filter(|n| range.contains(n));
     fits.ok_or_else(|| Problem::bad_request(format!("{name} must be {least} to {most}, not {n}")))
@@ -208,7 +208,7 @@ fn patterns(names: Vec<String>) -> Result<Vec<TypePattern>, Problem> {
     Ok(patterns)
 }
 
-fn check_headers(field: &str, headers: Vec<(String, String)>) -> Result<Vec<(String, String)>, Problem> {
+pub(in crate::rpc) fn check_headers(field: &str, headers: Vec<(String, String)>) -> Result<Vec<(String, String)>, Problem> {
     if headers.len() > MAX_HEADERS {
         return Err(Problem::bad_request(format!("{field}: at most {MAX_HEADERS}")));
     }

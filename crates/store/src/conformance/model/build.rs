@@ -8,14 +8,14 @@ use postrider_core::attempt::{Attempt, AttemptError, Outcome};
 use postrider_core::delivery::{Delivery, Progress, State, StateKind};
 use postrider_core::endpoint::{Deletion, Endpoint};
 use postrider_core::error::ErrorCode;
-use postrider_core::event::{Namespace, SkipReason, Skipped};
+use postrider_core::event::{Namespace, SchemaCheck, SkipReason, Skipped};
 use postrider_core::id::*;
 use postrider_core::key::ApiKey;
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
 use postrider_core::subscription::Subscription;
 use postrider_core::time::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Builds arguments, and remembers the ids of everything that it ever built.
@@ -86,7 +86,8 @@ impl Builder {
             namespace: of,
             event_type: if plan.payload.is_multiple_of(3) { "order.deleted" } else { "order.created" }.into(),
             payload: Bytes::from(vec![b'p'; plan.payload]),
-            labels: [("n".to_owned(), plan.payload.to_string())].into(),
+            labels: labels(plan.payload),
+            schema_check: [SchemaCheck::Unchecked, SchemaCheck::Passed, SchemaCheck::Failed][plan.payload / 3 % 3],
             idempotency_key: plan.key.map(|key| key.to_string()),
             deliveries,
             fan_out_after: plan.more.then_some(self.routes[0].subscription),
@@ -224,6 +225,11 @@ impl Builder {
         replays
     }
 
+    /// Ids of deliveries that were made once.
+    pub fn some_deliveries(&self, picks: &[u8]) -> Vec<DeliveryId> {
+        picks.iter().filter_map(|n| pick(&self.known.deliveries, *n)).collect()
+    }
+
     pub fn dead_letters(&self, dump: &Dump, picks: &[u8]) -> Vec<DeadLetterId> {
         let ids: Vec<DeadLetterId> = dump.dead_letters.iter().map(|letter| letter.id).collect();
         picks.iter().filter_map(|n| pick(&ids, *n)).collect()
@@ -309,6 +315,12 @@ fn with_bodies(outcome: Outcome, plan: SettlePlan) -> Outcome {
         1 => Outcome { request_body: Some(Bytes::from_static(b"{}")), ..outcome },
         _ => Outcome { request_body: Some(Bytes::from(vec![b'r'; 600])), request_truncated: true, ..outcome },
     }
+}
+
+/// None, one or two.
+fn labels(n: usize) -> BTreeMap<String, String> {
+    let all = [("n".to_owned(), (n % 5).to_string()), ("half".to_owned(), (n % 2).to_string())];
+    all.into_iter().take(n % 3).collect()
 }
 
 fn request_key(plan: RequestPlan) -> RequestKey {

@@ -23,15 +23,14 @@ use super::{Harness, block_on};
 use crate::memory::MemoryStore;
 use build::Builder;
 use plan::Op;
-use postrider_core::endpoint::Endpoint;
 use postrider_core::event::Namespace;
+use postrider_core::health::Health;
 use postrider_core::id::SubscriptionId;
-use postrider_core::key::ApiKey;
 use postrider_core::ports::*;
-use postrider_core::subscription::Subscription;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many sequences [`behaves_like_the_model`] tries.
 pub const CASES: u32 = 64;
@@ -55,6 +54,7 @@ pub fn compare<H: Harness>(harness: &H, cases: u32, steps: usize) {
     let outcome = TestRunner::new(config).run(&plan::sequences(steps), |ops| {
         block_on(async {
             let mut pair = Pair { model: MemoryStore::new(), store: harness.fresh().await, builder: Builder::new() };
+            pair.configure(&plan::EVERY_ENDPOINT).await?;
             for op in ops {
                 pair = pair.step(harness, op).await?;
                 pair.same_counters().await?;
@@ -103,6 +103,8 @@ impl<S: Store> Pair<S> {
                 let replays = self.builder.replays(&self.model.dump(), &plans);
                 both!(self, replay(replays));
             }
+            Op::Retry(picks, force) => self.retry(&picks, force).await?,
+            Op::Expired(limit) => self.expired(limit).await?,
             Op::Dismiss(picks) => {
                 let (ids, now) = (self.builder.dead_letters(&self.model.dump(), &picks), self.builder.now());
                 both!(self, dismiss(ids, now));
@@ -128,18 +130,36 @@ impl<S: Store> Pair<S> {
                 let firings = self.builder.firings(&plans);
                 both!(self, fire(firings));
             }
-            Op::Prune(plan) => {
-                let request = self.builder.prune(plan);
-                same(
-                    "prune (deliveries, events, configuration, erasing)",
-                    &prune(&self.model, request).await?,
-                    &prune(&self.store, request).await?,
-                )?;
-            }
+            Op::Prune(plan) => self.prune(plan).await?,
             Op::Configure(plans) => self.configure(&plans).await?,
+            Op::Age { hours, limit } => self.age(hours, limit).await?,
             Op::Look { limit } => self.same_lists(limit).await?,
         }
         Ok(self)
+    }
+
+    async fn retry(&self, picks: &[u8], force: bool) -> Checked {
+        let (ids, now) = (self.builder.some_deliveries(picks), self.builder.now());
+        both!(self, retry(ids, force, now));
+        Ok(())
+    }
+
+    async fn expired(&self, limit: u32) -> Checked {
+        let now = self.builder.now();
+        both!(self, claim_expired(now, limit, u64::MAX));
+        Ok(())
+    }
+
+    async fn age(&self, hours: u8, limit: u32) -> Checked {
+        let at = self.builder.now().after(Duration::from_secs(3_600 * u64::from(hours)));
+        both!(self, age_health(at, limit));
+        Ok(())
+    }
+
+    async fn prune(&self, plan: plan::PrunePlan) -> Checked {
+        let request = self.builder.prune(plan);
+        let (model, store) = (prune(&self.model, request).await?, prune(&self.store, request).await?);
+        same("prune (deliveries, events, configuration, erasing)", &model, &store)
     }
 
     async fn configure(&mut self, plans: &[plan::ConfigPlan]) -> Checked {
@@ -158,6 +178,12 @@ impl<S: Store> Pair<S> {
     async fn same_counters(&self) -> Checked {
         let subscriptions = self.builder.subscriptions();
         both!(self, counters(subscriptions));
+        let endpoints = self.builder.endpoints();
+        both!(self, endpoint_health(endpoints));
+        for namespace in self.builder.namespaces() {
+            both!(self, health_summary(namespace));
+            both!(self, delivery_counts(namespace));
+        }
         Ok(())
     }
 
@@ -189,6 +215,14 @@ impl<S: Store> Pair<S> {
             both!(self, find_attempts(filter, second));
             both!(self, find_attempts(filter, skipped));
         }
+        for filter in self.builder.delivery_filters(&self.model.dump()) {
+            let first = Window::first(limit);
+            let found = both!(self, find_deliveries(filter, first));
+            let (second, skipped) = (Window { after: found.page.next, ..first }, Window { skip: 2, ..first });
+            both!(self, find_deliveries(filter, second));
+            both!(self, find_deliveries(filter, skipped));
+            both!(self, delivery_ids(filter, skipped));
+        }
         for filter in self.builder.event_filters() {
             let first = PageRequest::first(limit);
             let found = both!(self, find_events(filter, first));
@@ -213,6 +247,17 @@ impl<S: Store> Pair<S> {
         Ok(())
     }
 
+    async fn same_health(&self, limit: u32) -> Checked {
+        for (namespace, health) in self.builder.namespaces().into_iter().flat_map(|of| Health::ALL.map(|health| (of.clone(), health))) {
+            let first = Window::first(limit);
+            let found = both!(self, endpoints_by_health(namespace, health, first));
+            let (second, skipped) = (Window { after: found.page.next, ..first }, Window { skip: 1, ..first });
+            both!(self, endpoints_by_health(namespace, health, second));
+            both!(self, endpoints_by_health(namespace, health, skipped));
+        }
+        Ok(())
+    }
+
     async fn same_lists(&self, limit: u32) -> Checked {
         self.same_last().await?;
         for subscription in self.builder.subscriptions() {
@@ -225,6 +270,7 @@ impl<S: Store> Pair<S> {
         }
         self.same_finds(limit).await?;
         self.same_jobs(limit).await?;
+        self.same_health(limit).await?;
         let max_bytes = if limit == u32::MAX { u64::MAX } else { u64::from(limit) * 64 };
         both!(self, unfinished_fan_outs(limit, max_bytes));
         let now = self.builder.now();
@@ -242,12 +288,19 @@ impl<S: Store> Pair<S> {
         }
         for id in &self.builder.known.deliveries {
             both!(self, delivery(id));
+            for namespace in self.builder.namespaces() {
+                both!(self, delivery_row(id, namespace));
+                both!(self, attempts_of(id, namespace, 2));
+            }
         }
+        both!(self, next_expiry());
         for id in &self.builder.known.attempts {
             for namespace in self.builder.namespaces() {
                 both!(self, attempt(id, namespace));
             }
         }
+        let seqs: Vec<_> = self.model.dump().events.iter().map(|event| event.seq).collect();
+        both!(self, event_counts(seqs));
         for event in self.model.dump().events {
             for namespace in self.builder.namespaces() {
                 let seq = event.seq;
@@ -301,12 +354,15 @@ async fn backlog(store: &impl Store) -> Checked<Vec<Backlog>> {
 }
 
 /// Without the version, whose steps are each store's own matter.
-async fn configuration(store: &impl Store) -> Checked<(Vec<Endpoint>, Vec<Subscription>, Vec<ApiKey>)> {
-    let Configuration { version: _, mut endpoints, mut subscriptions, mut keys } = store.configuration().await.map_err(failed)?;
+async fn configuration(store: &impl Store) -> Checked<Configuration> {
+    let mut configuration = store.configuration().await.map_err(failed)?;
+    let Configuration { version, endpoints, subscriptions, keys, event_types } = &mut configuration;
+    *version = 0;
     endpoints.sort_by_key(|endpoint| endpoint.id);
     subscriptions.sort_by_key(|subscription| subscription.id);
     keys.sort_by_key(|key| key.id);
-    Ok((endpoints, subscriptions, keys))
+    event_types.sort_by_key(|of| (of.namespace.clone(), of.name.clone()));
+    Ok(configuration)
 }
 
 fn failed(error: StoreError) -> TestCaseError {

@@ -23,6 +23,9 @@ pub enum Op {
         limit: u32,
     },
     Replay(Vec<ReplayPlan>),
+    Retry(Vec<u8>, bool),
+    /// Claims what expired, so many.
+    Expired(u32),
     Dismiss(Vec<u8>),
     Job(JobPlan),
     BeginRequest(RequestPlan),
@@ -34,6 +37,11 @@ pub enum Op {
     /// Until there is no more; bounds in seconds before now.
     Prune(PrunePlan),
     Configure(Vec<ConfigPlan>),
+    /// What is so many hours old leaves the health of endpoints.
+    Age {
+        hours: u8,
+        limit: u32,
+    },
     /// Every list, with this limit.
     Look {
         limit: u32,
@@ -162,6 +170,10 @@ pub struct ConfigPlan {
     pub pick: u8,
 }
 
+/// Puts every endpoint.
+pub const EVERY_ENDPOINT: [ConfigPlan; 3] =
+    [ConfigPlan { kind: 0, pick: 0 }, ConfigPlan { kind: 0, pick: 1 }, ConfigPlan { kind: 0, pick: 2 }];
+
 /// Sequences of up to `steps` operations.
 pub fn sequences(steps: usize) -> impl Strategy<Value = Vec<Op>> {
     vec(op(), steps / 2..=steps)
@@ -177,6 +189,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Restart),
         2 => (1u32..4).prop_map(|limit| Op::Rescue { limit }),
         4 => vec(replay(), 1..4).prop_map(Op::Replay),
+        3 => (vec(any::<u8>(), 1..4), any::<bool>()).prop_map(|(picks, force)| Op::Retry(picks, force)),
+        2 => (0u32..4).prop_map(Op::Expired),
         2 => vec(any::<u8>(), 1..4).prop_map(Op::Dismiss),
         2 => vec((any::<u8>(), 0u8..2, 0u8..30).prop_map(|(route, namespace, ahead)| SchedulePlan { route, namespace, ahead }), 1..3)
             .prop_map(Op::Schedule),
@@ -189,6 +203,7 @@ fn op() -> impl Strategy<Value = Op> {
             Op::Prune(PrunePlan { attempts, rows, bodies, events, closed, requests, limit })
         }),
         1 => vec((0u8..5, 0u8..3).prop_map(|(kind, pick)| ConfigPlan { kind, pick }), 1..4).prop_map(Op::Configure),
+        1 => (20u8..28, 0u32..4).prop_map(|(hours, limit)| Op::Age { hours, limit }),
         3 => (1u32..8).prop_map(|limit| Op::Look { limit }),
     ]
 }
