@@ -16,7 +16,7 @@ import threading
 import time
 
 ATTEMPTS = 2_000_000
-TURNS = 3
+TURNS = 7
 LOAD = ["--events", "60000", "--connections", "64", "--warmup", "2s", "--skip-direct", "--json", "--quiet"]
 STEADY = ["--events", "60000", "--connections", "16", "--rate", "1000", "--skip-direct", "--json", "--quiet"]
 ITEMS = "/v1/delivery/items?limit=50"
