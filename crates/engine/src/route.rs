@@ -27,8 +27,8 @@ mod types;
 pub(crate) use types::Compiled;
 pub use types::{Checked, KnownType};
 
-pub(crate) use secrets::{Secrets, Signs};
 use parked::skips;
+pub(crate) use secrets::{Secrets, Signs};
 use types::Types;
 
 /// One subscription with its endpoint, ready to send.

@@ -349,14 +349,8 @@ fn a_template_is_tried_on_the_newest_event_of_the_type() {
         (json!({"event_name": "a b", "transform_template": "x"}), "event_name: "),
         (json!({"event_name": "a.b"}), "transform_template is required"),
         (request("{{"), "transform_template: line 1: "),
-        (
-            json!({"event_name": "c.d", "transform_template": "\n{{index .payload.list 0}}"}),
-            "transform_template: template_error: line 2: ",
-        ),
-        (
-            request("{{range 10000000}}{{end}}"),
-            "transform_template: template_error: line 1: the template takes more than 1,000,000 steps",
-        ),
+        (json!({"event_name": "c.d", "transform_template": "\n{{index .payload.list 0}}"}), "transform_template: template_error: line 2: "),
+        (request("{{range 10000000}}{{end}}"), "transform_template: template_error: line 1: the template takes more than 1,000,000 steps"),
     ] {
         let (status, code, message) = refused(request);
         assert_eq!((status, code.as_str()), (400, "invalid_argument"), "{message}");
