@@ -126,6 +126,8 @@ pub(crate) async fn go_on(shared: &Shared, answers: &[Retried]) -> Result<(), St
     if !held.is_empty() {
         let stored = shared.store.retry(held.into_keys().collect(), false, shared.now()).await?;
         note_queued(shared, &stored);
+        // What was stored a moment ago may have come into memory since.
+        hasten_held(shared, &mut stored.iter().filter_map(waits).collect());
     }
     Ok(())
 }

@@ -10,14 +10,14 @@ use tokio::task::JoinError;
 /// Checks at the same time, over all: each may take a core for some tenths of a second.
 const CHECKS: usize = 2;
 
-/// Checks at the same time for the types of one registry. Fewer than [`CHECKS`]: whose schemas are slow holds up nobody else.
+/// Checks at the same time for the payloads of one tenant. Fewer than [`CHECKS`]: whose checks are slow holds up nobody else.
 const OF_ONE: usize = 1;
 
 /// The places for checks.
 pub(crate) struct Checks {
     all: Arc<Semaphore>,
-    /// Of the registries that have a check under way, or one that waits; `None` is the one that all share.
-    own: Mutex<BTreeMap<Option<Namespace>, Arc<Semaphore>>>,
+    /// Of the tenants that have a check under way, or one that waits.
+    own: Mutex<BTreeMap<Namespace, Arc<Semaphore>>>,
 }
 
 impl Checks {
@@ -25,14 +25,14 @@ impl Checks {
         Checks { all: Arc::new(Semaphore::new(CHECKS)), own: Mutex::default() }
     }
 
-    /// Does what takes its time for a type of this registry, once there is a place for it. An error says that it panicked.
+    /// Does what takes its time for this tenant, once there is a place for it. An error says that it panicked.
     pub(crate) async fn aside<T: Send + 'static>(
         &self,
-        registry: Option<Namespace>,
+        tenant: Namespace,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {
         // None is ever closed. The work keeps its places to its end, though nobody may wait for it any more.
-        let own = self.of(registry).acquire_owned().await;
+        let own = self.of(tenant).acquire_owned().await;
         let place = Arc::clone(&self.all).acquire_owned().await;
         let working = move || {
             let _places = (own, place);
@@ -41,12 +41,12 @@ impl Checks {
         tokio::task::spawn_blocking(working).await
     }
 
-    /// The places of a registry. Those of others that nobody uses any more are forgotten.
-    fn of(&self, registry: Option<Namespace>) -> Arc<Semaphore> {
+    /// The places of a tenant. Those of others that nobody uses any more are forgotten.
+    fn of(&self, tenant: Namespace) -> Arc<Semaphore> {
         let mut own = self.own.lock();
         // Whoever waits for a place, or has one, has a reference.
         own.retain(|_, places| Arc::strong_count(places) > 1);
-        Arc::clone(own.entry(registry).or_insert_with(|| Arc::new(Semaphore::new(OF_ONE))))
+        Arc::clone(own.entry(tenant).or_insert_with(|| Arc::new(Semaphore::new(OF_ONE))))
     }
 }
 
@@ -57,12 +57,12 @@ mod tests {
     use tokio::sync::oneshot;
     use tokio::task::JoinHandle;
 
-    fn named(name: &str) -> Option<Namespace> {
-        Namespace::new(name).ok()
+    fn named(name: &str) -> Namespace {
+        Namespace::new(name).expect("a namespace")
     }
 
     /// A check that has begun and goes on until it is told to end.
-    async fn begun(checks: &Arc<Checks>, registry: Option<Namespace>) -> (JoinHandle<()>, mpsc::Sender<()>) {
+    async fn begun(checks: &Arc<Checks>, tenant: Namespace) -> (JoinHandle<()>, mpsc::Sender<()>) {
         let ((ends, is_to_end), (begins, has_begun)) = (mpsc::channel::<()>(), oneshot::channel());
         let checks = Arc::clone(checks);
         let caller = tokio::spawn(async move {
@@ -71,7 +71,7 @@ mod tests {
                 // An error too says that the test is over.
                 _ = is_to_end.recv();
             };
-            checks.aside(registry, work).await.expect("it does not panic");
+            checks.aside(tenant, work).await.expect("it does not panic");
         });
         has_begun.await.expect("it begins");
         (caller, ends)
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_slow_schemas_of_one_leave_a_place_for_the_others() {
+    fn the_slow_checks_of_one_leave_a_place_for_the_others() {
         run(async {
             let checks = Arc::new(Checks::new());
             let (slow, ends) = begun(&checks, named("slow")).await;
@@ -90,13 +90,13 @@ mod tests {
             assert_eq!((own.available_permits(), checks.all.available_permits()), (0, CHECKS - 1));
             // Another of it would wait; one of somebody else begins and ends meanwhile.
             assert_eq!(checks.aside(named("other"), || 7).await.ok(), Some(7));
-            assert_eq!(checks.aside(None, || 8).await.ok(), Some(8));
+            assert_eq!(checks.aside(named("third"), || 8).await.ok(), Some(8));
             drop(ends);
             slow.await.expect("it ends");
             assert_eq!(own.available_permits(), OF_ONE);
             drop(own);
-            assert_eq!(checks.aside(None, || 9).await.ok(), Some(9));
-            assert!(checks.own.lock().keys().eq([&None]), "those that nobody uses are forgotten");
+            assert_eq!(checks.aside(named("fourth"), || 9).await.ok(), Some(9));
+            assert!(checks.own.lock().keys().eq([&named("fourth")]), "those that nobody uses are forgotten");
         });
     }
 

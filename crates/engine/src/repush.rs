@@ -6,7 +6,7 @@ use crate::publish::{Publish, PublishError, Receipt, To, plan};
 use crate::route::{Checked, KnownType, Routes};
 use crate::shared::Shared;
 use bytes::Bytes;
-use postrider_core::event::Event;
+use postrider_core::event::{Event, Namespace};
 use postrider_core::id::EventSeq;
 use postrider_core::ports::{Batch, BatchEntries, BatchStep, BatchWork, EventFilter, MAX_BATCH, StoreError, Window};
 use postrider_core::signal::is_reserved;
@@ -37,9 +37,9 @@ pub enum NotAgain {
 }
 
 impl Engine {
-    /// Holds a payload against the schema of its type. It goes on beside the runtime, for it may take a while.
-    pub async fn check(&self, event_type: &Arc<KnownType>, payload: &Bytes) -> Checked {
-        check(&self.shared, event_type, payload).await
+    /// Holds a payload of this tenant's against the schema of its type. It goes on beside the runtime, for it may take a while.
+    pub async fn check(&self, namespace: &Namespace, event_type: &Arc<KnownType>, payload: &Bytes) -> Checked {
+        check(&self.shared, namespace, event_type, payload).await
     }
 
     /// Publishes the content of an earlier event as a new one, with its labels, metadata and time to live but without its key; it is held
@@ -56,11 +56,11 @@ impl Engine {
     }
 }
 
-async fn check(shared: &Shared, event_type: &Arc<KnownType>, payload: &Bytes) -> Checked {
+async fn check(shared: &Shared, namespace: &Namespace, event_type: &Arc<KnownType>, payload: &Bytes) -> Checked {
     if event_type.schema.is_none() {
         return Checked::default();
     }
-    let (of, checked, payload) = (event_type.namespace.clone(), Arc::clone(event_type), payload.clone());
+    let (of, checked, payload) = (namespace.clone(), Arc::clone(event_type), payload.clone());
     let compiled = Arc::clone(&shared.compiled);
     shared.checks.aside(of, move || checked.check(&compiled, &payload)).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a payload could not be checked");
@@ -72,7 +72,7 @@ async fn check(shared: &Shared, event_type: &Arc<KnownType>, payload: &Bytes) ->
 async fn again(shared: &Shared, event: &Event) -> Result<(Publish, Vec<String>), NotAgain> {
     let known = known(&shared.routes.load(), event)?;
     let checked = match known {
-        Some(known) => check(shared, &known, &event.payload).await,
+        Some(known) => check(shared, &event.namespace, &known, &event.payload).await,
         None => Checked::default(),
     };
     let publish = Publish {

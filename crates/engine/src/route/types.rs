@@ -6,6 +6,7 @@ use postrider_core::event::{Namespace, SchemaCheck};
 use postrider_core::event_type::EventType;
 use postrider_core::schema::{self, BadSchema, EventSchema};
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 const MAX_COMPILED_BYTES: usize = 64 << 20;
 
 /// The schemas that payloads were held against last, compiled.
-pub(crate) struct Compiled(Kept<EventSchema>);
+pub(crate) struct Compiled(Kept<Option<EventSchema>>);
 
 impl Compiled {
     pub(crate) fn new() -> Self {
@@ -55,8 +56,10 @@ impl KnownType {
     /// Holds a payload against the schema. Up to some tenths of a second of work.
     pub(crate) fn check(&self, compiled: &Compiled, payload: &[u8]) -> Checked {
         let Some(text) = &self.event_type.schema else { return Checked::default() };
-        let schema = compiled.0.get(text, || EventSchema::parse(text.as_bytes()), EventSchema::memory);
-        let Ok(schema) = schema.inspect_err(|error| self.not_understood(error)) else { return Checked::default() };
+        // Kept as well where it is not understood: that is said once, and not with every event.
+        let parse = || Ok::<_, Infallible>(EventSchema::parse(text.as_bytes()).inspect_err(|error| self.not_understood(error)).ok());
+        let Ok(kept) = compiled.0.get(text, parse, |schema| schema.as_ref().map_or(0, EventSchema::memory));
+        let Some(schema) = kept else { return Checked::default() };
         let warnings = schema.check(payload);
         let check = if warnings.is_empty() { SchemaCheck::Passed } else { SchemaCheck::Failed };
         Checked { check, warnings }
@@ -194,7 +197,11 @@ mod tests {
         let none = known(&routes(&[event_type(None, None)]));
         assert_eq!((none.check(&compiled, b"{}"), none.sample()), (Checked::default(), None));
         let strange = known(&routes(&[event_type(None, Some("{"))]));
-        assert_eq!((strange.check(&compiled, b"{}"), strange.sample(), kept()), (Checked::default(), None, 2));
+        assert_eq!(
+            (strange.check(&compiled, b"{}"), strange.sample(), kept()),
+            (Checked::default(), None, 3),
+            "kept as one that is not understood"
+        );
     }
 
     #[test]

@@ -326,7 +326,7 @@ impl Store for SqliteStore {
     }
 
     fn counters(&self, of: Vec<SubscriptionId>) -> BoxFuture<'_, Result<Vec<Counters>, StoreError>> {
-        Box::pin(self.readers.read(move |conn| of.iter().map(|id| counters::read(conn, *id)).collect()))
+        Box::pin(self.own.read(move |conn| of.iter().map(|id| counters::read(conn, *id)).collect()))
     }
     fn delivery_counts(&self, namespace: Option<Namespace>) -> BoxFuture<'_, Result<[u64; 7], StoreError>> {
         Box::pin(self.readers.read(move |conn| counters::delivery_counts(conn, namespace.as_ref())))

@@ -8,7 +8,7 @@ use crate::auth::Access;
 use crate::http::{App, Problem};
 use postrider_core::delivery::StateKind;
 use postrider_core::id::DeliveryId;
-use postrider_core::ports::{BatchKind, DeliveryFilter, MAX_BATCH, Retried, Window};
+use postrider_core::ports::{BatchKind, DeliveryFilter, Found, MAX_BATCH, Retried, Window};
 use postrider_proto::webhook as w;
 
 const KIND: BatchKind = BatchKind::Retry;
@@ -53,16 +53,33 @@ async fn one(app: &App, id: DeliveryId, force: bool) -> Result<Retried, Problem>
 
 /// Those of a webhook. Of what was deleted there is nothing to be sent, which the store refuses.
 async fn of_webhook(app: &App, scope: &Scope, request: &w::RetryDeliveryRequest) -> Result<Vec<DeliveryId>, Problem> {
-    let webhook = find_webhook(&app.engine.routes(), scope, webhook_id(&request.webhook_id)?)?.id;
+    let routes = app.engine.routes();
+    let webhook = find_webhook(&routes, scope, webhook_id(&request.webhook_id)?)?.id;
     let by_force = BY_FORCE.into_iter().filter(|_| request.force);
     let states = WANTED.into_iter().chain(by_force).collect();
     let filter = DeliveryFilter { endpoint: Some(webhook), states, ..DeliveryFilter::default() };
-    let found = app.engine.store().delivery_ids(filter, Window::first(MAX_BATCH)).await.map_err(Problem::of_read)?;
-    if found.total > u64::from(MAX_BATCH) {
-        let (total, advice) = (found.total, "narrow them by time with ListDeliveries and prepare_retry");
-        return Err(failed_precondition(format!("{total} deliveries match, and a call takes {MAX_BATCH} at the most: {advice}")));
+    let all = ids(app, filter.clone()).await?;
+    if all.total <= u64::from(MAX_BATCH) {
+        return Ok(all.page.items);
     }
-    Ok(found.page.items)
+    // Those of deleted subscriptions, of which nothing comes, may be most of them.
+    let (mut live, mut total) = (Vec::new(), 0);
+    for subscription in routes.subscriptions_of(webhook) {
+        let found = ids(app, DeliveryFilter { subscription: Some(subscription.id), ..filter.clone() }).await?;
+        total += found.total;
+        if total > u64::from(MAX_BATCH) {
+            let advice = "narrow them by time with ListDeliveries and prepare_retry";
+            return Err(failed_precondition(format!(
+                "{total} deliveries or more match, and a call takes {MAX_BATCH} at the most: {advice}"
+            )));
+        }
+        live.extend(found.page.items);
+    }
+    Ok(live)
+}
+
+async fn ids(app: &App, filter: DeliveryFilter) -> Result<Found<DeliveryId, DeliveryId>, Problem> {
+    app.engine.store().delivery_ids(filter, Window::first(MAX_BATCH)).await.map_err(Problem::of_read)
 }
 
 pub(super) async fn start(app: &App, access: &Access, retry_id: &str) -> Result<w::RetryDeliveriesResponse, Problem> {

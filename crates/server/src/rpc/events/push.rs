@@ -29,7 +29,7 @@ pub(super) async fn push(app: &App, access: &Access, request: w::PushEventReques
     let payload = request.payload.as_option().map_or_else(|| Bytes::from_static(b"{}"), |payload| payload.json().clone());
     let checked = match types::known(app, &namespace, &request.event).await? {
         Some(known) if !known.active => return Err(failed_precondition(format!("the event type {:?} is not active", request.event))),
-        Some(known) => app.engine.check(&known, &payload).await,
+        Some(known) => app.engine.check(&namespace, &known, &payload).await,
         None => Checked::default(),
     };
     let publish = Publish {

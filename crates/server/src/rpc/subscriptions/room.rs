@@ -4,14 +4,14 @@ use crate::http::Problem;
 use http::StatusCode;
 use postrider_core::body::BodyForm;
 use postrider_core::id::SubscriptionId;
-use postrider_core::subscription::Subscription;
+use postrider_core::subscription::{Origin, Subscription};
 use postrider_engine::Routes;
 use std::collections::HashSet;
 
-/// Most subscriptions of one webhook, through whichever API they were made. Each one that matches is a delivery of its own.
+/// Most subscriptions of one webhook that were made over the RPC API. Each one that matches is a delivery of its own.
 const MAX_OF_WEBHOOK: usize = 1_000;
 
-/// Most subscriptions of one namespace, through whichever API they were made: every event is matched against them.
+/// Most subscriptions of one namespace that were made over the RPC API: every event is matched against them.
 const MAX_OF_NAMESPACE: usize = 10_000;
 
 /// What the templates of one namespace may have together, in bytes: 256 of the longest.
@@ -28,7 +28,7 @@ struct Sums {
 impl Sums {
     fn of<'s>(all: impl Iterator<Item = &'s Subscription>, like: &Subscription) -> Self {
         let mut sums = Sums::default();
-        for subscription in all.filter(|subscription| subscription.namespace == like.namespace && subscription.deleted_at.is_none()) {
+        for subscription in all.filter(|subscription| is_counted(subscription, like)) {
             sums.of_namespace += 1;
             sums.of_webhook += usize::from(subscription.endpoint == like.endpoint);
             if let BodyForm::Template(form) = &subscription.body {
@@ -38,7 +38,7 @@ impl Sums {
         sums
     }
 
-    /// Refuses what grows beyond a limit. What another API has put beyond it may still be changed and taken away.
+    /// Refuses what grows beyond a limit. What is beyond it may still be changed and taken away.
     fn grown(self, before: Sums) -> Result<(), Problem> {
         let limits = [
             (before.of_webhook, self.of_webhook, MAX_OF_WEBHOOK, "subscriptions of the webhook"),
@@ -53,6 +53,11 @@ impl Sums {
             None => Ok(()),
         }
     }
+}
+
+/// Those of other APIs have nothing to do with the limits of this one.
+fn is_counted(subscription: &Subscription, like: &Subscription) -> bool {
+    subscription.origin == Origin::Rpc && subscription.namespace == like.namespace && subscription.deleted_at.is_none()
 }
 
 /// Whether there is room for these subscriptions of one webhook, new ones or changed ones; what is deleted takes none.
