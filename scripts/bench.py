@@ -40,7 +40,7 @@ ALWAYS = [
 ]
 
 BACKLOG_LOAD = ["--events", "30000", "--connections", "16", "--rate", "500", "--skip-direct"]
-APIS_LOAD = ["--events", "100000", "--skip-direct"]
+APIS_LOAD = ["--events", "50000", "--skip-direct"]
 FAIRNESS_LOAD = ["--events", "30000", "--endpoints", "200", "--rate", "1000", "--skip-direct"]
 
 # Per scenario its runs, in the order in which they are made, and its bars.
@@ -91,6 +91,8 @@ SCENARIOS = {
         ],
     ),
 }
+# How often the runs of a scenario take turns, where one pair says little on a machine with neighbours: each run counts by its median turn.
+TURNS = {"apis": 5}
 # This one makes its runs itself.
 HISTORY = "history"
 HISTORY_BARS = [
@@ -151,18 +153,30 @@ def measure(binary: str, scenario: str, name: str, arguments: list):
 
 def run(binary: str, scenario: str) -> bool:
     runs, bars = SCENARIOS[scenario]
-    reports, met = {}, []
-    for name, arguments in runs.items():
-        reports[name], ended_well = measure(binary, scenario, name, arguments)
-        met.append(ended_well)
+    turns, met = {name: [] for name in runs}, []
     always = [
         dataclasses.replace(bar, figure=bar.figure.format(name), per=bar.per.format(name) if isinstance(bar.per, str) else bar.per)
         for name in runs
         for bar in ALWAYS
     ]
-    # Every bar is shown, whatever the ones before it say.
-    met.extend([judge(reports, bar) for bar in bars + always])
+    for _ in range(TURNS.get(scenario, 1)):
+        reports = {}
+        for name, arguments in runs.items():
+            reports[name], ended_well = measure(binary, scenario, name, arguments)
+            met.append(ended_well)
+            if reports[name] is not None:
+                turns[name].append(reports[name])
+        # Every bar is shown, whatever the ones before it say.
+        met.extend([judge(reports, bar) for bar in always])
+    reports = {name: median(of) for name, of in turns.items()}
+    met.extend([judge(reports, bar) for bar in bars])
     return all(met)
+
+
+def median(reports: list):
+    """The report of the turn that accepted at the median rate; None where there is none."""
+    ordered = sorted(reports, key=lambda report: report["server"]["accepted_per_second"])
+    return ordered[len(ordered) // 2] if ordered else None
 
 
 def run_history(binary: str) -> bool:
