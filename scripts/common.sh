@@ -23,3 +23,10 @@ step() {
   fi
   say "$title: $((SECONDS - began)) s"
 }
+
+# Where the programs of the newest PostgreSQL are, which Debian keeps off the PATH; fails where there is none.
+postgres_bin() {
+  local found
+  found=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -n 1) || found=$(command -v initdb) || return 1
+  dirname "$found"
+}

@@ -3,6 +3,7 @@
 //! Callers [`submit`](Queue::submit) work and await its answer. One writer [`take`](Queue::take)s everything that waits, does it in one
 //! transaction and then answers everybody. This module knows no database: `W` is what the work is done on, `E` how that fails.
 
+use crate::bounds::{LINGER, MAX_GROUP, MAX_WAITING};
 use crate::error::unavailable;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use postrider_core::ports::StoreError;
@@ -10,15 +11,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-
-/// How much may wait, in units of weight (about one row, or one page of payload, each). Callers beyond it wait for room, so that memory stays bounded.
-pub(crate) const MAX_WAITING: u32 = 16_384;
-
-/// How much goes into one transaction. More gains nothing and makes everybody in the group wait longer.
-pub(crate) const MAX_GROUP: u32 = 4_096;
-
-/// How long patient work waits for company at most.
-pub(crate) const LINGER: Duration = Duration::from_millis(2);
 
 /// How long after a group urgent work waits for company that is to be expected, at most. A commit costs as much again as some
 /// dozens of rows, so that the first callers to come back after a group had better not get a commit of their own.

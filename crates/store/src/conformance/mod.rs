@@ -76,6 +76,9 @@ pub trait Harness {
     /// The store under test.
     type Store: Store;
 
+    /// How many random sequences are compared with the model.
+    const SEQUENCES: u32 = model::CASES;
+
     /// An empty store.
     fn fresh(&self) -> impl Future<Output = Self::Store>;
 

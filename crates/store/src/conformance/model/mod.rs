@@ -43,9 +43,9 @@ const MAX_SLICES: usize = 10_000;
 
 type Checked<T = ()> = Result<T, TestCaseError>;
 
-/// Compares the harness's stores with the model, over [`CASES`] sequences of up to [`STEPS`] operations.
+/// Compares the harness's stores with the model, over its [`Harness::SEQUENCES`] of up to [`STEPS`] operations.
 pub fn behaves_like_the_model<H: Harness>(harness: H) {
-    compare(&harness, CASES, STEPS);
+    compare(&harness, H::SEQUENCES, STEPS);
 }
 
 /// Compares over that many sequences of up to that many operations. Panics with the shortest sequence that it finds to differ.

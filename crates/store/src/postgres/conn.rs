@@ -1,0 +1,77 @@
+//! A connection: statements are prepared once for each, and run by their text.
+
+use super::error::{Result, bad_value};
+use deadpool_postgres::Object;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, SimpleQueryMessage};
+
+/// What a statement is run with: `$1` and so on.
+pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A connection out of a pool. Statements that are polled together travel together, and are done in the order in which they were polled first.
+pub(super) struct Conn(Object);
+
+impl Conn {
+    pub(super) fn new(object: Object) -> Self {
+        Conn(object)
+    }
+
+    /// Prepares these, unless they are. Statements that are polled together are sent in their order only if none of them has to be prepared first.
+    pub(super) async fn ready(&self, statements: &[&str]) -> Result<()> {
+        for sql in statements {
+            self.0.prepare_cached(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// All rows.
+    pub(super) async fn rows(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        let statement = self.0.prepare_cached(sql).await?;
+        Ok(self.0.query(&statement, params).await?)
+    }
+
+    /// The row, if there is one; more than one is a fault of the statement.
+    pub(super) async fn row(&self, sql: &str, params: Params<'_>) -> Result<Option<Row>> {
+        let statement = self.0.prepare_cached(sql).await?;
+        Ok(self.0.query_opt(&statement, params).await?)
+    }
+
+    /// The row that there must be.
+    pub(super) async fn only(&self, sql: &str, params: Params<'_>) -> Result<Row> {
+        let statement = self.0.prepare_cached(sql).await?;
+        Ok(self.0.query_one(&statement, params).await?)
+    }
+
+    /// How many rows were written.
+    pub(super) async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        let statement = self.0.prepare_cached(sql).await?;
+        Ok(self.0.execute(&statement, params).await?)
+    }
+
+    /// Several statements without parameters.
+    pub(super) async fn batch(&self, sql: &str) -> Result<()> {
+        Ok(self.0.batch_execute(sql).await?)
+    }
+
+    /// Begins a transaction that writes; answers its number, by which the server knows what became of it.
+    pub(super) async fn begin(&self) -> Result<String> {
+        for said in self.0.simple_query("BEGIN; SELECT pg_current_xact_id()::text").await? {
+            if let SimpleQueryMessage::Row(row) = said
+                && let Some(number) = row.try_get(0)?
+            {
+                return Ok(number.to_owned());
+            }
+        }
+        Err(bad_value("a transaction without a number"))
+    }
+
+    /// Whether nothing more can be done with it.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Ends the connection: the server undoes what it had begun.
+    pub(super) fn discard(self) {
+        drop(Object::take(self.0));
+    }
+}

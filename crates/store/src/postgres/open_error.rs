@@ -1,0 +1,109 @@
+//! Why a store could not be opened.
+
+use super::error::Error;
+use super::migrate::MigrateError;
+use tokio_postgres::error::SqlState;
+
+/// Why a store could not be opened. The text says how to mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum PgOpenError {
+    /// What was given as the database's URL is none, or what it asks for cannot be done.
+    #[error(
+        "the URL of the database cannot be used: {0} (it is postgres://USER:PASSWORD@HOST:PORT/DATABASE, with special characters in its parts \
+         written as %XX)"
+    )]
+    Url(String),
+    /// The schema's name cannot be one.
+    #[error(
+        "{0:?} cannot be the name of a schema: use lower-case letters, digits and underscores, 63 of them at the most, and no digit first"
+    )]
+    SchemaName(String),
+    /// Nobody answers.
+    #[error(
+        "no connection to PostgreSQL at {at}: check that it runs, that host and port are right, and that no firewall is between ({cause})"
+    )]
+    Unreachable {
+        /// Where it should be.
+        at: String,
+        /// What the operating system said.
+        cause: String,
+    },
+    /// The server does not let this user in.
+    #[error("PostgreSQL at {at} refused the user: check the user and the password in the URL, and the server's pg_hba.conf ({cause})")]
+    Refused {
+        /// Where it is.
+        at: String,
+        /// What it said.
+        cause: String,
+    },
+    /// The server has no such database.
+    #[error("PostgreSQL at {at} does not have the database: make it (CREATE DATABASE), or correct the URL ({cause})")]
+    NoDatabase {
+        /// Where it is.
+        at: String,
+        /// What it said.
+        cause: String,
+    },
+    /// No connection that is encrypted as the URL asks for.
+    #[error(
+        "no encrypted connection to PostgreSQL at {at}: check sslmode and sslrootcert in the URL, and the server's certificate ({cause})"
+    )]
+    Tls {
+        /// Where it is.
+        at: String,
+        /// What was wrong.
+        cause: String,
+    },
+    /// The server is too old.
+    #[error("{0}")]
+    OldServer(String),
+    /// A later release has changed the schema.
+    #[error("{0}")]
+    Newer(String),
+    /// The user may not do what is needed.
+    #[error("{0}")]
+    Denied(String),
+    /// Another node has been bringing the schema up to date for longer than this one waits.
+    #[error("{0}")]
+    Busy(String),
+    /// Anything else.
+    #[error("cannot open the database: {0}")]
+    Failed(String),
+}
+
+impl PgOpenError {
+    /// What it means that this server could not be connected to. The driver says in a text alone which part failed.
+    pub(super) fn from_connecting(at: &str, error: tokio_postgres::Error) -> Self {
+        let (code, shown) = (error.code().cloned(), error.to_string());
+        let (at, cause) = (at.to_owned(), Error::from(error).to_string());
+        match code {
+            Some(SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION | SqlState::INSUFFICIENT_PRIVILEGE) => {
+                PgOpenError::Refused { at, cause }
+            }
+            Some(SqlState::INVALID_CATALOG_NAME) => PgOpenError::NoDatabase { at, cause },
+            Some(_) => PgOpenError::Failed(cause),
+            None if shown.contains("TLS") => PgOpenError::Tls { at, cause },
+            None if shown.contains("authentication") || shown.contains("configuration") => PgOpenError::Refused { at, cause },
+            None => PgOpenError::Unreachable { at, cause },
+        }
+    }
+}
+
+impl From<MigrateError> for PgOpenError {
+    fn from(error: MigrateError) -> Self {
+        let text = error.to_string();
+        match error {
+            MigrateError::OldServer { .. } => PgOpenError::OldServer(text),
+            MigrateError::Newer { .. } => PgOpenError::Newer(text),
+            MigrateError::Denied { .. } => PgOpenError::Denied(text),
+            MigrateError::Busy { .. } => PgOpenError::Busy(text),
+            MigrateError::Failed(_) => PgOpenError::Failed(text),
+        }
+    }
+}
+
+impl From<Error> for PgOpenError {
+    fn from(error: Error) -> Self {
+        PgOpenError::Failed(error.to_string())
+    }
+}

@@ -1,0 +1,156 @@
+//! The schema: how it is made, its partitions, and rows that stay in their pages.
+
+use crate::{Database, SCHEMA, number, pg, settlement, stored, until};
+use postrider_core::delivery::{State, StateKind};
+use postrider_core::id::*;
+use postrider_core::ports::*;
+use postrider_core::time::Timestamp;
+use postrider_store::conformance::{Fixtures, block_on};
+use postrider_store::{PgOpenError, PgOptions};
+use tokio_postgres::Client;
+
+#[test]
+fn the_schema_is_made_once() {
+    block_on(async {
+        let database = Database::new().await;
+        let (a, b) = tokio::join!(database.open(), database.open());
+        let client = database.client().await;
+        let steps = number(&client, "SELECT count(*) FROM schema_steps").await;
+        assert!(steps > 0 && steps == number(&client, "SELECT max(step)::int8 FROM schema_steps").await);
+        assert_eq!(number(&client, "SELECT count(*) FROM nodes WHERE ended_at IS NULL").await, 2);
+        let event = Fixtures::new(1).event(1);
+        stored(a.publish(vec![event.clone()]).await);
+        let again = database.open().await;
+        assert!(again.event(event.id).await.expect("a read").is_some());
+        assert_eq!(number(&client, "SELECT count(*) FROM schema_steps").await, steps);
+        drop((a, b));
+    });
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    block_on(async {
+        let database = Database::new().await;
+        drop(database.open().await);
+        let client = database.client().await;
+        let known = number(&client, "SELECT max(step)::int8 FROM schema_steps").await;
+        client.batch_execute("INSERT INTO schema_steps (step) VALUES (99)").await.expect("a later release's step");
+        let refused = database.refusal(database.options()).await;
+        let text = format!(
+            "the schema {SCHEMA} was made by a newer postrider (version 99, this one knows {known}): run that release or a later one"
+        );
+        assert!(matches!(&refused, PgOpenError::Newer(said) if *said == text), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_user_without_rights_is_told_what_is_missing() {
+    block_on(async {
+        let database = Database::new().await;
+        let (client, user) = (pg::connect(&database.url).await, pg::unique("u"));
+        client.batch_execute(&format!("CREATE ROLE {user} LOGIN")).await.expect("a role");
+        let url = database.url_of(&user, &database.place());
+        // There is no schema yet; then there is one, of another user.
+        for _ in 0..2 {
+            let refused = database.refusal(PgOptions { url: url.clone(), ..database.options() }).await;
+            assert!(matches!(&refused, PgOpenError::Denied(said) if said.contains("GRANT CREATE ON DATABASE")), "{refused:?}");
+            drop(database.open().await);
+        }
+        client.batch_execute(&format!("DROP ROLE {user}")).await.expect("the role goes");
+    });
+}
+
+/// Fixtures whose time is the server's.
+async fn of_today(client: &Client) -> Fixtures {
+    let mut make = Fixtures::new(1);
+    let now = number(client, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8").await;
+    make.advance(Timestamp::from_micros(now).since(make.now()));
+    make
+}
+
+// ---- partitions --------------------------------------------------------------------------------------------------
+
+/// The partition's name and its bounds, of that many days from now.
+async fn day(client: &Client, table: &str, from_now: i64) -> (String, uuid::Uuid, uuid::Uuid) {
+    let sql = "SELECT extract(epoch FROM d)::int8, to_char(d, 'YYYYMMDD') \
+               FROM (SELECT date_trunc('day', clock_timestamp() AT TIME ZONE 'UTC') + $1::int8 * interval '1 day' AS d) t";
+    let row = client.query_one(sql, &[&from_now]).await.expect("a day");
+    let (start, digits): (i64, String) = (row.get(0), row.get(1));
+    let bound = |secs| floor_at(Timestamp::from_secs(secs));
+    (format!("{table}_p{digits}"), bound(start), bound(start + 86_400))
+}
+
+async fn is_there(client: &Client, table: &str) -> bool {
+    client.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&table]).await.expect("a look").get(0)
+}
+
+#[test]
+fn days_to_come_have_partitions_and_empty_ones_go() {
+    block_on(async {
+        let database = Database::new().await;
+        drop(database.open().await);
+        let client = database.client().await;
+        for table in ["events", "event_labels", "deliveries", "attempts"] {
+            for from_now in 0..3 {
+                let (name, ..) = day(&client, table, from_now).await;
+                assert!(is_there(&client, &name).await, "{name}");
+            }
+        }
+        // Two of long ago, of which one still has a row, and a day to come that has a row already where its partition is missing.
+        let ((empty, first, last), (full, from, to)) = (day(&client, "attempts", -9).await, day(&client, "event_labels", -8).await);
+        let (taken, within, _) = day(&client, "event_labels", 1).await;
+        let labels = "INSERT INTO event_labels (event, namespace, key, value, created_at, seq) VALUES";
+        let past = format!(
+            "CREATE TABLE {empty} PARTITION OF attempts FOR VALUES FROM ('{first}') TO ('{last}'); \
+             CREATE TABLE {full} PARTITION OF event_labels FOR VALUES FROM ('{from}') TO ('{to}'); \
+             DROP TABLE {taken}; {labels} ('{from}', 'default', 'k', 'v', 0, 1); {labels} ('{within}', 'default', 'k', 'v', 0, 2)"
+        );
+        client.batch_execute(&past).await.expect("partitions");
+        let store = database.open().await;
+        until("an empty partition of the past goes", async || !is_there(&client, &empty).await).await;
+        assert!(is_there(&client, &full).await, "there is a row in it");
+        assert!(!is_there(&client, &taken).await, "the default partition has that day");
+        assert_eq!(number(&client, "SELECT count(*) FROM event_labels").await, 2);
+        assert_eq!(store.health().await, Ok(()));
+    });
+}
+
+/// Deliveries are made as an engine makes them, some at a time. Their states are written without a new entry in any index.
+#[test]
+fn deliveries_stay_in_their_pages() {
+    const GROUPS: i64 = 60;
+    const AT_A_TIME: i64 = 8;
+    block_on(async {
+        let database = Database::new().await;
+        let (store, client) = (database.open().await, database.client().await);
+        let mut make = of_today(&client).await;
+        let route = make.route();
+        for _ in 0..GROUPS {
+            let events: Vec<NewEvent> = (0..AT_A_TIME).map(|_| make.claimed_event_for(&[route])).collect();
+            let attempts: Vec<AttemptId> = events.iter().map(|_| AttemptId::new(make.uuid())).collect();
+            store.publish(events.clone()).await.expect("publishes");
+            for (states, outcome) in
+                [((StateKind::Pending, State::Sending), None), ((StateKind::Sending, State::Succeeded), Some(make.success()))]
+            {
+                let group: Vec<Settlement> =
+                    events.iter().zip(&attempts).map(|(event, attempt)| settlement(event, *attempt, states, outcome.clone())).collect();
+                let answers = store.settle(group.into()).await.expect("settles");
+                assert!(answers.iter().all(|answer| *answer == Settled::Stored), "{answers:?}");
+            }
+        }
+        assert_eq!(number(&client, "SELECT count(*) FROM deliveries WHERE state = 3").await, GROUPS * AT_A_TIME);
+        assert_eq!(number(&client, "SELECT count(*) FROM deliveries_default").await, 0, "today has a partition");
+        // Connections that end tell what they have done.
+        drop(store);
+        let written = |column: &str| {
+            format!(
+                "SELECT coalesce(sum({column}), 0)::int8 FROM pg_stat_user_tables WHERE schemaname = '{SCHEMA}' AND relname ~ '^deliveries_'"
+            )
+        };
+        let (all, hot) = (written("n_tup_upd"), written("n_tup_hot_upd"));
+        let expected = 2 * GROUPS * AT_A_TIME;
+        until("the server has counted all updates", async || number(&client, &all).await >= expected).await;
+        let (all, hot) = (number(&client, &all).await, number(&client, &hot).await);
+        assert!(hot * 10 >= all * 9, "{hot} of {all} updates stayed in their page");
+    });
+}
