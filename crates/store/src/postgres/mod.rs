@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `verbs.rs` | the port: which verb is done where |
+//! | `verbs.rs`, `verbs/` | the port: which verb is done where |
 //! | `lanes.rs`, `lanes/queue.rs` | publishes, slices of fan-outs and settlements of many callers in one transaction |
 //! | `transact.rs` | transactions and reads: begun, ended, tried again; what became of a commit that nobody saw the end of |
 //! | `members.rs` | the nodes: heartbeats, who was taken for dead, the hourly upkeep |
