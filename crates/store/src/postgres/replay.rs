@@ -60,7 +60,7 @@ impl Wanted {
         }
     }
 
-    fn new(&self) -> Option<DeliveryId> {
+    fn to_be_made(&self) -> Option<DeliveryId> {
         match self.what {
             What::AsNew(_, new) => Some(new),
             What::Delivery(..) | What::Letter(_) => None,
@@ -90,7 +90,7 @@ pub(super) async fn replay_letters(tx: &mut Tx, letters: &[DeadLetterId], at: Ti
 async fn again(tx: &mut Tx, wanted: &[Wanted]) -> Result<Vec<Replayed>> {
     let letters: Vec<Uuid> = wanted.iter().filter_map(Wanted::letter).map(DeadLetterId::uuid).collect();
     let of = deliveries_of(&tx.conn, &letters).await?;
-    let keys = |wanted: &Wanted| [wanted.delivery(&of).map(DeliveryId::uuid), wanted.new().map(DeliveryId::uuid)];
+    let keys = |wanted: &Wanted| [wanted.delivery(&of).map(DeliveryId::uuid), wanted.to_be_made().map(DeliveryId::uuid)];
     let mut answers = Vec::with_capacity(wanted.len());
     for run in runs(wanted, keys) {
         answers.extend(again_at_once(tx, run, &of).await?);
