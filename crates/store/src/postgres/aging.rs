@@ -59,10 +59,15 @@ macro_rules! is_old {
     };
 }
 
-/// Whether a delivery has no open dead letter. One look for each delivery, never a list of all that are open.
+/// Whether a delivery has no open dead letter. One look for each delivery, never a list of all that are open: behind `OFFSET` the planner does
+/// not know that those will do.
 macro_rules! has_no_open_letter {
     ($d:literal) => {
-        concat!("(SELECT l.status FROM dead_letters l WHERE l.delivery = ", $d, ".id AND l.status = 0) IS NULL")
+        concat!(
+            "(SELECT l.status FROM (SELECT status FROM dead_letters WHERE delivery = ",
+            $d,
+            ".id OFFSET 0) l WHERE l.status = 0) IS NULL"
+        )
     };
 }
 
@@ -88,7 +93,7 @@ pub(super) async fn attempts(tx: &mut Tx, after: &mut Uuid, before: Timestamp, s
         let rows = tx.conn.rows(PAGE_OF_ATTEMPTS, &[&*after, &below, &page]).await?;
         let (ids, is_last) = slice.take(&rows, page, after)?;
         if !ids.is_empty() {
-            let gone = tx.conn.rows(delete_attempts!("unnest($1::uuid[]) AS u (id) WHERE a.id = u.id"), &[&ids]).await?;
+            let gone = tx.conn.rows(delete_attempts!("unnest($1::uuid[]) AS u (id) WHERE a.id = ANY (ARRAY[u.id])"), &[&ids]).await?;
             slice.pruned.attempts += count_attempts(&mut tx.tallies, &gone)?;
         }
         if is_last {
@@ -101,9 +106,9 @@ pub(super) async fn attempts(tx: &mut Tx, after: &mut Uuid, before: Timestamp, s
 /// Bodies of attempts that began too long ago. What an attempt says stays.
 pub(super) async fn bodies(tx: &mut Tx, after: &mut Uuid, before: Timestamp, slice: &mut Slice) -> Result<bool> {
     let strip = "WITH aged AS MATERIALIZED (SELECT a.id, coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0) AS bytes \
-                 FROM unnest($1::uuid[]) AS u (id) JOIN attempts a ON a.id = u.id WHERE NOT a.stripped ORDER BY a.id \
-                 FOR UPDATE OF a SKIP LOCKED), \
-                 done AS (UPDATE attempts a SET request = NULL, response = NULL, stripped = true FROM aged g WHERE a.id = g.id \
+                 FROM unnest($1::uuid[]) AS u (id) CROSS JOIN LATERAL (SELECT id, request, response FROM attempts \
+                 WHERE id = u.id AND NOT stripped FOR UPDATE SKIP LOCKED) a), \
+                 done AS (UPDATE attempts a SET request = NULL, response = NULL, stripped = true FROM aged g WHERE a.id = ANY (ARRAY[g.id]) \
                  RETURNING g.bytes) SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM done";
     let below = floor_at(before);
     while !slice.is_spent() {
@@ -141,10 +146,10 @@ pub(super) async fn deliveries(tx: &mut Tx, after: &mut Uuid, request: &PruneReq
     Ok(false)
 }
 
-/// Removes those of these deliveries that nobody has claimed, whatever their age and their state.
+/// Removes those of these deliveries that nobody has claimed, whatever their age and their state. They come in the order of their ids.
 pub(super) async fn erase(tx: &mut Tx, ids: &[Uuid], pruned: &mut Pruned) -> Result<()> {
-    let sql = "SELECT q.id FROM unnest($1::uuid[]) AS u (id) JOIN queue q ON q.id = u.id WHERE q.claim = 0 ORDER BY q.id \
-               FOR UPDATE OF q SKIP LOCKED";
+    let sql = "SELECT q.id FROM unnest($1::uuid[]) AS u (id) CROSS JOIN LATERAL \
+               (SELECT id FROM queue WHERE id = u.id AND claim = 0 FOR UPDATE SKIP LOCKED) q";
     let waiting = tx.conn.rows(sql, &[&ids]).await?;
     let waiting = waiting.iter().map(|row| get(row, 0)).collect::<Result<BTreeSet<Uuid>>>()?;
     let waits: Vec<bool> = ids.iter().map(|id| waiting.contains(id)).collect();
@@ -154,14 +159,14 @@ pub(super) async fn erase(tx: &mut Tx, ids: &[Uuid], pruned: &mut Pruned) -> Res
     remove(tx, &ids, true, pruned).await
 }
 
-/// Locks those of these deliveries that are old enough and rest, or wait and are held by their rows of the queue. What others have locked is left
-/// out.
+/// Locks those of these deliveries that are old enough and rest, or wait and are held by their rows of the queue, in the order in which they come.
+/// What others have locked is left out.
 async fn lock(conn: &Conn, ids: &[Uuid], waits: &[bool], (made, tried): (i64, i64)) -> Result<Vec<Uuid>> {
     let sql = concat!(
-        "SELECT d.id FROM unnest($1::uuid[], $2::bool[]) AS u (id, waits) JOIN deliveries d ON d.id = u.id \
-         WHERE (d.state >= 3 OR u.waits) AND ",
+        "SELECT d.id FROM unnest($1::uuid[], $2::bool[]) AS u (id, waits) CROSS JOIN LATERAL (SELECT d.id FROM deliveries d \
+         WHERE d.id = u.id AND (d.state >= 3 OR u.waits) AND ",
         is_old!("d"),
-        " ORDER BY d.id FOR UPDATE OF d SKIP LOCKED"
+        " FOR UPDATE SKIP LOCKED) d"
     );
     let rows = conn.rows(sql, &[&ids, &waits, &made, &tried]).await?;
     rows.iter().map(|row| get(row, 0)).collect()
@@ -206,7 +211,7 @@ fn earlier(id: Uuid, by: Duration) -> Uuid {
 /// letter stays unless it is erased: that is asked behind the lock, for nobody opens one without having it.
 async fn remove(tx: &mut Tx, ids: &[Uuid], erased: bool, pruned: &mut Pruned) -> Result<()> {
     let sql = concat!(
-        "DELETE FROM deliveries d USING unnest($1::uuid[]) AS u (id) WHERE d.id = u.id AND ($2::bool OR ",
+        "DELETE FROM deliveries d USING unnest($1::uuid[]) AS u (id) WHERE d.id = ANY (ARRAY[u.id]) AND ($2::bool OR ",
         has_no_open_letter!("d"),
         ") RETURNING d.namespace, d.subscription, d.endpoint, d.id, d.state, d.event_id, d.attempts, d.last_attempt_at"
     );
@@ -222,9 +227,11 @@ async fn remove(tx: &mut Tx, ids: &[Uuid], erased: bool, pruned: &mut Pruned) ->
     let of_tried: [&(dyn ToSql + Sync); 3] = [&gone.tried, &gone.earliest, &gone.latest];
     let letters =
         "DELETE FROM dead_letters WHERE delivery = ANY ($1::uuid[]) RETURNING namespace, subscription, endpoint, code, status = 0";
+    // The order says which index has them: one of ids would do for the bounds, which say where to look.
     let attempts = delete_attempts!(
-        "unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS u (delivery, earliest, latest) \
-         WHERE a.delivery = u.delivery AND a.id >= u.earliest AND a.id <= u.latest"
+        "unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS u (delivery, earliest, latest) CROSS JOIN LATERAL \
+         (SELECT f.id FROM attempts f WHERE f.delivery = u.delivery AND f.id >= u.earliest AND f.id <= u.latest ORDER BY f.number OFFSET 0) f \
+         WHERE a.id = ANY (ARRAY[f.id])"
     );
     let (letters, _, attempts) = tokio::try_join!(
         tx.conn.rows(letters, &of_all),
@@ -261,10 +268,10 @@ fn count_attempts(tallies: &mut Tallies, gone: &[Row]) -> Result<u64> {
 /// or where its fan-out ends meanwhile, one sees what the other has done.
 async fn note_bare(conn: &Conn, events: &BTreeSet<Uuid>) -> Result<()> {
     let (ids, from): (Vec<Uuid>, Vec<Uuid>) = events.iter().map(|event| (*event, earlier(*event, EVENT_SLACK))).unzip();
-    let lock = "SELECT e.id FROM unnest($1::uuid[]) AS u (id) JOIN events e ON e.id = u.id ORDER BY e.id FOR UPDATE OF e";
+    let lock = "SELECT e.id FROM unnest($1::uuid[]) AS u (id) CROSS JOIN LATERAL (SELECT id FROM events WHERE id = u.id FOR UPDATE) e";
     conn.execute(lock, &[&ids]).await?;
-    let note = "INSERT INTO bare_events (event) SELECT e.id FROM unnest($1::uuid[], $2::uuid[]) AS u (id, earliest) JOIN events e ON e.id = u.id \
-                WHERE e.fan_out_after IS NULL \
+    let note = "INSERT INTO bare_events (event) SELECT e.id FROM unnest($1::uuid[], $2::uuid[]) AS u (id, earliest) CROSS JOIN LATERAL \
+                (SELECT id, seq, fan_out_after FROM events WHERE id = u.id LIMIT 1) e WHERE e.fan_out_after IS NULL \
                 AND (SELECT d.event FROM deliveries d WHERE d.event = e.seq AND d.id >= u.earliest LIMIT 1) IS NULL ON CONFLICT DO NOTHING";
     conn.execute(note, &[&ids, &from]).await?;
     Ok(())

@@ -77,8 +77,9 @@ const DEAD: &str = "WITH RECURSIVE live AS (SELECT incarnation FROM nodes WHERE 
      ORDER BY claim LIMIT 1) FROM dead d WHERE d.claim IS NOT NULL) \
      SELECT claim FROM dead WHERE claim IS NOT NULL ORDER BY claim";
 
-const HELD: &str = "SELECT q.id FROM unnest($1::int8[]) AS r (claim) CROSS JOIN LATERAL \
-     (SELECT id FROM queue WHERE claim = r.claim AND claim <> 0 ORDER BY id LIMIT $2::int8 FOR UPDATE SKIP LOCKED) q LIMIT $2::int8";
+/// The order says which index has them: one of all ids in order would do for a plain equality.
+const HELD: &str = "SELECT q.id FROM unnest($1::int8[]) AS r (claim) CROSS JOIN LATERAL (SELECT id FROM queue \
+     WHERE claim = ANY (ARRAY[r.claim]) AND claim <> 0 ORDER BY claim, id LIMIT $2::int8 FOR UPDATE SKIP LOCKED) q LIMIT $2::int8";
 
 /// `OFFSET 0` keeps the planner from walking all attempts that are under way.
 const UNDER_WAY: &str = concat!(

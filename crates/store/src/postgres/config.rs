@@ -131,8 +131,8 @@ pub(super) async fn put(tx: &mut Tx, version: i64, documents: &[Document]) -> Re
 async fn write(tx: &mut Tx, documents: &[&Document]) -> Result<()> {
     let (kinds, ids): (Vec<i16>, Vec<&str>) = documents.iter().map(|document| (document.kind, document.id.as_str())).unzip();
     // Retention, which removes some, waits for what is locked here.
-    let sql = "SELECT octet_length(c.doc) FROM unnest($1::int2[], $2::text[]) AS u (kind, id) \
-               JOIN config c ON c.kind = u.kind AND c.id = u.id ORDER BY c.kind, c.id FOR UPDATE OF c";
+    let sql = "SELECT octet_length(c.doc) FROM unnest($1::int2[], $2::text[]) AS u (kind, id) CROSS JOIN LATERAL \
+               (SELECT doc FROM config WHERE kind = u.kind AND id = u.id FOR UPDATE) c";
     for row in tx.conn.rows(sql, &[&kinds, &ids]).await? {
         tx.tallies.bytes(-(DOCUMENT as i64) - i64::from(get::<i32>(&row, 0)?));
     }
@@ -143,7 +143,8 @@ async fn write(tx: &mut Tx, documents: &[&Document]) -> Result<()> {
     }
     if !removed.is_empty() {
         let (kinds, ids): (Vec<i16>, Vec<&str>) = removed.iter().map(|document| (document.kind, document.id.as_str())).unzip();
-        let sql = "DELETE FROM config c USING unnest($1::int2[], $2::text[]) AS u (kind, id) WHERE c.kind = u.kind AND c.id = u.id";
+        let sql = "DELETE FROM config c USING unnest($1::int2[], $2::text[]) AS u (kind, id) \
+                   WHERE c.kind = ANY (ARRAY[u.kind]) AND c.id = u.id";
         tx.conn.execute(sql, &[&kinds, &ids]).await?;
     }
     Ok(())

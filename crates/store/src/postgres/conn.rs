@@ -1,6 +1,6 @@
 //! A connection: statements are prepared once for each, and run by their text.
 
-use super::error::{Result, bad_value};
+use super::error::Result;
 use deadpool_postgres::Object;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, SimpleQueryMessage};
@@ -53,16 +53,9 @@ impl Conn {
         Ok(self.0.batch_execute(sql).await?)
     }
 
-    /// Begins a transaction that writes; answers its number, by which the server knows what became of it.
-    pub(super) async fn begin(&self) -> Result<String> {
-        for said in self.0.simple_query("BEGIN; SELECT pg_current_xact_id()::text").await? {
-            if let SimpleQueryMessage::Row(row) = said
-                && let Some(number) = row.try_get(0)?
-            {
-                return Ok(number.to_owned());
-            }
-        }
-        Err(bad_value("a transaction without a number"))
+    /// Several statements without parameters, and what they say.
+    pub(super) async fn simple(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>> {
+        Ok(self.0.simple_query(sql).await?)
     }
 
     /// Whether nothing more can be done with it.

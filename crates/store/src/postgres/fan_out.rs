@@ -48,8 +48,8 @@ pub(super) async fn fan_out(tx: &mut Tx, slices: &[&FanOutSlice]) -> Result<()> 
 async fn go_on(conn: &Conn, cursors: &Cursors) -> Result<BTreeMap<EventSeq, EventId>> {
     let seqs: Vec<i64> = cursors.keys().map(|seq| seq.0).collect();
     let after: Vec<Option<Uuid>> = cursors.values().copied().collect();
-    let sql = "UPDATE events e SET fan_out_after = u.after FROM unnest($1::int8[], $2::uuid[]) AS u (seq, after) WHERE e.seq = u.seq \
-               RETURNING e.seq, e.id";
+    let sql = "UPDATE events e SET fan_out_after = u.after FROM unnest($1::int8[], $2::uuid[]) AS u (seq, after) \
+               WHERE e.seq = ANY (ARRAY[u.seq]) RETURNING e.seq, e.id";
     let rows = conn.rows(sql, &[&seqs, &after]).await?;
     rows.iter().map(|row| Ok((EventSeq(get(row, 0)?), id(row, 1, EventId::new)?))).collect()
 }
@@ -62,7 +62,7 @@ async fn note_bare(conn: &Conn, events: &BTreeMap<EventSeq, EventId>) -> Result<
     let seqs: Vec<i64> = events.keys().map(|seq| seq.0).collect();
     let ids: Vec<Uuid> = events.values().map(|id| id.uuid()).collect();
     let sql = "INSERT INTO bare_events (event) SELECT u.id FROM unnest($1::int8[], $2::uuid[]) AS u (seq, id) \
-               WHERE NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = u.seq) ON CONFLICT DO NOTHING";
+               WHERE (SELECT d.event FROM deliveries d WHERE d.event = u.seq LIMIT 1) IS NULL ON CONFLICT DO NOTHING";
     conn.execute(sql, &[&seqs, &ids]).await?;
     Ok(())
 }

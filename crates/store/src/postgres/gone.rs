@@ -78,8 +78,10 @@ async fn erase_one(tx: &mut Tx, endpoint: Uuid, erasing: &mut Erasing, slice: &m
 
 /// What a subscription sent to an endpoint.
 async fn erase_from(tx: &mut Tx, (subscription, endpoint): (Uuid, Uuid), after: &mut Uuid, slice: &mut Slice) -> Result<bool> {
-    let sql = "SELECT p.id, coalesce(q.claim, 0) = 0 FROM (SELECT id FROM deliveries WHERE subscription = $1 AND endpoint = $2 AND id > $3 \
-               ORDER BY id LIMIT $4) p LEFT JOIN queue q ON q.id = p.id ORDER BY p.id";
+    // The order says which index has them: one of all ids in order would do for plain equalities.
+    let sql = "SELECT p.id, coalesce(q.claim, 0) = 0 FROM (SELECT id FROM deliveries WHERE subscription = ANY (ARRAY[$1::uuid]) \
+               AND endpoint = $2 AND id > $3 ORDER BY subscription, id LIMIT $4) p \
+               LEFT JOIN LATERAL (SELECT claim FROM queue WHERE id = p.id LIMIT 1) q ON true ORDER BY p.id";
     while !slice.is_spent() {
         let page = slice.page();
         let rows = tx.conn.rows(sql, &[&subscription, &endpoint, &*after, &page]).await?;
@@ -97,8 +99,8 @@ async fn erase_from(tx: &mut Tx, (subscription, endpoint): (Uuid, Uuid), after: 
 /// Open dead letters of subscriptions that were deleted: nobody can reach them any more, so they count as dismissed since then. Those of
 /// bindings are listed for as long as somebody leaves them there.
 pub(super) async fn orphans(tx: &mut Tx, after: &mut Uuid, slice: &mut Slice) -> Result<bool> {
-    // Only of those that have open ones the document is read. The order says which index has them.
-    let sql = "SELECT c.id::uuid, c.gone_at, CASE WHEN (SELECT l.status FROM dead_letters l WHERE l.subscription = c.id::uuid AND l.status = 0 \
+    // Only of those that have open ones the document is read. The order says which index has them, and what is selected is in it.
+    let sql = "SELECT c.id::uuid, c.gone_at, CASE WHEN (SELECT l.id FROM dead_letters l WHERE l.subscription = c.id::uuid AND l.status = 0 \
                ORDER BY l.endpoint, l.failed_at, l.id LIMIT 1) IS NOT NULL THEN c.doc END \
                FROM (SELECT id, gone_at, doc FROM config WHERE kind = $1 AND gone_at IS NOT NULL AND id > $2 ORDER BY id LIMIT $3) c \
                ORDER BY c.id";
@@ -137,15 +139,16 @@ fn is_binding(doc: &str) -> Result<bool> {
     serde_json::from_str(doc).map(|made: Made| made.origin == Origin::Items).map_err(bad_value)
 }
 
-/// Closes as many open dead letters of these subscriptions as the slice allows, each as of when its subscription was deleted; how many.
+/// Closes as many open dead letters of these subscriptions as the slice allows, each as of when its subscription was deleted; how many. They are
+/// locked by their ids: with `+ 0` no index of the open ones will do for that.
 async fn dismiss(tx: &mut Tx, of: &[Uuid], since: &[i64], slice: &mut Slice) -> Result<i64> {
     let sql = "WITH found AS MATERIALIZED (SELECT l.id, u.since FROM unnest($1::uuid[], $2::int8[]) AS u (subscription, since) \
                CROSS JOIN LATERAL (SELECT o.id FROM dead_letters o WHERE o.subscription = u.subscription AND o.status = 0 \
                ORDER BY o.endpoint, o.failed_at, o.id LIMIT $3) l LIMIT $3), \
-               open AS MATERIALIZED (SELECT l.id, f.since FROM found f JOIN dead_letters l ON l.id = f.id WHERE l.status = 0 \
-               FOR UPDATE OF l SKIP LOCKED), \
-               closed AS (UPDATE dead_letters l SET status = 2, closed_at = greatest(l.failed_at, o.since) FROM open o WHERE l.id = o.id \
-               RETURNING l.namespace, l.subscription, l.endpoint, l.code) \
+               open AS MATERIALIZED (SELECT l.id, f.since FROM found f CROSS JOIN LATERAL (SELECT id FROM dead_letters \
+               WHERE id = f.id AND status + 0 = 0 FOR UPDATE SKIP LOCKED) l), \
+               closed AS (UPDATE dead_letters l SET status = 2, closed_at = greatest(l.failed_at, o.since) FROM open o \
+               WHERE l.id = ANY (ARRAY[o.id]) RETURNING l.namespace, l.subscription, l.endpoint, l.code) \
                SELECT namespace, subscription, endpoint, code, count(*) FROM closed GROUP BY 1, 2, 3, 4";
     let most = slice.rows();
     let mut closed: i64 = 0;
@@ -210,14 +213,16 @@ async fn each_gone(tx: &mut Tx, (kind, sql): (i16, &str), after: &mut Uuid, befo
     Ok(false)
 }
 
-/// Removes configuration that is still deleted, with what only it had; how much of it.
+/// Removes configuration that is still deleted, with what only it had; how much of it. With `coalesce` the index of all that is deleted will not do
+/// for a look at these.
 async fn remove(tx: &mut Tx, kind: i16, ids: &[Uuid], before: i64) -> Result<u64> {
     config::lock(&tx.conn).await?;
-    let texts: Vec<String> = ids.iter().map(Uuid::to_string).collect();
-    let sql =
-        "DELETE FROM config WHERE kind = $1 AND id = ANY ($2::text[]) AND gone_at < $3 RETURNING id::uuid, (256 + octet_length(doc))::int8";
+    let (kinds, texts): (Vec<i16>, Vec<String>) = ids.iter().map(|id| (kind, id.to_string())).unzip();
+    let sql = "DELETE FROM config c USING unnest($1::int2[], $2::text[]) AS u (kind, id) \
+               WHERE c.kind = ANY (ARRAY[u.kind]) AND c.id = u.id AND coalesce(c.gone_at < $3, false) \
+               RETURNING c.id::uuid, (256 + octet_length(c.doc))::int8";
     let mut gone: Vec<Uuid> = Vec::new();
-    for row in tx.conn.rows(sql, &[&kind, &texts, &before]).await? {
+    for row in tx.conn.rows(sql, &[&kinds, &texts, &before]).await? {
         gone.push(get(&row, 0)?);
         tx.tallies.bytes(-get::<i64>(&row, 1)?);
     }

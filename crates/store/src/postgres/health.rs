@@ -166,7 +166,7 @@ impl Changes {
         let Changes { endpoints, classes, ages_at, tallies } = self;
         let sql = "UPDATE health h SET class = u.class, ages_at = u.ages_at, tally = u.tally \
                    FROM unnest($1::uuid[], $2::int2[], $3::int8[], $4::bytea[]) AS u (endpoint, class, ages_at, tally) \
-                   WHERE h.endpoint = u.endpoint";
+                   WHERE h.endpoint = ANY (ARRAY[u.endpoint])";
         conn.execute(sql, &[&endpoints, &classes, &ages_at, &tallies]).await?;
         Ok(())
     }
@@ -199,7 +199,7 @@ pub(super) async fn end(tx: &mut Tx, of: &[EndpointId]) -> Result<()> {
     }
     let ids: Vec<Uuid> = of.iter().map(|endpoint| endpoint.uuid()).collect();
     let sql = "DELETE FROM health h USING (SELECT endpoint FROM health WHERE endpoint = ANY ($1::uuid[]) ORDER BY endpoint FOR UPDATE) l \
-               WHERE h.endpoint = l.endpoint RETURNING h.namespace, h.class";
+               WHERE h.endpoint = ANY (ARRAY[l.endpoint]) RETURNING h.namespace, h.class";
     for row in &tx.conn.rows(sql, &[&ids]).await? {
         tx.tallies.health(get(row, 0)?, class(row, 1)?, -1);
     }

@@ -15,7 +15,6 @@ use parking_lot::Mutex;
 use postrider_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -49,7 +48,9 @@ pub struct NodeRow {
     pub release: String,
     /// When it joined, by the database's clock.
     pub started_at: Timestamp,
-    /// How long ago it last said that it is alive.
+    /// When it last said that it is alive, by the database's clock.
+    pub heartbeat_at: Timestamp,
+    /// How long ago that was.
     pub heartbeat_age: Duration,
     /// When it left or was taken for dead, by the database's clock; `None` while it is alive.
     pub ended_at: Option<Timestamp>,
@@ -64,14 +65,12 @@ pub(super) struct Standing {
     /// When the last heartbeat that arrived was sent.
     beaten: Mutex<Instant>,
     lease: Duration,
-    /// The history that the server writes; another one after a failover. 0 while it is not known.
-    timeline: AtomicU32,
 }
 
 impl Standing {
     /// From now on for a lease's time.
     pub(super) fn new(lease: Duration) -> Self {
-        Standing { lost: watch::Sender::new(false), beaten: Mutex::new(Instant::now()), lease, timeline: AtomicU32::new(0) }
+        Standing { lost: watch::Sender::new(false), beaten: Mutex::new(Instant::now()), lease }
     }
 
     /// Whether it was taken for dead.
@@ -101,17 +100,11 @@ impl Standing {
         )))
     }
 
-    /// The history that the server writes, as far as that is known.
-    pub(super) fn timeline(&self) -> u32 {
-        self.timeline.load(Ordering::Relaxed)
-    }
-
-    fn beat(&self, sent: Instant, timeline: u32) {
+    fn beat(&self, sent: Instant) {
         *self.beaten.lock() = sent;
-        self.timeline.store(timeline, Ordering::Relaxed);
     }
 
-    fn lose(&self) {
+    pub(super) fn lose(&self) {
         self.lost.send_replace(true);
     }
 }
@@ -143,8 +136,8 @@ async fn now(conn: &Conn) -> Result<Timestamp> {
 /// All nodes that are alive or were until a day ago, those that joined last first.
 pub(super) async fn list(conn: &Conn, own: i64) -> Result<Vec<NodeRow>> {
     let sql = "SELECT incarnation, name, address, release, (extract(epoch FROM started_at) * 1000000)::int8, \
-               (extract(epoch FROM clock_timestamp() - heartbeat_at) * 1000000)::int8, (extract(epoch FROM ended_at) * 1000000)::int8 \
-               FROM nodes ORDER BY incarnation DESC";
+               (extract(epoch FROM clock_timestamp() - heartbeat_at) * 1000000)::int8, (extract(epoch FROM ended_at) * 1000000)::int8, \
+               (extract(epoch FROM heartbeat_at) * 1000000)::int8 FROM nodes ORDER BY incarnation DESC";
     conn.rows(sql, &[]).await?.iter().map(|row| node_row(row, own)).collect()
 }
 
@@ -156,6 +149,7 @@ fn node_row(row: &Row, own: i64) -> Result<NodeRow> {
         address: get(row, 2)?,
         release: get(row, 3)?,
         started_at: time(row, 4)?,
+        heartbeat_at: time(row, 7)?,
         heartbeat_age: Duration::from_micros(u64::try_from(get::<i64>(row, 5)?).unwrap_or(0)),
         ended_at: time_opt(row, 6)?,
         is_self: incarnation == own,
@@ -227,22 +221,13 @@ impl Keeper {
             self.standing.lose();
             return Ok(());
         }
-        self.standing.beat(sent, timeline(conn).await);
+        self.standing.beat(sent);
         let others = others(conn, self.incarnation).await?;
         for (incarnation, heartbeat) in heard.note(&others, sent, self.lease) {
             end(conn, incarnation, heartbeat).await?;
         }
         reading.end(Ok(()))
     }
-}
-
-/// The history that the server writes; 0 where it does not say.
-pub(super) async fn timeline(conn: &Conn) -> u32 {
-    let found = async {
-        let row = conn.only("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)", &[]).await?;
-        Ok::<_, Error>(u32::from_str_radix(get(&row, 0)?, 16).unwrap_or(0))
-    };
-    found.await.unwrap_or(0)
 }
 
 /// The other nodes that are alive, and their last heartbeats.
@@ -290,7 +275,10 @@ pub(super) async fn tidy(pool: &Pool) -> Result<()> {
 /// Forgets nodes that ended a day ago, but for those whose claims are still to be taken over.
 async fn forget(conn: &Conn) -> Result<()> {
     let sql = "DELETE FROM nodes n WHERE n.ended_at < clock_timestamp() - interval '1 day' \
-               AND NOT EXISTS (SELECT FROM queue q WHERE q.claim = n.incarnation AND q.claim <> 0)";
+               AND (SELECT q.claim FROM queue q WHERE q.claim = n.incarnation AND q.claim <> 0 LIMIT 1) IS NULL";
+    conn.execute(sql, &[]).await?;
+    let sql = "DELETE FROM marks m WHERE m.made_at < clock_timestamp() - interval '1 day' \
+               AND NOT EXISTS (SELECT FROM nodes n WHERE n.incarnation = m.incarnation AND n.ended_at IS NULL)";
     conn.execute(sql, &[]).await.map(drop)
 }
 
@@ -322,7 +310,7 @@ mod tests {
         tokio::time::advance(LEASE).await;
         assert!(matches!(standing.may_write(), Err(Error::NoConnection(_))));
         assert!(standing.may_read().is_ok());
-        standing.beat(Instant::now(), 1);
+        standing.beat(Instant::now());
         assert!(standing.may_write().is_ok());
         let mut watch = standing.watch();
         standing.lose();

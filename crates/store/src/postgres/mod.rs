@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `verbs.rs`, `verbs/` | the port: which verb is done where |
 //! | `lanes.rs`, `lanes/queue.rs` | publishes, slices of fan-outs and settlements of many callers in one transaction |
-//! | `transact.rs` | transactions and reads: begun, ended, tried again; what became of a commit that nobody saw the end of |
+//! | `transact.rs`, `marks.rs` | transactions and reads: begun, ended, tried again; what became of a commit that nobody saw the end of |
 //! | `members.rs` | the nodes: heartbeats, who was taken for dead, the hourly upkeep |
 //! | `pool.rs`, `tls.rs`, `conn.rs` | connections: what they are set to, how they are encrypted, statements on them |
 //! | `tx.rs`, `tallies.rs`, `health.rs` | what a transaction gathers and writes at its end: numbers, and how well endpoints do |
@@ -15,6 +15,7 @@
 //! | `room.rs` | how much of a budget is taken |
 //! | `rows.rs`, `columns.rs` | rows to nouns and back |
 //! | `migrate.rs`, `schema_1.sql`, `partitions.rs` | the schema, and its partitions by day |
+//! | `admin.rs`, `inspect.rs` | the second door, for the command line; what there is to be said of a database |
 //! | `options.rs`, `open_error.rs`, `error.rs` | how a store is opened, and what can go wrong |
 
 #[macro_use]
@@ -22,6 +23,7 @@ mod columns;
 #[macro_use]
 mod transact;
 
+mod admin;
 mod again;
 mod aging;
 mod batches;
@@ -37,9 +39,11 @@ mod find_deliveries;
 mod find_events;
 mod gone;
 mod health;
+mod inspect;
 mod jobs;
 mod lanes;
 mod lists;
+mod marks;
 mod members;
 mod migrate;
 mod open_error;
@@ -62,6 +66,8 @@ mod tls;
 mod tx;
 mod verbs;
 
+pub use admin::{PgAdmin, PgMigrated};
+pub use inspect::{PgFindings, PgInside, PgRights, PgTransaction};
 pub use members::NodeRow;
 pub use open_error::PgOpenError;
 pub use options::PgOptions;
@@ -129,7 +135,9 @@ impl PgStore {
             heartbeat: options.heartbeat,
             lease: options.lease,
         };
-        let writers = Arc::new(Writers::new(Arc::clone(&writing), Arc::clone(&standing), incarnation, options.give_up));
+        let transactions = options.lanes + options.writers;
+        let writers = Writers::new(Arc::clone(&writing), Arc::clone(&standing), incarnation, options.give_up, transactions).await?;
+        let writers = Arc::new(writers);
         tracing::info!(at = %server.at(), schema = options.schema.as_str(), incarnation, "this node has joined");
         Ok(PgStore {
             lanes: Lanes::start(options.lanes, pool(Use::Write, options.lanes)?, &writers),

@@ -60,6 +60,29 @@ pub enum PgOpenError {
     /// A later release has changed the schema.
     #[error("{0}")]
     Newer(String),
+    /// An older release has made the schema, and this is no time to change it.
+    #[error(
+        "the schema {schema} is older than this release (version {found}, this one needs {known}): postrider migrate brings it up to date"
+    )]
+    Older {
+        /// The schema's name.
+        schema: String,
+        /// How many steps it has taken.
+        found: i64,
+        /// How many are needed.
+        known: i64,
+    },
+    /// There is nothing of ours in the database, as far as the user may see.
+    #[error(
+        "there is no postrider in the schema {schema} of the database at {at}, or the user may not see it: name the server's --database-url \
+         and --database-schema (a server's first start makes the schema, and so does postrider migrate)"
+    )]
+    NoSchema {
+        /// Where the database is.
+        at: String,
+        /// The schema's name.
+        schema: String,
+    },
     /// The user may not do what is needed.
     #[error("{0}")]
     Denied(String),

@@ -173,6 +173,13 @@ async fn make(conn: &Conn, table: &Table, day: Day) -> Result<()> {
     Ok(())
 }
 
+/// Which of the partitions that [`ensure`] makes are not there.
+pub(super) async fn missing(conn: &Conn, now: Timestamp) -> Result<Vec<String>> {
+    let (there, today) = (names(conn).await?, Day::of(now));
+    let wanted = (today.0..=today.0 + AHEAD).flat_map(|day| TABLES.iter().map(move |table| table.partition(Day(day))));
+    Ok(wanted.filter(|name| !there.contains(name)).collect())
+}
+
 /// Removes partitions of days that are past and have no rows any more; answers how many. Outside of a transaction. What is in use is left.
 pub(super) async fn remove_empty(conn: &Conn, now: Timestamp) -> Result<u64> {
     let kept = Day(Day::of(now).0 - BEHIND);

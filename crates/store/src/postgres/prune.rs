@@ -192,7 +192,7 @@ async fn go_on(tx: &mut Tx, sweep: &mut Sweep, request: &PruneRequest, slice: &m
 async fn keys_of_requests(tx: &mut Tx, before: Timestamp, slice: &mut Slice) -> Result<bool> {
     let sql = "WITH aged AS MATERIALIZED (SELECT owner, scope, key FROM requests WHERE created_at < $1 ORDER BY created_at LIMIT $2 \
                FOR UPDATE SKIP LOCKED), \
-               gone AS (DELETE FROM requests r USING aged g WHERE r.owner = g.owner AND r.scope = g.scope AND r.key = g.key \
+               gone AS (DELETE FROM requests r USING aged g WHERE r.owner = ANY (ARRAY[g.owner]) AND r.scope = g.scope AND r.key = g.key \
                RETURNING r.owner, r.size) \
                SELECT owner, count(*), count(size), coalesce(sum(size), 0)::int8 FROM gone GROUP BY owner ORDER BY owner";
     let (before, most) = (before.as_micros(), slice.rows());
@@ -211,7 +211,7 @@ async fn keys_of_requests(tx: &mut Tx, before: Timestamp, slice: &mut Slice) -> 
     }
     if !owners.is_empty() {
         let sql = "UPDATE answers a SET n = a.n - u.n, bytes = a.bytes - u.bytes \
-                   FROM unnest($1::text[], $2::int8[], $3::int8[]) AS u (owner, n, bytes) WHERE a.owner = u.owner";
+                   FROM unnest($1::text[], $2::int8[], $3::int8[]) AS u (owner, n, bytes) WHERE a.owner = ANY (ARRAY[u.owner])";
         tx.conn.execute(sql, &[&owners, &answers, &sizes]).await?;
         tx.conn.execute("DELETE FROM answers WHERE owner = ANY ($1::text[]) AND n = 0", &[&owners]).await?;
     }
@@ -239,8 +239,8 @@ async fn events(tx: &mut Tx, before: Timestamp, slice: &mut Slice) -> Result<boo
 }
 
 async fn remove_events(tx: &mut Tx, ids: &[Uuid]) -> Result<u64> {
-    let sql = "DELETE FROM events e USING unnest($1::uuid[]) AS u (id) WHERE e.id = u.id RETURNING e.id, e.namespace, e.idempotency_key, \
-               e.labels IS NOT NULL, (1024 + octet_length(e.payload) + 2 * coalesce(octet_length(e.labels), 0) \
+    let sql = "DELETE FROM events e USING unnest($1::uuid[]) AS u (id) WHERE e.id = ANY (ARRAY[u.id]) \
+               RETURNING e.id, e.namespace, e.idempotency_key, e.labels IS NOT NULL, (1024 + octet_length(e.payload) + 2 * coalesce(octet_length(e.labels), 0) \
                + coalesce(octet_length(e.metadata), 0))::int8";
     let rows = tx.conn.rows(sql, &[&ids]).await?;
     let (mut labelled, mut keyed): (Vec<Uuid>, Vec<Uuid>) = Default::default();
@@ -259,7 +259,7 @@ async fn remove_events(tx: &mut Tx, ids: &[Uuid]) -> Result<u64> {
     }
     remove_keys(&tx.conn, &namespaces, &keys, &keyed).await?;
     if !labelled.is_empty() {
-        let sql = "DELETE FROM event_labels l USING unnest($1::uuid[]) AS u (event) WHERE l.event = u.event";
+        let sql = "DELETE FROM event_labels l USING unnest($1::uuid[]) AS u (event) WHERE l.event = ANY (ARRAY[u.event])";
         tx.conn.execute(sql, &[&labelled]).await?;
     }
     tx.conn.execute("DELETE FROM bare_events WHERE event = ANY ($1::uuid[])", &[&ids]).await?;
@@ -271,7 +271,7 @@ async fn remove_keys(conn: &Conn, namespaces: &[&str], keys: &[&str], events: &[
         return Ok(());
     }
     let sql = "DELETE FROM event_keys k USING unnest($1::text[], $2::text[], $3::uuid[]) AS u (namespace, key, event) \
-               WHERE k.namespace = u.namespace AND k.key = u.key AND k.event = u.event";
+               WHERE k.namespace = ANY (ARRAY[u.namespace]) AND k.key = u.key AND k.event = u.event";
     conn.execute(sql, &[&namespaces, &keys, &events]).await?;
     Ok(())
 }
@@ -287,7 +287,7 @@ macro_rules! remove_old {
             $age,
             " < $1 LIMIT $2 FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM ",
             $table,
-            " t USING aged g WHERE t.id = g.id RETURNING ",
+            " t USING aged g WHERE t.id = ANY (ARRAY[g.id]) RETURNING ",
             $bytes,
             " AS bytes) SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM gone"
         )

@@ -146,7 +146,8 @@ async fn take(conn: &Conn, keys: &mut Keys<'_>, events: &[&NewEvent], more: usiz
 async fn known(conn: &Conn, keys: &mut Keys<'_>) -> Result<Vec<(usize, Published)>> {
     let sql = concat!(
         "SELECT u.at, e.id, e.seq, f.id, f.subscription, f.state FROM unnest($1::text[], $2::text[], $3::int8[]) AS u (namespace, key, at) \
-         JOIN event_keys k ON k.namespace = u.namespace AND k.key = u.key JOIN events e ON e.id = k.event \
+         CROSS JOIN LATERAL (SELECT event FROM event_keys WHERE namespace = u.namespace AND key = u.key LIMIT 1) k \
+         CROSS JOIN LATERAL (SELECT id, seq FROM events WHERE id = k.event LIMIT 1) e \
          LEFT JOIN LATERAL (SELECT o.id, o.subscription, o.state FROM (SELECT d.id, d.subscription, d.state FROM deliveries d \
          WHERE d.event = e.seq AND",
         not_erased!("d.endpoint"),

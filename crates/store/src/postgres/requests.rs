@@ -149,14 +149,16 @@ pub(super) async fn end(tx: &mut Tx, key: &RequestKey, response: Option<&StoredR
     trim(tx, &owner, get::<i64>(&row, 0)? - MAX_ANSWERS as i64, get::<i64>(&row, 1)? - MAX_ANSWER_BYTES as i64).await
 }
 
-/// The oldest answers of an owner until the others keep to the bounds, where `$2` answers or `$3` bytes are too many.
+/// The oldest answers of an owner until the others keep to the bounds, where `$2` answers or `$3` bytes are too many. With `+ 0` the index of all
+/// that are answered will not do for a look at one.
 const TOO_MANY: &str = "SELECT r.scope, r.key, r.size FROM ( \
      SELECT scope, key, row_number() OVER oldest AS nth, sum(size) OVER oldest - size AS before \
      FROM requests WHERE owner = $1 AND status IS NOT NULL \
      WINDOW oldest AS (ORDER BY created_at, scope COLLATE \"C\", key COLLATE \"C\" ROWS UNBOUNDED PRECEDING) \
      ORDER BY created_at, scope COLLATE \"C\", key COLLATE \"C\" LIMIT $4 \
-     ) o JOIN requests r ON r.owner = $1 AND r.scope = o.scope AND r.key = o.key \
-     WHERE (o.nth <= $2::int8 OR o.before < $3::int8) AND r.status IS NOT NULL FOR UPDATE OF r SKIP LOCKED";
+     ) o CROSS JOIN LATERAL (SELECT scope, key, size FROM requests \
+     WHERE owner = $1 AND scope = o.scope AND key = o.key AND status + 0 IS NOT NULL FOR UPDATE SKIP LOCKED) r \
+     WHERE o.nth <= $2::int8 OR o.before < $3::int8";
 
 /// Removes the oldest answers of an owner that has so many too many, or so many bytes. Their requests stay known.
 async fn trim(tx: &mut Tx, owner: &str, n: i64, bytes: i64) -> Result<()> {
@@ -174,8 +176,9 @@ async fn trim(tx: &mut Tx, owner: &str, n: i64, bytes: i64) -> Result<()> {
         freed += get::<i64>(row, 2)?;
     }
     let sql = "UPDATE requests r SET status = NULL, size = NULL, headers = NULL, body = NULL, incarnation = 0 \
-               FROM unnest($2::text[], $3::text[]) AS u (scope, key) WHERE r.owner = $1 AND r.scope = u.scope AND r.key = u.key";
-    tx.conn.execute(sql, &[&owner, &scopes, &keys]).await?;
+               FROM unnest($1::text[], $2::text[], $3::text[]) AS u (owner, scope, key) \
+               WHERE r.owner = ANY (ARRAY[u.owner]) AND r.scope = u.scope AND r.key = u.key";
+    tx.conn.execute(sql, &[&vec![owner; oldest.len()], &scopes, &keys]).await?;
     fewer(tx, owner, oldest.len() as i64, freed).await
 }
 

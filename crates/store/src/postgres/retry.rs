@@ -32,10 +32,10 @@ const HASTEN_QUEUED: &str = "UPDATE queue SET due_at = least(due_at, $2), expire
 const HASTEN_WAITING: &str = "UPDATE deliveries d SET due_at = least(d.due_at, $2), spent = 0, expires_at = NULL \
      FROM unnest($1::uuid[]) AS u (id) WHERE d.id = ANY (ARRAY[u.id])";
 
-/// The queue's row is locked first, and the delivery is changed as it is then.
+/// The queue's row is locked first, and the delivery is changed as it is then. With `+ 0` no index of what waits will do for the look at one.
 const HASTEN: &str = concat!(
     "WITH queued AS (UPDATE queue SET due_at = least(due_at, $2), expires_at = NULL \
-     WHERE id = $1 AND claim = 0 AND due_at IS NOT NULL AND",
+     WHERE id = $1 AND claim + 0 = 0 AND due_at IS NOT NULL AND",
     not_erased!("endpoint"),
     "RETURNING id, endpoint) UPDATE deliveries d SET due_at = least(d.due_at, $2), spent = 0, expires_at = NULL \
      FROM queued q WHERE d.id = ANY (ARRAY[q.id]) RETURNING q.endpoint"

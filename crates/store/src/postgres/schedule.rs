@@ -39,7 +39,7 @@ const REPLACE: &str = concat!(
      anchor = u.anchor, status = u.status, delivery = u.delivery, created_at = u.created_at, updated_at = u.updated_at, \
      payload = u.payload FROM ",
     given!(),
-    " WHERE s.id = u.id"
+    " WHERE s.id = ANY (ARRAY[u.id])"
 );
 
 /// Columns of occurrences, in the order of `given!`.
@@ -196,7 +196,8 @@ pub(super) async fn fire(tx: &mut Tx, firings: &[Firing]) -> Result<Vec<Fired>> 
     }
     if !ids.is_empty() {
         let sql = "UPDATE scheduled s SET status = u.status, delivery = u.delivery, updated_at = u.at \
-                   FROM unnest($1::uuid[], $2::int2[], $3::uuid[], $4::int8[]) AS u (id, status, delivery, at) WHERE s.id = u.id";
+                   FROM unnest($1::uuid[], $2::int2[], $3::uuid[], $4::int8[]) AS u (id, status, delivery, at) \
+                   WHERE s.id = ANY (ARRAY[u.id])";
         tx.conn.execute(sql, &[&ids, &statuses, &deliveries, &times]).await?;
     }
     Ok(answers)
@@ -205,7 +206,8 @@ pub(super) async fn fire(tx: &mut Tx, firings: &[Firing]) -> Result<Vec<Fired>> 
 /// Which of these are pending, and locked from here on. One that comes twice fires once.
 async fn which_fire(conn: &Conn, firings: &[Firing]) -> Result<Vec<bool>> {
     let ids: Vec<Uuid> = firings.iter().map(|firing| firing.id.uuid()).collect();
-    let sql = "SELECT id FROM scheduled WHERE id = ANY ($1::uuid[]) AND status = 0 ORDER BY id FOR UPDATE";
+    // With `+ 0` the index of all that are pending will not do for a look at these.
+    let sql = "SELECT id FROM scheduled WHERE id = ANY ($1::uuid[]) AND status + 0 = 0 ORDER BY id FOR UPDATE";
     let found = conn.rows(sql, &[&ids]).await?;
     let mut pending = found.iter().map(|row| id(row, 0, ScheduledId::new)).collect::<Result<BTreeSet<_>>>()?;
     let fires = |firing: &Firing| {

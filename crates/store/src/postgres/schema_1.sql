@@ -3,6 +3,9 @@
 --
 -- Events, attempts, labels and deliveries are partitioned by time: by their ids, which are UUIDs of version 7. What fits into no day's partition is in the
 -- one by default.
+--
+-- Of indexes that cost the same the planner takes the one that was made last; and all cost the same of a table that was empty when a statement was
+-- planned. So keys, where other indexes have their column too, come behind those.
 
 CREATE TABLE meta (
     key text PRIMARY KEY,
@@ -24,6 +27,15 @@ CREATE TABLE nodes (
     heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at timestamptz
 ) WITH (fillfactor = 50);
+
+-- A row for each transaction that an engine can have at a time: it changes it when it begins, so that one whose end nobody saw can be looked up.
+CREATE SEQUENCE mark_places AS bigint;
+CREATE TABLE marks (
+    place bigint PRIMARY KEY,
+    incarnation bigint NOT NULL,
+    made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    n bigint NOT NULL
+) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 
 -- kind: 0 endpoint, 1 subscription, 2 key, 3 event type. id: the UUID's text; of an event type the namespace of its registry, a slash, its name.
 -- gone_at: since when it is deleted, or revoked and may be forgotten. endpoint: a subscription's. namespace: NULL for keys and types of all.
@@ -63,11 +75,11 @@ CREATE TABLE events (
     PRIMARY KEY (id)
 ) PARTITION BY RANGE (id);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
-CREATE INDEX events_seq ON events (seq);
 CREATE INDEX events_by_time ON events (created_at, seq);
 CREATE INDEX events_by_namespace ON events (namespace, created_at, seq);
 CREATE INDEX events_by_type ON events (namespace, type, created_at, seq);
 CREATE INDEX events_invalid ON events (namespace, created_at, seq) WHERE NOT schema_valid;
+CREATE INDEX events_seq ON events (seq);
 CREATE INDEX events_fan_out ON events (seq) WHERE fan_out_after IS NOT NULL;
 
 -- One event of a namespace for each key.
@@ -115,13 +127,13 @@ CREATE TABLE deliveries (
     due_at bigint,
     last_attempt_at bigint,
     expires_at bigint,
-    reason text,
-    PRIMARY KEY (id)
+    reason text
 ) PARTITION BY RANGE (id);
 CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT WITH (fillfactor = 70);
-CREATE INDEX deliveries_event ON deliveries (event);
 CREATE INDEX deliveries_by_subscription ON deliveries (subscription, endpoint, id);
 CREATE INDEX deliveries_by_namespace ON deliveries (namespace, id);
+ALTER TABLE deliveries ADD PRIMARY KEY (id);
+CREATE INDEX deliveries_event ON deliveries (event);
 
 -- Exactly the deliveries that do not rest: who has them in memory, or when they are due. claim: 0, or the incarnation of the engine that has
 -- it. due_at and expires_at are those of the delivery. A row is locked before its delivery is changed.
@@ -139,7 +151,7 @@ CREATE INDEX queue_expiring ON queue (expires_at, id, endpoint) WHERE expires_at
 
 -- Deliveries that failed, expired or were cancelled: they are few, and what lists are asked for. state and reason are those of the delivery.
 CREATE TABLE unsuccessful (
-    id uuid PRIMARY KEY,
+    id uuid NOT NULL,
     namespace text NOT NULL,
     subscription uuid NOT NULL,
     endpoint uuid NOT NULL,
@@ -149,6 +161,7 @@ CREATE TABLE unsuccessful (
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX unsuccessful_by_subscription ON unsuccessful (subscription, endpoint, id);
 CREATE INDEX unsuccessful_by_namespace ON unsuccessful (namespace, id);
+ALTER TABLE unsuccessful ADD PRIMARY KEY (id);
 
 -- Without finished_at it is under way. Without a request the event's payload was sent, or nothing. stripped: retention took the bodies.
 -- keeps_rows: that of its delivery.
@@ -176,11 +189,9 @@ CREATE TABLE attempts (
     response_truncated boolean NOT NULL,
     stripped boolean NOT NULL DEFAULT false,
     request bytea,
-    response bytea,
-    PRIMARY KEY (id)
+    response bytea
 ) PARTITION BY RANGE (id);
 CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
-CREATE INDEX attempts_delivery ON attempts (delivery, number);
 CREATE INDEX attempts_by_subscription ON attempts (subscription, endpoint, id);
 CREATE INDEX attempts_by_namespace ON attempts (namespace, id);
 CREATE INDEX attempts_open ON attempts (id) WHERE finished_at IS NULL;
@@ -188,6 +199,8 @@ CREATE INDEX attempts_open ON attempts (id) WHERE finished_at IS NULL;
 CREATE INDEX attempts_failed_by_subscription ON attempts (subscription, endpoint, error_code, id) WHERE error_code IS NOT NULL;
 CREATE INDEX attempts_failed_by_namespace ON attempts (namespace, error_code, id) WHERE error_code IS NOT NULL;
 CREATE INDEX attempts_failed ON attempts (error_code, id) WHERE error_code IS NOT NULL;
+ALTER TABLE attempts ADD PRIMARY KEY (id);
+CREATE INDEX attempts_delivery ON attempts (delivery, number);
 
 -- status: 0 open, 1 retried (retried_as says as what), 2 dismissed.
 CREATE TABLE dead_letters (
@@ -216,7 +229,7 @@ CREATE INDEX dead_letters_closed ON dead_letters (closed_at) WHERE closed_at IS 
 
 -- status: 0 pending, 1 completed (delivery says as what), 2 failed.
 CREATE TABLE scheduled (
-    id uuid PRIMARY KEY,
+    id uuid NOT NULL,
     namespace text NOT NULL,
     subscription uuid NOT NULL,
     due_at bigint NOT NULL,
@@ -233,11 +246,12 @@ CREATE INDEX scheduled_by_due ON scheduled ((status <> 0), due_at, id);
 CREATE INDEX scheduled_by_namespace ON scheduled (namespace, (status <> 0), due_at, id);
 CREATE INDEX scheduled_by_subscription ON scheduled (subscription, (status <> 0), due_at, id);
 CREATE INDEX scheduled_ended ON scheduled (updated_at) WHERE status <> 0;
+ALTER TABLE scheduled ADD PRIMARY KEY (id);
 
 -- state: 0 running, 1 cancelled, 2 completed, 3 failed. error: a code of core::ports::JobError. filter: JSON, without the namespace, which is
 -- the job's. cursor: the place of a dead letter.
 CREATE TABLE jobs (
-    id uuid PRIMARY KEY,
+    id uuid NOT NULL,
     namespace text NOT NULL,
     filter text NOT NULL,
     state smallint NOT NULL,
@@ -257,6 +271,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_namespace ON jobs (namespace, id);
 CREATE INDEX jobs_running ON jobs (id) WHERE ended_at IS NULL;
 CREATE INDEX jobs_ended ON jobs (ended_at) WHERE ended_at IS NOT NULL;
+ALTER TABLE jobs ADD PRIMARY KEY (id);
 
 -- What is done piece by piece. kind: 0 events are published again, 1 deliveries are tried again. state: 0 pending, 1 running, 2 cancelled,
 -- 3 completed, 4 failed. namespace: NULL for those of several. entries: the numbers of events, each 8 bytes with the most significant first, or
@@ -323,7 +338,7 @@ CREATE INDEX tallies_by_endpoint ON tallies (endpoint) WHERE endpoint <> '000000
 -- How well endpoints do that are configured and not deleted: a core::health::HealthTally, and what it says. class: the number of
 -- core::health::Health. ages_at: when the first of its hours leaves the window; NULL where it has none.
 CREATE TABLE health (
-    endpoint uuid PRIMARY KEY,
+    endpoint uuid NOT NULL,
     namespace text NOT NULL,
     class smallint NOT NULL,
     ages_at bigint,
@@ -332,3 +347,4 @@ CREATE TABLE health (
 CREATE INDEX health_by_class ON health (class, endpoint);
 CREATE INDEX health_by_namespace ON health (namespace, class, endpoint);
 CREATE INDEX health_ages ON health (ages_at, endpoint) WHERE ages_at IS NOT NULL;
+ALTER TABLE health ADD PRIMARY KEY (endpoint);

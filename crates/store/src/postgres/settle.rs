@@ -171,10 +171,10 @@ fn count(tallies: &mut Tallies, moved: &Moved<'_>, opened: &BTreeSet<DeadLetterI
 /// delivery has had.
 const ADVANCE: &str = "WITH held AS (SELECT u.* FROM unnest($1::uuid[], $2::int2[], $3::int2[], $4::int4[], $5::int4[], $6::int8[], $7::text[], \
     $8::int8[], $9::int8[], $10::int4[]) AS u (id, was, state, attempts, spent, due_at, reason, expires_at, began_at, free_from) \
-    JOIN queue q ON q.id = u.id WHERE q.claim = $11::int8 ORDER BY q.id FOR UPDATE OF q) \
+    CROSS JOIN LATERAL (SELECT id FROM queue WHERE id = u.id AND claim = $11::int8 FOR UPDATE) q) \
     UPDATE deliveries d SET state = h.state, attempts = h.attempts, spent = h.spent, due_at = h.due_at, reason = h.reason, \
     expires_at = h.expires_at, last_attempt_at = coalesce(h.began_at, d.last_attempt_at) \
-    FROM held h WHERE d.id = h.id AND d.state = h.was AND d.attempts < h.free_from \
+    FROM held h WHERE d.id = ANY (ARRAY[h.id]) AND d.state = h.was AND d.attempts < h.free_from \
     RETURNING d.id, d.endpoint, d.event, d.keeps_rows, d.kept_letter, d.created_at";
 
 /// Changes the deliveries that are claimed by this engine in the expected state.
@@ -239,7 +239,8 @@ async fn keep(conn: &Conn, incarnation: i64, moved: &[Moved<'_>]) -> Result<()> 
     let due: Vec<Option<i64>> = kept.iter().map(|s| micros(s.progress.state.due_at())).collect();
     let expires: Vec<Option<i64>> = kept.iter().map(|s| micros(s.progress.expires_at)).collect();
     let sql = "UPDATE queue q SET claim = u.claim, due_at = u.due_at, expires_at = u.expires_at \
-               FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::int8[]) AS u (id, claim, due_at, expires_at) WHERE q.id = u.id";
+               FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::int8[]) AS u (id, claim, due_at, expires_at) \
+               WHERE q.id = ANY (ARRAY[u.id])";
     conn.execute(sql, &[&ids, &claims, &due, &expires]).await?;
     Ok(())
 }
@@ -247,7 +248,8 @@ async fn keep(conn: &Conn, incarnation: i64, moved: &[Moved<'_>]) -> Result<()> 
 async fn forget_kept_letters(conn: &Conn, moved: &[Moved<'_>]) -> Result<()> {
     let ids: Vec<Uuid> = moved.iter().filter(|m| m.ends_with_kept_letter()).map(|m| m.settlement.delivery.uuid()).collect();
     if !ids.is_empty() {
-        conn.execute("UPDATE deliveries SET kept_letter = false WHERE id = ANY ($1::uuid[])", &[&ids]).await?;
+        let sql = "UPDATE deliveries d SET kept_letter = false FROM unnest($1::uuid[]) AS u (id) WHERE d.id = ANY (ARRAY[u.id])";
+        conn.execute(sql, &[&ids]).await?;
     }
     Ok(())
 }

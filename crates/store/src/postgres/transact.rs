@@ -4,9 +4,9 @@
 
 use super::error::{Error, Result};
 use super::health::Observed;
-use super::members::{self, Standing};
+use super::marks::{Mark, Places};
+use super::members::Standing;
 use super::pool::Pool;
-use super::rows::get;
 use super::tallies::Tallies;
 use super::tx::Tx;
 use std::future::Future;
@@ -107,6 +107,10 @@ pub(super) const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ O
 /// other statement.
 const COMMIT: &str = "SELECT 1; COMMIT";
 
+/// How long it is tried to learn what became of a commit, which is as long as a server may take to come back after a crash. A node that does not
+/// learn it leaves, so that nothing stays claimed by it that it does not know of.
+const DOUBT: Duration = Duration::from_secs(30);
+
 /// The first pause before the next try, long enough for whoever was in the way, and the longest one.
 const PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -166,11 +170,20 @@ pub(super) struct Writers {
     pub(super) incarnation: i64,
     pub(super) give_up: Duration,
     turn: AtomicU32,
+    places: Places,
 }
 
 impl Writers {
-    pub(super) fn new(pool: Arc<Pool>, standing: Arc<Standing>, incarnation: i64, give_up: Duration) -> Self {
-        Writers { pool, standing, incarnation, give_up, turn: AtomicU32::new(0) }
+    /// `transactions` says how many there may be at the same time.
+    pub(super) async fn new(
+        pool: Arc<Pool>,
+        standing: Arc<Standing>,
+        incarnation: i64,
+        give_up: Duration,
+        transactions: usize,
+    ) -> Result<Self> {
+        let places = Places::make(&pool, incarnation, transactions).await?;
+        Ok(Writers { pool, standing, incarnation, give_up, turn: AtomicU32::new(0), places })
     }
 
     /// For a transaction on a connection that all share.
@@ -186,22 +199,23 @@ impl Writers {
     }
 
     /// What became of a transaction whose COMMIT was lost with its connection: nothing is wrong if it holds, and `lost` says that it does not.
-    async fn find_out(&self, mark: &Mark, lost: Error) -> Result<()> {
-        tracing::warn!(error = %lost, "a connection was lost in a commit; the server is asked what became of it");
+    async fn find_out(&self, mark: Mark, lost: Error) -> Result<()> {
+        tracing::warn!(error = %lost, "a connection was lost in a commit; it is looked up what became of it");
         let since = Instant::now();
         let mut pause = PAUSE;
         loop {
-            // Whoever has to look twice asks for the end as well: the server may still wait for a client that is gone.
-            let fate = self.fate(mark, since.elapsed() >= PATIENCE_WITH_LOST).await;
-            match fate {
-                Ok(Fate::Committed) => return Ok(()),
-                Ok(Fate::Aborted) => return Err(lost),
-                Ok(Fate::Forgotten) => return Err(Error::InDoubt(lost.to_string())),
-                Ok(Fate::Open) => {}
+            // Whoever has to look for longer asks for the end as well: the server may still wait for a client that is gone.
+            match self.fate(&mark, since.elapsed() >= PATIENCE_WITH_LOST).await {
+                Ok(Some(is_committed)) => {
+                    self.places.give_back(mark.place);
+                    return if is_committed { Ok(()) } else { Err(lost) };
+                }
+                Ok(None) => {}
                 Err(error) => tracing::debug!(%error, "the server does not say what became of a commit"),
             }
-            if since.elapsed() + pause > self.give_up {
-                tracing::error!(error = %lost, "nobody knows whether a transaction was committed");
+            if since.elapsed() + pause > DOUBT {
+                tracing::error!(error = %lost, "nobody knows whether a transaction was committed; this node leaves");
+                self.standing.lose();
                 return Err(Error::InDoubt(lost.to_string()));
             }
             tokio::time::sleep(pause).await;
@@ -209,58 +223,17 @@ impl Writers {
         }
     }
 
-    async fn fate(&self, mark: &Mark, end_it: bool) -> Result<Fate> {
+    /// Whether a transaction was committed; `None` while it has not ended.
+    async fn fate(&self, mark: &Mark, end_it: bool) -> Result<Option<bool>> {
         let reading = self.pool.reading().await?;
         let Some(conn) = reading.conn() else { return Err(ended()) };
-        let asked = async {
-            if mark.timeline != 0 && mark.timeline != members::timeline(conn).await {
-                // Another server has taken over since. It may never have seen the transaction, and have given its number to another one.
-                return Ok(Fate::Forgotten);
-            }
-            let fate = Fate::read(get(&conn.only("SELECT pg_xact_status($1::text::xid8)", &[&mark.number]).await?, 0)?);
-            if fate == Fate::Open && end_it {
-                let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                           WHERE backend_xid = $1::text::xid8::xid AND datname = current_database() AND pid <> pg_backend_pid()";
-                conn.rows(sql, &[&mark.number]).await?;
-            }
-            Ok::<_, Error>(fate)
-        };
-        let fate = self.pool.within(asked).await;
+        let fate = self.pool.within(mark.fate(conn, end_it)).await;
         reading.end(fate)
     }
 }
 
 fn shard(place: u32) -> i16 {
     i16::try_from(place).unwrap_or(0)
-}
-
-/// By what a transaction is found again.
-struct Mark {
-    number: String,
-    /// The history of the server in which it has this number.
-    timeline: u32,
-}
-
-/// What a server says about a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Committed,
-    Aborted,
-    /// It has not ended.
-    Open,
-    /// It says nothing.
-    Forgotten,
-}
-
-impl Fate {
-    fn read(status: Option<&str>) -> Self {
-        match status {
-            Some("committed") => Fate::Committed,
-            Some("aborted") => Fate::Aborted,
-            Some("in progress") => Fate::Open,
-            _ => Fate::Forgotten,
-        }
-    }
 }
 
 /// Where a transaction is done: on whose connections, and into which shard it counts.
@@ -282,11 +255,11 @@ impl<'a> Seat<'a> {
         let conn = self.pool.get().await?;
         let (incarnation, shard) = (self.writers.incarnation, self.shard);
         let tx = Tx { conn, incarnation, shard, tallies: Tallies::default(), health: Observed::default() };
-        let mark = Mark { number: String::new(), timeline: self.writers.standing.timeline() };
+        let place = self.writers.places.take()?;
         // From here on whoever stops waiting gives the connection up.
-        let mut open = Open { tx: Some(tx), mark, seat: *self };
+        let mut open = Open { tx: Some(tx), mark: Some(Mark { place, n: 0, backend: 0 }), seat: *self };
         if let Some(tx) = &open.tx {
-            open.mark.number = self.within(tx.conn.begin()).await?;
+            open.mark = Some(self.within(Mark::begin(&tx.conn, place)).await?);
         }
         Ok(open)
     }
@@ -300,7 +273,8 @@ impl<'a> Seat<'a> {
 /// A transaction that was begun. Dropped before its end, its connection is given up, and the server undoes it.
 pub(super) struct Open<'a> {
     tx: Option<Tx>,
-    mark: Mark,
+    /// Taken out when it is looked up.
+    mark: Option<Mark>,
     seat: Seat<'a>,
 }
 
@@ -333,7 +307,10 @@ impl Open<'_> {
             Err(error) if !error.is_lost_connection() => Err(self.undo(error).await),
             Err(error) => {
                 self.give_up();
-                self.seat.writers.find_out(&self.mark, error).await
+                match self.mark.take() {
+                    Some(mark) => self.seat.writers.find_out(mark, error).await,
+                    None => Err(error),
+                }
             }
         }
     }
@@ -362,6 +339,9 @@ impl Open<'_> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.give_up();
+        if let Some(mark) = self.mark.take() {
+            self.seat.writers.places.give_back(mark.place);
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) const WAL_SIZE_LIMIT: i64 = 64 * 1_024 * 1_024;
 const STATEMENTS: usize = 128;
 
 const DATABASE: &str = "postrider.db";
-const LOCK: &str = "postrider.lock";
+pub(super) const LOCK: &str = "postrider.lock";
 
 /// The CLI holds the lock for a moment when it makes a new database; a server that starts in that moment tries again this often.
 const LOCK_TRIES: u32 = 5;

@@ -22,7 +22,7 @@
 //! | `checkpoint.rs` | from the write-ahead log into the database file |
 //! | `room.rs` | how much of a budget the files take |
 //! | `files.rs` | the directory, its lock, connections |
-//! | `admin.rs` | the second door, for the command line |
+//! | `admin.rs`, `inspect.rs` | the second door, for the command line; what there is to be said of a directory |
 //! | `testing.rs` | what only tests ask for |
 
 #[macro_use]
@@ -46,6 +46,7 @@ mod gathered;
 mod gone;
 mod health;
 mod history;
+mod inspect;
 mod jobs;
 mod last;
 mod merge;
@@ -71,6 +72,7 @@ mod verbs;
 mod writer;
 
 pub use admin::SqliteAdmin;
+pub use inspect::SqliteFindings;
 pub use options::{SqliteOptions, Steps};
 
 use crate::batch::Urgency;

@@ -118,7 +118,8 @@ pub(super) async fn finish(conn: &Conn, moved: &[Moved<'_>]) -> Result<BTreeSet<
         outcome_arrays!(),
         ", $14::uuid[], $15::uuid[], $16::int4[]) AS u (",
         outcome_columns!(),
-        ", id, delivery, number) WHERE a.id = u.id AND a.delivery = u.delivery AND a.number = u.number RETURNING a.id"
+        ", id, delivery, number) WHERE a.id = ANY (ARRAY[u.id]) AND a.delivery = ANY (ARRAY[u.delivery]) \
+         AND a.number = ANY (ARRAY[u.number]) RETURNING a.id"
     );
     let outcomes = Outcomes::of(&attempts);
     let ids: Vec<Uuid> = attempts.iter().map(|attempt| attempt.id.uuid()).collect();
@@ -172,7 +173,7 @@ pub(super) async fn replace(tx: &mut Tx, moved: &[Moved<'_>], finished: &BTreeSe
     let deliveries: Vec<Uuid> = late.iter().map(|m| m.settlement.delivery.uuid()).collect();
     let numbers: Vec<i32> = late.iter().filter_map(|m| m.attempt()).map(|attempt| int(attempt.number)).collect();
     let sql = "DELETE FROM attempts a USING unnest($1::uuid[], $2::int4[]) AS u (delivery, number) \
-               WHERE a.delivery = u.delivery AND a.number = u.number \
+               WHERE a.delivery = ANY (ARRAY[u.delivery]) AND a.number = ANY (ARRAY[u.number]) \
                RETURNING a.namespace, a.subscription, a.endpoint, coalesce(a.error_code, ''), a.finished_at IS NOT NULL, \
                (coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0))::int8";
     for row in &tx.conn.rows(sql, &[&deliveries, &numbers]).await? {

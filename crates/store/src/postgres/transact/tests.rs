@@ -23,16 +23,3 @@ async fn tries_end_with_time_or_number() {
 async fn what_cannot_go_better_is_not_tried_again() {
     assert!(Tries::of_work(Duration::from_secs(5)).again(Error::Lost).await.is_err());
 }
-
-#[test]
-fn fates_are_read() {
-    let table = [
-        (Some("committed"), Fate::Committed),
-        (Some("aborted"), Fate::Aborted),
-        (Some("in progress"), Fate::Open),
-        (None, Fate::Forgotten),
-    ];
-    for (status, fate) in table {
-        assert_eq!(Fate::read(status), fate);
-    }
-}
