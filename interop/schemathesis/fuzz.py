@@ -170,8 +170,8 @@ def check_counts(counts: dict, document: dict) -> int:
     """Every operation succeeds now and then: one that refused all that it got would break none of the rules about single answers."""
     methods = {"get", "post", "put", "delete"}
     operations = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item if method in methods}
-    # Where the document itself is read is tried by reading it.
-    operations -= {"GET /openapi.json"}
+    # Where the document itself is read is tried by reading it. Nodes are shown to master keys alone, and these requests are made with a tenant's.
+    operations -= {"GET /openapi.json", "GET /v1/nodes"}
     failing = sorted(operation for operation in operations if counts.get(operation, [0, 0])[1] == 0)
     for operation in failing:
         print(f"{operation}: none of {counts.get(operation, [0, 0])[0]} requests succeeded", flush=True)

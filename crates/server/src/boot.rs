@@ -2,6 +2,7 @@
 
 mod keys;
 pub(crate) mod secrets;
+mod store;
 
 use crate::auth::Auth;
 use crate::clock::SystemClock;
@@ -12,16 +13,17 @@ use crate::random;
 use crate::tasks::Health;
 use postrider_core::guard::Guard;
 use postrider_core::id::IdGen;
-use postrider_core::ports::{Clock, ConfigChange, Store};
+use postrider_core::ports::{Clock, ConfigChange};
 use postrider_core::time::Timestamp;
 use postrider_engine::{Engine, EngineConfig, Retention};
 use postrider_outbound::{Outbound, OutboundConfig};
-use postrider_store::{SqliteOptions, SqliteStore};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+use store::Opened;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -43,17 +45,24 @@ pub struct Running {
     listeners: Vec<TcpListener>,
     stopping: watch::Sender<bool>,
     engine: Engine,
-    store: Arc<SqliteStore>,
+    store: Opened,
 }
 
 /// Opens the store, binds the address and starts the engine. The error says what is wrong and how to mend it.
 pub async fn start(config: Config) -> Result<Running, String> {
+    let store = Opened::open(&config).await?;
+    let begun = Box::pin(begin(config, store.clone())).await;
+    if begun.is_err()
+        && let Err(error) = store.close().await
+    {
+        tracing::warn!(error, "the store could not be closed after a start that failed");
+    }
+    begun
+}
+
+async fn begin(config: Config, store: Opened) -> Result<Running, String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let budget_bytes = config.max_store_bytes.map(|size| size.0);
-    let options = SqliteOptions { budget_bytes, ..SqliteOptions::new(&config.data_dir) };
-    let store = SqliteStore::open(options).map_err(|e| e.to_string())?;
-    let store = Arc::new(store);
-    let stored = store.configuration().await.map_err(|e| with_cause(&e))?;
+    let stored = store.port().configuration().await.map_err(|e| with_cause(&e))?;
     let secrets_keys = secrets::keys(config.secrets_key.as_ref(), &config.data_dir, &stored)?;
     if let Some(text) = secrets::unreadable(&secrets_keys.ring(), &stored) {
         tracing::error!("{text}");
@@ -64,9 +73,12 @@ pub async fn start(config: Config) -> Result<Running, String> {
     if !keys.any
         && let Some(address) = config.addresses().find(|address| !address.ip().is_loopback())
     {
+        let place = match &config.database_url {
+            Some(_) => String::from("with the same --database-url"),
+            None => format!("--data-dir {}", config.data_dir.display()),
+        };
         return Err(format!(
-            "there is no API key yet, so whoever reaches {address} could do everything: make one with postrider keys create --data-dir {}, or listen on 127.0.0.1",
-            config.data_dir.display()
+            "there is no API key yet, so whoever reaches {address} could do everything: make one with postrider keys create {place}, or listen on 127.0.0.1"
         ));
     }
     // Before the engine delivers anything: a second server that is started by mistake must not get that far.
@@ -98,11 +110,10 @@ pub async fn start(config: Config) -> Result<Running, String> {
         disable_after_dead: NonZeroU32::new(config.disable_after_dead),
         user_agent: String::from(USER_AGENT),
     };
-    let as_store: Arc<dyn Store> = Arc::clone(&store) as _;
-    let engine = Engine::start(engine_config, as_store, Arc::new(outbound), clock).await.map_err(|e| with_cause(&e))?;
+    let engine = Engine::start(engine_config, store.port(), Arc::new(outbound), clock).await.map_err(|e| with_cause(&e))?;
     store_keys(&engine, keys.changes).await?;
     let (stopping, stopped) = watch::channel(false);
-    let server = server(&config, &engine, guard, stopped);
+    let server = server(&config, &engine, &store, guard, stopped);
     Ok(Running { address, grpc_address, dev_key: keys.dev, config, server, listeners, stopping, engine, store })
 }
 
@@ -112,7 +123,7 @@ async fn listen(wanted: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)
     Ok((listener, address))
 }
 
-fn server(config: &Config, engine: &Engine, guard: Arc<Guard>, stopping: watch::Receiver<bool>) -> Server {
+fn server(config: &Config, engine: &Engine, store: &Opened, guard: Arc<Guard>, stopping: watch::Receiver<bool>) -> Server {
     let app = Arc::new(App {
         engine: engine.clone(),
         guard,
@@ -121,6 +132,8 @@ fn server(config: &Config, engine: &Engine, guard: Arc<Guard>, stopping: watch::
         items_jitter: config.items_jitter.percent,
         bodies: Bodies::new(usize::try_from(config.max_body.0).unwrap_or(usize::MAX), config.header_timeout.0),
         health: Health::default(),
+        database: store.kind(),
+        nodes: store.nodes(config, engine.now()),
         started: Instant::now(),
         key_limits: KeyLimits::new(config.rate_limits),
         stopping,
@@ -153,12 +166,17 @@ impl Running {
 
     /// Serves until `stop` turns true. Then it accepts nothing more, answers what it was asked, finishes deliveries that are being
     /// sent, within the configured time, or gives them back to the store, and closes the store, which take as long as they take.
+    ///
+    /// Where others have taken this node for dead it stops by itself, which is an error: what it had under way is theirs.
     pub async fn serve(self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
         let within = self.config.shutdown_timeout.0;
         // Half of the time is for clients: one that is slow to send its request must not cost deliveries theirs.
-        let serving = tokio::spawn(self.server.run(self.listeners, stop.clone(), within / 2));
-        // The sender lives as long as the process; if it does not, stopping is what is left.
-        let _ = stop.wait_for(|stop| *stop).await;
+        let serving = tokio::spawn(self.server.run(self.listeners, self.stopping.subscribe(), within / 2));
+        let is_lost = tokio::select! {
+            // The sender lives as long as the process; if it does not, stopping is what is left.
+            _ = stop.wait_for(|stop| *stop) => false,
+            () = self.store.lost() => true,
+        };
         let begun = Instant::now();
         self.stopping.send_replace(true);
         tracing::info!("stopping");
@@ -166,11 +184,12 @@ impl Running {
         if !answered {
             tracing::warn!("some requests were not complete when the time was up");
         }
-        let report = self.engine.shutdown(within.saturating_sub(begun.elapsed())).await;
+        // What others have taken over needs no time to come to its end: nothing of it could be stored.
+        let left = if is_lost { Duration::ZERO } else { within.saturating_sub(begun.elapsed()) };
+        let report = self.engine.shutdown(left).await;
         tracing::info!(cut_off = report.cut_off, given_back = report.given_back, "deliveries under way at the stop");
-        let store = self.store;
-        let closed = tokio::task::spawn_blocking(move || store.close()).await;
-        closed.map_err(|e| format!("closing the store failed: {e}"))
+        self.store.close().await?;
+        if is_lost { Err(String::from(store::LOST)) } else { Ok(()) }
     }
 }
 

@@ -10,8 +10,9 @@
 //! | [`http`] | the listener, the router, what every API shares |
 //! | [`auth`] | who may do what: API keys and the development mode |
 //! | [`key_limits`] | how often each key may ask |
+//! | [`nodes`] | who serves what is stored |
 //! | [`tasks`] | the Tasks API: `/subscriptions`, `/ingest`, `/deliveries`, `/dlq`, `/scheduled` |
-//! | [`items`] | the Items API: `/v1/delivery`, and `/v1/keys` |
+//! | [`items`] | the Items API: `/v1/delivery`, `/v1/keys` and `/v1/nodes` |
 //! | [`rpc`] | the RPC API: `/webhook.*Service` over Connect, gRPC and gRPC-Web; gRPC health checks and reflection |
 //! | [`openapi`] | the document of both REST APIs, `openapi.json` |
 //! | [`web`] | the pages at `/` and `/docs`, and `/openapi.json` |
@@ -27,6 +28,7 @@ pub mod config;
 pub mod http;
 pub mod items;
 pub mod key_limits;
+pub mod nodes;
 pub mod observe;
 pub mod openapi;
 pub mod random;

@@ -60,10 +60,18 @@ fn flags_win_over_environment_over_file_over_defaults() {
 #[test]
 fn secrets_are_masked() {
     let directory = tempfile::tempdir().expect("a directory");
-    let environment = [("POSTRIDER_BOOTSTRAP_KEY", "super-secret-bootstrap"), ("POSTRIDER_SECRETS_KEY", &"ab".repeat(32))];
+    let url = "postgres://u:super-secret@db.example/d?sslmode=require";
+    let keys = "ab".repeat(32);
+    let environment =
+        [("POSTRIDER_BOOTSTRAP_KEY", "super-secret-bootstrap"), ("POSTRIDER_SECRETS_KEY", &keys), ("POSTRIDER_DATABASE_URL", url)];
     let (status, out, _) = run(&["serve", "--check-config"], directory.path(), &environment);
     assert!(status.success() && out.contains("POSTRIDER_BOOTSTRAP_KEY = ********"), "{out}");
     assert!(!out.contains("super-secret") && !out.contains("abab"), "{out}");
+    assert!(out.contains("database_url = \"postgres://u:********@db.example/d?sslmode=require\""), "{out}");
+    for command in ["serve", "keys", "doctor"] {
+        let (status, help, _) = run(&[command, "--help"], directory.path(), &environment);
+        assert!(status.success() && help.contains("POSTRIDER_DATABASE_URL") && !help.contains("super-secret"), "{help}");
+    }
 }
 
 #[test]
@@ -98,10 +106,15 @@ fn what_is_not_understood_is_refused() {
         (&["--dev", "--grpc-listen", "0.0.0.0:0"], "loopback"),
         (&["--grpc-listen", "0.0.0.0:0"], "keys create"),
         (&["--config", "missing.toml"], "missing.toml"),
-        (&["--database-url", "postgres://x"], "--database-url"),
+        (&["--databse-url", "postgres://x"], "--databse-url"),
+        (&["--database-url", "postgres://u:s3cret@x/d"], "POSTRIDER_SECRETS_KEY"),
+        (&["--database-url", "mysql://u:s3cret@x/d"], "does not begin with postgres://"),
+        (&["--database-url", "postgres://u:s3cret@x/d?sslmode=no"], "sslmode is one of"),
+        (&["--database-schema", "x"], "there is no database_url"),
+        (&["--node-address", "10.0.0.1:80"], "node_address"),
     ] {
         let talk = refused(at, flags, &[]);
-        assert!(talk.contains(words), "{flags:?}: {talk}");
+        assert!(talk.contains(words) && !talk.contains("s3cret"), "{flags:?}: {talk}");
     }
     assert!(refused(at, &[], &[("POSTRIDER_BOOTSTRAP_KEY", "short")]).contains("at least 16"));
     std::fs::write(at.join("postrider.toml"), "[retention]\nlog = '1h'\n").expect("a file");

@@ -17,7 +17,7 @@ const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 const NO_EVENT: &str = "900000000000000000";
 
 /// Every route of `/v1`: its method, its path, the scope that it needs, and whether it changes something of a tenant's.
-const ROUTES: [(&str, &str, &str, bool); 36] = [
+const ROUTES: [(&str, &str, &str, bool); 37] = [
     ("GET", "/v1/delivery/events", "read", false),
     ("POST", "/v1/delivery/events", "write", true),
     ("GET", "/v1/delivery/events/{id}", "read", false),
@@ -54,6 +54,7 @@ const ROUTES: [(&str, &str, &str, bool); 36] = [
     ("POST", "/v1/keys", "admin", false),
     ("GET", "/v1/keys/{id}", "admin", false),
     ("DELETE", "/v1/keys/{id}", "admin", false),
+    ("GET", "/v1/nodes", "admin", false),
 ];
 
 /// The lists of tenants' things, by noun.

@@ -1,4 +1,4 @@
-//! What every request to `/v1` passes: keys, scopes, namespaces, rate limits; and `/v1/keys`.
+//! What every request to `/v1` passes: keys, scopes, namespaces, rate limits; and `/v1/keys` and `/v1/nodes`.
 
 mod common;
 
@@ -119,4 +119,22 @@ fn a_key_that_asks_too_often_is_told_to_wait_and_for_how_long() {
     let published = ask(&server, &other, "POST", "/v1/delivery/events", Some(&json!({"event_type": "a.b", "payload": {}})));
     assert_eq!((published.status, published.header("x-ratelimit-limit")), (202, None), "publishing has no limit unless it is given one");
     assert!(published.header("x-request-id").is_some_and(|id| id.starts_with("req_")));
+}
+
+#[test]
+fn the_node_of_an_embedded_store_is_shown_to_master_keys_alone() {
+    let server = start(&["--node-name", "here", "--node-address", "http://127.0.0.1:8080"]);
+    let answer = ask(&server, MASTER, "GET", "/v1/nodes", None);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let listed = answer.json();
+    let (all, node) = (listed["nodes"].as_array().expect("nodes"), &listed["nodes"][0]);
+    assert_eq!((all.len(), keys(&listed)), (1, vec!["nodes"]));
+    let expected = ["address", "ended_at", "incarnation", "last_heartbeat_at", "name", "release", "started_at", "state", "this"];
+    assert_eq!(keys(node), expected);
+    let shown = ["name", "address", "release", "incarnation", "state", "ended_at", "this"].map(|name| &node[name]);
+    assert_eq!(json!(shown), json!(["here", "http://127.0.0.1:8080", env!("CARGO_PKG_VERSION"), 1, "alive", null, true]));
+    let (admin, _) = make(&server, MASTER, &json!({"namespace": "shop", "scopes": ["read", "admin"]}));
+    assert_eq!(refused(&ask(&server, &admin, "GET", "/v1/nodes", None)), code(403, "forbidden"));
+    let (reader, _) = make(&server, MASTER, &json!({"scopes": ["read"]}));
+    assert_eq!(refused(&ask(&server, &reader, "GET", "/v1/nodes", None)), code(403, "insufficient_scope"));
 }

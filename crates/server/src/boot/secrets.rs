@@ -6,9 +6,9 @@ use postrider_core::hex;
 use postrider_core::ports::Configuration;
 use postrider_core::seal::KeyRing;
 use postrider_engine::Keys;
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -18,7 +18,7 @@ pub(crate) const FILE: &str = "secrets.key";
 /// Tries the keys on every secret that is in use; says what cannot be read, and why.
 ///
 /// The server starts all the same: where a key is lost for good, secrets are set anew through it.
-pub(super) fn unreadable(ring: &KeyRing, stored: &Configuration) -> Option<String> {
+pub(crate) fn unreadable(ring: &KeyRing, stored: &Configuration) -> Option<String> {
     let live = stored.endpoints.iter().filter(|e| e.deleted.is_none());
     let secrets: Vec<_> = live.flat_map(|e| e.sealed().map(|secret| (e.id, ring.open(secret)))).collect();
     let mut closed = secrets.iter().filter_map(|(id, opened)| Some((id, opened.as_ref().err()?)));
@@ -63,6 +63,9 @@ fn key_ring(given: Option<&Secret>, directory: &Path, stored: &Configuration) ->
                     path.display()
                 ));
             }
+            // A store that is elsewhere has not made it.
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+            made.map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
             let first: [u8; 32] = random::bytes();
             write(&path, &format!("k1={}", hex::encode(&first)))?;
             KeyRing::new((String::from("k1"), first), Vec::new()).map_err(|e| e.to_string())

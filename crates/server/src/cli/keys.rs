@@ -1,8 +1,9 @@
 //! `postrider keys`: works beside a running server, which takes a change over within about a second, and before the first start.
 
-use super::{CommandError, Outcome};
+use super::door::{Door, Place};
+use super::{CommandError, Outcome, print, say};
 use crate::clock::SystemClock;
-use crate::config::{Config, value::Span};
+use crate::config::value::Span;
 use crate::{auth, random};
 use clap::Subcommand;
 use postrider_core::event::Namespace;
@@ -10,21 +11,14 @@ use postrider_core::id::{IdGen, KeyId};
 use postrider_core::key::{ApiKey, Scopes};
 use postrider_core::ports::{Clock, ConfigChange};
 use postrider_core::time::Timestamp;
-use postrider_store::SqliteAdmin;
 use serde::Serialize;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Flags of `postrider keys`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The server's data directory [default: what the configuration file says, else ./postrider-data].
-    #[arg(long, global = true, env = "POSTRIDER_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// The server's configuration file, if it is not ./postrider.toml.
-    #[arg(long, global = true, env = "POSTRIDER_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     #[command(subcommand)]
     command: Command,
 }
@@ -62,16 +56,12 @@ enum Command {
 
 /// Runs `postrider keys`.
 pub fn run(args: Args) -> Outcome {
-    let data_dir = Config::data_dir(args.config.as_deref(), args.data_dir).map_err(CommandError)?;
-    // Only a new key may make a new database: an empty list, or "there is no key", of the wrong directory would mislead.
-    if !matches!(args.command, Command::Create { .. }) && !SqliteAdmin::is_there(&data_dir) {
-        return Err(CommandError(format!("there is no database in {}: name the server's --data-dir", data_dir.display())));
-    }
-    let door = SqliteAdmin::open(&data_dir).map_err(|e| CommandError(e.to_string()))?;
+    // Only a new key may make a new database: an empty list, or "there is no key", of the wrong place would mislead.
+    let door = Door::open(&args.place.config()?, matches!(args.command, Command::Create { .. }))?;
     match args.command {
         Command::Create { namespace, scopes, expires, name } => {
             let expires = expires.as_deref().map(|text| expiry(text, SystemClock.now())).transpose()?;
-            create(&door, &data_dir, namespace.as_deref(), &scopes, expires, &name)
+            create(&door, namespace.as_deref(), &scopes, expires, &name)
         }
         Command::List { json } => list(&door, json),
         Command::Revoke { key } => revoke(&door, &key),
@@ -87,14 +77,7 @@ fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, CommandError> {
     if at > now { Ok(at) } else { Err(CommandError(format!("--expires {text:?} is not in the future"))) }
 }
 
-fn create(
-    door: &SqliteAdmin,
-    data_dir: &Path,
-    namespace: Option<&str>,
-    scopes: &str,
-    expires_at: Option<Timestamp>,
-    name: &str,
-) -> Result<(), CommandError> {
+fn create(door: &Door, namespace: Option<&str>, scopes: &str, expires_at: Option<Timestamp>, name: &str) -> Result<(), CommandError> {
     let namespace = namespace.map(Namespace::new).transpose().map_err(|e| CommandError(e.to_string()))?;
     let scopes = Scopes::parse(scopes).map_err(|word| CommandError(format!("{word:?} is no scope: choose of read, write and admin")))?;
     if scopes == Scopes::default() {
@@ -114,8 +97,8 @@ fn create(
     let id = KeyId::new(IdGen::new(random::seed()).next(now));
     let key = ApiKey { expires_at, ..auth::new_key(id, &secret, name, namespace, scopes, now) };
     let what = describe(&key);
-    door.revise(|_| (vec![ConfigChange::Key(key)], ())).map_err(|e| CommandError(e.to_string()))?;
-    say(&format!("made a key for {what} in the database in {}; id {id}; it is not shown again:", data_dir.display()));
+    door.revise(|_| (vec![ConfigChange::Key(key)], ()))?;
+    say(&format!("made a key for {what} in {}; id {id}; it is not shown again:", door.place()));
     print(&format!("{secret}\n"))
 }
 
@@ -136,8 +119,8 @@ struct Listed<'a> {
     revoked_at: Option<String>,
 }
 
-fn list(door: &SqliteAdmin, json: bool) -> Result<(), CommandError> {
-    let mut keys = door.configuration().map_err(|e| CommandError(e.to_string()))?.keys;
+fn list(door: &Door, json: bool) -> Result<(), CommandError> {
+    let mut keys = door.configuration()?.keys;
     keys.sort_by_key(|k| k.id);
     if json {
         let listed = keys.iter().map(|k| Listed {
@@ -174,13 +157,13 @@ fn list(door: &SqliteAdmin, json: bool) -> Result<(), CommandError> {
     print(&text)
 }
 
-fn revoke(door: &SqliteAdmin, wanted: &str) -> Result<(), CommandError> {
+fn revoke(door: &Door, wanted: &str) -> Result<(), CommandError> {
     let now = SystemClock.now();
     let revoking = door.revise(|configuration| match named(configuration.keys, wanted) {
         Ok(key) => (vec![ConfigChange::Key(ApiKey { revoked_at: Some(now), ..key.clone() })], Ok(key)),
         Err(refusal) => (Vec::new(), Err(refusal)),
     });
-    let key = revoking.map_err(|e| CommandError(e.to_string()))??;
+    let key = revoking??;
     say(&format!("revoked key {} for {}", key.id, describe(&key)));
     Ok(())
 }
@@ -200,13 +183,4 @@ fn named(keys: Vec<ApiKey>, wanted: &str) -> Result<ApiKey, CommandError> {
         (None, _) if is_unknown => Err(CommandError(format!("there is no key {wanted:?}: postrider keys list shows them"))),
         (None, _) => Err(CommandError(format!("the key {wanted:?} was revoked already"))),
     }
-}
-
-fn print(text: &str) -> Result<(), CommandError> {
-    io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).map_err(|e| CommandError::new("cannot print", e))
-}
-
-fn say(text: &str) {
-    // Talk: whoever closed stderr does not want it.
-    let _ = writeln!(io::stderr(), "{text}");
 }

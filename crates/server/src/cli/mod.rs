@@ -2,8 +2,11 @@
 
 pub mod bench;
 pub mod demo;
+pub mod doctor;
+mod door;
 pub mod keys;
 pub mod listen;
+pub mod migrate;
 pub mod openapi;
 pub mod secrets;
 pub mod serve;
@@ -30,6 +33,10 @@ enum Command {
     Keys(keys::Args),
     /// List the keys that secrets are encrypted under, and change them.
     Secrets(secrets::Args),
+    /// Bring the schema of the store up to date, which a start of the server does too.
+    Migrate(migrate::Args),
+    /// Look for what is wrong with the configuration and the store, and say how to mend it. Changes nothing.
+    Doctor(Box<doctor::Args>),
     /// Receive webhooks, print them and check their signatures.
     Listen(listen::Args),
     /// Print the OpenAPI document of the REST APIs, which a server answers at /openapi.json.
@@ -54,6 +61,24 @@ impl CommandError {
 /// What a command answers: how the process ends, or why it could not do its work.
 pub type Outcome = Result<ExitCode, CommandError>;
 
+/// Prints data on stdout.
+fn print(text: &str) -> Result<(), CommandError> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| CommandError::new("cannot print", e))
+}
+
+/// Says something on stderr.
+fn say(text: &str) {
+    // Talk: whoever closed stderr does not want it.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A runtime for what a command asks of a database.
+fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|e| CommandError::new("cannot start a runtime", e))
+}
+
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     use_small_pages();
@@ -63,6 +88,8 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Keys(args) => keys::run(args),
         Command::Secrets(args) => secrets::run(args),
+        Command::Migrate(args) => migrate::run(args),
+        Command::Doctor(args) => doctor::run(*args),
         Command::Listen(args) => listen::run(args),
         Command::OpenApi(args) => openapi::run(&args),
         Command::Bench(args) => bench::run(*args),

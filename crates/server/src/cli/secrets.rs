@@ -1,30 +1,25 @@
 //! `postrider secrets`: the keys under which the secrets of endpoints are encrypted at rest.
 
-use super::{CommandError, Outcome};
+use super::door::{Door, Place};
+use super::{CommandError, Outcome, print, say};
 use crate::boot::secrets::{self as files, FILE};
-use crate::config::{Config, SECRETS_KEY, value::Secret};
+use crate::config::{SECRETS_KEY, value::Secret};
 use crate::random;
 use clap::Subcommand;
 use postrider_core::endpoint::Endpoint;
 use postrider_core::hex;
 use postrider_core::ports::{ConfigChange, Configuration};
 use postrider_core::seal::KeyRing;
-use postrider_store::SqliteAdmin;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use zeroize::Zeroizing;
 
 /// Flags of `postrider secrets`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The server's data directory [default: what the configuration file says, else ./postrider-data].
-    #[arg(long, global = true, env = "POSTRIDER_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// The server's configuration file, if it is not ./postrider.toml.
-    #[arg(long, global = true, env = "POSTRIDER_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     #[command(subcommand)]
     command: Command,
 }
@@ -40,15 +35,12 @@ enum Command {
 
 /// Runs `postrider secrets`.
 pub fn run(args: Args) -> Outcome {
-    let data_dir = Config::data_dir(args.config.as_deref(), args.data_dir).map_err(CommandError)?;
-    if !SqliteAdmin::is_there(&data_dir) {
-        return Err(CommandError(format!("there is no database in {}: name the server's --data-dir", data_dir.display())));
-    }
+    let config = args.place.config()?;
+    let door = Door::open(&config, false)?;
     let given = std::env::var(SECRETS_KEY).ok().filter(|text| !text.is_empty()).map(Secret::new);
-    let door = SqliteAdmin::open(&data_dir).map_err(|e| CommandError(e.to_string()))?;
     match args.command {
-        Command::List => list(&door, &data_dir, given.as_ref()),
-        Command::Rotate => rotate(&door, &data_dir, given.as_ref()),
+        Command::List => list(&door, &config.data_dir, given.as_ref()),
+        Command::Rotate => rotate(&door, &config.data_dir, given.as_ref()),
     }
 }
 
@@ -61,8 +53,8 @@ fn uses(configuration: &Configuration) -> BTreeMap<String, usize> {
     uses
 }
 
-fn list(door: &SqliteAdmin, data_dir: &Path, given: Option<&Secret>) -> Outcome {
-    let uses = uses(&door.configuration().map_err(|e| CommandError(e.to_string()))?);
+fn list(door: &Door, data_dir: &Path, given: Option<&Secret>) -> Outcome {
+    let uses = uses(&door.configuration()?);
     let ring = match given {
         Some(text) => Some(files::given_ring(text).map_err(CommandError)?),
         None => {
@@ -80,17 +72,17 @@ fn list(door: &SqliteAdmin, data_dir: &Path, given: Option<&Secret>) -> Outcome 
     for (id, count) in uses.iter().filter(|(id, _)| !ids.contains(&id.as_str())) {
         text.push_str(&format!("{id:<32}  {count:>8}  missing: these secrets cannot be read\n"));
     }
-    io::stdout().write_all(text.as_bytes()).map_err(|e| CommandError::new("cannot print", e))?;
+    print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn rotate(door: &SqliteAdmin, data_dir: &Path, given: Option<&Secret>) -> Outcome {
+fn rotate(door: &Door, data_dir: &Path, given: Option<&Secret>) -> Outcome {
     let ring = match given {
         Some(text) => files::given_ring(text).map_err(CommandError)?,
         None => with_new_key(door, &data_dir.join(FILE))?,
     };
     // A running server puts nothing back as it was before: what it changes it makes from this, and what it had sealed before it refuses.
-    let (sealed, closed) = door.revise(|configuration| resealed(&ring, configuration)).map_err(|e| CommandError(e.to_string()))?;
+    let (sealed, closed) = door.revise(|configuration| resealed(&ring, configuration))?;
     let place = given.map_or_else(|| data_dir.join(FILE).display().to_string(), |_| String::from(SECRETS_KEY));
     say(&format!(
         "encrypted {sealed} secrets anew under the key {}. The older keys of {place} read what was copied before: backups, and requests under \
@@ -108,9 +100,16 @@ fn rotate(door: &SqliteAdmin, data_dir: &Path, given: Option<&Secret>) -> Outcom
 }
 
 /// A ring with a new key before those of the file that some secret needs. It is on disk before anything is sealed under it.
-fn with_new_key(door: &SqliteAdmin, path: &Path) -> Result<KeyRing, CommandError> {
-    let uses = uses(&door.configuration().map_err(|e| CommandError(e.to_string()))?);
-    let old = files::read(path).map_err(CommandError)?.unwrap_or_default();
+fn with_new_key(door: &Door, path: &Path) -> Result<KeyRing, CommandError> {
+    let uses = uses(&door.configuration()?);
+    let old = files::read(path).map_err(CommandError)?;
+    if old.is_none() && door.is_shared() {
+        return Err(CommandError(format!(
+            "the keys of nodes that share a database are in {SECRETS_KEY}, and there are none: give those that the servers have, with a new one \
+             before them"
+        )));
+    }
+    let old = old.unwrap_or_default();
     let old = Zeroizing::new(old.trim().to_owned());
     // A single key may stand there without an id.
     let parts = old.split(',').filter(|part| !part.is_empty()).map(|part| part.split_once('=').unwrap_or(("k1", part)));
@@ -153,9 +152,4 @@ fn resealed(ring: &KeyRing, configuration: Configuration) -> (Vec<ConfigChange>,
         changes.extend(unchanged);
     }
     (changes, (count, closed))
-}
-
-fn say(text: &str) {
-    // Talk: whoever closed stderr does not want it.
-    let _ = writeln!(io::stderr(), "{text}");
 }

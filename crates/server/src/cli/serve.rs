@@ -103,12 +103,20 @@ fn raise_file_limit(connections: usize) {
 struct Talk {
     json: bool,
     dev: bool,
-    data_dir: String,
+    /// Where everything is, without a password.
+    place: String,
+    /// Whether that is a database, and not a directory.
+    is_database: bool,
 }
 
 impl Talk {
     fn of(config: &Config) -> Self {
-        Talk { json: config.log_format == LogFormat::Json, dev: config.dev, data_dir: config.data_dir.display().to_string() }
+        Talk {
+            json: config.log_format == LogFormat::Json,
+            dev: config.dev,
+            place: config.place(),
+            is_database: config.database_url.is_some(),
+        }
     }
 
     fn started(&self, running: &Running) {
@@ -117,14 +125,16 @@ impl Talk {
             // Logs are gathered and kept, so the key itself does not belong there; with --log-format text it is printed.
             let dev_key_prefix = running.dev_key.as_deref().map(auth::shown_prefix);
             let grpc_address = running.grpc_address.map(|address| address.to_string());
-            tracing::info!(version, %address, grpc_address, data_dir = self.data_dir, dev = self.dev, dev_key_prefix, "started");
+            let place = self.place.as_str();
+            let (data_dir, database) = if self.is_database { (None, Some(place)) } else { (Some(place), None) };
+            tracing::info!(version, %address, grpc_address, data_dir, database, dev = self.dev, dev_key_prefix, "started");
             return;
         }
         let mut text = format!("postrider {version}\n  listening on http://{address}\n");
         if let Some(grpc) = running.grpc_address {
             text.push_str(&format!("  gRPC too on  {grpc}\n"));
         }
-        text.push_str(&format!("  data in      {}\n", self.data_dir));
+        text.push_str(&format!("  data in      {}\n", self.place));
         if let Some(key) = &running.dev_key {
             text.push_str("  development mode: namespace default is open to everybody on this machine\n");
             text.push_str(&format!("  key          {key}\n"));

@@ -1,5 +1,6 @@
 //! The configuration file: TOML whose every key is known.
 
+use super::database::DatabaseUrl;
 use super::value::{Network, Share, Size, Span};
 use crate::observe::LogFormat;
 use serde::Deserialize;
@@ -11,6 +12,8 @@ pub(super) const KEYS: &[&str] = &[
     "allow_http",
     "allow_networks",
     "data_dir",
+    "database_schema",
+    "database_url",
     "dev",
     "grpc_listen",
     "header_timeout",
@@ -23,6 +26,8 @@ pub(super) const KEYS: &[&str] = &[
     "max_body",
     "max_connections",
     "max_store_bytes",
+    "node_address",
+    "node_name",
     "port_file",
     "rate_limits.publish",
     "rate_limits.read",
@@ -44,6 +49,8 @@ pub(super) struct File {
     pub(super) allow_http: Option<bool>,
     pub(super) allow_networks: Option<Vec<Network>>,
     pub(super) data_dir: Option<PathBuf>,
+    pub(super) database_schema: Option<String>,
+    pub(super) database_url: Option<DatabaseUrl>,
     pub(super) dev: Option<bool>,
     pub(super) grpc_listen: Option<SocketAddr>,
     pub(super) header_timeout: Option<Span>,
@@ -55,6 +62,8 @@ pub(super) struct File {
     pub(super) max_body: Option<Size>,
     pub(super) max_connections: Option<usize>,
     pub(super) max_store_bytes: Option<Size>,
+    pub(super) node_address: Option<String>,
+    pub(super) node_name: Option<String>,
     pub(super) port_file: Option<PathBuf>,
     pub(super) rate_limits: RateLimitsTable,
     pub(super) retention: RetentionTable,
@@ -96,10 +105,20 @@ pub(super) struct TasksTable {
 
 /// Reads a file's text. An unknown key is an error that names the nearest known one.
 pub(super) fn parse(text: &str) -> Result<File, String> {
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| without_passwords(&e))?;
     check_keys(&table, "")?;
     // From the text again, not from the table: then an error shows its line.
-    toml::from_str(text).map_err(|e| e.to_string())
+    toml::from_str(text).map_err(|e| without_passwords(&e))
+}
+
+/// What is wrong, with the line where it is, unless that may be the one of the database's URL, in which there may be a password.
+fn without_passwords(error: &toml::de::Error) -> String {
+    let shown = error.to_string();
+    if !["database_url", "postgres", "://"].iter().any(|word| shown.contains(word)) {
+        return shown;
+    }
+    let place = shown.lines().next().filter(|line| line.starts_with("TOML parse error")).unwrap_or("TOML parse error");
+    format!("{place} (not shown, for there may be a password in it): {}", error.message())
 }
 
 fn check_keys(table: &toml::Table, prefix: &str) -> Result<(), String> {
@@ -163,6 +182,18 @@ mod tests {
         for text in ["listen = 'nowhere'", "retention.logs = 'soon'", "dev = 'yes'", "max_body = 1.5", "workers = -1"] {
             let error = parse(text).expect_err(text);
             assert!(error.contains("line 1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_line_with_a_password_is_not_shown() {
+        for text in [
+            "listen = '127.0.0.1:1'\ndatabase_url = 'postgres://u:s3cret@h/d",
+            "database_url = { url = 's3cret' }",
+            "x = postgres://u:s3cret",
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(!error.contains("s3cret"), "{error}");
         }
     }
 

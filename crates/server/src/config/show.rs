@@ -4,7 +4,7 @@ use super::{BOOTSTRAP_KEY, Config, SECRETS_KEY};
 use std::fmt;
 
 /// How a secret is shown.
-const MASK: &str = "********";
+pub(super) const MASK: &str = "********";
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,6 +23,14 @@ impl fmt::Display for Config {
             writeln!(f, "grpc_listen = {}", text(address))?;
         }
         writeln!(f, "data_dir = {}", text(&self.data_dir.display()))?;
+        if let Some(url) = &self.database_url {
+            writeln!(f, "database_url = {}", text(url))?;
+            writeln!(f, "database_schema = {}", text(&self.schema()))?;
+        }
+        writeln!(f, "node_name = {}", text(&self.node_name))?;
+        if let Some(address) = &self.node_address {
+            writeln!(f, "node_address = {}", text(address))?;
+        }
         writeln!(f, "dev = {}", self.dev)?;
         writeln!(f, "allow_networks = {}", list(&self.allow_networks))?;
         writeln!(f, "allow_http = {}", self.allow_http)?;
@@ -74,12 +82,15 @@ mod tests {
             workers: Some(3),
             grpc_listen: Some(std::net::SocketAddr::from(([127, 0, 0, 1], 50_051))),
             port_file: Some(PathBuf::from("p")),
+            database_url: "postgres://u:s3cret@h/d".parse().ok(),
+            node_address: Some(String::from("http://10.0.0.1:8080")),
             max_store_bytes: Some(super::super::MIN_STORE),
             retain_rows: Some(super::super::value::Span::secs(86_400)),
             ..Flags::default()
         };
         let config = Config::merge(flags(), file::File::default(), None);
         let shown = config.to_string();
+        assert!(shown.contains("postgres://u:********@h/d") && !shown.contains("s3cret"), "{shown}");
         let again = Config::merge(Flags::default(), file::parse(&shown).expect("a readable file"), None);
         assert_eq!(again.to_string(), shown);
         let table: toml::Table = shown.parse().expect("a table");

@@ -18,6 +18,7 @@ pub use table::{Route, Table};
 
 use crate::auth::{Access, Auth, Denied};
 use crate::key_limits::KeyLimits;
+use crate::nodes::Nodes;
 use crate::{items, rpc, tasks, web};
 use axum::Router;
 use axum::body::Body;
@@ -60,6 +61,10 @@ pub struct App {
     pub bodies: Bodies,
     /// What the health check found last.
     pub health: tasks::Health,
+    /// What the store is, in a word.
+    pub database: &'static str,
+    /// Who serves it.
+    pub nodes: Arc<dyn Nodes>,
     /// When the server started.
     pub started: Instant,
     /// How often each key may ask.

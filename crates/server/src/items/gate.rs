@@ -51,7 +51,7 @@ fn admit(app: &App, request: &Request<Body>, caller: Result<Option<Access>, Deni
 fn needs(method: &Method, path: &str) -> (Scope, Use) {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let what = if reads { Use::Read } else { Use::Write };
-    if path == super::keys::PATH || path.starts_with(super::keys::PREFIX) {
+    if path == super::keys::PATH || path.starts_with(super::keys::PREFIX) || path == super::nodes::PATH {
         return (Scope::Admin, what);
     }
     if !reads && path.starts_with(super::events::PATH) {

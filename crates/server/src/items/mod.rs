@@ -1,4 +1,5 @@
-//! The Items API: `/v1/delivery`, and `/v1/keys` beside it. Every error is the flat envelope of its contract, and every request wants a key.
+//! The Items API: `/v1/delivery`, and `/v1/keys` and `/v1/nodes` beside it. Every error is the flat envelope of its contract, and every
+//! request wants a key.
 
 pub(crate) mod batch;
 pub(crate) mod binding_request;
@@ -13,6 +14,7 @@ mod gate;
 mod history;
 pub(crate) mod jobs;
 mod keys;
+mod nodes;
 pub(crate) mod once;
 mod outbox;
 pub(crate) mod page;
@@ -69,6 +71,7 @@ pub fn routes() -> Table {
         .post(keys::PATH, keys::create)
         .get("/v1/keys/{id}", keys::show)
         .delete("/v1/keys/{id}", keys::revoke)
+        .get(nodes::PATH, nodes::list)
 }
 
 /// The routes behind the gate.

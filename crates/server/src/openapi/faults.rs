@@ -69,6 +69,13 @@ pub const FORBIDDEN: Fault = fault(
     "The key lacks the scope; or, in development mode without a key, the request comes from another machine's name or page.",
     "string",
 );
+/// A key of a namespace, where only those without one may.
+pub const MASTER_ONLY: Fault = fault(
+    403,
+    "forbidden",
+    "The key is one of a namespace.",
+    "nodes belong to no namespace: use a key without one (postrider keys create --scopes admin makes it)",
+);
 /// There is no such thing.
 pub const NOT_FOUND: Fault = fault(
     404,

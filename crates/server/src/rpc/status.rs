@@ -77,7 +77,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
         version: VERSION,
         timestamp: app.engine.now().rfc3339(0),
         uptime: uptime(app.started.elapsed()),
-        checks: Checks { database: check("sqlite"), queue: check("store") },
+        checks: Checks { database: check(app.database), queue: check("store") },
         service: SERVICE,
     };
     json(code, &health)

@@ -8,6 +8,7 @@ mod events;
 mod history;
 mod jobs;
 mod keys;
+mod nodes;
 
 use super::Noun;
 use super::schema::{Schema, array, integer, named, object, string};
@@ -15,7 +16,8 @@ use postrider_core::error::ErrorCode;
 use postrider_core::event::MAX_NAME_BYTES;
 
 pub(super) fn nouns() -> Vec<Noun> {
-    vec![history::noun(), dlq::noun(), jobs::noun(), destinations::noun(), bindings::noun(), events::noun(), catalog::noun(), keys::noun()]
+    let delivery = [history::noun(), dlq::noun(), jobs::noun(), destinations::noun(), bindings::noun(), events::noun(), catalog::noun()];
+    delivery.into_iter().chain([keys::noun(), nodes::noun()]).collect()
 }
 
 /// A page of a list: `{data, total, next_cursor}`, or with another name for `data`.

@@ -1,0 +1,61 @@
+//! What lies in the schema: nodes, the queue, partitions.
+
+use super::report::{Report, Verdict};
+use postrider_store::PgInside;
+use std::time::Duration;
+
+/// A node says every second that it is alive, and the others end one that has not for five. One that is silent for longer has nobody to end it.
+const SILENT: Duration = Duration::from_secs(15);
+
+/// What a row of the queue takes with its indexes, several times over: where it is more, there is hardly anything but what is gone.
+const ROW_BYTES: u64 = 4_096;
+
+/// A queue that takes less than this is never too large.
+const SMALL_QUEUE: u64 = 256 << 20;
+
+pub(super) fn judge(found: &PgInside, schema: &str, report: &mut Report) {
+    nodes(found, report);
+    queue(found, schema, report);
+    if found.missing_partitions.is_empty() {
+        report.good("partitions", "those of today and of the next two days are there");
+    } else {
+        let mend = "a node makes them at its start and every hour: look for warnings in its log. Until then rows go to the default partition, which \
+                    is as right, but retention removes them one by one";
+        report.warn("partitions", format!("missing: {}", found.missing_partitions.join(", ")), mend);
+    }
+}
+
+fn nodes(found: &PgInside, report: &mut Report) {
+    let (silent, alive): (Vec<_>, Vec<_>) =
+        found.nodes.iter().filter(|node| node.ended_at.is_none()).partition(|node| node.heartbeat_age >= SILENT);
+    if let Some(first) = silent.first() {
+        let shown = format!(
+            "{} have died without anybody who noticed, the first of them {} (incarnation {}), which was last heard {} s ago",
+            silent.len(),
+            first.name,
+            first.incarnation,
+            first.heartbeat_age.as_secs()
+        );
+        report.warn("nodes", shown, "start a node: it takes them for dead after 5 s, and what they had under way goes on");
+    } else {
+        let names: Vec<&str> = alive.iter().map(|node| node.name.as_str()).collect();
+        report.good("nodes", if names.is_empty() { String::from("none is running") } else { format!("running: {}", names.join(", ")) });
+    }
+    if found.held_by_ended > 0 {
+        let shown = format!("{} deliveries are still claimed by nodes that have ended", found.held_by_ended);
+        report.warn("claims", shown, "start a node, or start one again: it takes them over");
+    } else {
+        report.good("claims", "no delivery is claimed by a node that has ended");
+    }
+}
+
+fn queue(found: &PgInside, schema: &str, report: &mut Report) {
+    let (bytes, rows) = (found.queue_bytes, found.queue_rows);
+    let shown = format!("{} MiB for about {rows} rows, and {} that are gone", bytes >> 20, found.queue_dead_rows);
+    let is_fine = bytes < SMALL_QUEUE || bytes / ROW_BYTES < rows;
+    let mend = format!(
+        "look for old transactions first; then VACUUM {schema}.queue and REINDEX TABLE CONCURRENTLY {schema}.queue. VACUUM FULL makes it as small as \
+         it can be, and stops all nodes meanwhile"
+    );
+    report.judge("queue", (is_fine, Verdict::Warning), shown, mend);
+}
