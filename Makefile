@@ -1,11 +1,12 @@
 # `make` alone lists the targets. Everything works from a fresh clone: what a target lacks, scripts/setup installs.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint proto fmt interop fuzz sim crash bench
+.PHONY: help setup demo test lint proto fmt interop fuzz sim crash chaos bench
 
 SEEDS ?= 5000
 FROM ?= 0
 KILLS ?= 200
+POSTRIDER_CHAOS_SECONDS ?= 600
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -39,6 +40,10 @@ sim: ## Simulate whole systems with faults: make sim SEEDS=5000 FROM=0
 
 crash: ## Kill a loaded server again and again, count what is lost: make crash KILLS=200
 	CRASH_KILLS=$(KILLS) cargo test --locked -p postrider-server --test crash -- --nocapture
+
+chaos: ## Three nodes under one fault after the other: make chaos POSTRIDER_CHAOS_SECONDS=600
+	scripts/postgres run env POSTRIDER_CHAOS_SECONDS=$(POSTRIDER_CHAOS_SECONDS) \
+	  cargo test --locked -p postrider-server --test cluster -- --exact chaos --nocapture
 
 bench: ## Measure a release build against the performance bars
 	scripts/bench

@@ -60,9 +60,7 @@ impl Gcra {
     /// The limit may differ from call to call. A bucket that the new limit, or a clock that was set back, would leave empty
     /// for longer than filling it takes counts as empty from `now` on: no stale state blocks an endpoint for ever.
     pub fn take(&mut self, limit: RateLimit, now: Timestamp) -> Result<(), Timestamp> {
-        let now = i128::from(now.as_micros()) * 1_000;
-        let interval = i128::try_from(limit.interval.as_nanos()).unwrap_or(i128::MAX / 4);
-        let capacity = interval.saturating_mul(i128::from(limit.burst.max(1)));
+        let (now, (interval, capacity)) = (nanos(now), spans(limit));
         let full_at = self.full_at.map_or(now, |at| at.clamp(now, now.saturating_add(capacity)));
         let allowed_at = full_at.saturating_sub(capacity).saturating_add(interval);
         if allowed_at <= now {
@@ -72,6 +70,26 @@ impl Gcra {
             self.full_at = Some(full_at);
             Err(ceil_micros(allowed_at))
         }
+    }
+}
+
+/// What somebody else needs to know of a limiter to go on with it.
+impl Gcra {
+    /// A bucket without a token at `now`: the next one comes after one interval.
+    pub fn empty(limit: RateLimit, now: Timestamp) -> Self {
+        let (at, (_, capacity)) = (nanos(now), spans(limit));
+        Gcra { full_at: Some(at.saturating_add(capacity)) }
+    }
+
+    /// A bucket that is full again so long after `now`.
+    pub fn full_after(now: Timestamp, span: Duration) -> Self {
+        Gcra { full_at: Some(nanos(now).saturating_add(i128::try_from(span.as_nanos()).unwrap_or(i128::MAX / 4))) }
+    }
+
+    /// How long it takes until it is full again, if nobody takes a token; `None` if it is.
+    pub fn full_in(&self, now: Timestamp) -> Option<Duration> {
+        let left = self.full_at?.saturating_sub(nanos(now));
+        (left > 0).then(|| Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX)))
     }
 }
 
@@ -87,13 +105,21 @@ pub struct Budget {
 impl Gcra {
     /// What is left at `now`.
     pub fn budget(&self, limit: RateLimit, now: Timestamp) -> Budget {
-        let at = i128::from(now.as_micros()) * 1_000;
-        let interval = i128::try_from(limit.interval.as_nanos()).unwrap_or(i128::MAX / 4).max(1);
-        let capacity = interval.saturating_mul(i128::from(limit.burst.max(1)));
+        let (at, (interval, capacity)) = (nanos(now), spans(RateLimit { interval: limit.interval.max(Duration::from_nanos(1)), ..limit }));
         let full_at = self.full_at.map_or(at, |full| full.clamp(at, at.saturating_add(capacity)));
         let left = at.saturating_add(capacity).saturating_sub(full_at) / interval;
         Budget { left: u32::try_from(left).unwrap_or(u32::MAX), full_at: ceil_micros(full_at) }
     }
+}
+
+fn nanos(at: Timestamp) -> i128 {
+    i128::from(at.as_micros()) * 1_000
+}
+
+/// The time between two tokens, and that in which an empty bucket fills.
+fn spans(limit: RateLimit) -> (i128, i128) {
+    let interval = i128::try_from(limit.interval.as_nanos()).unwrap_or(i128::MAX / 4);
+    (interval, interval.saturating_mul(i128::from(limit.burst.max(1))))
 }
 
 fn ceil_micros(nanos: i128) -> Timestamp {

@@ -3,9 +3,11 @@
 use crate::batches::{self, NoBatch};
 use crate::shared::Shared;
 use crate::{Engine, cut_off};
-use postrider_core::delivery::StateKind;
+use postrider_core::delivery::{Delivery, StateKind};
 use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId};
-use postrider_core::ports::{Batch, BatchEntries, DeliveryFilter, MAX_BATCH, Replay, ReplayTarget, Replayed, Retried, StoreError, Window};
+use postrider_core::ports::{
+    Batch, BatchEntries, DeliveryFilter, MAX_BATCH, News, Replay, ReplayTarget, Replayed, Retried, StoreError, Window,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -51,8 +53,10 @@ impl Engine {
             if shared.dispatcher.hasten(id, now) {
                 return Ok(());
             }
-            if let Some(endpoint) = shared.store.hasten(id, now).await? {
-                shared.dispatcher.note_stored([endpoint], now);
+            match shared.store.hasten(id, now).await? {
+                Some(endpoint) => shared.dispatcher.note_stored([endpoint], now),
+                None if shared.store.is_shared() => hasten_elsewhere(&shared, id).await?,
+                None => {}
             }
             Ok(())
         });
@@ -117,6 +121,9 @@ pub(crate) async fn go_on(shared: &Shared, answers: &[Retried]) -> Result<(), St
     };
     let mut held: BTreeMap<DeliveryId, EndpointId> = answers.iter().filter_map(waits).collect();
     hasten_held(shared, &mut held);
+    let (mut held, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        held.into_iter().partition(|(_, endpoint)| shared.dispatcher.knows(*endpoint));
+    have_hastened(shared, others);
     if held.is_empty() {
         return Ok(());
     }
@@ -126,10 +133,45 @@ pub(crate) async fn go_on(shared: &Shared, answers: &[Retried]) -> Result<(), St
     if !held.is_empty() {
         let stored = shared.store.retry(held.into_keys().collect(), false, shared.now()).await?;
         note_queued(shared, &stored);
-        // What was stored a moment ago may have come into memory since.
-        hasten_held(shared, &mut stored.iter().filter_map(waits).collect());
+        // What was stored a moment ago may have come into memory since: here, or where the endpoint was before.
+        let mut held = stored.iter().filter_map(waits).collect();
+        hasten_held(shared, &mut held);
+        have_hastened(shared, held);
     }
     Ok(())
+}
+
+/// Whoever else has these in memory is to have them tried at once.
+fn have_hastened(shared: &Shared, held: BTreeMap<DeliveryId, EndpointId>) {
+    if !held.is_empty() {
+        shared.tell(News::Hasten(held.into_iter().collect()));
+    }
+}
+
+/// What the store would not hasten may be in the memory of another engine: it is told.
+async fn hasten_elsewhere(shared: &Shared, id: DeliveryId) -> Result<(), StoreError> {
+    let found = shared.store.delivery_row(id, None).await?.map(|row| row.delivery);
+    let waits = |delivery: &Delivery| matches!(delivery.progress.state.kind(), StateKind::Pending | StateKind::Retrying);
+    if let Some(delivery) = found.filter(waits) {
+        have_hastened(shared, [(id, delivery.endpoint)].into());
+    }
+    Ok(())
+}
+
+/// Another engine was asked to have deliveries tried at once that it does not have: those that are in memory here are.
+pub(crate) fn hasten_told(shared: &Arc<Shared>, deliveries: Vec<(DeliveryId, EndpointId)>) {
+    let mut held: BTreeMap<DeliveryId, EndpointId> = deliveries.into_iter().collect();
+    hasten_held(shared, &mut held);
+    held.retain(|_, endpoint| shared.dispatcher.knows(*endpoint));
+    if held.is_empty() {
+        return;
+    }
+    // As in [`go_on`]: their exchanges may be ending. News must not wait for that.
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        shared.settler.passed(shared.settler.mark()).await;
+        hasten_held(&shared, &mut held);
+    });
 }
 
 fn note_queued(shared: &Shared, answers: &[Retried]) {

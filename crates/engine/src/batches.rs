@@ -13,7 +13,7 @@ use crate::shared::Shared;
 use crate::{Engine, cut_off};
 use postrider_core::event::Namespace;
 use postrider_core::id::BatchId;
-use postrider_core::ports::{BATCH_MEMORY, Batch, BatchEntries, BatchState, MAX_BATCH, OpenBatches, StoreError};
+use postrider_core::ports::{BATCH_MEMORY, Batch, BatchEntries, BatchState, MAX_BATCH, OpenBatches, Slot, StoreError};
 use std::sync::Arc;
 
 /// Batches of one namespace, or of the master view, that run at the same time.
@@ -109,7 +109,7 @@ async fn start(shared: &Shared, id: BatchId, namespace: Option<Namespace>) -> Re
     if !shared.store.set_batch_state(id, BatchState::Pending, BatchState::Running, now).await? {
         return Err(NoBatch::Over("was started or cancelled before"));
     }
-    shared.batches.notify_one();
+    shared.work(Slot::of(id.uuid()), &shared.batches);
     Ok(batch.in_state(BatchState::Running, now))
 }
 

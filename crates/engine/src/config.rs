@@ -43,6 +43,8 @@ pub struct Limits {
     pub publishing: usize,
     /// Their payloads, in bytes.
     pub publishing_bytes: usize,
+    /// The largest payload that is taken from the outbox, in bytes. The others were measured when they came.
+    pub payload: usize,
     /// Deliveries of one event that are written in one piece; larger fan-outs are written in slices of this size.
     pub fan_out_slice: usize,
     /// A retry due later than this is left to the store.
@@ -62,6 +64,7 @@ impl Default for Limits {
             unsettled: 8_192,
             publishing: 16_384,
             publishing_bytes: 64 << 20,
+            payload: 64 << 20,
             fan_out_slice: 2_000,
             near: Duration::from_secs(60),
             record_after: Duration::from_millis(50),

@@ -3,7 +3,7 @@
 use crate::route::Routes;
 use crate::shared::Shared;
 use crate::{cut_off, maintain};
-use postrider_core::ports::{ConfigChange, Configured, StoreError, StoreErrorKind};
+use postrider_core::ports::{ConfigChange, Configured, News, StoreError, StoreErrorKind};
 use postrider_core::seal::{KeyRing, Sealed};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -93,5 +93,6 @@ async fn put(shared: &Arc<Shared>, changes: Vec<ConfigChange>) -> Result<bool, S
     if erases {
         shared.erased.notify_one();
     }
+    shared.tell(News::Configuration);
     Ok(true)
 }

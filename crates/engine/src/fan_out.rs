@@ -3,7 +3,7 @@
 use crate::publish;
 use crate::shared::Shared;
 use postrider_core::id::DeliveryId;
-use postrider_core::ports::{FanOutSlice, NewDelivery, StoreError, UnfinishedFanOut};
+use postrider_core::ports::{FanOutSlice, NewDelivery, Sliced, StoreError, UnfinishedFanOut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ const EVENTS: u32 = 16;
 
 /// Their payloads, in bytes.
 const EVENTS_BYTES: u64 = 8 << 20;
+
+/// So many times as many are read where others share the store.
+const OTHERS: u32 = 8;
 
 /// How long to wait when the store cannot be written.
 const RETRY: Duration = Duration::from_secs(1);
@@ -26,7 +29,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     while goes_on {
         goes_on = match round(&shared).await {
             Ok(true) => !shared.is_stopping(),
-            Ok(false) => shared.goes_on_when(shared.fan_out.notified()).await,
+            Ok(false) => shared.goes_on_when(shared.or_look(shared.fan_out.notified())).await,
             Err(error) => {
                 tracing::error!(%error, cause = error.cause, "a large fan-out cannot go on for the moment");
                 shared.goes_on_after(RETRY).await
@@ -35,10 +38,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Writes one slice of each unfinished fan-out; answers whether there was one. Small ones go together: events that follow from outcomes may be
+/// Writes one slice of each unfinished fan-out of this engine's; answers whether there was one. Small ones go together: events that follow from outcomes may be
 /// many, and the rest of each may be little.
 async fn round(shared: &Arc<Shared>) -> Result<bool, StoreError> {
-    let unfinished = shared.store.unfinished_fan_outs(EVENTS, EVENTS_BYTES).await?;
+    let unfinished = unfinished(shared).await?;
     let mut rest = unfinished.as_slice();
     while !rest.is_empty() {
         let (mut slices, mut weight) = (Vec::new(), 0);
@@ -52,16 +55,29 @@ async fn round(shared: &Arc<Shared>) -> Result<bool, StoreError> {
         let (written, left) = rest.split_at(slices.len());
         let stored: Vec<_> = slices.iter().map(|slice| (slice.created_at, slice.deliveries.clone())).collect();
         let result = shared.store.fan_out(slices).await;
-        for (pending, (created_at, deliveries)) in written.iter().zip(&stored) {
-            match result {
-                Ok(()) => shared.dispatcher.push(shared, publish::jobs(shared, &pending.event, *created_at, deliveries)),
-                Err(_) => publish::give_back(shared, &pending.event, deliveries),
+        for (at, (pending, (created_at, deliveries))) in written.iter().zip(&stored).enumerate() {
+            // Of what is gone somebody else has seen to: the next round looks where the fan-out is by now.
+            let is_stored = result.as_ref().is_ok_and(|answers| answers.get(at) == Some(&Sliced::Stored));
+            if is_stored {
+                shared.dispatcher.push(shared, publish::jobs(shared, &pending.event, *created_at, deliveries));
+            } else {
+                publish::give_back(shared, &pending.event, deliveries);
             }
         }
         result?;
         rest = left;
     }
     Ok(!unfinished.is_empty())
+}
+
+/// What is to be carried on here. Where others share the store their fan-outs are read too: more of them, so that they do not hide those of this
+/// engine.
+async fn unfinished(shared: &Shared) -> Result<Vec<UnfinishedFanOut>, StoreError> {
+    let others = if shared.store.is_shared() { OTHERS } else { 1 };
+    let mut unfinished = shared.store.unfinished_fan_outs(EVENTS * others, EVENTS_BYTES * u64::from(others)).await?;
+    unfinished.retain(|pending| shared.owns(pending.event.id.uuid()));
+    unfinished.truncate(EVENTS as usize);
+    Ok(unfinished)
 }
 
 /// Whoever wants the event now and was there when it was published. A subscription made well after that gets nothing of it. Who is skipped was
@@ -96,5 +112,6 @@ fn slice(shared: &Shared, unfinished: &UnfinishedFanOut) -> FanOutSlice {
     drop(ids);
     shared.dispatcher.reserve(&mut deliveries, event.payload.len(), now);
     // They come into being now, as their ids say, however long after the event that is.
-    FanOutSlice { event: event.seq, namespace: event.namespace.clone(), created_at: now, deliveries, fan_out_after }
+    let namespace = event.namespace.clone();
+    FanOutSlice { event: event.seq, namespace, created_at: now, from: unfinished.after, deliveries, fan_out_after }
 }

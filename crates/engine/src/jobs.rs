@@ -9,12 +9,13 @@
 pub(crate) mod patience;
 mod step;
 
+use crate::cluster;
 use crate::cut_off;
 use crate::shared::Shared;
 use patience::Patience;
 use postrider_core::event::Namespace;
 use postrider_core::id::{DeadLetterId, JobId};
-use postrider_core::ports::{DeadLetterFilter, DeadLetterPlace, Job, JobError, JobState, StoreError, Window};
+use postrider_core::ports::{DeadLetterFilter, DeadLetterPlace, Job, JobError, JobState, Slot, StoreError, Window};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +97,7 @@ async fn put(shared: &Shared, new: NewJob) -> Result<Job, NoJob> {
         ended_at: None,
     };
     shared.store.put_job(job.clone()).await?;
-    shared.jobs.notify_one();
+    changed(shared, job.id);
     Ok(job)
 }
 
@@ -106,12 +107,17 @@ async fn check_room(shared: &Shared, namespace: &Namespace) -> Result<(), NoJob>
     if running < MAX_RUNNING_JOBS { Ok(()) } else { Err(NoJob::TooMany) }
 }
 
+/// Whoever carries the job out is to look at it.
+fn changed(shared: &Shared, id: JobId) {
+    shared.work(Slot::of(id.uuid()), &shared.jobs);
+}
+
 /// Cancels a running job.
 pub(crate) async fn cancel(shared: &Arc<Shared>, id: JobId) -> Result<bool, StoreError> {
     let shared = Arc::clone(shared);
     to_its_end(async move {
         let cancelled = shared.store.set_job_state(id, JobState::Running, JobState::Cancelled, shared.now()).await?;
-        shared.jobs.notify_one();
+        changed(&shared, id);
         Ok(cancelled)
     })
     .await
@@ -124,7 +130,7 @@ pub(crate) async fn resume(shared: &Arc<Shared>, job: &Job) -> Result<bool, NoJo
         let _one_at_a_time = shared.starting.lock().await;
         check_room(&shared, &namespace).await?;
         let resumed = shared.store.set_job_state(id, JobState::Cancelled, JobState::Running, shared.now()).await?;
-        shared.jobs.notify_one();
+        changed(&shared, id);
         Ok(resumed)
     })
     .await
@@ -138,12 +144,15 @@ struct Running {
     patience: Patience,
 }
 
-/// The jobs that run. Nobody else moves them on, so that they are read again only where somebody says that something changed.
+/// The jobs that run and are this engine's to carry out. Nobody else moves them on, so that they are read again only where somebody says that
+/// something changed, or where others share the store.
 #[derive(Default)]
 struct Table {
     running: BTreeMap<JobId, Running>,
     /// Whether nobody has said since that there may be others.
     is_current: bool,
+    /// When they are read again whatever anybody says.
+    look: Option<Instant>,
 }
 
 /// Makes the running jobs' steps, each job at its own rate, until the engine is stopped.
@@ -160,7 +169,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
             continue;
         }
-        let next = table.round(&shared).await;
+        let next = table.round(&shared).await.into_iter().chain(table.look).min();
         let wake = async {
             match next {
                 Some(at) => tokio::select! { () = tokio::time::sleep_until(at) => false, () = woken => true },
@@ -174,7 +183,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if !shared.goes_on_when(async { changed = wake.await }).await {
             return;
         }
-        table.is_current &= !changed;
+        table.is_current &= !changed && table.look.is_none_or(|at| at > Instant::now());
     }
 }
 
@@ -183,12 +192,13 @@ impl Table {
     async fn read(&mut self, shared: &Arc<Shared>) -> Result<(), StoreError> {
         let mut known = std::mem::take(&mut self.running);
         let jobs = shared.store.running_jobs().await.inspect_err(|_| self.running.append(&mut known))?;
-        for job in jobs {
+        for job in jobs.into_iter().filter(|job| shared.owns(job.id.uuid())) {
             let fresh = || Running { job: job.clone(), turn: Instant::now(), patience: Patience::default() };
             let running = known.remove(&job.id).map_or_else(fresh, |before| Running { job: job.clone(), ..before });
             self.running.insert(job.id, running);
         }
         self.is_current = true;
+        self.look = shared.store.is_shared().then(|| Instant::now() + cluster::LOOK);
         Ok(())
     }
 
@@ -199,6 +209,10 @@ impl Table {
         for id in due {
             if shared.is_stopping() {
                 return None;
+            }
+            if !shared.owns(id.uuid()) {
+                self.running.remove(&id);
+                continue;
             }
             let Some(running) = self.running.get_mut(&id) else { continue };
             let now = Instant::now();

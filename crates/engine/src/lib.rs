@@ -15,6 +15,7 @@
 //! | [`publish`] | match, store as a group, hand over, acknowledge |
 //! | `again` | deliveries that people want made again, or at once |
 //! | `edit` | changes of the configuration |
+//! | `cluster` | where several engines share a store: who sends to which endpoints, and what they tell each other |
 //! | `fan_out` | fan-outs too large for one piece |
 //! | `dispatch` | queues per endpoint, turns, workers, timers |
 //! | `request` | what a receiver is sent |
@@ -26,10 +27,12 @@
 //! | `meta` | the events that follow from outcomes |
 //! | `refill` | what only the store has comes into memory |
 //! | `schedule` | scheduled webhooks |
+//! | `outbox` | events that applications publish through the database |
 //! | `jobs` | bulk replays |
 //! | `repush` | earlier events published again, one or a batch of them |
 //! | `checks` | places for what holds payloads against schemas |
 //! | `batches` | what is done piece by piece: events published again, deliveries tried again |
+//! | `tasks` | the tasks that do all this |
 //! | `maintain` | recovery at start, configuration changed by others, parked deliveries |
 //! | `retired` | deleted bindings, until nothing waits for them |
 //! | `health` | what is a day old does not count any more for the health of endpoints |
@@ -39,6 +42,7 @@
 mod again;
 mod batches;
 mod checks;
+mod cluster;
 pub mod config;
 mod dispatch;
 mod edit;
@@ -50,6 +54,7 @@ mod kept;
 pub mod keys;
 mod maintain;
 mod meta;
+mod outbox;
 pub mod publish;
 mod refill;
 mod render;
@@ -64,6 +69,7 @@ mod schedule;
 mod send;
 mod settle;
 mod shared;
+mod tasks;
 #[cfg(test)]
 mod testing;
 
@@ -79,11 +85,10 @@ pub use route::{Checked, KnownType, Route, Routes};
 pub use sample::{NotProbed, Preview, Probed};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use postrider_core::body::Unrenderable;
 use postrider_core::event::Event;
 use postrider_core::id::{DeadLetterId, EndpointId, JobId, ScheduledId, SubscriptionId};
-use postrider_core::ports::{Clock, ConfigChange, Job, Store, StoreError, StoreErrorKind, Transport};
+use postrider_core::ports::{Clock, ConfigChange, Job, Slot, Store, StoreError, StoreErrorKind, Transport};
 use postrider_core::schedule::Scheduled;
 use postrider_core::seal::{OpenError, Sealed};
 use postrider_core::template::Source;
@@ -92,7 +97,8 @@ use settle::Entry;
 use shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::{JoinError, JoinSet};
+use tasks::{Tasks, ended};
+use tokio::task::JoinError;
 use uuid::Uuid;
 
 /// The engine. Cheap to clone; its tasks end with [`Engine::shutdown`].
@@ -100,47 +106,6 @@ use uuid::Uuid;
 pub struct Engine {
     shared: Arc<Shared>,
     tasks: Arc<Tasks>,
-}
-
-/// The engine's tasks.
-#[derive(Default)]
-struct Tasks {
-    /// They end when the publisher is closed.
-    publishers: Mutex<JoinSet<()>>,
-    /// What brings deliveries into memory, and fires and gives up: they end when the engine is stopped, each with its work in hand done.
-    claiming: Mutex<JoinSet<()>>,
-    /// The others run until they are ended.
-    upkeep: Mutex<JoinSet<()>>,
-}
-
-impl Tasks {
-    fn spawn(&self, shared: &Arc<Shared>) {
-        let mut claiming = self.claiming.lock();
-        claiming.spawn(refill::run(Arc::clone(shared)));
-        claiming.spawn(fan_out::run(Arc::clone(shared)));
-        claiming.spawn(schedule::run(Arc::clone(shared)));
-        claiming.spawn(maintain::give_up(Arc::clone(shared)));
-        claiming.spawn(maintain::expire(Arc::clone(shared)));
-        claiming.spawn(jobs::run(Arc::clone(shared)));
-        claiming.spawn(batches::run(Arc::clone(shared)));
-        let mut upkeep = self.upkeep.lock();
-        upkeep.spawn(maintain::timers(Arc::clone(shared)));
-        upkeep.spawn(maintain::configuration(Arc::clone(shared)));
-        upkeep.spawn(maintain::disable(Arc::clone(shared)));
-        upkeep.spawn(retain::run(Arc::clone(shared)));
-        upkeep.spawn(health::run(Arc::clone(shared)));
-        upkeep.spawn(retired::run(Arc::clone(shared)));
-        upkeep.spawn(maintain::sweep(Arc::clone(shared)));
-    }
-}
-
-/// Waits until all of these have ended.
-async fn ended(tasks: &Mutex<JoinSet<()>>) {
-    std::future::poll_fn(|cx| {
-        while std::task::ready!(tasks.lock().poll_join_next(cx)).is_some() {}
-        std::task::Poll::Ready(())
-    })
-    .await;
 }
 
 /// What the engine has to do at the moment.
@@ -172,8 +137,9 @@ impl Engine {
         let configuration = store.configuration().await?;
         let routes = Routes::new(configuration, &config.keys.ring(), &config.user_agent);
         let shared = Arc::new(Shared::new(config, store, transport, clock, routes));
-        // Nobody is publishing yet, whenever they were deleted.
-        if let Some(fewer) = retired::without_idle(&shared, &shared.routes.load_full(), Timestamp::MAX).await? {
+        // Nobody is publishing yet, whenever they were deleted; unless others are.
+        let unused = if shared.store.is_shared() { shared.now().before(retain::IN_USE) } else { Timestamp::MAX };
+        if let Some(fewer) = retired::without_idle(&shared, &shared.routes.load_full(), unused).await? {
             shared.routes.store(Arc::new(fewer));
         }
         for endpoint in shared.routes.load().endpoints() {
@@ -181,6 +147,10 @@ impl Engine {
         }
         let tasks = Tasks::default();
         tasks.upkeep.lock().spawn(settle::run(Arc::clone(&shared)));
+        if shared.store.is_shared() {
+            cluster::join(&shared).await?;
+            tasks.spawn_shared(&shared);
+        }
         maintain::recover(&shared).await?;
         for _ in 0..publish::GROUPS {
             tasks.publishers.lock().spawn(publish::run(Arc::clone(&shared)));
@@ -218,7 +188,7 @@ impl Engine {
             loop {
                 shared.settler.flushed().await;
                 if !self.cut_off(&mut report) {
-                    return;
+                    return cluster::leave_all(shared).await;
                 }
             }
         };
@@ -335,7 +305,7 @@ impl Engine {
         let shared = Arc::clone(&self.shared);
         let scheduling = tokio::spawn(async move {
             shared.store.schedule(vec![row]).await?;
-            shared.scheduled.notify_one();
+            shared.work(Slot::LEADER, &shared.scheduled);
             Ok(())
         });
         scheduling.await.unwrap_or_else(|ended| Err(cut_off(&ended)))
@@ -372,7 +342,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// The process goes down while a command is under way.
 pub(crate) fn cut_off(ended: &JoinError) -> StoreError {
-    StoreError { kind: StoreErrorKind::Unavailable, cause: ended.to_string() }
+    StoreError { kind: StoreErrorKind::Unknown, cause: ended.to_string() }
 }
 
 impl std::fmt::Debug for Engine {

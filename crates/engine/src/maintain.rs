@@ -1,5 +1,6 @@
 //! Upkeep: taking over what a dead engine left, timers, configuration changed by others, endpoints to disable.
 
+use crate::cluster;
 use crate::dispatch::Settings;
 use crate::edit::edit;
 use crate::job::Job;
@@ -55,9 +56,28 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), StoreError> {
             adopt(shared, claimed);
         }
     }
+    if shared.store.is_shared() {
+        return cluster::walk(shared).await;
+    }
     for backlog in shared.store.backlog().await? {
         let due = shared.due_or_at_once(backlog.endpoint, backlog.first_due);
         shared.dispatcher.note_stored([backlog.endpoint], due);
+    }
+    Ok(())
+}
+
+/// Takes over what other engines had claimed that have ended since this one began. What is not this engine's goes to its own by way of the store.
+pub(crate) async fn rescue(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    while !shared.is_stopping() {
+        let rescued = shared.store.rescue(RESCUE).await?;
+        if rescued.is_empty() {
+            break;
+        }
+        for claimed in rescued {
+            adopt(shared, claimed);
+        }
+        // One piece at a time is in memory.
+        shared.settler.passed(shared.settler.mark()).await;
     }
     Ok(())
 }
@@ -153,7 +173,7 @@ async fn expire_once(shared: &Arc<Shared>) -> Result<(), StoreError> {
     shared.settler.extend(in_memory.into_iter().map(|job| Entry::expired(shared, job)));
     // They come on top of what may be held: no more at a time than a quarter of that.
     let limit = u32::try_from(shared.config.limits.held / 4).unwrap_or(GIVE_UP).clamp(1, GIVE_UP);
-    while !shared.is_stopping() && shared.store.next_expiry().await?.is_some_and(|at| at <= shared.now()) {
+    while !shared.is_stopping() && shared.leads() && shared.store.next_expiry().await?.is_some_and(|at| at <= shared.now()) {
         let claimed = shared.store.claim_expired(shared.now(), limit, GIVE_UP_BYTES).await?;
         if claimed.is_empty() {
             return Ok(());
@@ -179,7 +199,11 @@ pub(crate) async fn sweep(shared: Arc<Shared>) {
 /// Takes over configuration that others have changed.
 pub(crate) async fn configuration(shared: Arc<Shared>) {
     loop {
-        tokio::time::sleep(CONFIGURATION).await;
+        tokio::select! {
+            biased;
+            () = shared.configured.notified() => {}
+            () = tokio::time::sleep(CONFIGURATION) => {}
+        }
         see_changes(&shared).await;
     }
 }

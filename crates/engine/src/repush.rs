@@ -56,7 +56,8 @@ impl Engine {
     }
 }
 
-async fn check(shared: &Shared, namespace: &Namespace, event_type: &Arc<KnownType>, payload: &Bytes) -> Checked {
+/// Holds a payload of this tenant's against the schema of its type, beside the runtime.
+pub(crate) async fn check(shared: &Shared, namespace: &Namespace, event_type: &Arc<KnownType>, payload: &Bytes) -> Checked {
     if event_type.schema.is_none() {
         return Checked::default();
     }

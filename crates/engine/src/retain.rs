@@ -1,5 +1,6 @@
 //! Retention: what is past its age goes, what belongs to erased endpoints, and where the store nears its budget more than that.
 
+use crate::cluster;
 use crate::maintain::UPKEEP_RETRY;
 use crate::room;
 use crate::shared::Shared;
@@ -44,8 +45,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let now = Instant::now();
     let mut agenda = Agenda { ages: now, erased: None, again: AGAIN.0, room: Some(now), is_roomy: true, look: room::LOOK };
     loop {
-        agenda.work(&shared).await;
+        let leads = shared.leads();
+        if leads {
+            agenda.work(&shared).await;
+        }
         let next = [agenda.erased, agenda.room].into_iter().flatten().fold(agenda.ages, Instant::min);
+        // Who does not lead may come to.
+        let next = if leads { next } else { Instant::now() + cluster::LOOK };
         tokio::select! {
             biased;
             () = shared.erased.notified() => (agenda.erased, agenda.again) = (Some(Instant::now()), AGAIN.0),
@@ -126,7 +132,7 @@ pub(crate) fn by_no_age(shared: &Shared) -> PruneRequest {
 async fn all(shared: &Arc<Shared>, request: PruneRequest) -> Result<Pruned, StoreError> {
     loop {
         let pruned = slice(shared, request).await?;
-        if !pruned.more {
+        if !pruned.more || !shared.leads() {
             return Ok(pruned);
         }
     }

@@ -1,5 +1,6 @@
 //! Scheduled webhooks: each becomes an event when its time has come.
 
+use crate::cluster;
 use crate::publish::{self, Handover, Publish, To};
 use crate::shared::Shared;
 use postrider_core::event::SchemaCheck;
@@ -18,7 +19,7 @@ const GROUP: u32 = 256;
 /// Their payloads, in bytes: after a downtime many may be due at once.
 const GROUP_BYTES: u64 = 8 << 20;
 
-/// Without a known due time the store is looked at this often: another node may have stored one.
+/// Without a known due time the store is looked at this often: somebody may have stored one beside this process.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// How long to wait when the store cannot be written.
@@ -27,9 +28,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Fires what is due until the engine is stopped. A piece under way is seen to its end: what is claimed in it is this engine's.
 pub(crate) async fn run(shared: Arc<Shared>) {
     while !shared.is_stopping() {
+        let most = if shared.store.is_shared() { cluster::LOOK } else { LOOK };
         let wait = match round(&shared).await {
-            Ok(Some(next)) => next.since(shared.now()).min(LOOK),
-            Ok(None) => LOOK,
+            Ok(Some(next)) => next.since(shared.now()).min(most),
+            Ok(None) => most,
             Err(error) => {
                 tracing::error!(%error, cause = error.cause, "scheduled webhooks cannot be fired for the moment");
                 RETRY
@@ -44,9 +46,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Fires what is due now; answers when the next one is.
+/// Fires what is due now, if that is this engine's to do; answers when the next one is.
 async fn round(shared: &Arc<Shared>) -> Result<Option<Timestamp>, StoreError> {
     loop {
+        if !shared.leads() {
+            return Ok(None);
+        }
         let now = shared.now();
         let found = shared.store.due_scheduled(now, GROUP, GROUP_BYTES).await?;
         if found.due.is_empty() || shared.is_stopping() {

@@ -25,6 +25,8 @@ pub(crate) enum Sent {
     Cancelled(ErrorCode),
     /// The endpoint takes nothing at the moment.
     Parked,
+    /// Others may have taken this engine for dead, and go on with the delivery themselves.
+    Withheld,
 }
 
 impl Sent {
@@ -68,6 +70,10 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
         Some((lane, target)) if Arc::ptr_eq(&target, &route.target) || target == route.target => (lane, target),
         _ => (shared.transport.lane(&route.target), Arc::clone(&route.target)),
     };
+    // The body may have taken its time.
+    if !shared.store.may_act() {
+        return (Sent::Withheld, Some((lane, target)));
+    }
     if !turn.begins(shared.now()) {
         return (Sent::Parked, None);
     }

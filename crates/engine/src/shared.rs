@@ -1,6 +1,7 @@
 //! What all tasks of one engine share.
 
 use crate::checks::Checks;
+use crate::cluster::Cluster;
 use crate::config::EngineConfig;
 use crate::dispatch::Dispatcher;
 use crate::publish::Publisher;
@@ -30,6 +31,12 @@ pub(crate) struct Shared {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) settler: Settler,
     pub(crate) publisher: Publisher,
+    /// What is shared with other engines.
+    pub(crate) cluster: Cluster,
+    /// Somebody else has changed the configuration.
+    pub(crate) configured: Notify,
+    /// Applications may have published through the database.
+    pub(crate) outbox: Notify,
     /// One change of the configuration at a time.
     pub(crate) editing: Arc<tokio::sync::Mutex<()>>,
     /// A scheduled webhook may be due earlier than thought.
@@ -75,9 +82,12 @@ impl Shared {
         routes: Routes,
     ) -> Self {
         Shared {
-            dispatcher: Dispatcher::new(config.limits),
+            dispatcher: Dispatcher::new(config.limits, store.is_shared()),
             settler: Settler::new(config.limits.unsettled),
             publisher: Publisher::new(config.limits),
+            cluster: Cluster::default(),
+            configured: Notify::new(),
+            outbox: Notify::new(),
             routes: ArcSwap::from_pointee(routes),
             editing: Arc::default(),
             scheduled: Notify::new(),

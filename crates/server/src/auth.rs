@@ -37,11 +37,29 @@ const SHOWN_CHARACTERS: usize = 11;
 /// Longest name of a key, in bytes.
 pub const MAX_KEY_NAME_BYTES: usize = 100;
 
-/// The name of keys that the development mode makes.
+/// The name of keys that the development mode makes; on a database that nodes share with the number of the node's start behind it.
 pub const DEV_KEY_NAME: &str = "dev";
 
-/// The name of the key that `POSTRIDER_BOOTSTRAP_KEY` installs.
+/// The name of the keys that `POSTRIDER_BOOTSTRAP_KEY` installs.
 pub const BOOTSTRAP_KEY_NAME: &str = "bootstrap";
+
+/// The name that they have once another one has taken their place.
+pub const REPLACED_KEY_NAME: &str = "bootstrap (replaced)";
+
+/// Whether the server gives this name to keys of its own.
+pub fn is_reserved_name(name: &str) -> bool {
+    [DEV_KEY_NAME, BOOTSTRAP_KEY_NAME, REPLACED_KEY_NAME].contains(&name) || dev_key_incarnation(name).is_some()
+}
+
+/// The name of the development mode's key of a node that shares its store.
+pub fn dev_key_name(incarnation: i64) -> String {
+    format!("{DEV_KEY_NAME} {incarnation}")
+}
+
+/// Of which start of a node a key with this name is, if it is one of the development mode's on a database.
+pub fn dev_key_incarnation(name: &str) -> Option<i64> {
+    name.strip_prefix(DEV_KEY_NAME)?.strip_prefix(' ')?.parse().ok()
+}
 
 /// What a caller may do, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

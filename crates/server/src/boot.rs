@@ -4,16 +4,18 @@ mod keys;
 pub(crate) mod secrets;
 mod store;
 
-use crate::auth::Auth;
+use crate::auth::{self, Auth};
 use crate::clock::SystemClock;
-use crate::config::{Config, value::Secret};
+use crate::config::{BOOTSTRAP_KEY, Config};
 use crate::http::{self, App, Bodies, Limits, Server};
 use crate::key_limits::KeyLimits;
 use crate::random;
 use crate::tasks::Health;
+use keys::Wish;
 use postrider_core::guard::Guard;
 use postrider_core::id::IdGen;
-use postrider_core::ports::{Clock, ConfigChange};
+use postrider_core::key::ApiKey;
+use postrider_core::ports::{Clock, StoreError};
 use postrider_core::time::Timestamp;
 use postrider_engine::{Engine, EngineConfig, Retention};
 use postrider_outbound::{Outbound, OutboundConfig};
@@ -50,36 +52,46 @@ pub struct Running {
 
 /// Opens the store, binds the address and starts the engine. The error says what is wrong and how to mend it.
 pub async fn start(config: Config) -> Result<Running, String> {
-    let store = Opened::open(&config).await?;
+    let started = Box::pin(start_unless(config, std::future::pending())).await?;
+    started.ok_or_else(|| String::from("it was stopped before it had started"))
+}
+
+/// The same, unless `stop` comes while a database is waited for: then the answer is `None`.
+pub async fn start_unless(config: Config, stop: impl Future<Output = ()>) -> Result<Option<Running>, String> {
+    let Some(store) = Opened::open(&config, stop).await? else { return Ok(None) };
     let begun = Box::pin(begin(config, store.clone())).await;
     if begun.is_err()
         && let Err(error) = store.close().await
     {
         tracing::warn!(error, "the store could not be closed after a start that failed");
     }
-    begun
+    begun.map(Some)
 }
 
 async fn begin(config: Config, store: Opened) -> Result<Running, String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let stored = store.port().configuration().await.map_err(|e| with_cause(&e))?;
     let secrets_keys = secrets::keys(config.secrets_key.as_ref(), &config.data_dir, &stored)?;
+    store.agree_on_keys(&secrets_keys.ring()).await?;
     if let Some(text) = secrets::unreadable(&secrets_keys.ring(), &stored) {
         tracing::error!("{text}");
     }
     let mut ids = IdGen::new(random::seed());
     let now = clock.now();
-    let keys = keys::at_start(&stored, config.bootstrap_key.as_ref().map(Secret::reveal), config.dev, now, || ids.next(now))?;
+    let wish = Wish {
+        bootstrap: config.bootstrap_keys().map(str::to_owned).collect(),
+        dev: config.dev.then(auth::new_secret),
+        nodes: store.key_nodes().await?,
+    };
+    // They are decided on again when they are stored.
+    let keys = keys::at_start(&stored.keys.iter().collect::<Vec<_>>(), &wish, now, || ids.next(now))?;
+    for id in &keys.passed_over {
+        tracing::warn!(key = %id, "a key in {BOOTSTRAP_KEY} was replaced by a newer one before and is not taken again: give the newer one");
+    }
     if !keys.any
-        && let Some(address) = config.addresses().find(|address| !address.ip().is_loopback())
+        && let Some(text) = without_key(&config)
     {
-        let place = match &config.database_url {
-            Some(_) => String::from("with the same --database-url"),
-            None => format!("--data-dir {}", config.data_dir.display()),
-        };
-        return Err(format!(
-            "there is no API key yet, so whoever reaches {address} could do everything: make one with postrider keys create {place}, or listen on 127.0.0.1"
-        ));
+        return Err(text);
     }
     // Before the engine delivers anything: a second server that is started by mistake must not get that far.
     let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
@@ -98,7 +110,7 @@ async fn begin(config: Config, store: Opened) -> Result<Running, String> {
     let engine_config = EngineConfig {
         seed: random::seed(),
         keys: Arc::new(secrets_keys),
-        limits: Default::default(),
+        limits: postrider_engine::Limits { payload: max_body(&config), ..Default::default() },
         retention: Retention {
             attempts: config.retain_logs.0,
             rows: config.retain_rows.map(|age| age.0),
@@ -111,10 +123,22 @@ async fn begin(config: Config, store: Opened) -> Result<Running, String> {
         user_agent: String::from(USER_AGENT),
     };
     let engine = Engine::start(engine_config, store.port(), Arc::new(outbound), clock).await.map_err(|e| with_cause(&e))?;
-    store_keys(&engine, keys.changes).await?;
+    store_keys(&engine, &wish).await?;
     let (stopping, stopped) = watch::channel(false);
     let server = server(&config, &engine, &store, guard, stopped);
-    Ok(Running { address, grpc_address, dev_key: keys.dev, config, server, listeners, stopping, engine, store })
+    Ok(Running { address, grpc_address, dev_key: wish.dev, config, server, listeners, stopping, engine, store })
+}
+
+/// What is wrong where there is no key, if anybody but this machine could do everything then.
+pub(crate) fn without_key(config: &Config) -> Option<String> {
+    let address = config.addresses().find(|address| !address.ip().is_loopback())?;
+    let place = match &config.database_url {
+        Some(_) => String::from("with the same --database-url"),
+        None => format!("--data-dir {}", config.data_dir.display()),
+    };
+    Some(format!(
+        "there is no API key yet, so whoever reaches {address} could do everything: make one with postrider keys create {place}, or listen on 127.0.0.1"
+    ))
 }
 
 async fn listen(wanted: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
@@ -130,7 +154,7 @@ fn server(config: &Config, engine: &Engine, store: &Opened, guard: Arc<Guard>, s
         auth: Auth::new(config.dev),
         tasks_policy: config.tasks_policy(),
         items_jitter: config.items_jitter.percent,
-        bodies: Bodies::new(usize::try_from(config.max_body.0).unwrap_or(usize::MAX), config.header_timeout.0),
+        bodies: Bodies::new(max_body(config), config.header_timeout.0),
         health: Health::default(),
         database: store.kind(),
         nodes: store.nodes(config, engine.now()),
@@ -142,14 +166,31 @@ fn server(config: &Config, engine: &Engine, store: &Opened, guard: Arc<Guard>, s
     Server::new(Arc::clone(&app), http::router(app), limits)
 }
 
-async fn store_keys(engine: &Engine, changes: Vec<ConfigChange>) -> Result<(), String> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    engine.edit(|_| Ok::<_, postrider_core::ports::StoreError>((changes.clone(), ()))).await.map_err(|e| with_cause(&e))
+/// The largest body, in bytes.
+fn max_body(config: &Config) -> usize {
+    usize::try_from(config.max_body.0).unwrap_or(usize::MAX)
 }
 
-fn with_cause(error: &postrider_core::ports::StoreError) -> String {
+/// Decided by what is stored at that moment: of two nodes that start with the same bootstrap key the second one finds it there.
+async fn store_keys(engine: &Engine, wish: &Wish) -> Result<(), String> {
+    let stored = engine.edit(|routes| {
+        let there: Vec<&ApiKey> = routes.keys().map(Arc::as_ref).collect();
+        let keys = keys::at_start(&there, wish, engine.now(), || engine.new_id()).map_err(NoKeys)?;
+        Ok::<_, NoKeys>((keys.changes, ()))
+    });
+    stored.await.map_err(|NoKeys(text)| text)
+}
+
+/// Why the keys of a start are not stored.
+struct NoKeys(String);
+
+impl From<StoreError> for NoKeys {
+    fn from(error: StoreError) -> Self {
+        NoKeys(with_cause(&error))
+    }
+}
+
+fn with_cause(error: &StoreError) -> String {
     format!("{error} ({})", error.cause)
 }
 

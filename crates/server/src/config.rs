@@ -46,12 +46,14 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where to listen too.
     pub grpc_listen: Option<SocketAddr>,
-    /// Where everything is stored that is not in a database.
+    /// Where everything is stored; with a database only the key of secrets of the development mode.
     pub data_dir: PathBuf,
     /// The database that holds everything, if it is not the embedded one in `data_dir`.
     pub database_url: Option<DatabaseUrl>,
     /// Its schema, if it has another name than usual.
     pub database_schema: Option<String>,
+    /// How long a start waits for it, if that is said.
+    pub database_wait: Option<Span>,
     /// What this node is called.
     pub node_name: String,
     /// Where others reach it.
@@ -141,6 +143,7 @@ impl Config {
             data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("./postrider-data")),
             database_url: flags.database_url.or(file.database_url),
             database_schema: flags.database_schema.or(file.database_schema),
+            database_wait: flags.database_wait.or(file.database_wait),
             node_name: flags.node_name.or(file.node_name).unwrap_or_else(database::host_name),
             node_address: flags.node_address.or(file.node_address),
             dev: flags.dev.or(file.dev).unwrap_or(false),
@@ -224,15 +227,18 @@ impl Config {
         if let Some(keys) = &self.secrets_key {
             KeyRing::parse(keys.reveal()).map_err(|e| format!("{SECRETS_KEY}: {e}"))?;
         }
-        if let Some(key) = &self.bootstrap_key {
-            check_bootstrap_key(key.reveal())?;
-        }
+        self.bootstrap_keys().try_for_each(check_bootstrap_key)?;
         observe::check_filter(&self.log)
     }
 
     /// Everywhere to listen: first where all is expected, then where gRPC is.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         std::iter::once(self.listen).chain(self.grpc_listen)
+    }
+
+    /// The keys that [`BOOTSTRAP_KEY`] gives, the newest first.
+    pub fn bootstrap_keys(&self) -> impl Iterator<Item = &str> {
+        self.bootstrap_key.iter().flat_map(|keys| keys.reveal().split(',')).map(str::trim)
     }
 
     /// Every private network that may be delivered to.
@@ -268,7 +274,8 @@ fn check_bootstrap_key(secret: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{BOOTSTRAP_KEY} must be at least {MIN_BOOTSTRAP_KEY} visible ASCII characters: it opens everything; openssl rand -hex 32 makes a good one"
+        "{BOOTSTRAP_KEY} must be at least {MIN_BOOTSTRAP_KEY} visible ASCII characters, or several such keys with commas between them, the newest \
+         first: it opens everything; openssl rand -hex 32 makes a good one"
     ))
 }
 
@@ -298,9 +305,14 @@ mod tests {
 
     #[test]
     fn short_bootstrap_keys_are_refused() {
-        for bad in ["", "short", "fifteen-letters", "with a space in it"] {
-            assert!(check_bootstrap_key(bad).is_err(), "{bad}");
+        for bad in ["", "short", "fifteen-letters", "with a space in it", "a-good-key-before,", "a-good-key-before,short"] {
+            let config = Config { bootstrap_key: Some(Secret::new(bad)), ..Config::of(Flags::default()).expect("the defaults") };
+            assert!(config.check().is_err(), "{bad}");
         }
+        let two = Some(Secret::new("the-newer-key-of-two, the-older-key-of-two"));
+        let config = Config { bootstrap_key: two, ..Config::of(Flags::default()).expect("the defaults") };
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!(config.bootstrap_keys().collect::<Vec<_>>(), ["the-newer-key-of-two", "the-older-key-of-two"]);
     }
 
     #[test]

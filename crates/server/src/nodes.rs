@@ -1,6 +1,6 @@
 //! Who serves what is stored: one node where that is embedded, any number of them where they share a database.
 
-use postrider_core::ports::{BoxFuture, StoreError};
+use postrider_core::ports::{BoxFuture, SLOTS, StoreError};
 use postrider_core::time::Timestamp;
 use postrider_store::{NodeRow, PgStore};
 use std::fmt;
@@ -22,6 +22,8 @@ pub struct Node {
     pub last_heartbeat_at: Timestamp,
     /// When it left or was taken for dead; `None` while it is alive.
     pub ended_at: Option<Timestamp>,
+    /// How many of the [`SLOTS`] are its own: whose endpoints it sends to.
+    pub slots: u64,
     /// Whether it is the one that answers.
     pub is_this: bool,
 }
@@ -48,6 +50,7 @@ impl From<NodeRow> for Node {
             started_at: row.started_at,
             last_heartbeat_at: row.heartbeat_at,
             ended_at: row.ended_at,
+            slots: row.slots,
             is_this: row.is_self,
         }
     }
@@ -76,6 +79,7 @@ impl Nodes for OnlyNode {
             started_at: self.started_at,
             last_heartbeat_at: now,
             ended_at: None,
+            slots: SLOTS as u64,
             is_this: true,
         };
         Box::pin(std::future::ready(Ok(vec![node])))

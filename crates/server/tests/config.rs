@@ -68,6 +68,16 @@ fn secrets_are_masked() {
     assert!(status.success() && out.contains("POSTRIDER_BOOTSTRAP_KEY = ********"), "{out}");
     assert!(!out.contains("super-secret") && !out.contains("abab"), "{out}");
     assert!(out.contains("database_url = \"postgres://u:********@db.example/d?sslmode=require\""), "{out}");
+    for (url, shown) in [
+        ("postgres://127.0.0.1:1/d?user=u&password=super-secret", "postgres://127.0.0.1:1/d?user=u&password=********"),
+        ("postgres://u@127.0.0.1:1/d?password=super-&secret", "postgres://u@127.0.0.1:1/d?password=********"),
+    ] {
+        let (_, out, talk) = run(&["serve", "--check-config"], directory.path(), &[environment[1], ("POSTRIDER_DATABASE_URL", url)]);
+        assert!(!out.contains("super-") && !talk.contains("super-"), "{out}{talk}");
+        assert!(out.is_empty() || out.contains(shown), "{out}");
+        let (_, out, talk) = run(&["keys", "list"], directory.path(), &[("POSTRIDER_DATABASE_URL", url)]);
+        assert!(!out.contains("super-") && !talk.contains("super-"), "{out}{talk}");
+    }
     for command in ["serve", "keys", "doctor"] {
         let (status, help, _) = run(&[command, "--help"], directory.path(), &environment);
         assert!(status.success() && help.contains("POSTRIDER_DATABASE_URL") && !help.contains("super-secret"), "{help}");
@@ -110,7 +120,11 @@ fn what_is_not_understood_is_refused() {
         (&["--database-url", "postgres://u:s3cret@x/d"], "POSTRIDER_SECRETS_KEY"),
         (&["--database-url", "mysql://u:s3cret@x/d"], "does not begin with postgres://"),
         (&["--database-url", "postgres://u:s3cret@x/d?sslmode=no"], "sslmode is one of"),
+        (&["--database-url", "postgres://x/d?user=u&password=s3@cret"], "written as %40"),
+        (&["--database-url", "postgres://u:s3cret@x/d?connect_timeout=3"], "--database-wait"),
+        (&["--database-url", "postgres://u:s3cret@x/d?target_session_attrs=any"], "read-write"),
         (&["--database-schema", "x"], "there is no database_url"),
+        (&["--database-wait", "5m"], "there is no database_url"),
         (&["--node-address", "10.0.0.1:80"], "node_address"),
     ] {
         let talk = refused(at, flags, &[]);

@@ -28,6 +28,8 @@ fn what_is_good_and_what_is_not() {
     let (good, findings, out) = examined(directory.path(), &[]);
     assert!(good && is_there(&findings, "database", "good") && out.contains("the first start makes it"), "{out}");
     assert!(!directory.path().join("data").exists(), "looking makes nothing");
+    let (good, findings, out) = examined(directory.path(), &["--listen", "0.0.0.0:8080"]);
+    assert!(!good && is_there(&findings, "API keys", "wrong") && out.contains("postrider keys create"), "{out}");
 
     let server = Server::start(directory, &["--dev"], &[]);
     let mut body = destination("http://127.0.0.1:9/");

@@ -129,7 +129,7 @@ fn the_node_of_an_embedded_store_is_shown_to_master_keys_alone() {
     let listed = answer.json();
     let (all, node) = (listed["nodes"].as_array().expect("nodes"), &listed["nodes"][0]);
     assert_eq!((all.len(), keys(&listed)), (1, vec!["nodes"]));
-    let expected = ["address", "ended_at", "incarnation", "last_heartbeat_at", "name", "release", "started_at", "state", "this"];
+    let expected = ["address", "ended_at", "incarnation", "last_heartbeat_at", "name", "release", "slots", "started_at", "state", "this"];
     assert_eq!(keys(node), expected);
     let shown = ["name", "address", "release", "incarnation", "state", "ended_at", "this"].map(|name| &node[name]);
     assert_eq!(json!(shown), json!(["here", "http://127.0.0.1:8080", env!("CARGO_PKG_VERSION"), 1, "alive", null, true]));

@@ -3,6 +3,13 @@
 mod common;
 #[path = "pg_server/database.rs"]
 mod database;
+#[path = "pg_server/gate.rs"]
+mod gate;
+#[expect(dead_code, reason = "the tests of the store use all of it")]
+#[path = "../../store/tests/pg/proxy.rs"]
+mod proxy;
+#[path = "pg_server/together.rs"]
+mod together;
 
 use common::items::{Api, destination};
 use common::rpc::Rpc;
@@ -81,9 +88,8 @@ fn nothing_acknowledged_is_lost_in_a_crash() {
     let id = server.subscribe_to(&receiver.url);
     let tasks: Vec<_> = (0..30).map(|n| server.accepted(&id, n.to_string().as_bytes())).collect();
     receiver.wait_for(1);
-    let directory = server.crash();
-    take_for_dead(&database);
-    let server = start(&database, directory, &["--dev"]);
+    // The next start takes over by itself, once the lease of the dead one has ended.
+    let server = start(&database, server.crash(), &["--dev"]);
     for task in &tasks {
         server.task_with_status(task, "delivered");
     }
@@ -207,6 +213,9 @@ fn doctor_finds_what_is_wrong_and_says_how_to_mend_it() {
     };
     let (_, verdicts, out) = examined(&database, at, &given);
     assert_eq!(bad(&verdicts), [""; 0], "before the first start: {out}");
+    let (done, verdicts, out) = examined(&database, at, &[given[0], ("POSTRIDER_LISTEN", "0.0.0.0:8080")]);
+    assert_eq!((done, bad(&verdicts)), (false, vec![String::from("API keys")]), "{out}");
+    assert!(out.contains("postrider keys create"), "{out}");
     assert_eq!(database.number("SELECT count(*) FROM pg_namespace WHERE nspname = 'postrider'"), 0, "looking makes nothing");
     let server = start(&database, directory(), &["--dev"]);
     let (done, verdicts, out) = examined(&database, at, &given);
@@ -220,6 +229,8 @@ fn doctor_finds_what_is_wrong_and_says_how_to_mend_it() {
     let (done, verdicts, out) = examined(&database, at, &[]);
     assert!(!done && out.contains("openssl rand -hex 32"), "{out}");
     assert_eq!(bad(&verdicts), ["configuration", "secrets"]);
+    let (_, verdicts, out) = examined(&database, at, &[given[0], ("POSTRIDER_LISTEN", "0.0.0.0:8080")]);
+    assert_eq!(bad(&verdicts), [""; 0], "there is a key: {out}");
     let (_, out, _) = command(&database, at, &["doctor"], &[]);
     assert!(out.contains("WRONG") && out.contains("  -> "), "{out}");
 
@@ -247,7 +258,7 @@ fn doctor_says_what_a_role_lacks_and_what_cannot_be_reached() {
     let (mut database, place) = (Database::new(), directory());
     let (at, given, whole) = (place.path(), [("POSTRIDER_SECRETS_KEY", SECRETS)], database.url.clone());
     let role = format!("r_{}", std::process::id());
-    database.execute(&format!("CREATE ROLE {role} LOGIN"));
+    database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'"));
     database.url = database.url_of(&role);
     let (done, verdicts, out) = examined(&database, at, &given);
     assert!(!done && verdicts["rights"] == "wrong" && out.contains("GRANT CREATE ON DATABASE"), "{out}");
@@ -276,7 +287,7 @@ fn nodes_are_listed_for_master_keys() {
         nodes.iter().map(|node| json!([node["name"], node["address"], node["state"], node["this"], node["ended_at"]])).collect();
     assert_eq!(json!(shown), json!([["two", null, "alive", true, null], ["one", "http://10.0.0.1:8080", "alive", false, null]]));
     for node in nodes {
-        let fields = ["address", "ended_at", "incarnation", "last_heartbeat_at", "name", "release", "started_at", "state", "this"];
+        let fields = ["address", "ended_at", "incarnation", "last_heartbeat_at", "name", "release", "slots", "started_at", "state", "this"];
         assert_eq!(common::keys(node), fields);
         assert!(node["started_at"].as_str() <= node["last_heartbeat_at"].as_str(), "{node}");
     }
@@ -295,7 +306,7 @@ fn a_start_that_cannot_be_says_why_and_never_the_password() {
     let nowhere = format!("postgres://u:{PASSWORD}@{}/d", nobody.address);
     let given = [("POSTRIDER_SECRETS_KEY", SECRETS)];
     let refused = |url: &str, environment: &[(&str, &str)], words: &str| {
-        let flags = ["serve", "--listen", "127.0.0.1:0", "--database-url", url];
+        let flags = ["serve", "--listen", "127.0.0.1:0", "--database-wait", "0s", "--database-url", url];
         let (status, out, talk) = run(&flags, place.path(), environment);
         assert_eq!((status.code(), out.as_str()), (Some(1), ""), "{talk}");
         assert!(talk.contains(words) && !talk.contains(PASSWORD), "{words}: {talk}");

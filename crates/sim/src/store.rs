@@ -133,6 +133,11 @@ impl HealthStore for FaultyStore {
     }
 }
 
+// One engine at a time.
+impl ClusterStore for FaultyStore {}
+
+impl OutboxStore for FaultyStore {}
+
 impl Store for FaultyStore {
     reads! {
         configuration_version() -> i64;
@@ -177,7 +182,7 @@ impl Store for FaultyStore {
 
     writes! {
         configure(version: i64, changes: Vec<ConfigChange>) -> Configured;
-        fan_out(slices: Vec<FanOutSlice>) -> ();
+        fan_out(slices: Vec<FanOutSlice>) -> Vec<Sliced>;
         claim_expired(by: Timestamp, limit: u32, max_bytes: u64) -> Vec<Claimed>;
         hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;

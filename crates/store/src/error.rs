@@ -103,7 +103,7 @@ impl OpenError {
             StoreErrorKind::Full | StoreErrorKind::OverBudget => OpenError::Full { path },
             StoreErrorKind::ReadOnly => OpenError::ReadOnly { path, cause },
             StoreErrorKind::Corrupt => OpenError::Corrupt { path, cause },
-            StoreErrorKind::Unavailable | StoreErrorKind::Internal => OpenError::Failed { path, cause },
+            StoreErrorKind::Unavailable | StoreErrorKind::Unknown | StoreErrorKind::Internal => OpenError::Failed { path, cause },
         }
     }
 }

@@ -34,6 +34,6 @@ pub mod sqlite;
 #[cfg(feature = "sqlite")]
 pub use error::OpenError;
 #[cfg(feature = "postgres")]
-pub use postgres::{NodeRow, PgAdmin, PgFindings, PgInside, PgMigrated, PgOpenError, PgOptions, PgRights, PgStore, PgTransaction};
+pub use postgres::{NodeRow, PgAdmin, PgFindings, PgHeld, PgInside, PgMigrated, PgOpenError, PgOptions, PgRights, PgStore, PgTransaction};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteAdmin, SqliteFindings, SqliteOptions, SqliteStore, Steps};

@@ -1,12 +1,19 @@
-//! What the store on PostgreSQL promises beyond the port: nodes that share it, connections that break, partitions, rows that stay in their pages.
+//! What the store on PostgreSQL promises beyond the port: nodes that share it, connections that break, commits in doubt, partitions, rows that stay
+//! in their pages, retention.
 
 #[path = "pg/connections.rs"]
 mod connections;
+#[path = "pg/doubt.rs"]
+mod doubt;
 #[path = "pg/nodes.rs"]
 mod nodes;
+#[path = "pg/own.rs"]
+mod own;
 mod pg;
 #[path = "pg/proxy.rs"]
 mod proxy;
+#[path = "pg/retention.rs"]
+mod retention;
 #[path = "pg/schema.rs"]
 mod schema;
 
@@ -39,9 +46,12 @@ impl Database {
         Database { url: format!("{place}/{name}"), name }
     }
 
-    /// The same as another user, or by another way.
+    /// The same as another user, whose password is the name, or by another way.
     fn url_of(&self, user: &str, place: &str) -> String {
-        format!("postgres://{user}@{place}/{}?sslmode=disable", self.name)
+        let (own, _) = self.url.trim_start_matches("postgres://").rsplit_once('@').expect("a URL with a user");
+        let is_own = own.split(':').next() == Some(user);
+        let credentials = if is_own { own.to_owned() } else { format!("{user}:{user}") };
+        format!("postgres://{credentials}@{place}/{}?sslmode=disable", self.name)
     }
 
     /// Host and port.

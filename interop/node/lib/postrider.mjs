@@ -56,7 +56,7 @@ export async function startPostrider(flags = ["--dev"], settings = {}) {
 }
 
 /** The environment without settings that belong to another server. */
-function cleanEnvironment() {
+export function cleanEnvironment() {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("POSTRIDER_")));
 }
 

@@ -34,6 +34,27 @@ fn a_burst_then_one_per_interval() {
 }
 
 #[test]
+fn an_empty_bucket_has_its_first_token_after_an_interval() {
+    let limit = limit(100, 3);
+    let mut gcra = Gcra::empty(limit, START);
+    assert_eq!(gcra.full_in(START), Some(Duration::from_millis(300)));
+    let next = START.after(Duration::from_millis(100));
+    assert_eq!(gcra.take(limit, START), Err(next));
+    assert_eq!(gcra.take(limit, next), Ok(()));
+    assert_eq!(gcra.take(limit, next), Err(next.after(Duration::from_millis(100))));
+}
+
+#[test]
+fn what_was_never_used_is_full_and_so_is_what_had_its_time() {
+    let (limit, mut gcra) = (limit(100, 2), Gcra::default());
+    assert_eq!(gcra.full_in(START), None);
+    assert_eq!(gcra.take(limit, START), Ok(()));
+    assert_eq!(gcra.full_in(START), Some(Duration::from_millis(100)));
+    assert_eq!(gcra.full_in(START.after(Duration::from_millis(99))), Some(Duration::from_millis(1)));
+    assert_eq!(gcra.full_in(START.after(Duration::from_millis(100))), None);
+}
+
+#[test]
 fn a_long_pause_saves_up_no_more_than_the_burst() {
     let (limit, mut gcra) = (limit(100, 2), Gcra::default());
     assert_eq!(gcra.take(limit, START), Ok(()));
@@ -115,6 +136,26 @@ proptest! {
                 prop_assert!(at > now);
                 prop_assert!(gcra.clone().take(limit, at).is_ok(), "allowed when it said so");
                 prop_assert!(gcra.clone().take(limit, at.before(Duration::from_micros(1))).is_err(), "and not before");
+            }
+        }
+    }
+
+    /// Who goes on with it decides as who handed it over would have.
+    #[test]
+    fn a_bucket_that_is_handed_over_stays_what_it_was(
+        limit in any_limit(),
+        steps in prop::collection::vec(0u64..60_000, 1..100),
+        at in 0usize..100,
+    ) {
+        let (mut gcra, mut other, mut now): (_, Option<Gcra>, _) = (Gcra::default(), None, START);
+        for (n, step) in steps.into_iter().enumerate() {
+            now = now.after(Duration::from_micros(step));
+            if n == at {
+                other = Some(gcra.full_in(now).map_or_else(Gcra::default, |span| Gcra::full_after(now, span)));
+            }
+            let verdict = gcra.take(limit, now);
+            if let Some(other) = &mut other {
+                prop_assert_eq!(other.take(limit, now), verdict);
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::jobs::patience::{Next, Patience};
 use crate::repush;
 use crate::shared::Shared;
 use postrider_core::event::Namespace;
-use postrider_core::id::{BatchId, EndpointId};
+use postrider_core::id::{BatchId, EndpointId, EventId};
 use postrider_core::ports::{Batch, BatchEntries, BatchStep, BatchStepped, BatchWork, NewEvent, StoreError};
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -51,7 +51,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             tracing::warn!(%error, cause = error.cause, "batches cannot be read for the moment");
             Some(Instant::now() + PAUSE)
         });
-        if !shared.goes_on_when(turns.wait(next, woken)).await {
+        if !shared.goes_on_when(shared.or_look(turns.wait(next, woken))).await {
             break;
         }
     }
@@ -63,7 +63,8 @@ impl Turns {
     /// Begins a step of each batch that is due, as far as there is a place for it, those first that have waited longest; answers when to look
     /// again, unless a step ends before.
     async fn begin(&mut self, shared: &Arc<Shared>) -> Result<Option<Instant>, StoreError> {
-        let running = shared.store.running_batches().await?;
+        let mut running = shared.store.running_batches().await?;
+        running.retain(|batch| shared.owns(batch.id.uuid()));
         let now = Instant::now();
         self.resting.retain(|id, _| running.iter().any(|batch| batch.id == *id));
         for batch in running.iter().filter(|batch| !self.under_way.contains_key(&batch.id)) {
@@ -192,13 +193,11 @@ async fn advance(shared: &Arc<Shared>, step: BatchStep) -> Result<(), StoreError
         BatchWork::Retry(_) => &[],
     };
     let endpoints: Vec<EndpointId> = events.iter().flat_map(|event| event.deliveries.iter().map(|delivery| delivery.endpoint)).collect();
-    let more = events.iter().any(|event| event.fan_out_after.is_some());
+    let more: Vec<EventId> = events.iter().filter(|event| event.fan_out_after.is_some()).map(|event| event.id).collect();
     let at = step.at;
     let BatchStepped::Done(batch, answers) = shared.store.advance_batch(step).await? else { return Ok(()) };
     shared.dispatcher.note_stored(endpoints, at);
-    if more {
-        shared.fan_out.notify_one();
-    }
+    more.into_iter().for_each(|event| shared.carry_on(event));
     // What is stored is stored: a step must not be made again because of what follows from it.
     if let Err(error) = go_on(shared, &answers).await {
         tracing::warn!(batch = %batch.id, %error, cause = error.cause, "deliveries in memory wait for the time that they were given");

@@ -8,8 +8,10 @@
 
 mod backlog;
 mod clock;
+mod ownership;
 mod queue;
 mod room;
+mod several;
 mod state;
 mod timers;
 mod worker;
@@ -23,6 +25,7 @@ use crate::job::{Job, cost};
 use crate::settle::{After, Entry};
 use crate::shared::Shared;
 use clock::Reading;
+use ownership::Ownership;
 use parking_lot::Mutex;
 use postrider_core::id::{DeliveryId, EndpointId};
 use postrider_core::ports::NewDelivery;
@@ -42,6 +45,10 @@ pub(crate) struct Dispatcher {
     pub(crate) timer: Notify,
     /// The last worker ended.
     pub(crate) quiet: Notify,
+    /// There is something to tell of endpoints of others: see [`Dispatcher::untold`].
+    pub(crate) tell: Notify,
+    /// Others need not wait for some endpoints any longer: see [`Dispatcher::freed`].
+    pub(crate) freed: Notify,
 }
 
 /// Deliveries that an endpoint wants from the store.
@@ -70,8 +77,14 @@ pub struct Load {
 }
 
 impl Dispatcher {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Dispatcher { state: Mutex::new(State::new(limits)), refill: Notify::new(), timer: Notify::new(), quiet: Notify::new() }
+    /// Of an engine that has its store for itself, or that shares it and has no endpoint yet.
+    pub(crate) fn new(limits: Limits, is_shared: bool) -> Self {
+        let mut state = State::new(limits);
+        if is_shared {
+            state.ownership = Ownership::shared();
+        }
+        let (refill, timer, quiet, tell, freed) = (Notify::new(), Notify::new(), Notify::new(), Notify::new(), Notify::new());
+        Dispatcher { state: Mutex::new(state), refill, timer, quiet, tell, freed }
     }
 
     /// Makes room for deliveries that are about to be stored: those that get it are marked as claimed.
@@ -109,6 +122,7 @@ impl Dispatcher {
         }
         let mut state = self.state.lock();
         endpoints.for_each(|endpoint| state.note_stored(endpoint, due));
+        self.tell_if(&state);
         drop(state);
         self.refill.notify_one();
     }
@@ -151,8 +165,7 @@ impl Dispatcher {
 
     /// Starts as many workers as there is work and room for.
     fn launch(&self, shared: &Arc<Shared>, state: &mut State) {
-        let open = shared.settler.has_room();
-        if open && state.has_turn() {
+        if state.has_turn() && shared.is_open() {
             let now = state.notice(Reading::take(shared));
             while let Some(turn) = state.next(now, || shared.attempt_id(now)) {
                 worker::spawn(shared, state, turn);
@@ -163,7 +176,7 @@ impl Dispatcher {
 
     /// Ends a worker's turn and hands in what came of it; answers the worker's next turn.
     fn finish(&self, shared: &Arc<Shared>, ended: worker::Ended, mut entry: Entry) -> Option<worker::Turn> {
-        let (reading, open) = (Reading::take(shared), shared.settler.has_room());
+        let (reading, open) = (Reading::take(shared), shared.is_open());
         let mut state = self.state.lock();
         let now = state.notice(reading);
         // Under the same lock under which slow exchanges are recorded: the record always reaches the settler first.
@@ -188,6 +201,16 @@ impl Dispatcher {
         }
         if !state.strays.is_empty() {
             shared.settler.push_back(std::mem::take(&mut state.strays));
+        }
+        self.tell_if(state);
+        if state.ownership.has_freed() {
+            self.freed.notify_one();
+        }
+    }
+
+    fn tell_if(&self, state: &State) {
+        if state.ownership.has_to_tell() {
+            self.tell.notify_one();
         }
     }
 

@@ -109,6 +109,8 @@ pub(crate) struct Queue {
     /// Whether it stands in the ring.
     pub(crate) in_ring: bool,
     pub(crate) blocked: Blocked,
+    /// Another engine, which had the endpoint before, still has exchanges with it under way.
+    pub(crate) busy_elsewhere: bool,
     /// When the first delivery that only the store has is due.
     pub(crate) stored_due: Option<Timestamp>,
     /// The room that is kept for a claim under way.
@@ -118,7 +120,7 @@ pub(crate) struct Queue {
     window: u32,
     failures: u32,
     slow: bool,
-    limiter: Gcra,
+    pub(crate) limiter: Gcra,
     /// When it last sent something, or heard how that went.
     active_at: Timestamp,
 }
@@ -133,6 +135,7 @@ impl Queue {
             idle: Vec::new(),
             in_ring: false,
             blocked: Blocked::No,
+            busy_elsewhere: false,
             stored_due: None,
             refilling: None,
             rate: None,
@@ -181,7 +184,8 @@ impl Queue {
 
     /// Whether a delivery may start now, were there room for it overall.
     pub(crate) fn is_eligible(&self) -> bool {
-        self.blocked == Blocked::No && !self.ready.is_empty() && self.running < self.window.min(self.cap).max(1)
+        let may_send = self.blocked == Blocked::No && !self.busy_elsewhere;
+        may_send && !self.ready.is_empty() && self.running < self.window.min(self.cap).max(1)
     }
 
     /// Takes the next delivery of an eligible queue; `None` if the rate limit says to wait, which blocks the queue until then. A dead

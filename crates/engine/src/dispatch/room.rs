@@ -19,6 +19,9 @@ const REFILL_LIMIT: usize = 1_024;
 
 impl State {
     pub(super) fn reserve(&mut self, endpoint: EndpointId, bytes: usize, now: Timestamp) -> bool {
+        if !self.ownership.owns(endpoint) {
+            return false;
+        }
         let limits = self.limits;
         let (held, held_bytes) = (self.held + self.coming, self.held_bytes + self.coming_bytes + bytes);
         let stopping = self.stopping;
@@ -56,6 +59,9 @@ impl State {
     }
 
     pub(super) fn keeps(&mut self, endpoint: EndpointId, due: Timestamp, now: Timestamp) -> bool {
+        if !self.ownership.owns(endpoint) {
+            return false;
+        }
         let roomy = self.held < self.limits.held / 2 && self.held_bytes < self.limits.held_bytes / 2;
         let near = due.since(now) <= self.limits.near;
         let stopping = self.stopping;
@@ -67,12 +73,22 @@ impl State {
     }
 
     pub(super) fn note_stored(&mut self, endpoint: EndpointId, due: Timestamp) {
+        if !self.ownership.owns(endpoint) {
+            self.ownership.note_due(endpoint);
+            return;
+        }
         let queue = self.queue(endpoint);
         let first = queue.stored_due.map_or(due, |d| d.min(due));
         self.set_stored(endpoint, Some(first));
     }
 
     pub(super) fn set_stored(&mut self, endpoint: EndpointId, due: Option<Timestamp>) {
+        if !self.ownership.owns(endpoint) {
+            if due.is_some() {
+                self.ownership.note_due(endpoint);
+            }
+            return;
+        }
         let queue = self.queue(endpoint);
         queue.stored_due = due;
         let asks = queue.refilling.is_none() && queue.blocked != Blocked::Parked;

@@ -3,6 +3,7 @@
 use super::Load;
 use super::backlog::Backlog;
 use super::clock::Watch;
+use super::ownership::Ownership;
 use super::queue::{Blocked, HELD_WHEN_FAILING, IdleLane, Pulse, Queue, pace};
 use super::timers::{Timer, Timers};
 use super::worker::{Ended, InFlight, Slots, Turn};
@@ -44,10 +45,11 @@ pub(super) struct State {
     ring: VecDeque<EndpointId>,
     /// Slow endpoints that wait for one of the places that slow endpoints may hold.
     sidelined: VecDeque<EndpointId>,
+    pub(super) ownership: Ownership,
     /// Endpoints with deliveries that only the store has.
     pub(super) backlog: Backlog,
     /// Of endpoints that differ from the usual.
-    settings: BTreeMap<EndpointId, Settings>,
+    pub(super) settings: BTreeMap<EndpointId, Settings>,
     pub(super) timers: Timers,
     pub(super) slots: Slots,
     /// Deliveries that may not be sent now and go back to the store.
@@ -63,7 +65,7 @@ pub(super) struct State {
     /// Queues of dead endpoints, which share a pace.
     dead: usize,
     /// Lanes that nobody uses at the moment.
-    idle: usize,
+    pub(super) idle: usize,
     /// Somebody wants what the store has for them, and there was no room.
     pub(super) starved: bool,
     pub(super) watch: Watch,
@@ -77,6 +79,7 @@ impl State {
             queues: Map::default(),
             ring: VecDeque::new(),
             sidelined: VecDeque::new(),
+            ownership: Ownership::default(),
             backlog: Backlog::default(),
             settings: BTreeMap::new(),
             timers: Timers::default(),
@@ -97,11 +100,13 @@ impl State {
     }
 
     pub(super) fn queue(&mut self, endpoint: EndpointId) -> &mut Queue {
-        let (settings, default) = (&self.settings, self.limits.exchanges_per_endpoint);
+        let (settings, default, ownership) = (&self.settings, self.limits.exchanges_per_endpoint, &self.ownership);
         self.queues.entry(endpoint).or_insert_with(|| {
             let settings = settings.get(&endpoint).copied().unwrap_or_default();
             let mut queue = Queue::new(settings.concurrency.unwrap_or(default));
             queue.rate = settings.rate;
+            queue.limiter = ownership.limiter(endpoint, settings.rate);
+            queue.busy_elsewhere = ownership.is_busy_elsewhere(endpoint);
             if settings.parked {
                 queue.blocked = Blocked::Parked;
             }
@@ -136,8 +141,9 @@ impl State {
 
     pub(super) fn enqueue(&mut self, job: Job) {
         let endpoint = job.delivery.endpoint;
+        let is_owned = self.ownership.owns(endpoint);
         let queue = self.queue(endpoint);
-        if queue.blocked == Blocked::Parked {
+        if !is_owned || queue.blocked == Blocked::Parked {
             self.strays.push(job);
             return;
         }
@@ -149,7 +155,7 @@ impl State {
     }
 
     /// Puts an endpoint into the ring if it may send.
-    fn offer(&mut self, endpoint: EndpointId) {
+    pub(super) fn offer(&mut self, endpoint: EndpointId) {
         let queue = self.queue(endpoint);
         if !queue.in_ring && queue.is_eligible() {
             queue.in_ring = true;
@@ -220,7 +226,11 @@ impl State {
         let Ended { endpoint, slot, lane, slow, pulse } = ended;
         self.slots.end(slot);
         self.slow_running -= usize::from(slow);
-        self.queue(endpoint).running -= 1;
+        let queue = self.queue(endpoint);
+        queue.running -= 1;
+        if queue.running == 0 {
+            self.ownership.ended(endpoint);
+        }
         self.learn(endpoint, pulse, now);
         self.shed(endpoint);
         let called = if self.has_slow_place() { self.sidelined.len() } else { 0 };
@@ -293,6 +303,9 @@ impl State {
     }
 
     pub(super) fn expedite(&mut self, endpoint: EndpointId) {
+        if !self.ownership.owns(endpoint) {
+            return;
+        }
         for job in self.timers.drain_jobs_of(endpoint) {
             self.enqueue(job);
         }
@@ -362,6 +375,7 @@ impl State {
             stays
         });
         self.idle -= dropped.len();
+        self.ownership.sweep(now);
         dropped
     }
 

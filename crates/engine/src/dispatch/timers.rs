@@ -117,7 +117,12 @@ impl Timers {
 
     /// Takes the waiting deliveries of one endpoint out.
     pub(crate) fn drain_jobs_of(&mut self, endpoint: EndpointId) -> Vec<Job> {
-        let of = |timer: &Timer| matches!(timer, Timer::Retry(job) if job.delivery.endpoint == endpoint);
+        self.drain_jobs_where(|of| of == endpoint)
+    }
+
+    /// Takes the waiting deliveries of some endpoints out.
+    pub(crate) fn drain_jobs_where(&mut self, is_wanted: impl Fn(EndpointId) -> bool) -> Vec<Job> {
+        let of = |timer: &Timer| matches!(timer, Timer::Retry(job) if is_wanted(job.delivery.endpoint));
         let of_it: Vec<Place> = self.queue.iter().filter(|(_, timer)| of(timer)).map(|(place, _)| *place).collect();
         let drained: Vec<Job> = of_it.iter().filter_map(|place| self.queue.remove(place)).filter_map(Timer::into_job).collect();
         for job in &drained {

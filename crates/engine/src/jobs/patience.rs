@@ -70,7 +70,11 @@ impl Patience {
 fn may_be_the_steps_own(kind: StoreErrorKind) -> bool {
     match kind {
         StoreErrorKind::Corrupt | StoreErrorKind::Internal => true,
-        StoreErrorKind::Full | StoreErrorKind::OverBudget | StoreErrorKind::ReadOnly | StoreErrorKind::Unavailable => false,
+        StoreErrorKind::Full
+        | StoreErrorKind::OverBudget
+        | StoreErrorKind::ReadOnly
+        | StoreErrorKind::Unavailable
+        | StoreErrorKind::Unknown => false,
     }
 }
 

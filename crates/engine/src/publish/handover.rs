@@ -88,7 +88,7 @@ impl Handover {
     /// The event is stored: answers the deliveries to send, and notes those that only the store has.
     pub(crate) fn stored(self, shared: &Shared, seq: EventSeq) -> Vec<Job> {
         if self.more {
-            shared.fan_out.notify_one();
+            shared.carry_on(self.event.id);
         }
         let event = Arc::new(Event { seq, ..self.event });
         jobs(shared, &event, event.created_at, &self.deliveries)

@@ -78,8 +78,8 @@ pub enum PublishError {
     /// The server is going down.
     #[error("the server is shutting down: send it again to another one or in a moment")]
     Stopping,
-    /// The server went down while the event was being stored, and nobody saw what came of that.
-    #[error("the server shut down before it knew whether the event is stored: send it again, with the same idempotency key if it has one")]
+    /// The server went down while the event was being stored, or lost sight of its database, and nobody saw what came of that.
+    #[error("it is not known whether the event is stored: send it again, with the same idempotency key if it has one")]
     Unknown,
     /// The subscription does not exist (any more).
     #[error("subscription not found")]
@@ -214,8 +214,12 @@ fn refuse(shared: &Shared, waiting: Waiting, error: &StoreError) {
     } else {
         tracing::error!(%error, cause = error.cause, events = waiting.len(), "events could not be stored: their publishers were told so");
     }
+    let why = match error.kind {
+        StoreErrorKind::Unknown => PublishError::Unknown,
+        _ => PublishError::Store(error.clone()),
+    };
     for (handover, reply) in waiting {
         handover.dropped(shared);
-        _ = reply.send(Err(PublishError::Store(error.clone())));
+        _ = reply.send(Err(why.clone()));
     }
 }

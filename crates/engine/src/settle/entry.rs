@@ -60,7 +60,7 @@ impl Entry {
             Sent::Attempted { attempt, verdict, .. } => attempted(shared, job, attempt, &verdict),
             Sent::Expired => Entry::expired(shared, job),
             Sent::Cancelled(code) => cancelled(job, code),
-            Sent::Parked => Entry::back(job),
+            Sent::Parked | Sent::Withheld => Entry::back(job),
         }
     }
 

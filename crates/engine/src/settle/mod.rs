@@ -260,7 +260,7 @@ fn stored(shared: &Shared, settlement: &Settlement, after: &After, settled: Sett
     let Some(event) = settlement.follow_up.as_deref() else { return };
     shared.dispatcher.note_stored(event.deliveries.iter().map(|delivery| delivery.endpoint), event.created_at);
     if event.fan_out_after.is_some() {
-        shared.fan_out.notify_one();
+        shared.carry_on(event.id);
     }
 }
 

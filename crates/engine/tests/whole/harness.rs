@@ -62,6 +62,12 @@ pub struct Hand {
     pub requests: Mutex<Vec<String>>,
     /// Their headers and bodies.
     pub received: Mutex<Vec<(HeaderMap, Bytes)>>,
+    /// Every exchange, in the order in which they began.
+    pub exchanges: Mutex<Vec<Exchanged>>,
+    /// How often the store still lets engines begin what others must not do at the same time.
+    pub acts: Mutex<usize>,
+    /// The numbers of the engines, in the order in which they were started.
+    pub engines: Mutex<Vec<u64>>,
     /// What engines are given as that; 0 is never.
     pub disable_after_dead: Mutex<u32>,
     /// The keys of secrets that engines find when somebody else has changed the configuration, where they are others than before.
@@ -88,6 +94,9 @@ impl Hand {
             fault: Mutex::default(),
             requests: Mutex::default(),
             received: Mutex::default(),
+            exchanges: Mutex::default(),
+            acts: Mutex::new(usize::MAX),
+            engines: Mutex::default(),
             disable_after_dead: Mutex::default(),
             keys: Mutex::default(),
             set_back: Mutex::default(),
@@ -123,20 +132,29 @@ impl Hand {
         self.requests.lock().len()
     }
 
+    /// The number of the engine that was started as the `n`th, from 0.
+    pub fn engine(&self, n: usize) -> u64 {
+        self.engines.lock()[n]
+    }
+
     /// An engine over a new handle of the store.
     pub async fn start(self: &Arc<Self>, limits: Limits, retention: Retention) -> Engine {
         let hand = Arc::clone(self);
         let source = move || hand.keys.lock().as_deref().map(|text| KeyRing::parse(text).expect("right keys"));
+        let inner = self.store.new_incarnation();
+        self.engines.lock().push(inner.incarnation());
         let config = EngineConfig {
-            seed: 1,
+            // Those that live side by side must not make the same ids.
+            seed: if inner.is_shared() { inner.incarnation() } else { 1 },
             keys: Arc::new(Keys::read_again_by(key_ring(), source)),
             limits,
             retention,
             disable_after_dead: NonZeroU32::new(*self.disable_after_dead.lock()),
             user_agent: "tests".to_owned(),
         };
-        let store = Handle { inner: self.store.new_incarnation(), hand: Arc::clone(self) };
-        let (transport, clock) = (Receivers(Arc::clone(self)), Time(Arc::clone(self)));
+        let transport = Receivers { hand: Arc::clone(self), by: inner.incarnation() };
+        let store = Handle { inner, hand: Arc::clone(self) };
+        let clock = Time(Arc::clone(self));
         Engine::start(config, Arc::new(store), Arc::new(transport), Arc::new(clock)).await.expect("it starts")
     }
 
@@ -228,25 +246,51 @@ impl Clock for Time {
     }
 }
 
-struct Receivers(Arc<Hand>);
+/// An exchange as a receiver sees it.
+#[derive(Clone, Debug)]
+pub struct Exchanged {
+    /// The number of the engine that made it.
+    pub by: u64,
+    pub host: String,
+    pub began: Timestamp,
+    pub ended: Option<Timestamp>,
+}
+
+struct Receivers {
+    hand: Arc<Hand>,
+    by: u64,
+}
 
 impl Transport for Receivers {
-    fn lane(&self, _: &Arc<Target>) -> Box<dyn Lane> {
-        Box::new(Receivers(Arc::clone(&self.0)))
+    fn lane(&self, target: &Arc<Target>) -> Box<dyn Lane> {
+        Box::new(Way { hand: Arc::clone(&self.hand), by: self.by, host: target.host.clone() })
     }
 }
 
-impl Lane for Receivers {
+struct Way {
+    hand: Arc<Hand>,
+    by: u64,
+    host: String,
+}
+
+impl Lane for Way {
     fn exchange(&mut self, request: Outgoing) -> BoxFuture<'_, Exchange> {
         Box::pin(async move {
             let key = request.headers["idempotency-key"].to_str().expect("a key").to_owned();
-            self.0.requests.lock().push(key);
-            self.0.received.lock().push((request.headers, request.body));
-            let (status, takes) = (*self.0.status.lock(), *self.0.takes.lock());
+            let hand = &self.hand;
+            hand.requests.lock().push(key);
+            hand.received.lock().push((request.headers, request.body));
+            let n = {
+                let mut exchanges = hand.exchanges.lock();
+                exchanges.push(Exchanged { by: self.by, host: self.host.clone(), began: hand.now(), ended: None });
+                exchanges.len() - 1
+            };
+            let (status, takes) = (*hand.status.lock(), *hand.takes.lock());
             pass(takes).await;
+            hand.exchanges.lock()[n].ended = Some(hand.now());
             let response = Response { status, retry_after: None, body: Bytes::new(), truncated: false };
             let total = u32::try_from(takes.as_micros()).expect("a short time");
-            let result = self.0.fault.lock().clone().map_or(Ok(response), Err);
+            let result = hand.fault.lock().clone().map_or(Ok(response), Err);
             Exchange { result, phases: Phases { total, ..Phases::default() } }
         })
     }
@@ -300,13 +344,42 @@ impl HealthStore for Handle {
     }
 }
 
+impl OutboxStore for Handle {}
+
+impl ClusterStore for Handle {
+    verbs! {
+        survey(known: SlotSet) -> Survey;
+        leave_slots(leaving: Leaving) -> ();
+        free(endpoints: Vec<EndpointId>) -> ();
+        tell(news: Vec<News>) -> ();
+        backlog_after(after: Option<EndpointId>, limit: u32) -> Vec<Backlog>;
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
+    fn may_act(&self) -> bool {
+        let mut left = self.hand.acts.lock();
+        let may = *left > 0;
+        if *left != usize::MAX {
+            *left = left.saturating_sub(1);
+        }
+        may && self.inner.may_act()
+    }
+
+    fn news(&self) -> BoxFuture<'_, News> {
+        self.inner.news()
+    }
+}
+
 impl Store for Handle {
     verbs! {
         configuration() -> Configuration;
         configuration_version() -> i64;
         configure(version: i64, changes: Vec<ConfigChange>) -> Configured;
         publish(events: Vec<NewEvent>) -> Vec<Published>;
-        fan_out(slices: Vec<FanOutSlice>) -> ();
+        fan_out(slices: Vec<FanOutSlice>) -> Vec<Sliced>;
         unfinished_fan_outs(limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut>;
         claim(requests: Vec<ClaimRequest>) -> Vec<ClaimBatch>;
         rescue(limit: u32) -> Vec<Claimed>;

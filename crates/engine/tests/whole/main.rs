@@ -16,6 +16,7 @@ mod repush;
 mod retry;
 mod room;
 mod sample;
+mod several;
 mod shutdown;
 mod templates;
 mod trouble;

@@ -4,7 +4,7 @@ use crate::config::{SECRETS_KEY, value::Secret};
 use crate::random;
 use postrider_core::hex;
 use postrider_core::ports::Configuration;
-use postrider_core::seal::KeyRing;
+use postrider_core::seal::{KeyRing, Sealed};
 use postrider_engine::Keys;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -14,6 +14,23 @@ use zeroize::Zeroizing;
 
 /// The file's name in the data directory.
 pub(crate) const FILE: &str = "secrets.key";
+
+/// What is sealed to say under which keys the secrets of a database are: who opens it has them.
+const PROOF: &[u8] = b"the keys of secrets";
+
+/// Seals it, for others to try their keys on.
+pub(crate) fn proof(ring: &KeyRing) -> Sealed {
+    ring.seal(PROOF, &mut random::fill)
+}
+
+/// Says what is wrong with keys that do not open what the nodes of a database have agreed on.
+pub(crate) fn strange(ring: &KeyRing, agreed: &Sealed) -> Option<String> {
+    let cause = ring.open(agreed).err()?;
+    Some(format!(
+        "the servers on this database have other keys of secrets, and what is sealed under these they could not read: {SECRETS_KEY} must be the \
+         same on all of them ({cause})"
+    ))
+}
 
 /// Tries the keys on every secret that is in use; says what cannot be read, and why.
 ///
@@ -180,6 +197,20 @@ mod tests {
         assert!(text.starts_with("2 of 2 ") && text.contains("does not open"), "{text}");
         stored.endpoints.iter_mut().for_each(|e| e.deleted = Some(Deletion::Kept(Timestamp::from_secs(1))));
         assert_eq!(unreadable(&ring("none", "ef"), &stored), None);
+    }
+
+    #[test]
+    fn strangers_are_told_from_those_who_share_a_key() {
+        let ring = |text: &str| KeyRing::parse(text).expect("a ring");
+        let (one, two) = (format!("k1={}", "ab".repeat(32)), format!("k2={}", "cd".repeat(32)));
+        let agreed = proof(&ring(&one));
+        for same in [one.clone(), format!("{two},{one}"), format!("{one},{two}")] {
+            assert_eq!(strange(&ring(&same), &agreed), None, "{same}");
+        }
+        for other in [two, format!("k1={}", "cd".repeat(32))] {
+            let text = strange(&ring(&other), &agreed).expect("it has other keys");
+            assert!(text.contains(SECRETS_KEY) && text.contains("\"k1\"") && !text.contains("abab"), "{text}");
+        }
     }
 
     #[test]

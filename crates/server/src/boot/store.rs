@@ -1,15 +1,27 @@
 //! The store of a server: the embedded database in its data directory, or one that nodes share.
 
+use super::{keys, secrets, with_cause};
 use crate::config::Config;
+use crate::config::value::Span;
 use crate::nodes::{Nodes, OnlyNode};
 use postrider_core::ports::Store;
+use postrider_core::seal::KeyRing;
 use postrider_core::time::Timestamp;
-use postrider_store::{PgStore, SqliteOptions, SqliteStore};
+use postrider_store::{PgOptions, PgStore, SqliteOptions, SqliteStore};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The first pause before a database that is away is asked again, and the longest one.
+const PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often it is said that it is waited for.
+const SAY_SO: Duration = Duration::from_secs(10);
 
 /// What is said when others have taken this node for dead.
 pub(super) const LOST: &str = "this node was taken for dead by the others that share the database, and they go on with what it had under way: \
-     start it again, as a supervisor does by itself. It had stood still or not reached the database for longer than its lease of 5 s, or could \
+     start it again, as a supervisor does by itself. It had stood still or not reached the database for longer than its lease of 4 s, or could \
      not learn whether something was stored; its log says which";
 
 /// A store that is open.
@@ -20,16 +32,41 @@ pub(super) enum Opened {
 }
 
 impl Opened {
-    /// Opens the store that is configured. The error says what is wrong and how to mend it.
-    pub(super) async fn open(config: &Config) -> Result<Self, String> {
+    /// Opens the store that is configured; waits for a database that is away. `None` if `stop` comes before that. The error says what is wrong and
+    /// how to mend it.
+    pub(super) async fn open(config: &Config, stop: impl Future<Output = ()>) -> Result<Option<Self>, String> {
         if let Some(options) = config.database() {
-            let store = Box::pin(PgStore::open(options)).await.map_err(|e| e.to_string())?;
-            return Ok(Opened::Postgres(Arc::new(store)));
+            return tokio::select! {
+                opened = open_in_time(options, config.database_wait()) => opened.map(Some),
+                () = stop => Ok(None),
+            };
         }
         let budget_bytes = config.max_store_bytes.map(|size| size.0);
         let options = SqliteOptions { budget_bytes, ..SqliteOptions::new(&config.data_dir) };
         let store = SqliteStore::open(options).map_err(|e| e.to_string())?;
-        Ok(Opened::Sqlite(Arc::new(store)))
+        Ok(Some(Opened::Sqlite(Arc::new(store))))
+    }
+
+    /// Refuses keys of secrets that are not those of the other nodes: what is sealed under them the others could not read. The first node to come
+    /// says which they are.
+    pub(super) async fn agree_on_keys(&self, ring: &KeyRing) -> Result<(), String> {
+        let Opened::Postgres(store) = self else { return Ok(()) };
+        let agreed = store.agree_on_keys(&secrets::proof(ring)).await.map_err(|e| with_cause(&e))?;
+        match secrets::strange(ring, &agreed) {
+            None => Ok(()),
+            Some(text) => Err(format!(
+                "{text}. With the development mode it is secrets.key in its data directory. Where the keys of before are lost for good: postrider \
+                 secrets rotate --key-lost"
+            )),
+        }
+    }
+
+    /// Who else makes and uses keys of the development mode.
+    pub(super) async fn key_nodes(&self) -> Result<keys::Nodes, String> {
+        let Opened::Postgres(store) = self else { return Ok(keys::Nodes::One) };
+        let nodes = store.nodes().await.map_err(|e| with_cause(&e))?;
+        let alive = nodes.into_iter().filter(|node| node.ended_at.is_none()).map(|node| node.incarnation).collect();
+        Ok(keys::Nodes::Several { own: store.incarnation(), alive })
     }
 
     /// What the engine works on.
@@ -87,5 +124,28 @@ impl Opened {
                 Ok(())
             }
         }
+    }
+}
+
+/// Opens a database as a new node. One that is away is asked again for this long; what is wrong with what was given is said at once.
+async fn open_in_time(options: PgOptions, patience: Span) -> Result<Opened, String> {
+    let (begun, mut said, mut pause) = (Instant::now(), None::<Instant>, PAUSE);
+    loop {
+        let error = match Box::pin(PgStore::open(options.clone())).await {
+            Ok(store) => return Ok(Opened::Postgres(Arc::new(store))),
+            Err(error) => error,
+        };
+        if !error.may_pass() || patience == Span::secs(0) {
+            return Err(error.to_string());
+        }
+        if begun.elapsed() + pause > patience.0 {
+            return Err(format!("{error}; it was waited for for {patience} (--database-wait)"));
+        }
+        if said.is_none_or(|said| said.elapsed() >= SAY_SO) {
+            said = Some(Instant::now());
+            tracing::warn!(%error, waited = begun.elapsed().as_secs(), at_most = %patience, "the database is waited for");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -2,16 +2,20 @@
 
 use super::{CommandError, runtime};
 use crate::config::{Config, DatabaseUrl, Flags};
-use postrider_core::ports::{ConfigChange, Configuration, StoreError};
+use postrider_core::ports::{ConfigChange, Configuration, StoreError, StoreErrorKind};
+use postrider_core::seal::Sealed;
 use postrider_store::{PgAdmin, SqliteAdmin};
 use std::path::PathBuf;
 use tokio::runtime::Runtime;
+
+/// The variable of `--data-dir`.
+const DATA_DIR: &str = "POSTRIDER_DATA_DIR";
 
 /// The flags that say where a server has its store.
 #[derive(Debug, clap::Args)]
 pub struct Place {
     /// The server's data directory [default: what the configuration file says, else ./postrider-data].
-    #[arg(long, global = true, env = "POSTRIDER_DATA_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = DATA_DIR, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The server's database, if it is not in the data directory [default: what the configuration file says].
     #[arg(long, global = true, env = "POSTRIDER_DATABASE_URL", hide_env_values = true, value_name = "URL")]
@@ -25,8 +29,23 @@ pub struct Place {
 }
 
 impl Place {
-    /// The server's configuration, as far as it says where the store is.
+    /// The server's configuration, as far as it says where the store is. A directory that is named on the command line is meant: it is not passed
+    /// over because a variable or the file names a database.
     pub(super) fn config(self) -> Result<Config, CommandError> {
+        let directory = self.data_dir.clone().filter(|directory| std::env::var_os(DATA_DIR).is_none_or(|variable| *directory != *variable));
+        let config = self.whole_config()?;
+        match directory {
+            Some(directory) if config.database_url.is_some() => Err(CommandError(format!(
+                "--data-dir {} has no say where a database is set (--database-url, POSTRIDER_DATABASE_URL or the configuration file): name one of \
+                 the two",
+                directory.display()
+            ))),
+            _ => Ok(config),
+        }
+    }
+
+    /// The same where the data directory has a say beside a database.
+    pub(super) fn whole_config(self) -> Result<Config, CommandError> {
         let Place { data_dir, database_url, database_schema, config } = self;
         let flags = Flags { data_dir, database_url, database_schema, config, ..Flags::default() };
         let config = Config::read(flags).map_err(CommandError)?;
@@ -46,6 +65,14 @@ pub(super) struct Door {
 enum Way {
     Sqlite(Box<SqliteAdmin>),
     Postgres(Box<PgAdmin>, Box<Runtime>),
+}
+
+/// Why a change was not seen to be made.
+pub(super) enum Unchanged {
+    /// It is not.
+    Refused(CommandError),
+    /// Nobody knows.
+    Unknown(CommandError),
 }
 
 /// What is said where there is no embedded database.
@@ -78,6 +105,22 @@ impl Door {
         matches!(self.way, Way::Postgres(..))
     }
 
+    /// What says which keys of secrets the nodes behind it have, once there was one.
+    pub(super) fn key_check(&self) -> Result<Option<Sealed>, CommandError> {
+        match &self.way {
+            Way::Sqlite(_) => Ok(None),
+            Way::Postgres(admin, runtime) => runtime.block_on(admin.key_check()).map_err(|e| failed(&e)),
+        }
+    }
+
+    /// Puts another one there, if it is still this one; answers whether it is there.
+    pub(super) fn put_key_check(&self, before: Option<&Sealed>, after: &Sealed) -> Result<bool, CommandError> {
+        match &self.way {
+            Way::Sqlite(_) => Ok(true),
+            Way::Postgres(admin, runtime) => runtime.block_on(admin.put_key_check(before, after)).map_err(|e| failed(&e)),
+        }
+    }
+
     /// Everything that is configured.
     pub(super) fn configuration(&self) -> Result<Configuration, CommandError> {
         let read = match &self.way {
@@ -89,11 +132,22 @@ impl Door {
 
     /// Changes the configuration by what it is at that moment, whole or not at all. `f` answers what to put, and something for the caller.
     pub(super) fn revise<T>(&self, f: impl FnOnce(Configuration) -> (Vec<ConfigChange>, T)) -> Result<T, CommandError> {
+        self.try_to_revise(f).map_err(|unchanged| match unchanged {
+            Unchanged::Refused(error) => error,
+            Unchanged::Unknown(error) => CommandError(format!("{error}. Do the same once more when the database is back")),
+        })
+    }
+
+    /// The same for those to whom it makes a difference that nobody knows whether it is changed.
+    pub(super) fn try_to_revise<T>(&self, f: impl FnOnce(Configuration) -> (Vec<ConfigChange>, T)) -> Result<T, Unchanged> {
         let revised = match &self.way {
             Way::Sqlite(admin) => admin.revise(f),
             Way::Postgres(admin, runtime) => runtime.block_on(admin.revise(f)),
         };
-        revised.map_err(|e| failed(&e))
+        revised.map_err(|e| match e.kind {
+            StoreErrorKind::Unknown => Unchanged::Unknown(failed(&e)),
+            _ => Unchanged::Refused(failed(&e)),
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! `postrider keys`: works beside a running server, which takes a change over within about a second, and before the first start.
 
-use super::door::{Door, Place};
+use super::door::{Door, Place, Unchanged};
 use super::{CommandError, Outcome, print, say};
 use crate::clock::SystemClock;
 use crate::config::value::Span;
@@ -83,13 +83,12 @@ fn create(door: &Door, namespace: Option<&str>, scopes: &str, expires_at: Option
     if scopes == Scopes::default() {
         return Err(CommandError(String::from("a key without a scope may do nothing: choose of read, write and admin")));
     }
-    let reserved = [auth::DEV_KEY_NAME, auth::BOOTSTRAP_KEY_NAME];
-    if name.len() > auth::MAX_KEY_NAME_BYTES || name.chars().any(char::is_control) || reserved.contains(&name) {
+    if name.len() > auth::MAX_KEY_NAME_BYTES || name.chars().any(char::is_control) || auth::is_reserved_name(name) {
         return Err(CommandError(format!(
-            "a key's name is at most {} bytes without control characters, and neither {} nor {}",
+            "a key's name is at most {} bytes without control characters, and neither {} nor {}, which the server's own have",
             auth::MAX_KEY_NAME_BYTES,
-            reserved[0],
-            reserved[1]
+            auth::DEV_KEY_NAME,
+            auth::BOOTSTRAP_KEY_NAME
         )));
     }
     let now = SystemClock.now();
@@ -97,7 +96,14 @@ fn create(door: &Door, namespace: Option<&str>, scopes: &str, expires_at: Option
     let id = KeyId::new(IdGen::new(random::seed()).next(now));
     let key = ApiKey { expires_at, ..auth::new_key(id, &secret, name, namespace, scopes, now) };
     let what = describe(&key);
-    door.revise(|_| (vec![ConfigChange::Key(key)], ()))?;
+    door.try_to_revise(|_| (vec![ConfigChange::Key(key)], ())).map_err(|unmade| match unmade {
+        Unchanged::Refused(error) => error,
+        // Nobody has its secret, and nobody is to get it: it may never work.
+        Unchanged::Unknown(error) => CommandError(format!(
+            "{error}. If it is stored it is key {id}, which is shown to nobody: postrider keys revoke {id} once the database is back, and make another \
+             one"
+        )),
+    })?;
     say(&format!("made a key for {what} in {}; id {id}; it is not shown again:", door.place()));
     print(&format!("{secret}\n"))
 }

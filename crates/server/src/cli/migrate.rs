@@ -12,17 +12,33 @@ use std::process::ExitCode;
 pub struct Args {
     #[command(flatten)]
     place: Place,
+    /// Also let this role publish by SQL, which is all that it may do; it is made if it is not there. Applications' roles are to be members of it.
+    #[arg(long, value_name = "NAME")]
+    publisher_role: Option<String>,
 }
 
 /// Runs `postrider migrate`.
 pub fn run(args: Args) -> Outcome {
     let config = args.place.config()?;
+    let outbox = match args.publisher_role {
+        Some(role) => Some((role, config.database().ok_or_else(no_outbox)?)),
+        None => None,
+    };
     // It may take a while, and the log says why.
     observe::start(LogFormat::Text, observe::DEFAULT_FILTER);
     let (from, to) = migrated(&config)?;
     let text = if from == to { format!("schema {to}, which is up to date") } else { format!("schema {from} -> {to}") };
     print(&format!("{}: {text}\n", config.place()))?;
+    if let Some((role, options)) = outbox {
+        let granted = runtime()?.block_on(Box::pin(PgAdmin::grant_publishing(&options, &role)));
+        let made = if granted.map_err(|e| CommandError(e.to_string()))? { "was made and may" } else { "may" };
+        print(&format!("the role {role} {made} publish: GRANT it to the roles that applications log in with\n"))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn no_outbox() -> CommandError {
+    CommandError(String::from("only a PostgreSQL database has an outbox: name it by --database-url"))
 }
 
 /// The schema's version before and after.

@@ -9,9 +9,9 @@ use clap::Subcommand;
 use postrider_core::endpoint::Endpoint;
 use postrider_core::hex;
 use postrider_core::ports::{ConfigChange, Configuration};
-use postrider_core::seal::KeyRing;
+use postrider_core::seal::{KeyRing, Sealed};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use zeroize::Zeroizing;
 
@@ -20,6 +20,9 @@ use zeroize::Zeroizing;
 pub struct Args {
     #[command(flatten)]
     place: Place,
+    /// The servers run in development mode: without POSTRIDER_SECRETS_KEY their keys are in secrets.key, with a database too.
+    #[arg(long, global = true, env = "POSTRIDER_DEV", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    dev: Option<bool>,
     #[command(subcommand)]
     command: Command,
 }
@@ -29,18 +32,60 @@ enum Command {
     /// Show under which keys how many secrets are encrypted.
     List,
     /// Encrypt every secret anew: under a new key, which is put into secrets.key in the data directory, or under the first one of
-    /// POSTRIDER_SECRETS_KEY if that is set. A running server goes on, and uses the new key within a second.
-    Rotate,
+    /// POSTRIDER_SECRETS_KEY if that is set, as it must be with a database. A running server goes on, and uses the new key within a second.
+    Rotate {
+        /// Go on although the keys that the servers on a database have agreed on are lost for good: what is under them has to be set anew.
+        #[arg(long)]
+        key_lost: bool,
+    },
 }
 
 /// Runs `postrider secrets`.
 pub fn run(args: Args) -> Outcome {
-    let config = args.place.config()?;
+    let config = args.place.whole_config()?;
     let door = Door::open(&config, false)?;
     let given = std::env::var(SECRETS_KEY).ok().filter(|text| !text.is_empty()).map(Secret::new);
+    let source = match given {
+        Some(text) => Source::Given(text),
+        // A file that lies here by chance has nothing to do with the servers of a database.
+        None if door.is_shared() && !args.dev.unwrap_or(config.dev) => Source::Missing,
+        None => Source::File(config.data_dir.join(FILE)),
+    };
     match args.command {
-        Command::List => list(&door, &config.data_dir, given.as_ref()),
-        Command::Rotate => rotate(&door, &config.data_dir, given.as_ref()),
+        Command::List => list(&door, &source),
+        Command::Rotate { key_lost } => rotate(&door, &source, key_lost),
+    }
+}
+
+/// Where the keys are.
+enum Source {
+    /// In the variable.
+    Given(Secret),
+    /// In the file.
+    File(PathBuf),
+    /// Nowhere where this command could find them.
+    Missing,
+}
+
+impl Source {
+    /// The keys, if they are there.
+    fn ring(&self) -> Result<Option<KeyRing>, CommandError> {
+        match self {
+            Source::Given(text) => files::given_ring(text).map(Some).map_err(CommandError),
+            Source::File(path) => {
+                let text = files::read(path).map_err(CommandError)?;
+                text.map(|text| files::parse(path, &text)).transpose().map_err(CommandError)
+            }
+            Source::Missing => Ok(None),
+        }
+    }
+
+    /// For people.
+    fn place(&self) -> String {
+        match self {
+            Source::Given(_) | Source::Missing => String::from(SECRETS_KEY),
+            Source::File(path) => path.display().to_string(),
+        }
     }
 }
 
@@ -53,15 +98,17 @@ fn uses(configuration: &Configuration) -> BTreeMap<String, usize> {
     uses
 }
 
-fn list(door: &Door, data_dir: &Path, given: Option<&Secret>) -> Outcome {
+fn list(door: &Door, source: &Source) -> Outcome {
     let uses = uses(&door.configuration()?);
-    let ring = match given {
-        Some(text) => Some(files::given_ring(text).map_err(CommandError)?),
-        None => {
-            let path = data_dir.join(FILE);
-            let text = files::read(&path).map_err(CommandError)?;
-            text.map(|text| files::parse(&path, &text)).transpose().map_err(CommandError)?
-        }
+    let ring = source.ring()?;
+    if let (Some(ring), Some(agreed)) = (&ring, door.key_check()?)
+        && let Some(text) = files::strange(ring, &agreed)
+    {
+        return Err(CommandError(text));
+    }
+    let lacking = match source {
+        Source::Missing => "not known: give the servers' POSTRIDER_SECRETS_KEY",
+        _ => "missing: these secrets cannot be read",
     };
     let ids: Vec<&str> = ring.as_ref().map(|ring| ring.ids().collect()).unwrap_or_default();
     let mut text = format!("{:<32}  {:>8}  STATE\n", "KEY", "SECRETS");
@@ -70,20 +117,45 @@ fn list(door: &Door, data_dir: &Path, given: Option<&Secret>) -> Outcome {
         text.push_str(&format!("{id:<32}  {:>8}  {state}\n", uses.get(*id).copied().unwrap_or_default()));
     }
     for (id, count) in uses.iter().filter(|(id, _)| !ids.contains(&id.as_str())) {
-        text.push_str(&format!("{id:<32}  {count:>8}  missing: these secrets cannot be read\n"));
+        text.push_str(&format!("{id:<32}  {count:>8}  {lacking}\n"));
     }
     print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn rotate(door: &Door, data_dir: &Path, given: Option<&Secret>) -> Outcome {
-    let ring = match given {
-        Some(text) => files::given_ring(text).map_err(CommandError)?,
-        None => with_new_key(door, &data_dir.join(FILE))?,
+fn rotate(door: &Door, source: &Source, key_lost: bool) -> Outcome {
+    if key_lost && !door.is_shared() {
+        return Err(CommandError(String::from(
+            "--key-lost is of a database that servers share, and this store is embedded: leave it away",
+        )));
+    }
+    let agreed = door.key_check()?;
+    // Before anything is written or sealed: of keys that are not the servers' they could read nothing.
+    if let (Some(ring), Some(agreed), false) = (source.ring()?, &agreed, key_lost)
+        && let Some(text) = files::strange(&ring, agreed)
+    {
+        return Err(CommandError(format!("{text}. Where they are lost for good, --key-lost goes on without them")));
+    }
+    let ring = match source {
+        Source::Given(text) => files::given_ring(text).map_err(CommandError)?,
+        Source::File(path) => with_new_key(door, path, agreed.as_ref().and_then(Sealed::key_id))?,
+        Source::Missing => {
+            return Err(CommandError(format!(
+                "the keys of nodes that share a database are in {SECRETS_KEY}, and there are none: give those that the servers have, with a new one \
+                 before them"
+            )));
+        }
     };
     // A running server puts nothing back as it was before: what it changes it makes from this, and what it had sealed before it refuses.
     let (sealed, closed) = door.revise(|configuration| resealed(&ring, configuration))?;
-    let place = given.map_or_else(|| data_dir.join(FILE).display().to_string(), |_| String::from(SECRETS_KEY));
+    // Behind that: nodes that have all keys come in before and after.
+    if door.is_shared()
+        && agreed.as_ref().is_none_or(|agreed| key_lost || ring.needs_resealing(agreed))
+        && !door.put_key_check(agreed.as_ref(), &files::proof(&ring))?
+    {
+        return Err(CommandError(String::from("somebody else has rotated the keys of secrets at the same time: do it once more")));
+    }
+    let place = source.place();
     say(&format!(
         "encrypted {sealed} secrets anew under the key {}. The older keys of {place} read what was copied before: backups, and requests under \
          way. The next rotation drops those that nothing needs",
@@ -99,14 +171,15 @@ fn rotate(door: &Door, data_dir: &Path, given: Option<&Secret>) -> Outcome {
     )))
 }
 
-/// A ring with a new key before those of the file that some secret needs. It is on disk before anything is sealed under it.
-fn with_new_key(door: &Door, path: &Path) -> Result<KeyRing, CommandError> {
+/// A ring with a new key before those of the file that some secret needs, and the one that is agreed on. It is on disk before anything is sealed
+/// under it.
+fn with_new_key(door: &Door, path: &Path, agreed: Option<&str>) -> Result<KeyRing, CommandError> {
     let uses = uses(&door.configuration()?);
     let old = files::read(path).map_err(CommandError)?;
     if old.is_none() && door.is_shared() {
+        let path = path.display();
         return Err(CommandError(format!(
-            "the keys of nodes that share a database are in {SECRETS_KEY}, and there are none: give those that the servers have, with a new one \
-             before them"
+            "there is no {path}: name the --data-dir of a server in development mode, or give {SECRETS_KEY}"
         )));
     }
     let old = old.unwrap_or_default();
@@ -119,7 +192,7 @@ fn with_new_key(door: &Door, path: &Path) -> Result<KeyRing, CommandError> {
     let mut text = Zeroizing::new(format!("k{}={}", highest + 1, hex::encode(&*key)));
     for (at, (id, key)) in parts.iter().enumerate() {
         // The one before stays in any case: the server may be sealing with it at this moment.
-        if at == 0 || uses.contains_key(*id) {
+        if at == 0 || uses.contains_key(*id) || agreed == Some(*id) {
             text.push_str(&format!(",{id}={key}"));
         }
     }

@@ -53,7 +53,15 @@ pub fn run(args: Args) -> Outcome {
 async fn serve(config: Config) -> Result<(), String> {
     let stop = stop_signal().map_err(|e| format!("cannot watch for signals: {e}"))?;
     let talk = Talk::of(&config);
-    let running = boot::start(config).await?;
+    let mut asked = stop.clone();
+    let stopped = async move {
+        // Nobody is left to ask for it otherwise.
+        let _ = asked.wait_for(|stop| *stop).await;
+    };
+    let Some(running) = Box::pin(boot::start_unless(config, stopped)).await? else {
+        tracing::info!("stopping, before the database was there");
+        return Ok(());
+    };
     talk.started(&running);
     running.serve(stop).await
 }

@@ -1,8 +1,8 @@
 //! The database that holds everything, where it is not the embedded one, and who this node is among those that share it.
 
 use super::show::MASK;
-use super::value::Secret;
-use super::{Config, SECRETS_KEY};
+use super::value::{Secret, Span};
+use super::{Config, SECRETS_KEY, between};
 use postrider_store::PgOptions;
 use serde::{Deserialize, Deserializer};
 use std::fmt;
@@ -10,6 +10,12 @@ use std::str::FromStr;
 
 /// The schema that is used where none is named.
 const SCHEMA: &str = "postrider";
+
+/// How long a start waits for the database where nothing is said: for as long as a server takes to come back, with a failover in between.
+const WAIT: Span = Span::secs(300);
+
+/// The longest that it may wait.
+const LONGEST_WAIT: Span = Span::secs(7 * 86_400);
 
 /// Longest name of a node, in bytes.
 const MAX_NODE_NAME: usize = 255;
@@ -25,6 +31,44 @@ impl DatabaseUrl {
     /// All of it, for connecting.
     pub fn reveal(&self) -> &str {
         self.0.reveal()
+    }
+
+    /// Says what of it could not be shown safely, or would not be kept to.
+    fn check(&self) -> Result<(), String> {
+        let Some((_, query)) = self.reveal().split_once('?') else { return Ok(()) };
+        if query.contains('@') {
+            return Err(String::from(
+                "the URL of the database has an @ behind a question mark: in a password, and everywhere else but before the host, @ is written as \
+                 %40 and ? as %3F",
+            ));
+        }
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            // The rest of a password, perhaps: it is not repeated.
+            let Some((name, value)) = pair.split_once('=') else {
+                return Err(String::from(
+                    "what is behind the question mark in the URL of the database must be NAME=VALUE, with & in between: in a password & is written as \
+                     %26",
+                ));
+            };
+            match name {
+                "target_session_attrs" if value != "read-write" => {
+                    return Err(String::from(
+                        "target_session_attrs in the URL of the database can be nothing but read-write: a node writes, whatever it is asked for",
+                    ));
+                }
+                "connect_timeout" => {
+                    return Err(String::from(
+                        "connect_timeout in the URL of the database cannot be kept to, for a node must notice within its lease that the database is \
+                         away: take it out; how long a start waits is --database-wait",
+                    ));
+                }
+                name if name.contains('%') => {
+                    return Err(String::from("the names of options in the URL of the database are written without escapes"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -60,24 +104,47 @@ fn masked(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "postgres" | "postgresql")) else {
         return MASK.to_owned();
     };
-    let (user, rest) = match rest.rsplit_once('@') {
-        Some((credentials, rest)) => match credentials.split_once(':') {
-            Some((user, _)) => (format!("{user}:{MASK}@"), rest),
-            None => (format!("{credentials}@"), rest),
+    let (head, query) = rest.split_once('?').map_or((rest, None), |(head, query)| (head, Some(query)));
+    // Either may be part of a password then.
+    if query.is_some_and(|query| query.contains('@')) {
+        return format!("{scheme}://{MASK}");
+    }
+    let (user, place) = match head.rsplit_once('@') {
+        Some((credentials, place)) => match credentials.split_once(':') {
+            Some((user, _)) => (format!("{user}:{MASK}@"), place),
+            None => (format!("{credentials}@"), place),
         },
-        None => (String::new(), rest),
+        None => (String::new(), head),
     };
-    let Some((place, query)) = rest.split_once('?') else { return format!("{scheme}://{user}{rest}") };
-    let pairs: Vec<String> = query.split('&').map(masked_pair).collect();
-    format!("{scheme}://{user}{place}?{}", pairs.join("&"))
+    let place = if has_ports(place) { place } else { MASK };
+    let query = query.map(|query| format!("?{}", masked_query(query))).unwrap_or_default();
+    format!("{scheme}://{user}{place}{query}")
 }
 
-/// A name that is written with escapes may be that of a password.
-fn masked_pair(pair: &str) -> String {
-    match pair.split_once('=') {
-        Some((name, _)) if name.to_ascii_lowercase().contains("password") || name.contains('%') => format!("{name}={MASK}"),
-        _ => pair.to_owned(),
+/// Whether what stands behind the hosts are ports: where the host was left out it is a password.
+fn has_ports(place: &str) -> bool {
+    let hosts = place.split_once('/').map_or(place, |(hosts, _)| hosts);
+    hosts.split(',').all(|host| {
+        let behind = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
+        behind.split_once(':').is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+    })
+}
+
+/// From a password on nothing is shown, for there may be a & in it. A name that is written with escapes may be that of a password, and what has
+/// no name a part of one.
+fn masked_query(query: &str) -> String {
+    let mut shown: Vec<String> = Vec::new();
+    for pair in query.split('&') {
+        match pair.split_once('=') {
+            Some((name, _)) if name.to_ascii_lowercase().contains("pass") || name.contains('%') => {
+                shown.push(format!("{name}={MASK}"));
+                break;
+            }
+            Some(_) => shown.push(pair.to_owned()),
+            None => shown.push(MASK.to_owned()),
+        }
     }
+    shown.join("&")
 }
 
 /// The name of this host, by which people know it.
@@ -90,6 +157,11 @@ impl Config {
     /// The schema of the database.
     pub fn schema(&self) -> &str {
         self.database_schema.as_deref().unwrap_or(SCHEMA)
+    }
+
+    /// How long a start waits for the database while it is away.
+    pub fn database_wait(&self) -> Span {
+        self.database_wait.unwrap_or(WAIT)
     }
 
     /// How to open the database; `None` where everything is in the data directory.
@@ -114,9 +186,14 @@ impl Config {
 
     /// Says what is wrong with where everything is to be stored. Nothing is connected to.
     pub(crate) fn check_place(&self) -> Result<(), String> {
-        match (self.database(), &self.database_schema) {
-            (Some(options), _) => options.verify().map_err(|e| e.to_string()),
-            (None, Some(_)) => Err(String::from("database_schema is of a database, and there is no database_url: give both, or neither")),
+        let given = [("database_schema", self.database_schema.is_some()), ("database_wait", self.database_wait.is_some())];
+        match (self.database(), given.into_iter().find(|(_, is_given)| *is_given)) {
+            (Some(options), _) => {
+                self.database_url.as_ref().map_or(Ok(()), DatabaseUrl::check)?;
+                between("database_wait", self.database_wait(), Span::secs(0), LONGEST_WAIT)?;
+                options.verify().map_err(|e| e.to_string())
+            }
+            (None, Some((name, _))) => Err(format!("{name} is of a database, and there is no database_url: give both, or neither")),
             (None, None) => Ok(()),
         }
     }
@@ -155,10 +232,17 @@ mod tests {
         for (url, shown) in [
             ("postgres://u:s3cret@h:5432/d?sslmode=verify-full", "postgres://u:********@h:5432/d?sslmode=verify-full"),
             ("postgresql://u@h/d", "postgresql://u@h/d"),
-            ("postgres://h/d?user=u&password=s3cret&connect_timeout=3", "postgres://h/d?user=u&password=********&connect_timeout=3"),
+            ("postgres://h/d?user=u&password=s3cret&sslmode=require", "postgres://h/d?user=u&password=********"),
+            ("postgres://h/d?user=u&password=s3@cret", "postgres://********"),
+            ("postgres://h/d?user=u&password=s3&cret", "postgres://h/d?user=u&password=********"),
+            ("postgres://u@h/d?application_name=a&sslpassword=s3cret", "postgres://u@h/d?application_name=a&sslpassword=********"),
+            ("postgres://u:s3cret@h/d?PassWord=s3cret", "postgres://u:********@h/d?PassWord=********"),
             ("postgres://h/d?p%61ssword=s3cret", "postgres://h/d?p%61ssword=********"),
+            ("postgres://h/d?s3cret", "postgres://h/d?********"),
             ("postgres://u:s3@cret@h/d", "postgres://u:********@h/d"),
-            ("postgres://u:s3/cr?et@h/d", "postgres://u:********@h/d"),
+            ("postgres://u:s3/cr?et@h/d", "postgres://********"),
+            ("postgres://u:s3cret/d", "postgres://********"),
+            ("postgres://u@[::1]:5432,h:5433/d", "postgres://u@[::1]:5432,h:5433/d"),
             ("host=h password=s3cret", "********"),
             ("mysql://u:s3cret@h/d", "********"),
             ("", "********"),
@@ -185,6 +269,36 @@ mod tests {
         let named = |name: &str| Flags { database_schema: Some(name.to_owned()), ..with_url("postgres://h/d") };
         assert!(refused(named("No Name")).contains("cannot be the name of a schema"));
         assert!(refused(Flags { database_url: None, ..named("a") }).contains("there is no database_url"));
+    }
+
+    #[test]
+    fn what_would_be_shown_or_not_kept_to_is_refused() {
+        for (url, words) in [
+            ("postgres://h/d?user=u&password=s3@cret", "%40"),
+            ("postgres://u:s3/cr?et@h/d", "%40"),
+            // The store's own reading of the URL refuses this one.
+            ("postgres://u:s3@cret@h/d", "%40"),
+            ("postgres://u@h/d?password=s3&cret", "%26"),
+            ("postgres://u@h/d?connect_timeout=3", "--database-wait"),
+            ("postgres://u@h/d?target_session_attrs=any", "read-write"),
+            ("postgres://u@h/d?connect%5ftimeout=3", "without escapes"),
+        ] {
+            let text = refused(Flags { database_url: url.parse().ok(), dev: Some(true), ..Flags::default() });
+            assert!(text.contains(words) && !text.contains("s3") && !text.contains("cret"), "{url}: {text}");
+        }
+        for url in ["postgres://u@h/d?target_session_attrs=read-write", "postgres://u:s3%40cret@h/d?application_name=a"] {
+            let flags = Flags { database_url: url.parse().ok(), dev: Some(true), ..Flags::default() };
+            assert!(Config::of(flags).is_ok(), "{url}");
+        }
+        let wait = |url: Option<&str>, secs: u64| Flags {
+            database_url: url.and_then(|url| url.parse().ok()),
+            database_wait: Some(Span::secs(secs)),
+            dev: Some(true),
+            ..Flags::default()
+        };
+        assert!(refused(wait(None, 1)).contains("database_wait is of a database"));
+        assert!(refused(wait(Some("postgres://h/d"), 8 * 86_400)).contains("database_wait must be between"));
+        assert_eq!(Config::of(wait(Some("postgres://h/d"), 0)).expect("it does not wait").database_wait(), Span::secs(0));
     }
 
     #[test]

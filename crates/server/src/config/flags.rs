@@ -18,7 +18,7 @@ pub struct Flags {
     /// Listen here too, for gRPC clients that expect a port of their own, such as 50051; all APIs answer there as well.
     #[arg(long, env = "POSTRIDER_GRPC_LISTEN", value_name = "ADDRESS:PORT")]
     pub grpc_listen: Option<SocketAddr>,
-    /// Where everything is stored that is not in a database [default: ./postrider-data].
+    /// Where everything is stored; with a database only the key of secrets of the development mode [default: ./postrider-data].
     #[arg(long, env = "POSTRIDER_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Keep everything in this PostgreSQL database, which several nodes may share, and not in the data directory:
@@ -28,6 +28,9 @@ pub struct Flags {
     /// The schema of the database in which everything lies [default: postrider].
     #[arg(long, env = "POSTRIDER_DATABASE_SCHEMA", value_name = "NAME")]
     pub database_schema: Option<String>,
+    /// How long a start waits for the database while it is away; 0s does not wait [default: 5m].
+    #[arg(long, env = "POSTRIDER_DATABASE_WAIT", value_name = "DURATION")]
+    pub database_wait: Option<Span>,
     /// What this node is called where nodes are listed [default: the host's name].
     #[arg(long, env = "POSTRIDER_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,

@@ -26,6 +26,7 @@ impl fmt::Display for Config {
         if let Some(url) = &self.database_url {
             writeln!(f, "database_url = {}", text(url))?;
             writeln!(f, "database_schema = {}", text(&self.schema()))?;
+            writeln!(f, "database_wait = {}", text(&self.database_wait()))?;
         }
         writeln!(f, "node_name = {}", text(&self.node_name))?;
         if let Some(address) = &self.node_address {

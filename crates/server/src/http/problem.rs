@@ -83,6 +83,11 @@ impl Problem {
         Problem { retry_after: Some(1), ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message) }
     }
 
+    /// 503 where nobody knows whether what was asked for is stored, for which there is a word of its own.
+    pub fn outcome_unknown(message: impl Into<String>) -> Self {
+        Problem { code: "outcome_unknown", ..Problem::unavailable(message) }
+    }
+
     /// A store's fault in a read. The published pages know 500 for it and nothing else; `Retry-After` says all the same when it may pass.
     pub fn of_read(error: StoreError) -> Self {
         Problem { status: StatusCode::INTERNAL_SERVER_ERROR, code: "internal_error", ..Problem::from(error) }
@@ -144,6 +149,7 @@ impl From<StoreError> for Problem {
                 Problem { retry_after: Some(ROOM_IS_LOOKED_AT), ..Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", message) }
             }
             StoreErrorKind::ReadOnly | StoreErrorKind::Unavailable => Problem::unavailable(message),
+            StoreErrorKind::Unknown => Problem::outcome_unknown(message),
             StoreErrorKind::Corrupt | StoreErrorKind::Internal => {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
             }
@@ -156,8 +162,8 @@ impl From<PublishError> for Problem {
         match error {
             PublishError::Store(error) => error.into(),
             PublishError::Stopping => Problem::unavailable("the server is stopping: try again in a moment"),
-            PublishError::Unknown => Problem::unavailable(
-                "the server stopped before it knew whether the event is stored: send it again, with the same Idempotency-Key if it has one",
+            PublishError::Unknown => Problem::outcome_unknown(
+                "it is not known whether the event is stored: send it again, with the same Idempotency-Key if it has one",
             ),
             PublishError::Busy => Problem::unavailable("the server has more to store than it can hold: try again in a moment"),
             PublishError::UnknownSubscription => Problem::not_found("subscription not found"),
@@ -191,6 +197,7 @@ mod tests {
             (StoreErrorKind::OverBudget, 507, true),
             (StoreErrorKind::ReadOnly, 503, true),
             (StoreErrorKind::Unavailable, 503, true),
+            (StoreErrorKind::Unknown, 503, true),
             (StoreErrorKind::Corrupt, 500, true),
             (StoreErrorKind::Internal, 500, true),
         ] {
@@ -200,6 +207,16 @@ mod tests {
             assert_eq!((read.status.as_u16(), read.code, read.retry_after), (500, "internal_error", problem.retry_after), "{kind:?}");
             assert!(!problem.message.contains("SQLITE") && !problem.message.is_empty(), "{}", problem.message);
         }
+    }
+
+    #[test]
+    fn what_is_not_known_is_told_from_what_is_not_stored() {
+        let of = |kind| Problem::from(StoreError { kind, cause: String::new() });
+        let (unknown, unavailable) = (of(StoreErrorKind::Unknown), of(StoreErrorKind::Unavailable));
+        assert_eq!((unknown.status, unknown.code), (unavailable.status, "outcome_unknown"));
+        assert_eq!(unavailable.code, "unavailable");
+        let published = Problem::from(PublishError::Unknown);
+        assert_eq!((published.status, published.code, published.retry_after), (unknown.status, "outcome_unknown", Some(1)));
     }
 
     #[test]

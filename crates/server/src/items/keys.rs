@@ -150,7 +150,7 @@ struct Wanted {
 fn parse(body: &[u8], own: Option<&Namespace>, now: Timestamp) -> Result<Wanted, Problem> {
     let reader = Reader::open(body, &FIELDS)?;
     let name = reader.text("name", 0..=auth::MAX_KEY_NAME_BYTES).value().unwrap_or_default();
-    if [auth::DEV_KEY_NAME, auth::BOOTSTRAP_KEY_NAME].contains(&name.as_str()) {
+    if auth::is_reserved_name(&name) {
         reader.fail("name", "is one that the server gives to keys of its own");
     }
     let namespace = match reader.read("namespace", "a string", |name: &String| Namespace::new(name).map(drop).map_err(|e| e.to_string())) {

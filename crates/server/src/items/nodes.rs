@@ -28,6 +28,7 @@ struct Shown<'a> {
     started_at: String,
     last_heartbeat_at: String,
     ended_at: Option<String>,
+    slots: u64,
     this: bool,
 }
 
@@ -42,6 +43,7 @@ impl<'a> Shown<'a> {
             started_at: time(node.started_at),
             last_heartbeat_at: time(node.last_heartbeat_at),
             ended_at: node.ended_at.map(time),
+            slots: node.slots,
             this: node.is_this,
         }
     }

@@ -128,15 +128,22 @@ pub const INTERNAL: Fault = fault(
 pub const UNAVAILABLE: Fault = fault(
     503,
     "unavailable",
-    "The same request may succeed in a moment. Nothing was stored, unless the message says that this is not known.",
+    "The same request may succeed in a moment. Nothing was stored.",
     "the server is stopping: try again in a moment",
+);
+/// Nobody knows whether it is done.
+pub const OUTCOME_UNKNOWN: Fault = fault(
+    503,
+    "outcome_unknown",
+    "The server stopped, or lost sight of its database, before it knew whether this is stored: send it again, with the same key if it has one.",
+    "it is not known whether the event is stored: send it again, with the same Idempotency-Key if it has one",
 );
 /// The disk, or the store's budget, is full.
 pub const STORAGE_FULL: Fault = fault(
     507,
     "storage_full",
     "The disk is full, or the store has grown to its limit (`--max-store-bytes`): nothing was stored. With `Retry-After` where it may pass by itself.",
-    "the disk that holds the data directory is full: free some space, nothing else is needed",
+    "the store's disk is full: free some space, nothing else is needed",
 );
 
 /// The schemas of the errors.

@@ -236,7 +236,8 @@ impl Operation {
 
     /// It writes to the store.
     pub fn writes(self) -> Self {
-        [faults::INTERNAL, faults::UNAVAILABLE, faults::STORAGE_FULL].into_iter().fold(self, Operation::fault)
+        let faults = [faults::INTERNAL, faults::UNAVAILABLE, faults::OUTCOME_UNKNOWN, faults::STORAGE_FULL];
+        faults.into_iter().fold(self, Operation::fault)
     }
 
     /// Whatever changes something in `/v1` can carry a key under which it is done once.

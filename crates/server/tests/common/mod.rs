@@ -175,6 +175,16 @@ impl Server {
         self.take_directory()
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it has ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it can be asked")
+    }
+
     /// Waits until it has ended by itself.
     pub fn ended(mut self) -> ExitStatus {
         self.child.wait().expect("it ends")

@@ -4,12 +4,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio_postgres::{Client, NoTls};
 
-/// The password in every URL. The server asks for none, and nobody may ever show it.
+/// The password in every URL. Nobody may ever show it.
 pub const PASSWORD: &str = "s3cret-of-this-test";
 
-/// Gone when this is.
+/// Gone when this is, with its user.
 pub struct Database {
-    /// With [`PASSWORD`].
+    /// As a user of the same name, who may do everything, with [`PASSWORD`].
     pub url: String,
     name: String,
 }
@@ -28,9 +28,11 @@ impl Database {
         let n = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("s_{}_{n}_{:016x}", std::process::id(), RandomState::new().hash_one(n));
         let server = server();
+        execute(&server, &format!("CREATE ROLE {name} LOGIN SUPERUSER PASSWORD '{PASSWORD}'"));
         execute(&server, &format!("CREATE DATABASE {name} TEMPLATE template0"));
-        let (place, _) = server.rsplit_once('/').expect("a URL with a database");
-        Database { url: with_password(&format!("{place}/{name}")), name }
+        let (_, place) = server.rsplit_once('@').expect("a URL with a user");
+        let (place, _) = place.split_once('/').expect("a URL with a database");
+        Database { url: format!("postgres://{name}:{PASSWORD}@{place}/{name}"), name }
     }
 
     /// The same as another user.
@@ -63,18 +65,13 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let (server, sql) = (server(), format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        let (server, name) = (server(), self.name.clone());
         // On a thread of its own: what cannot be dropped goes with the whole server, and the test has ended as it has.
-        let _ = std::thread::spawn(move || execute(&server, &sql)).join();
-    }
-}
-
-/// A URL with a password, unless it has one.
-fn with_password(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").expect("a URL");
-    match rest.split_once('@') {
-        Some((user, place)) if !user.contains(':') => format!("{scheme}://{user}:{PASSWORD}@{place}"),
-        _ => url.to_owned(),
+        let dropping = std::thread::spawn(move || {
+            execute(&server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+            execute(&server, &format!("DROP ROLE IF EXISTS {name}"));
+        });
+        let _ = dropping.join();
     }
 }
 

@@ -108,6 +108,7 @@ fn limits(rng: &mut fastrand::Rng, flavour: Flavour, endpoints: usize) -> Limits
         fan_out_slice: rng.usize(2..=10),
         near: seconds(rng, 1, 60),
         record_after: Duration::from_millis(draw(rng, &[1, 10, 50, 500])),
+        ..Limits::default()
     }
 }
 

@@ -15,12 +15,12 @@ pub async fn slices_resume_where_the_last_one_ended<H: Harness>(w: &mut World<H>
     assert!(view(w, new.id).await.fan_out_pending);
 
     let later = w.make.advance_secs(1);
-    let middle = slice(w, seq, 2, Some(second));
+    let middle = slice(w, seq, 2, (first, Some(second)));
     w.fan_out(vec![middle.clone()]).await;
     assert_eq!(unfinished(w, 10).await, [(seq, second)]);
     assert!(view(w, new.id).await.fan_out_pending);
 
-    let last = slice(w, seq, 1, None);
+    let last = slice(w, seq, 1, (second, None));
     w.fan_out(vec![last.clone()]).await;
     assert!(unfinished(w, 10).await.is_empty());
     let view = view(w, new.id).await;
@@ -73,7 +73,7 @@ pub async fn outlives_a_restart<H: Harness>(w: &mut World<H>) {
     let seq = w.publish_one(new.clone()).await;
     w.reopen().await;
     assert_eq!(unfinished(w, 10).await, [(seq, first)]);
-    let next = slice(w, seq, 1, Some(second));
+    let next = slice(w, seq, 1, (first, Some(second)));
     w.fan_out(vec![next]).await;
     w.reopen().await;
     assert_eq!(unfinished(w, 10).await, [(seq, second)]);
@@ -91,7 +91,9 @@ pub async fn a_batch_of_slices<H: Harness>(w: &mut World<H>) {
         events.push((new.id, w.publish_one(new).await));
     }
     let further = w.make.route().subscription;
-    let mut slices = vec![slice(w, events[0].1, 1, Some(further)), slice(w, events[1].1, 2, Some(further)), slice(w, events[0].1, 1, None)];
+    let [one, other] = [events[0].1, events[1].1];
+    let mut slices =
+        vec![slice(w, one, 1, (after, Some(further))), slice(w, other, 2, (after, Some(further))), slice(w, one, 1, (further, None))];
     slices[0].deliveries[0].claimed = true;
     let (kept, free) = (slices[0].deliveries[0], slices[2].deliveries[0]);
     w.fan_out(slices).await;
@@ -103,9 +105,68 @@ pub async fn a_batch_of_slices<H: Harness>(w: &mut World<H>) {
     w.succeed(kept.id).await;
 }
 
-fn slice<H: Harness>(w: &mut World<H>, event: EventSeq, deliveries: usize, fan_out_after: Option<SubscriptionId>) -> FanOutSlice {
+/// Of two engines that go on with the same fan-out from the same place the slice of one is stored, and nothing of the other's: neither its
+/// deliveries nor where it would go on.
+pub async fn a_slice_is_stored_once<H: Harness>(w: &mut World<H>) {
+    let [first, second, third] = [(); 3].map(|()| w.make.route().subscription);
+    let new = NewEvent { fan_out_after: Some(first), ..w.make.event(0) };
+    let seq = w.publish_one(new.clone()).await;
+    let slices = [(); 2].map(|()| slice(w, seq, 2, (first, Some(second))));
+    let [stored, late] = slices;
+    w.fan_out(vec![stored.clone()]).await;
+    let shorter = FanOutSlice { fan_out_after: None, ..late.clone() };
+    for gone in [late, shorter] {
+        assert_eq!(w.offer(vec![gone]).await, [Sliced::Gone]);
+        assert_eq!(unfinished(w, 10).await, [(seq, second)]);
+    }
+    let view = view(w, new.id).await;
+    assert_eq!(view.deliveries.iter().map(|d| d.id).collect::<Vec<_>>(), stored.deliveries.iter().map(|d| d.id).collect::<Vec<_>>());
+
+    // It has come further, and is complete, and is not there at all.
+    let (last, another) = (slice(w, seq, 1, (second, None)), slice(w, seq, 1, (second, Some(third))));
+    w.fan_out(vec![last]).await;
+    let nowhere = FanOutSlice { event: EventSeq(seq.0 + 1), ..another.clone() };
+    assert_eq!(w.offer(vec![another, nowhere]).await, [Sliced::Gone, Sliced::Gone]);
+    assert!(unfinished(w, 10).await.is_empty());
+}
+
+/// The same within one call: each slice meets what those before it have left.
+pub async fn slices_of_a_call_follow_each_other<H: Harness>(w: &mut World<H>) {
+    let [first, second, third] = [(); 3].map(|()| w.make.route().subscription);
+    let mut events = Vec::new();
+    for _ in 0..2 {
+        let new = NewEvent { fan_out_after: Some(first), ..w.make.event(0) };
+        events.push((new.id, w.publish_one(new).await));
+    }
+    let [(id, one), (_, other)] = [events[0], events[1]];
+    let mut slices = vec![
+        slice(w, one, 1, (second, Some(third))),
+        slice(w, one, 2, (first, Some(second))),
+        slice(w, other, 1, (first, None)),
+        slice(w, one, 1, (first, None)),
+        slice(w, one, 1, (second, Some(third))),
+        slice(w, other, 1, (first, Some(second))),
+        slice(w, one, 0, (third, None)),
+        slice(w, one, 1, (third, None)),
+    ];
+    slices[3].deliveries[0].claimed = true;
+    let late = slices[3].deliveries[0].id;
+    let stored: Vec<DeliveryId> = [&slices[1], &slices[4]].iter().flat_map(|slice| &slice.deliveries).map(|d| d.id).collect();
+    let (stays, goes) = (Sliced::Stored, Sliced::Gone);
+    assert_eq!(w.offer(slices).await, [goes, stays, stays, goes, stays, goes, stays, goes]);
+    assert!(unfinished(w, 10).await.is_empty());
+    assert_eq!(view(w, id).await.deliveries.iter().map(|d| d.id).collect::<Vec<_>>(), stored);
+    assert!(w.store().delivery(late).await.expect("delivery").is_none());
+}
+
+fn slice<H: Harness>(
+    w: &mut World<H>,
+    event: EventSeq,
+    deliveries: usize,
+    (from, fan_out_after): (SubscriptionId, Option<SubscriptionId>),
+) -> FanOutSlice {
     let made = w.make.event(deliveries);
-    FanOutSlice { event, namespace: made.namespace, created_at: made.created_at, deliveries: made.deliveries, fan_out_after }
+    FanOutSlice { event, namespace: made.namespace, created_at: made.created_at, from, deliveries: made.deliveries, fan_out_after }
 }
 
 async fn unfinished<H: Harness>(w: &World<H>, limit: u32) -> Vec<(EventSeq, SubscriptionId)> {

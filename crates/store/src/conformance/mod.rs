@@ -140,6 +140,8 @@ macro_rules! conformance_tests {
                 unfinished_ones_stop_at_the_bytes_but_one_comes
                 outlives_a_restart
                 a_batch_of_slices
+                a_slice_is_stored_once
+                slices_of_a_call_follow_each_other
             }
             settle {
                 success_ends_and_lets_go
@@ -265,6 +267,7 @@ macro_rules! conformance_tests {
                 scopes_and_keys_are_apart
                 what_has_no_answer_is_done_again
                 of_two_at_once_one_is_new
+                the_same_one_is_new_until_it_has_ended
                 a_crash_leaves_it_to_be_done_again
                 a_day_later_a_key_is_new
                 retention_takes_old_keys

@@ -212,6 +212,7 @@ pub async fn an_unfinished_fan_out_keeps_its_event<H: Harness>(w: &mut World<H>)
         event: seq,
         namespace: last.namespace,
         created_at: last.created_at,
+        from: after,
         deliveries: last.deliveries,
         fan_out_after: None,
     };

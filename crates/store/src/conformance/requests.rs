@@ -82,6 +82,24 @@ pub async fn of_two_at_once_one_is_new<H: Harness>(w: &mut World<H>) {
     }
 }
 
+/// An engine that got no answer asks again with the same seed: it is new to it still, and being done for everybody else.
+pub async fn the_same_one_is_new_until_it_has_ended<H: Harness>(w: &mut World<H>) {
+    let request = request(w, "a");
+    for _ in 0..2 {
+        assert_eq!(begin(w, &request).await, first(&request));
+    }
+    assert_eq!(again(w, &request).await, Begun::Running);
+    w.make.advance(REQUEST_MEMORY);
+    let later = seeded(w, &request);
+    for _ in 0..2 {
+        assert_eq!(begin(w, &later).await, first(&later), "also where it takes the place of one that was forgotten");
+    }
+    end(w, &later, Some(response())).await;
+    assert_eq!(begin(w, &later).await, Begun::Done(response()));
+    w.reopen().await;
+    assert_eq!(begin(w, &later).await, Begun::Done(response()));
+}
+
 /// What a crash interrupted is done again with the seed that it had; what was answered stays answered.
 pub async fn a_crash_leaves_it_to_be_done_again<H: Harness>(w: &mut World<H>) {
     let (running, done) = (request(w, "running"), request(w, "done"));
@@ -116,7 +134,7 @@ pub async fn a_day_later_a_key_is_new<H: Harness>(w: &mut World<H>) {
     for old in [&done, &running] {
         let new = NewRequest { fingerprint: [9; 32], ..seeded(w, old) };
         assert_eq!(begin(w, &new).await, first(&new));
-        assert_eq!(begin(w, &new).await, Begun::Running);
+        assert_eq!(again(w, &new).await, Begun::Running);
     }
     w.make.advance(REQUEST_MEMORY - MICROSECOND);
     let new = NewRequest { fingerprint: [9; 32], ..seeded(w, &done) };
@@ -138,7 +156,7 @@ pub async fn retention_takes_old_keys<H: Harness>(w: &mut World<H>) {
     let request = PruneRequest { requests_before: cutoff, limit: 10, ..super::prune::before(Timestamp::MIN) };
     assert_eq!(w.prune(request).await, Pruned { requests: 25, ..Pruned::default() });
     assert_eq!(w.prune(request).await, Pruned::default());
-    assert_eq!(begin(w, &kept).await, Begun::Running);
+    assert_eq!(again(w, &kept).await, Begun::Running);
     let again = self::request(w, "key 0");
     assert_eq!(begin(w, &again).await, first(&again));
 }

@@ -104,7 +104,8 @@ pub async fn what_makes_it_grow_is_refused<H: Harness>(w: &mut World<H>) {
         assert!(small < 100_000, "nothing is ever refused");
     }
     assert_eq!(refusal(w.store().begin_request(request("new")).await), StoreErrorKind::OverBudget);
-    assert_eq!(w.store().begin_request(request("known")).await.expect("it is known"), Begun::Running);
+    let known = NewRequest { seed: w.make.uuid(), ..request("known") };
+    assert_eq!(w.store().begin_request(known).await.expect("it is known"), Begun::Running);
     let new = ConfigChange::Endpoint(w.make.endpoint());
     assert_eq!(refusal(w.configure(vec![new]).await), StoreErrorKind::OverBudget);
     let job = super::jobs::job(w);

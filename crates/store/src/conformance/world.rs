@@ -116,11 +116,21 @@ impl<H: Harness> World<H> {
         id
     }
 
-    /// Stores slices of fan-outs.
+    /// Stores slices of fan-outs that must be stored.
     pub async fn fan_out(&mut self, slices: Vec<FanOutSlice>) {
-        let deliveries: Vec<NewDelivery> = slices.iter().flat_map(|slice| slice.deliveries.clone()).collect();
-        self.store().fan_out(slices).await.expect("fan_out");
-        self.remember(&deliveries);
+        let answers = self.offer(slices).await;
+        assert!(answers.iter().all(|answer| *answer == Sliced::Stored), "{answers:?}");
+    }
+
+    /// Has slices of fan-outs stored, or not.
+    pub async fn offer(&mut self, slices: Vec<FanOutSlice>) -> Vec<Sliced> {
+        let deliveries: Vec<Vec<NewDelivery>> = slices.iter().map(|slice| slice.deliveries.clone()).collect();
+        let answers = self.store().fan_out(slices).await.expect("fan_out");
+        assert_eq!(answers.len(), deliveries.len(), "one answer for each slice");
+        for (_, deliveries) in answers.iter().zip(&deliveries).filter(|(answer, _)| **answer == Sliced::Stored) {
+            self.remember(deliveries);
+        }
+        answers
     }
 
     /// Settles.

@@ -49,8 +49,8 @@ impl Data {
     }
 
     pub fn rescue(&mut self, limit: u32, me: u64) -> Vec<Claimed> {
-        // Claims of newer incarnations are alive: then this handle is the dead one.
-        let is_orphan = |id: &&DeliveryId| self.deliveries.get(id).and_then(|row| row.claim).is_some_and(|claim| claim < me);
+        let is_orphan =
+            |id: &&DeliveryId| self.deliveries.get(id).and_then(|row| row.claim).is_some_and(|claim| self.is_orphaned(claim, me));
         let orphans: Vec<DeliveryId> = self.claimed.iter().filter(is_orphan).take(limit as usize).copied().collect();
         orphans.into_iter().filter_map(|id| self.claim_one(id, me)).collect()
     }

@@ -1,6 +1,7 @@
 //! The maps, and the few functions through which rows come, change and go: indexes and counters follow there and nowhere else.
 
 use super::Dump;
+use super::cluster::Cluster;
 use super::requests::RequestRow;
 use postrider_core::attempt::Attempt;
 use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
@@ -21,6 +22,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Data {
     pub newest_incarnation: u64,
+    /// The engines that share it, if any may.
+    pub cluster: Option<Cluster>,
     /// How much may be stored, in bytes.
     pub budget: Option<u64>,
     pub configuration_version: i64,
@@ -66,6 +69,7 @@ impl Default for Data {
     fn default() -> Self {
         Data {
             newest_incarnation: 1,
+            cluster: None,
             budget: None,
             configuration_version: 0,
             endpoints: BTreeMap::new(),

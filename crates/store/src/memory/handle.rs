@@ -3,7 +3,7 @@
 use super::Dump;
 use super::data::Data;
 use parking_lot::{Mutex, MutexGuard};
-use postrider_core::ports::{BoxFuture, StoreError};
+use postrider_core::ports::{BoxFuture, StoreError, StoreErrorKind};
 use std::sync::Arc;
 
 /// A handle on a store in memory. Clones are the same engine on the same data; [`MemoryStore::new_incarnation`] is the next
@@ -33,7 +33,9 @@ impl MemoryStore {
     pub fn new_incarnation(&self) -> MemoryStore {
         let mut data = self.data.lock();
         data.newest_incarnation += 1;
-        MemoryStore { data: Arc::clone(&self.data), incarnation: data.newest_incarnation }
+        let incarnation = data.newest_incarnation;
+        data.join(incarnation);
+        MemoryStore { data: Arc::clone(&self.data), incarnation }
     }
 
     /// The number that this handle's claims carry; 1 for the first handle of a store.
@@ -50,9 +52,21 @@ impl MemoryStore {
         self.data.lock()
     }
 
+    /// Refuses everything to an engine that the others have taken for dead.
+    fn refuses(&self, data: &Data) -> Result<(), StoreError> {
+        if data.has_ended(self.incarnation) {
+            return Err(StoreError { kind: StoreErrorKind::Unavailable, cause: "this engine was taken for dead".to_owned() });
+        }
+        Ok(())
+    }
+
     /// Runs a verb when the future is first polled, as a database would.
     pub(super) fn answer<'a, T: 'a>(&'a self, verb: impl FnOnce(&mut Data, u64) -> T + Send + 'a) -> BoxFuture<'a, Result<T, StoreError>> {
-        Box::pin(async move { Ok(verb(&mut self.lock(), self.incarnation)) })
+        Box::pin(async move {
+            let mut data = self.lock();
+            self.refuses(&data)?;
+            Ok(verb(&mut data, self.incarnation))
+        })
     }
 
     /// The same for a verb that adds about so many bytes, unless `is_known` says that it adds nothing: refused where there is no room.
@@ -64,6 +78,7 @@ impl MemoryStore {
     ) -> BoxFuture<'a, Result<T, StoreError>> {
         Box::pin(async move {
             let mut data = self.lock();
+            self.refuses(&data)?;
             match data.refuses(bytes) {
                 Some(refusal) if !is_known(&data) => Err(refusal),
                 _ => Ok(verb(&mut data, self.incarnation)),

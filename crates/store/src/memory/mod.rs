@@ -10,6 +10,7 @@
 //! | `dump.rs` | all of it, for checkers |
 //! | `write.rs` | publish, fan-out, settle, replay, dismiss, schedule, fire |
 //! | `claim.rs` | claim, rescue, backlog |
+//! | `cluster.rs` | several engines on one store |
 //! | `health.rs` | how well endpoints do |
 //! | `jobs.rs` | bulk replays |
 //! | `batches.rs` | batches of events and of deliveries |
@@ -20,6 +21,7 @@
 
 mod batches;
 mod claim;
+mod cluster;
 mod data;
 mod deliveries;
 mod dump;
@@ -67,8 +69,8 @@ impl Store for MemoryStore {
         self.grow(bytes, move |data| data.are_known(&known), publish)
     }
 
-    fn fan_out(&self, slices: Vec<FanOutSlice>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.answer(|data, me| slices.into_iter().for_each(|slice| data.fan_out(slice, me)))
+    fn fan_out(&self, slices: Vec<FanOutSlice>) -> BoxFuture<'_, Result<Vec<Sliced>, StoreError>> {
+        self.answer(|data, me| slices.into_iter().map(|slice| data.fan_out(slice, me)).collect())
     }
 
     fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {

@@ -28,6 +28,7 @@ impl Data {
             }
             Some(row) if row.fingerprint != request.fingerprint => Begun::Mismatch,
             Some(RequestRow { response: Some(response), .. }) => Begun::Done(response.clone()),
+            Some(row) if row.incarnation == me && row.seed == request.seed => Begun::New { seed: row.seed, again: false },
             Some(row) if row.incarnation == me => Begun::Running,
             Some(row) => {
                 row.incarnation = me;

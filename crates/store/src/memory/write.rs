@@ -43,11 +43,11 @@ impl Data {
         Some(FirstDelivery { id: delivery.id, subscription: delivery.subscription, state: delivery.progress.state.kind() })
     }
 
-    /// A slice of an event that is gone is dropped: there is nothing left to deliver.
-    pub fn fan_out(&mut self, slice: FanOutSlice, me: u64) {
-        let Some(row) = self.events.get_mut(&slice.event) else { return };
+    pub fn fan_out(&mut self, slice: FanOutSlice, me: u64) -> Sliced {
+        let Some(row) = self.events.get_mut(&slice.event).filter(|row| row.fan_out_after == Some(slice.from)) else { return Sliced::Gone };
         row.fan_out_after = slice.fan_out_after;
         self.add_deliveries(slice.event, &slice.namespace, slice.created_at, &slice.deliveries, me);
+        Sliced::Stored
     }
 
     fn add_deliveries(&mut self, event: EventSeq, namespace: &Namespace, created_at: Timestamp, new: &[NewDelivery], me: u64) {

@@ -1,25 +1,33 @@
 //! A second door for the command line, which works while nodes run and before the first one: it joins as none.
 
-use super::config;
+use super::config::{self, Document};
 use super::error::{Error, Result};
 use super::health::Observed;
-use super::members::Standing;
 use super::migrate;
 use super::open_error::PgOpenError;
 use super::options::PgOptions;
 use super::pool::{Pool, Server, Use};
+use super::standing::Standing;
 use super::tallies::Tallies;
 use super::transact::ended;
 use super::tx::Tx;
 use postrider_core::ports::{ConfigChange, Configuration, Configured, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// It sends no heartbeats, and nobody takes it for dead.
 const NO_LEASE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// How long it is tried to learn what became of a commit, which is as long as a server may take to come back after a crash, and how often.
+const DOUBT: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 /// No node's number: what is configured carries none.
 const NO_NODE: i64 = 0;
+
+/// For its heartbeats, what it shares with others, and what they tell each other.
+const OF_THE_NODE: usize = 3;
 
 /// Into which shard of the tallies it writes, one of those that no lane has.
 const SHARD: i16 = 16;
@@ -38,7 +46,7 @@ pub struct PgMigrated {
 /// Running nodes see a change within a second, for its version rises.
 pub struct PgAdmin {
     /// Of one connection.
-    pool: Pool,
+    pub(super) pool: Pool,
 }
 
 impl PgOptions {
@@ -50,7 +58,7 @@ impl PgOptions {
 
     /// How many connections a node opens, at the most.
     pub fn connections(&self) -> usize {
-        self.lanes + self.writers + self.readers + self.own_readers + 1
+        self.lanes + self.writers + self.readers + self.own_readers + OF_THE_NODE
     }
 }
 
@@ -88,44 +96,83 @@ impl PgAdmin {
     }
 
     /// Changes the configuration by what it is at that moment, whole or not at all: nobody else changes it in between. `f` answers what to
-    /// put, and something for the caller. Where the answer is that nobody knows whether it is stored, the cause says so.
+    /// put, and something for the caller. Where the answer to the commit was lost it looks whether what was put is there; only where the database
+    /// stays away the answer is [that nobody knows](postrider_core::ports::StoreErrorKind::Unknown).
     pub async fn revise<T>(&self, f: impl FnOnce(Configuration) -> (Vec<ConfigChange>, T)) -> std::result::Result<T, StoreError> {
         let mut f = Some(f);
         let mut tries = self.pool.tries();
         loop {
-            let done = self.try_to_revise(&mut f).await;
-            let again = match done {
+            let again = match self.try_to_revise(&mut f).await {
                 Ok(answer) => return Ok(answer),
+                Err(Undone::InDoubt { answer, documents, lost }) => {
+                    return self.find_out(&documents, lost).await.map(|()| answer).map_err(Error::into_store);
+                }
                 // It was asked, and is asked once: what it says may not be the same again.
-                Err(error) if f.is_none() => Err(error),
-                Err(error) => tries.again(error).await,
+                Err(Undone::Failed(error)) if f.is_none() => Err(error),
+                Err(Undone::Failed(error)) => tries.again(error).await,
             };
             again.map_err(Error::into_store)?;
         }
     }
 
     /// In a transaction of its own. A connection on which it failed is given up, and the server undoes what there was of it.
-    async fn try_to_revise<T, F>(&self, f: &mut Option<F>) -> Result<T>
+    async fn try_to_revise<T, F>(&self, f: &mut Option<F>) -> std::result::Result<T, Undone<T>>
     where
         F: FnOnce(Configuration) -> (Vec<ConfigChange>, T),
     {
-        let conn = self.pool.get().await?;
+        let conn = self.pool.get().await.map_err(Undone::Failed)?;
         let mut tx = Tx { conn, incarnation: NO_NODE, shard: SHARD, tallies: Tallies::default(), health: Observed::default() };
         let worked = self.pool.within(Box::pin(revise(&mut tx, f))).await;
         let done = match worked {
-            Ok(answer) => self.pool.within(tx.conn.batch("COMMIT")).await.map(|()| answer).map_err(in_doubt),
-            Err(error) => Err(error),
+            Ok((answer, documents)) => match self.pool.within(tx.conn.batch("COMMIT")).await {
+                Ok(()) => Ok(answer),
+                Err(lost) if lost.is_lost_connection() => Err(Undone::InDoubt { answer, documents, lost }),
+                Err(error) => Err(Undone::Failed(error)),
+            },
+            Err(error) => Err(Undone::Failed(error)),
         };
         if done.is_err() {
             tx.conn.discard();
         }
         done
     }
+
+    /// What became of a transaction that put these, and whose COMMIT was lost: nothing is wrong if they are there, and `lost` says that they are not.
+    async fn find_out(&self, documents: &[Document], lost: Error) -> Result<()> {
+        let since = Instant::now();
+        loop {
+            let error = match self.are_there(documents).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(lost),
+                Err(error) => error,
+            };
+            if since.elapsed() + LOOK_AGAIN > DOUBT {
+                return Err(Error::InDoubt(format!("{lost}; and then: {error}")));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn are_there(&self, documents: &[Document]) -> Result<bool> {
+        let reading = self.pool.reading().await?;
+        let Some(conn) = reading.conn() else { return Err(ended()) };
+        let there = self.pool.within(Box::pin(config::are_there(conn, documents))).await;
+        reading.end(there)
+    }
 }
 
-/// Where the answer to a COMMIT was lost nobody knows what became of it.
-fn in_doubt(error: Error) -> Error {
-    if error.is_lost_connection() { Error::InDoubt(error.to_string()) } else { error }
+/// What a change came to that was not seen to be stored.
+enum Undone<T> {
+    /// Nothing of it is stored.
+    Failed(Error),
+    /// The answer to the COMMIT was lost.
+    InDoubt {
+        /// What the caller would have got.
+        answer: T,
+        /// What was put.
+        documents: Vec<Document>,
+        lost: Error,
+    },
 }
 
 impl std::fmt::Debug for PgAdmin {
@@ -134,8 +181,8 @@ impl std::fmt::Debug for PgAdmin {
     }
 }
 
-/// Reads under the lock of the version, so that what is put is made of what is there. All but the commit.
-async fn revise<T, F>(tx: &mut Tx, f: &mut Option<F>) -> Result<T>
+/// Reads under the lock of the version, so that what is put is made of what is there. All but the commit; answers also what was put.
+async fn revise<T, F>(tx: &mut Tx, f: &mut Option<F>) -> Result<(T, Vec<Document>)>
 where
     F: FnOnce(Configuration) -> (Vec<ConfigChange>, T),
 {
@@ -145,7 +192,7 @@ where
     let Some(f) = f.take() else { return Err(ended()) };
     let (changes, answer) = f(configuration);
     if changes.is_empty() {
-        return Ok(answer);
+        return Ok((answer, Vec::new()));
     }
     let documents = config::documents(&changes)?;
     if config::put(tx, version, &documents).await? == Configured::Conflict {
@@ -153,5 +200,5 @@ where
         return Err(Error::NoConnection("the configuration was changed at the same time: try again".to_owned()));
     }
     tx.flush().await?;
-    Ok(answer)
+    Ok((answer, documents))
 }

@@ -85,9 +85,8 @@ const PAGE_OF_DELIVERIES: &str = concat!(
      ORDER BY p.id"
 );
 
-/// Attempts that began too long ago. One that is under way stays: its delivery is still being made.
-pub(super) async fn attempts(tx: &mut Tx, after: &mut Uuid, before: Timestamp, slice: &mut Slice) -> Result<bool> {
-    let below = floor_at(before);
+/// Attempts that began too long ago, by their ids. One that is under way stays: its delivery is still being made.
+pub(super) async fn attempts(tx: &mut Tx, after: &mut Uuid, below: Uuid, slice: &mut Slice) -> Result<bool> {
     while !slice.is_spent() {
         let page = slice.page();
         let rows = tx.conn.rows(PAGE_OF_ATTEMPTS, &[&*after, &below, &page]).await?;
@@ -207,6 +206,13 @@ fn earlier(id: Uuid, by: Duration) -> Uuid {
     Uuid::from_u128(id.as_u128().saturating_sub(by.as_millis() << 80))
 }
 
+/// The dead letters of deliveries, locked in the order of their ids, as by everybody who dismisses or closes some.
+const REMOVE_LETTERS: &str = "WITH held AS MATERIALIZED (SELECT l.id FROM (SELECT o.id FROM unnest($1::uuid[]) AS u (delivery) \
+     CROSS JOIN LATERAL (SELECT id FROM dead_letters WHERE delivery = u.delivery OFFSET 0) o ORDER BY o.id) x \
+     CROSS JOIN LATERAL (SELECT id FROM dead_letters WHERE id = x.id FOR UPDATE) l) \
+     DELETE FROM dead_letters l USING held h WHERE l.id = ANY (ARRAY[h.id]) \
+     RETURNING l.namespace, l.subscription, l.endpoint, l.code, l.status = 0";
+
 /// Removes deliveries that are locked, with their attempts and dead letters: without them there is nothing to show of those. One with an open dead
 /// letter stays unless it is erased: that is asked behind the lock, for nobody opens one without having it.
 async fn remove(tx: &mut Tx, ids: &[Uuid], erased: bool, pruned: &mut Pruned) -> Result<()> {
@@ -225,16 +231,14 @@ async fn remove(tx: &mut Tx, ids: &[Uuid], erased: bool, pruned: &mut Pruned) ->
     }
     let of_all: [&(dyn ToSql + Sync); 1] = [&gone.ids];
     let of_tried: [&(dyn ToSql + Sync); 3] = [&gone.tried, &gone.earliest, &gone.latest];
-    let letters =
-        "DELETE FROM dead_letters WHERE delivery = ANY ($1::uuid[]) RETURNING namespace, subscription, endpoint, code, status = 0";
     // The order says which index has them: one of ids would do for the bounds, which say where to look.
     let attempts = delete_attempts!(
         "unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS u (delivery, earliest, latest) CROSS JOIN LATERAL \
          (SELECT f.id FROM attempts f WHERE f.delivery = u.delivery AND f.id >= u.earliest AND f.id <= u.latest ORDER BY f.number OFFSET 0) f \
          WHERE a.id = ANY (ARRAY[f.id])"
     );
-    let (letters, _, attempts) = tokio::try_join!(
-        tx.conn.rows(letters, &of_all),
+    let (letters, _, attempts) = tokio::try_join!(biased;
+        tx.conn.rows(REMOVE_LETTERS, &of_all),
         tx.conn.execute("DELETE FROM unsuccessful WHERE id = ANY ($1::uuid[])", &of_all),
         tx.conn.rows(attempts, &of_tried)
     )?;
@@ -251,7 +255,7 @@ async fn remove(tx: &mut Tx, ids: &[Uuid], erased: bool, pruned: &mut Pruned) ->
 }
 
 /// Takes attempts that were removed out of the numbers; how many they were. One that was under way was in none.
-fn count_attempts(tallies: &mut Tallies, gone: &[Row]) -> Result<u64> {
+pub(super) fn count_attempts(tallies: &mut Tallies, gone: &[Row]) -> Result<u64> {
     let mut removed: u64 = 0;
     for row in gone {
         let n: i64 = get(row, 5)?;

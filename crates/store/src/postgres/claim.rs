@@ -69,13 +69,22 @@ const NEXT_EXPIRY: &str = expiring!("expires_at", "ORDER BY expires_at, id LIMIT
 
 /// Engines that have claims and are not alive. Only the gaps between live ones are looked into: the claims of those are many, and of what they
 /// let go lately the index still has the places. An engine is among the nodes before it claims anything, and a number never comes back.
-const DEAD: &str = "WITH RECURSIVE live AS (SELECT incarnation FROM nodes WHERE ended_at IS NULL UNION SELECT $1::int8), \
-     gaps AS (SELECT coalesce(lag(incarnation) OVER (ORDER BY incarnation), 0) AS after, incarnation AS before FROM live \
-     UNION ALL SELECT max(incarnation), 9223372036854775807 FROM live), \
-     dead AS (SELECT g.before, (SELECT claim FROM queue WHERE claim <> 0 AND claim > g.after AND claim < g.before ORDER BY claim LIMIT 1) AS claim \
-     FROM gaps g UNION ALL SELECT d.before, (SELECT claim FROM queue WHERE claim <> 0 AND claim > d.claim AND claim < d.before \
-     ORDER BY claim LIMIT 1) FROM dead d WHERE d.claim IS NOT NULL) \
-     SELECT claim FROM dead WHERE claim IS NOT NULL ORDER BY claim";
+macro_rules! dead {
+    ($rest:literal) => {
+        concat!(
+            "WITH RECURSIVE live AS (SELECT incarnation FROM nodes WHERE ended_at IS NULL UNION SELECT $1::int8), \
+             gaps AS (SELECT coalesce(lag(incarnation) OVER (ORDER BY incarnation), 0) AS after, incarnation AS before FROM live \
+             UNION ALL SELECT max(incarnation), 9223372036854775807 FROM live), \
+             dead AS (SELECT g.before, (SELECT claim FROM queue WHERE claim <> 0 AND claim > g.after AND claim < g.before \
+             ORDER BY claim LIMIT 1) AS claim FROM gaps g UNION ALL SELECT d.before, (SELECT claim FROM queue WHERE claim <> 0 \
+             AND claim > d.claim AND claim < d.before ORDER BY claim LIMIT 1) FROM dead d WHERE d.claim IS NOT NULL) \
+             SELECT claim FROM dead WHERE claim IS NOT NULL ",
+            $rest
+        )
+    };
+}
+const DEAD: &str = dead!("ORDER BY claim");
+const FIRST_DEAD: &str = dead!("LIMIT 1");
 
 /// The order says which index has them: one of all ids in order would do for a plain equality.
 const HELD: &str = "SELECT q.id FROM unnest($1::int8[]) AS r (claim) CROSS JOIN LATERAL (SELECT id FROM queue \
@@ -89,14 +98,17 @@ const UNDER_WAY: &str = concat!(
      (SELECT * FROM attempts WHERE delivery = u.delivery AND number = u.number OFFSET 0) a WHERE a.finished_at IS NULL"
 );
 
-/// One seek per endpoint, however many deliveries wait.
+/// One seek per endpoint, however many deliveries wait: behind this one, until so many were found that are not erased.
 const BACKLOG: &str = concat!(
-    "WITH RECURSIVE waiting AS ((SELECT endpoint, due_at FROM queue WHERE claim = 0 AND due_at IS NOT NULL \
-     ORDER BY endpoint, due_at, id LIMIT 1) UNION ALL SELECT next.endpoint, next.due_at FROM waiting w CROSS JOIN LATERAL \
-     (SELECT endpoint, due_at FROM queue WHERE claim = 0 AND due_at IS NOT NULL AND endpoint > w.endpoint \
-     ORDER BY endpoint, due_at, id LIMIT 1) next) SELECT w.endpoint, w.due_at FROM waiting w WHERE",
-    not_erased!("w.endpoint"),
-    "ORDER BY w.endpoint"
+    "WITH RECURSIVE waiting AS (SELECT first.endpoint, first.due_at, first.is_shown, first.is_shown::int4::int8 AS shown FROM \
+     (SELECT endpoint, due_at,",
+    not_erased!("endpoint"),
+    "AS is_shown FROM queue WHERE claim = 0 AND due_at IS NOT NULL AND endpoint > $1::uuid ORDER BY endpoint, due_at, id LIMIT 1) first \
+     UNION ALL SELECT next.endpoint, next.due_at, next.is_shown, w.shown + next.is_shown::int4 FROM waiting w CROSS JOIN LATERAL \
+     (SELECT endpoint, due_at,",
+    not_erased!("endpoint"),
+    "AS is_shown FROM queue WHERE claim = 0 AND due_at IS NOT NULL AND endpoint > w.endpoint ORDER BY endpoint, due_at, id LIMIT 1) next \
+     WHERE w.shown < $2::int8) SELECT w.endpoint, w.due_at FROM waiting w WHERE w.is_shown AND w.shown <= $2::int8 ORDER BY w.endpoint"
 );
 
 /// Cuts a list into runs in which no key comes twice, so that each run can be done at once and sees what came of those before it.
@@ -207,6 +219,11 @@ pub(super) async fn claim_expired(tx: &mut Tx, by: Timestamp, limit: u32, max_by
     take_rows(tx, &rows, max_bytes).await
 }
 
+/// Whether there is anything to take over.
+pub(super) async fn has_claims_of_dead(conn: &Conn, me: i64) -> Result<bool> {
+    Ok(conn.row(FIRST_DEAD, &[&me]).await?.is_some())
+}
+
 /// Takes over up to `limit` deliveries that dead engines had claimed, in order of their ids. What somebody else is just taking over, or changing,
 /// is passed over.
 pub(super) async fn rescue(tx: &mut Tx, limit: u32) -> Result<Vec<Claimed>> {
@@ -245,8 +262,18 @@ pub(super) async fn next_expiry(conn: &Conn) -> Result<Option<Timestamp>> {
 
 /// Endpoints with unclaimed deliveries, and when the first is due.
 pub(super) async fn backlog(conn: &Conn) -> Result<Vec<Backlog>> {
+    waiting(conn, Uuid::nil(), i64::MAX).await
+}
+
+/// The same for up to `limit` endpoints behind this one.
+pub(super) async fn backlog_after(conn: &Conn, after: Option<EndpointId>, limit: u32) -> Result<Vec<Backlog>> {
+    waiting(conn, after.map_or(Uuid::nil(), |endpoint| endpoint.uuid()), i64::from(limit)).await
+}
+
+/// No endpoint has the first of all ids.
+async fn waiting(conn: &Conn, after: Uuid, limit: i64) -> Result<Vec<Backlog>> {
     let read = |row: &Row| -> Result<Backlog> { Ok(Backlog { endpoint: id(row, 0, EndpointId::new)?, first_due: time(row, 1)? }) };
-    conn.rows(BACKLOG, &[]).await?.iter().map(read).collect()
+    conn.rows(BACKLOG, &[&after, &limit]).await?.iter().map(read).collect()
 }
 
 #[cfg(test)]

@@ -52,10 +52,11 @@ macro_rules! dead_letter_columns {
 /// How many columns `dead_letter_columns!` selects.
 pub(super) const DEAD_LETTER_COLUMNS: usize = 8;
 
-/// The id of the last attempt of the delivery of `dead_letters l` that it can have ended after.
+/// The id of the last attempt of the delivery of `dead_letters l` that it can have ended after. Without `OFFSET` a walk over all attempts in their
+/// order might be taken for the way to it.
 macro_rules! last_attempt {
     () => {
-        "(SELECT p.id FROM attempts p WHERE p.delivery = l.delivery AND p.number = l.attempts ORDER BY p.id DESC LIMIT 1)"
+        "(SELECT p.id FROM (SELECT id FROM attempts WHERE delivery = l.delivery AND number = l.attempts OFFSET 0) p ORDER BY p.id DESC LIMIT 1)"
     };
 }
 

@@ -1,7 +1,7 @@
 //! What can go wrong with PostgreSQL, and what that means for whoever asked.
 
 use postrider_core::ports::{StoreError, StoreErrorKind};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 /// Why a piece of work did not come to its end. Nothing of it is stored, but for [`Error::InDoubt`].
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,19 @@ impl Error {
         self.state().and_then(|state| state.code().get(..2))
     }
 
+    fn severity(&self) -> Option<Severity> {
+        match self {
+            Error::Database(error) => error.as_db_error()?.parsed_severity(),
+            _ => None,
+        }
+    }
+
+    /// Whether the server has said of a statement that it failed, and goes on. Only then a COMMIT has certainly done nothing: a server that breaks
+    /// down because it cannot write its log says so with any code, and may find in that log, when it comes back, that it did.
+    pub(super) fn is_answer(&self) -> bool {
+        self.severity() == Some(Severity::Error)
+    }
+
     /// Whether the way to the database failed, and nothing that it was asked for.
     pub(super) fn is_lost_connection(&self) -> bool {
         match self {
@@ -64,6 +77,7 @@ impl Error {
             // The server is going down, is coming up, or has ended this connection.
             Error::Database(error) => {
                 error.is_closed()
+                    || matches!(self.severity(), Some(Severity::Fatal | Severity::Panic))
                     || matches!(self.class(), Some("08"))
                     || matches!(
                         self.state(),
@@ -90,17 +104,27 @@ impl Error {
                     &SqlState::T_R_SERIALIZATION_FAILURE
                         | &SqlState::T_R_DEADLOCK_DETECTED
                         | &SqlState::LOCK_NOT_AVAILABLE
+                        // Nearly always its table of locks, of which transactions hold many for a moment.
+                        | &SqlState::OUT_OF_MEMORY
                         | &SqlState::IN_FAILED_SQL_TRANSACTION
                 )
             )
     }
 
-    /// Whether the fault lies with one command (a broken constraint, a value that cannot be stored) and not with the database.
+    /// Whether what stands before a COMMIT has found that this engine was ended.
+    pub(super) fn is_fence(&self) -> bool {
+        self.state() == Some(&SqlState::DIVISION_BY_ZERO)
+    }
+
+    /// Whether the fault lies with one command (a broken constraint, a value that cannot be stored) and not with the database. So it does where
+    /// only that is heard which a failure has done to other statements, time and again.
     pub(super) fn is_fault_of_one(&self) -> bool {
         match self {
             Error::BadValue(_) | Error::Refused(_) => true,
             Error::Database(error) if error.code().is_none() => !is_io(error) && !error.is_closed(),
-            Error::Database(_) => matches!(self.class(), Some("21" | "22" | "23" | "54")),
+            Error::Database(_) => {
+                matches!(self.class(), Some("21" | "22" | "23" | "54")) || self.state() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
+            }
             _ => false,
         }
     }
@@ -110,7 +134,8 @@ impl Error {
         let kind = match &self {
             Error::Refused(error) => return error.clone(),
             Error::BadValue(_) => StoreErrorKind::Corrupt,
-            Error::NoConnection(_) | Error::InDoubt(_) | Error::Lost => StoreErrorKind::Unavailable,
+            Error::NoConnection(_) | Error::Lost => StoreErrorKind::Unavailable,
+            Error::InDoubt(_) => StoreErrorKind::Unknown,
             Error::Database(_) => self.kind_of_database(),
         };
         StoreError { kind, cause: self.to_string() }

@@ -7,64 +7,88 @@ use super::publish::{Placed, count_deliveries, erased, put_deliveries};
 use super::rows::{event_row, get, id, read_skipped};
 use super::tx::Tx;
 use postrider_core::id::{EventId, EventSeq, SubscriptionId};
-use postrider_core::ports::{FanOutSlice, UnfinishedFanOut};
-use std::collections::BTreeMap;
+use postrider_core::ports::{FanOutSlice, Sliced, UnfinishedFanOut};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-/// Where the fan-outs of events go on, if they do.
-type Cursors = BTreeMap<EventSeq, Option<Uuid>>;
+/// An event that is locked, and how its fan-out stands.
+struct Locked {
+    id: EventId,
+    after: Option<Uuid>,
+    /// Whether a slice was stored.
+    has_moved: bool,
+    /// Whether one with deliveries was.
+    has_deliveries: bool,
+}
 
-/// Stores the next slices of large fan-outs. A slice of an event that is gone is dropped: there is nothing left to deliver.
-pub(super) async fn fan_out(tx: &mut Tx, slices: &[&FanOutSlice]) -> Result<()> {
+/// In the order of their ids, as everybody locks events.
+const LOCK: &str = "SELECT e.seq, e.id, e.fan_out_after FROM (SELECT f.id FROM unnest($1::int8[]) AS u (seq) CROSS JOIN LATERAL \
+     (SELECT id FROM events WHERE seq = u.seq LIMIT 1) f ORDER BY f.id) o \
+     CROSS JOIN LATERAL (SELECT seq, id, fan_out_after FROM events WHERE id = o.id FOR UPDATE) e";
+
+/// Stores the next slices of large fan-outs, those that begin where their fan-outs are: under the lock of its event of two nodes that go on with
+/// the same one only the first one does.
+pub(super) async fn fan_out(tx: &mut Tx, slices: &[&FanOutSlice]) -> Result<Vec<Sliced>> {
     if slices.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    // Of several slices of one event the last one says where it goes on.
-    let cursors: Cursors = slices.iter().map(|slice| (slice.event, slice.fan_out_after.map(SubscriptionId::uuid))).collect();
     let conn = &tx.conn;
-    let (events, erased) = tokio::try_join!(biased; go_on(conn, &cursors), erased(conn))?;
-    let mut bare: BTreeMap<EventSeq, EventId> = events.clone();
-    bare.retain(|seq, _| cursors.get(seq).is_some_and(Option::is_none));
-    let mut placed = Vec::new();
+    let (mut events, erased) = tokio::try_join!(biased; lock(conn, slices), erased(conn))?;
+    let (mut answers, mut placed) = (Vec::with_capacity(slices.len()), Vec::new());
     for slice in slices {
-        let Some(event_id) = events.get(&slice.event).copied() else {
-            tracing::warn!(event = slice.event.0, "a slice of a fan-out came for an event that is not stored");
+        let Some(event) = events.get_mut(&slice.event).filter(|event| event.after == Some(slice.from.uuid())) else {
+            answers.push(Sliced::Gone);
             continue;
         };
+        (event.after, event.has_moved) = (slice.fan_out_after.map(SubscriptionId::uuid), true);
         // Planned before its endpoint was erased: nobody may see it any more.
         for new in slice.deliveries.iter().filter(|new| !erased.contains(&new.endpoint)) {
-            bare.remove(&slice.event);
-            placed.push(Placed { event: slice.event, event_id, namespace: &slice.namespace, created_at: slice.created_at, new });
+            event.has_deliveries = true;
+            placed.push(Placed { event: slice.event, event_id: event.id, namespace: &slice.namespace, created_at: slice.created_at, new });
         }
+        answers.push(Sliced::Stored);
     }
-    tokio::try_join!(biased; put_deliveries(conn, tx.incarnation, &placed), note_bare(conn, &bare))?;
+    events.retain(|_, event| event.has_moved);
+    tokio::try_join!(biased; go_on(conn, &events), put_deliveries(conn, tx.incarnation, &placed), note_bare(conn, &events))?;
     count_deliveries(&mut tx.tallies, &placed);
-    Ok(())
+    Ok(answers)
 }
 
-/// Moves the cursors of those that are there; answers which these are.
-async fn go_on(conn: &Conn, cursors: &Cursors) -> Result<BTreeMap<EventSeq, EventId>> {
-    let seqs: Vec<i64> = cursors.keys().map(|seq| seq.0).collect();
-    let after: Vec<Option<Uuid>> = cursors.values().copied().collect();
-    let sql = "UPDATE events e SET fan_out_after = u.after FROM unnest($1::int8[], $2::uuid[]) AS u (seq, after) \
-               WHERE e.seq = ANY (ARRAY[u.seq]) RETURNING e.seq, e.id";
-    let rows = conn.rows(sql, &[&seqs, &after]).await?;
-    rows.iter().map(|row| Ok((EventSeq(get(row, 0)?), id(row, 1, EventId::new)?))).collect()
+/// Locks the events of these slices that are there.
+async fn lock(conn: &Conn, slices: &[&FanOutSlice]) -> Result<BTreeMap<EventSeq, Locked>> {
+    let seqs: BTreeSet<i64> = slices.iter().map(|slice| slice.event.0).collect();
+    let seqs: Vec<i64> = seqs.into_iter().collect();
+    let read = |row: &Row| -> Result<_> {
+        let (id, after) = (id(row, 1, EventId::new)?, get(row, 2)?);
+        Ok((EventSeq(get(row, 0)?), Locked { id, after, has_moved: false, has_deliveries: false }))
+    };
+    conn.rows(LOCK, &[&seqs]).await?.iter().map(read).collect()
 }
 
-/// Notes those of these events that have no delivery; none is to come.
-async fn note_bare(conn: &Conn, events: &BTreeMap<EventSeq, EventId>) -> Result<()> {
+/// Writes where these fan-outs go on.
+async fn go_on(conn: &Conn, events: &BTreeMap<EventSeq, Locked>) -> Result<()> {
     if events.is_empty() {
         return Ok(());
     }
-    let seqs: Vec<i64> = events.keys().map(|seq| seq.0).collect();
-    let ids: Vec<Uuid> = events.values().map(|id| id.uuid()).collect();
+    let ids: Vec<Uuid> = events.values().map(|event| event.id.uuid()).collect();
+    let after: Vec<Option<Uuid>> = events.values().map(|event| event.after).collect();
+    let sql = "UPDATE events e SET fan_out_after = u.after FROM unnest($1::uuid[], $2::uuid[]) AS u (id, after) \
+               WHERE e.id = ANY (ARRAY[u.id])";
+    conn.execute(sql, &[&ids, &after]).await.map(drop)
+}
+
+/// Notes those of these events that have no delivery, and none to come.
+async fn note_bare(conn: &Conn, events: &BTreeMap<EventSeq, Locked>) -> Result<()> {
+    let may_be_bare = events.iter().filter(|(_, event)| event.after.is_none() && !event.has_deliveries);
+    let (seqs, ids): (Vec<i64>, Vec<Uuid>) = may_be_bare.map(|(seq, event)| (seq.0, event.id.uuid())).unzip();
+    if seqs.is_empty() {
+        return Ok(());
+    }
     let sql = "INSERT INTO bare_events (event) SELECT u.id FROM unnest($1::int8[], $2::uuid[]) AS u (seq, id) \
                WHERE (SELECT d.event FROM deliveries d WHERE d.event = u.seq LIMIT 1) IS NULL ON CONFLICT DO NOTHING";
-    conn.execute(sql, &[&seqs, &ids]).await?;
-    Ok(())
+    conn.execute(sql, &[&seqs, &ids]).await.map(drop)
 }
 
 /// Events whose fan-out is not complete, oldest first: up to `limit`, and no more once their payloads sum up to `max_bytes`.

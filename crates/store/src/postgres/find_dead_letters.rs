@@ -23,7 +23,7 @@ const ROWS: &str = concat!(
     ", ",
     last_attempt!(),
     ", l.namespace, l.subscription, l.endpoint, l.event FROM unnest($1::uuid[]) WITH ORDINALITY AS u (id, at) \
-     JOIN dead_letters l ON l.id = u.id ORDER BY u.at"
+     CROSS JOIN LATERAL (SELECT * FROM dead_letters WHERE id = u.id LIMIT 1) l ORDER BY u.at"
 );
 
 /// Open dead letters, and how many there are.

@@ -35,7 +35,7 @@ const ROWS: &str = concat!(
     " FROM (SELECT u.id, u.at, sum((SELECT octet_length(p.payload) FROM events p WHERE p.id = u.id)) \
      OVER (ORDER BY u.at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before \
      FROM unnest($1::uuid[]) WITH ORDINALITY AS u (id, at)) u \
-     JOIN events e ON e.id = u.id WHERE u.at = 1 OR u.before < $2::int8 ORDER BY u.at"
+     CROSS JOIN LATERAL (SELECT * FROM events WHERE id = u.id LIMIT 1) e WHERE u.at = 1 OR u.before < $2::int8 ORDER BY u.at"
 );
 
 /// The numbers of events, and how many there are.

@@ -1,16 +1,20 @@
 //! What there is to be said of a database, for people who look for what is wrong. Nothing is changed.
 
+use super::config;
 use super::conn::Conn;
 use super::error::{Error, Result};
-use super::members::{self, NodeRow, Standing};
+use super::key_check;
+use super::members::{self, NodeRow};
 use super::migrate;
 use super::open_error::PgOpenError;
 use super::options::PgOptions;
 use super::partitions;
 use super::pool::{Server, Use};
 use super::rows::{count, get, time};
+use super::standing::Standing;
 use super::transact::ended;
-use postrider_core::ports::Clock;
+use postrider_core::ports::{Clock, Configuration};
+use postrider_core::seal::Sealed;
 use postrider_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,13 +22,16 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
 /// What is asked of the server's settings.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 12] = [
     "autovacuum",
     "fsync",
     "full_page_writes",
     "idle_in_transaction_session_timeout",
     "max_connections",
+    "max_locks_per_transaction",
+    "max_prepared_transactions",
     "reserved_connections",
+    "server_encoding",
     "superuser_reserved_connections",
     "synchronous_commit",
     "track_counts",
@@ -35,6 +42,13 @@ const LOOKS_AT_THE_CLOCK: u32 = 3;
 
 /// How many deliveries of dead nodes are counted: beyond that they are many.
 const MOST_HELD: i64 = 100_000;
+
+/// What waits in the outbox, for how long the first, what was refused, and why the last.
+const OUTBOX: &str = "SELECT (SELECT count(*) FROM (SELECT FROM outbox WHERE refused_at IS NULL LIMIT $1) AS waiting), \
+     coalesce((SELECT (extract(epoch FROM clock_timestamp() - created_at) * 1000000)::int8 FROM outbox WHERE refused_at IS NULL \
+     ORDER BY id LIMIT 1), 0), \
+     (SELECT count(*) FROM (SELECT FROM outbox WHERE refused_at IS NOT NULL LIMIT $1) AS refused), \
+     (SELECT refused FROM outbox WHERE refused_at IS NOT NULL ORDER BY refused_at DESC, id DESC LIMIT 1)";
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -59,8 +73,20 @@ pub struct PgFindings {
     pub most_connections: i64,
     /// The oldest transaction that is open, of those that the role may see.
     pub oldest: Option<PgTransaction>,
+    /// What has kept rows that are gone from being cleaned away for the most transactions, of those that hold some of them without a transaction
+    /// in this database: replication slots, and standbys that say what they still read.
+    pub held: Option<PgHeld>,
     /// What lies in the schema, if it is of this release and belongs to the role.
     pub inside: Option<PgInside>,
+}
+
+/// What keeps rows that are gone from being cleaned away.
+#[derive(Clone, Debug)]
+pub struct PgHeld {
+    /// How many transactions began since.
+    pub transactions: u64,
+    /// What it is, for people.
+    pub whose: String,
 }
 
 /// What the role may do.
@@ -102,8 +128,24 @@ pub struct PgInside {
     pub queue_rows: u64,
     /// About how many rows of it are gone, and still take their place.
     pub queue_dead_rows: u64,
+    /// Whether these numbers of rows can be relied on: after a crash the server has none until the table is cleaned for the next time.
+    pub queue_is_counted: bool,
     /// Partitions of today and of the days to come that are not there.
     pub missing_partitions: Vec<String>,
+    /// How many locks a transaction comes to hold at the most, as there are partitions.
+    pub locks: u64,
+    /// Everything that is configured; where it cannot be read, why.
+    pub configured: Option<std::result::Result<Configuration, String>>,
+    /// What was sealed under the nodes' keys of secrets, once the first has.
+    pub key_check: Option<Sealed>,
+    /// Events in the outbox that are to be relayed, as far as anybody counts.
+    pub outbox_waiting: u64,
+    /// Since when the first of them is there.
+    pub outbox_age: Duration,
+    /// Events in the outbox that were refused, as far as anybody counts.
+    pub outbox_refused: u64,
+    /// Why the last of them was.
+    pub outbox_reason: Option<String>,
 }
 
 impl PgFindings {
@@ -146,6 +188,7 @@ async fn look(conn: &Conn, (at, schema): (String, i64), options: &PgOptions, clo
         settings,
         most_connections,
         oldest: oldest(conn).await?,
+        held: held(conn).await?,
         inside,
     })
 }
@@ -214,18 +257,50 @@ async fn oldest(conn: &Conn) -> Result<Option<PgTransaction>> {
     Ok(Some(PgTransaction { age, whose: get(&row, 1)? }))
 }
 
+/// A slot that nobody uses any more holds them for ever.
+async fn held(conn: &Conn) -> Result<Option<PgHeld>> {
+    let sql = "SELECT h.age::int8, h.whose FROM ( \
+               SELECT greatest(coalesce(age(xmin), 0), coalesce(age(catalog_xmin), 0)), \
+               format('the replication slot %s, which %s', slot_name, CASE WHEN active THEN 'is in use' ELSE 'nobody uses' END) \
+               FROM pg_replication_slots \
+               UNION ALL SELECT age(backend_xmin), format('the standby %s (process %s)', coalesce(nullif(application_name, ''), 'without a name'), pid) \
+               FROM pg_stat_replication WHERE backend_xmin IS NOT NULL) AS h (age, whose) ORDER BY h.age DESC LIMIT 1";
+    let Some(row) = conn.row(sql, &[]).await? else { return Ok(None) };
+    Ok(Some(PgHeld { transactions: count(&row, 0)?, whose: get(&row, 1)? }))
+}
+
+/// What cannot be read of it is no reason not to look at the rest.
+async fn configured(conn: &Conn) -> Result<std::result::Result<Configuration, String>> {
+    match config::read(conn).await {
+        Ok(configuration) => Ok(Ok(configuration)),
+        Err(error @ Error::BadValue(_)) => Ok(Err(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
 async fn inside(conn: &Conn, now: Timestamp) -> Result<PgInside> {
     let held = "SELECT count(*) FROM (SELECT FROM queue q JOIN nodes n ON n.incarnation = q.claim \
                 WHERE q.claim <> 0 AND n.ended_at IS NOT NULL LIMIT $1) AS held";
     let queue = "SELECT pg_total_relation_size('queue'), coalesce(pg_stat_get_live_tuples('queue'::regclass), 0), \
-                 coalesce(pg_stat_get_dead_tuples('queue'::regclass), 0)";
+                 coalesce(pg_stat_get_dead_tuples('queue'::regclass), 0), coalesce(pg_stat_get_vacuum_count('queue'::regclass) \
+                 + pg_stat_get_autovacuum_count('queue'::regclass) + pg_stat_get_analyze_count('queue'::regclass) \
+                 + pg_stat_get_autoanalyze_count('queue'::regclass), 0)";
     let queue = conn.only(queue, &[]).await?;
+    let outbox = conn.only(OUTBOX, &[&MOST_HELD]).await?;
     Ok(PgInside {
         nodes: members::list(conn, 0).await?,
         held_by_ended: count(&conn.only(held, &[&MOST_HELD]).await?, 0)?,
         queue_bytes: count(&queue, 0)?,
         queue_rows: count(&queue, 1)?,
         queue_dead_rows: count(&queue, 2)?,
+        queue_is_counted: count(&queue, 3)? > 0,
         missing_partitions: partitions::missing(conn, now).await?,
+        locks: partitions::locks(conn).await?,
+        configured: Some(configured(conn).await?),
+        key_check: key_check::read(conn).await?,
+        outbox_waiting: count(&outbox, 0)?,
+        outbox_age: Duration::from_micros(u64::try_from(get::<i64>(&outbox, 1)?).unwrap_or(0)),
+        outbox_refused: count(&outbox, 2)?,
+        outbox_reason: get(&outbox, 3)?,
     })
 }

@@ -1,8 +1,12 @@
 //! Group commit: the lanes on which publishes, slices of fan-outs and settlements are written, many callers' work in one transaction.
 //!
 //! Each lane does one group after another. Publishes and slices go to any lane: to one that is free at once, and else with whatever has gathered
-//! when the first one is. Settlements are patient; those of one subscription go to the same lane, so that no two lanes write the same rows of its
-//! endpoint, and wait there for company, for urgent work to ride with, or for a moment.
+//! when the first one is. Settlements are patient: a call waits in a lane for company, for urgent work to ride with, or for a moment.
+//!
+//! A call is stored whole or not at all, so that it goes to one lane as it is: to that of its first settlement's subscription. That is a guess at
+//! who has company, and nothing depends on it. An engine has one call under way with whatever has ended meanwhile. Where several have, on other
+//! lanes or nodes, rows are locked in the order of ids, so that one waits for the other and never in a circle; the numbers that all of them change
+//! are in a shard of each lane's own; and whoever has outcomes of the same endpoint waits for its health from the end of a transaction to its commit.
 
 mod queue;
 
@@ -14,8 +18,9 @@ use super::settle;
 use super::transact::Writers;
 use super::tx::Tx;
 use parking_lot::Mutex;
-use postrider_core::ports::{FanOutSlice, NewEvent, Published, Settled, Settlement, StoreError, StoreErrorKind};
+use postrider_core::ports::{FanOutSlice, NewEvent, Published, Settled, Settlement, Sliced, StoreError, StoreErrorKind};
 use queue::{Answer, Entry, Queue, Work};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -60,7 +65,10 @@ impl Lanes {
     }
 
     /// Stores slices of fan-outs.
-    pub(super) async fn fan_out(&self, slices: Vec<FanOutSlice>) -> Answer<()> {
+    pub(super) async fn fan_out(&self, slices: Vec<FanOutSlice>) -> Answer<Vec<Sliced>> {
+        if slices.is_empty() {
+            return Ok(Vec::new());
+        }
         let weight: usize = slices.iter().map(|slice| 1 + slice.deliveries.len()).sum();
         self.queue.submit(weight, None, |reply| Work::FanOut(slices, reply)).await
     }
@@ -99,6 +107,7 @@ fn event_weight(event: &NewEvent) -> usize {
 /// What a group has come to, in the order of its entries.
 struct Done {
     published: std::vec::IntoIter<Published>,
+    sliced: std::vec::IntoIter<Sliced>,
     settled: std::vec::IntoIter<Settled>,
 }
 
@@ -106,7 +115,7 @@ impl Done {
     fn answer(&mut self, work: Work) {
         match work {
             Work::Publish(events, reply) => drop(reply.send(all_of(&mut self.published, events.len()))),
-            Work::FanOut(_, reply) => drop(reply.send(Ok(()))),
+            Work::FanOut(slices, reply) => drop(reply.send(all_of(&mut self.sliced, slices.len()))),
             Work::Settle(settlements, reply) => drop(reply.send(all_of(&mut self.settled, settlements.len()))),
         }
     }
@@ -144,14 +153,24 @@ impl Writer {
             Ok(mut done) => group.into_iter().for_each(|entry| done.answer(entry.work)),
             Err(error) if group.len() > 1 && error.is_fault_of_one() => {
                 tracing::warn!(%error, commands = group.len(), "one command of a group failed; they are done one by one");
-                for entry in group {
-                    match self.store(std::slice::from_ref(&entry)).await {
-                        Ok(mut done) => done.answer(entry.work),
-                        Err(error) => refuse(vec![entry], error),
-                    }
-                }
+                self.write_one_by_one(group.into()).await;
             }
             Err(error) => refuse(group, error),
+        }
+    }
+
+    /// Each in a transaction of its own, until one fails and it is not its own fault: the others would come to the same, each after as long as that
+    /// takes.
+    async fn write_one_by_one(&self, mut group: VecDeque<Entry>) {
+        while let Some(entry) = group.pop_front() {
+            match self.store(std::slice::from_ref(&entry)).await {
+                Ok(mut done) => done.answer(entry.work),
+                Err(error) if error.is_fault_of_one() => refuse(vec![entry], error),
+                Err(error) => {
+                    group.push_front(entry);
+                    return refuse(group.into(), error);
+                }
+            }
         }
     }
 
@@ -171,17 +190,17 @@ impl Writer {
 
 /// All of a group in one transaction, each kind at once.
 async fn together(tx: &mut Tx, events: &[&NewEvent], slices: &[&FanOutSlice], settlements: &[&Settlement]) -> Result<Done> {
-    let (mut published, mut settled) = (Vec::new(), Vec::new());
+    let (mut published, mut sliced, mut settled) = (Vec::new(), Vec::new(), Vec::new());
     if !events.is_empty() {
         published = publish::publish(tx, events).await?;
     }
     if !slices.is_empty() {
-        fan_out::fan_out(tx, slices).await?;
+        sliced = fan_out::fan_out(tx, slices).await?;
     }
     if !settlements.is_empty() {
         settled = settle::settle(tx, settlements).await?;
     }
-    Ok(Done { published: published.into_iter(), settled: settled.into_iter() })
+    Ok(Done { published: published.into_iter(), sliced: sliced.into_iter(), settled: settled.into_iter() })
 }
 
 fn refuse(group: Vec<Entry>, error: Error) {

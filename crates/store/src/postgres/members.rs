@@ -6,22 +6,23 @@
 
 use super::conn::Conn;
 use super::error::{Error, Result};
+use super::news::Wire;
 use super::options::PgOptions;
 use super::partitions;
 use super::pool::Pool;
-use super::rows::{get, text, time, time_opt};
+use super::rows::{count, get, text, time, time_opt};
+use super::standing::Standing;
 use super::transact::ended;
-use parking_lot::Mutex;
+use postrider_core::ports::News;
 use postrider_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_postgres::Row;
 
 /// A heartbeat that takes longer than this part of a lease is tried again on another connection, so that there is time for some of them.
-const TRIES_IN_A_LEASE: u32 = 3;
+pub(super) const TRIES_IN_A_LEASE: u32 = 3;
 
 /// After so many of its own that it left out, a node forgets what it has heard of others.
 const MISSED: u32 = 3;
@@ -31,6 +32,10 @@ const UPKEEP: Duration = Duration::from_secs(3_600);
 
 /// After a failure sooner.
 const UPKEEP_AGAIN: Duration = Duration::from_secs(60);
+
+/// Of nodes that have ended these are kept, and for a day.
+const LAST_ENDED: &str =
+    "SELECT e.incarnation FROM nodes e WHERE e.ended_at IS NOT NULL ORDER BY e.ended_at DESC, e.incarnation DESC LIMIT 100";
 
 /// What this node runs.
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
@@ -54,69 +59,42 @@ pub struct NodeRow {
     pub heartbeat_age: Duration,
     /// When it left or was taken for dead, by the database's clock; `None` while it is alive.
     pub ended_at: Option<Timestamp>,
+    /// How many of the slots are its own, in which endpoints lie; none once it has ended.
+    pub slots: u64,
     /// Whether it is the one that answers.
     pub is_self: bool,
 }
 
-/// Whether this node may write.
-#[derive(Debug)]
-pub(super) struct Standing {
-    lost: watch::Sender<bool>,
-    /// When the last heartbeat that arrived was sent.
-    beaten: Mutex<Instant>,
-    lease: Duration,
+/// A node that has joined.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joined {
+    /// The number that its claims carry.
+    pub(super) incarnation: i64,
+    /// A small one, which no other has that is alive.
+    pub(super) place: u32,
 }
 
-impl Standing {
-    /// From now on for a lease's time.
-    pub(super) fn new(lease: Duration) -> Self {
-        Standing { lost: watch::Sender::new(false), beaten: Mutex::new(Instant::now()), lease }
-    }
-
-    /// Whether it was taken for dead.
-    pub(super) fn is_lost(&self) -> bool {
-        *self.lost.borrow()
-    }
-
-    /// Becomes true when it is taken for dead.
-    pub(super) fn watch(&self) -> watch::Receiver<bool> {
-        self.lost.subscribe()
-    }
-
-    /// Refuses if it was taken for dead.
-    pub(super) fn may_read(&self) -> Result<()> {
-        if self.is_lost() { Err(Error::Lost) } else { Ok(()) }
-    }
-
-    /// Refuses also if it may have been, without knowing.
-    pub(super) fn may_write(&self) -> Result<()> {
-        self.may_read()?;
-        if self.beaten.lock().elapsed() < self.lease {
-            return Ok(());
-        }
-        Err(Error::NoConnection(format!(
-            "no heartbeat could be written for {} ms, so that others may have taken over",
-            self.lease.as_millis()
-        )))
-    }
-
-    fn beat(&self, sent: Instant) {
-        *self.beaten.lock() = sent;
-    }
-
-    pub(super) fn lose(&self) {
-        self.lost.send_replace(true);
-    }
-}
-
-/// Joins as a new node; answers the number that its claims carry.
-pub(super) async fn join(pool: &Pool, options: &PgOptions) -> Result<i64> {
-    let (name, address) = (text(&options.node_name), options.node_address.as_deref().map(text));
+/// Joins as a new node.
+pub(super) async fn join(pool: &Pool, options: &PgOptions) -> Result<Joined> {
     let reading = pool.reading().await?;
     let Some(conn) = reading.conn() else { return Err(ended()) };
-    let sql = "INSERT INTO nodes (incarnation, name, address, release) VALUES (nextval('incarnations'), $1, $2, $3) RETURNING incarnation";
-    let incarnation = get(&conn.only(sql, &[&name, &address, &RELEASE]).await?, 0)?;
-    reading.end(Ok(incarnation))
+    let joined = pool.within(Box::pin(insert(conn, options))).await;
+    reading.end(joined)
+}
+
+/// Those that join at the same time do it one after another, so that no two have the same place.
+async fn insert(conn: &Conn, options: &PgOptions) -> Result<Joined> {
+    let (name, address) = (text(&options.node_name), options.node_address.as_deref().map(text));
+    let lease = i64::try_from(options.lease.as_millis()).unwrap_or(i64::MAX);
+    conn.batch("BEGIN; SELECT slot FROM slots WHERE slot = 0 FOR UPDATE").await?;
+    let sql = "INSERT INTO nodes (incarnation, name, address, release, lease_ms, place) \
+               SELECT nextval('incarnations'), $1, $2, $3, $4, min(p.place)::int4 \
+               FROM generate_series(0, (SELECT count(*) FROM nodes WHERE ended_at IS NULL)) AS p (place) \
+               WHERE NOT EXISTS (SELECT FROM nodes n WHERE n.ended_at IS NULL AND n.place = p.place) RETURNING incarnation, place";
+    let row = conn.only(sql, &[&name, &address, &RELEASE, &lease]).await?;
+    let joined = Joined { incarnation: get(&row, 0)?, place: u32::try_from(get::<i32>(&row, 1)?).unwrap_or(0) };
+    conn.batch("COMMIT").await?;
+    Ok(joined)
 }
 
 /// Leaves: what it had claimed is others'.
@@ -133,12 +111,16 @@ async fn now(conn: &Conn) -> Result<Timestamp> {
     time(&conn.only("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8", &[]).await?, 0)
 }
 
-/// All nodes that are alive or were until a day ago, those that joined last first.
+/// All nodes that are alive and those that ended last, the youngest first.
 pub(super) async fn list(conn: &Conn, own: i64) -> Result<Vec<NodeRow>> {
-    let sql = "SELECT incarnation, name, address, release, (extract(epoch FROM started_at) * 1000000)::int8, \
+    let sql = format!(
+        "SELECT incarnation, name, address, release, (extract(epoch FROM started_at) * 1000000)::int8, \
                (extract(epoch FROM clock_timestamp() - heartbeat_at) * 1000000)::int8, (extract(epoch FROM ended_at) * 1000000)::int8, \
-               (extract(epoch FROM heartbeat_at) * 1000000)::int8 FROM nodes ORDER BY incarnation DESC";
-    conn.rows(sql, &[]).await?.iter().map(|row| node_row(row, own)).collect()
+               (extract(epoch FROM heartbeat_at) * 1000000)::int8, \
+               (SELECT count(*) FROM slots s WHERE s.owner = n.incarnation AND n.ended_at IS NULL) FROM nodes n \
+         WHERE ended_at IS NULL OR incarnation = ANY (ARRAY({LAST_ENDED})) ORDER BY incarnation DESC"
+    );
+    conn.rows(&sql, &[]).await?.iter().map(|row| node_row(row, own)).collect()
 }
 
 fn node_row(row: &Row, own: i64) -> Result<NodeRow> {
@@ -152,8 +134,18 @@ fn node_row(row: &Row, own: i64) -> Result<NodeRow> {
         heartbeat_at: time(row, 7)?,
         heartbeat_age: Duration::from_micros(u64::try_from(get::<i64>(row, 5)?).unwrap_or(0)),
         ended_at: time_opt(row, 6)?,
+        slots: count(row, 8)?,
         is_self: incarnation == own,
     })
+}
+
+/// A node that is alive, as the database has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Alive {
+    incarnation: i64,
+    /// Its last heartbeat, by the database's clock.
+    heartbeat: i64,
+    lease: Duration,
 }
 
 /// What has been heard of other nodes: their last heartbeats, and since when they are the last.
@@ -161,19 +153,32 @@ fn node_row(row: &Row, own: i64) -> Result<NodeRow> {
 /// Only this node's own clock says how long ago that is, so that nobody is ended because the database's was set; and only time that it was
 /// listening for, so that nobody is ended because the database was away.
 #[derive(Debug, Default)]
-struct Heard(BTreeMap<i64, (i64, Instant)>);
+struct Heard(BTreeMap<i64, (Alive, Instant)>);
 
 impl Heard {
-    /// Notes the heartbeats of all that are alive; answers those that have had the same for a lease's time, with that.
-    fn note(&mut self, alive: &[(i64, i64)], now: Instant, lease: Duration) -> Vec<(i64, i64)> {
+    /// Notes all that are alive, as they were read until now.
+    fn note(&mut self, alive: &[Alive], now: Instant) {
         let before = std::mem::take(&mut self.0);
-        for (incarnation, heartbeat) in alive {
-            let same = before.get(incarnation).filter(|(last, _)| last == heartbeat);
+        for node in alive {
+            let same = before.get(&node.incarnation).filter(|(last, _)| last.heartbeat == node.heartbeat);
             let since = same.map_or(now, |(_, since)| *since);
-            self.0.insert(*incarnation, (*heartbeat, since));
+            self.0.insert(node.incarnation, (*node, since));
         }
-        let overdue = self.0.iter().filter(|(_, (_, since))| now.duration_since(*since) >= lease);
-        overdue.map(|(incarnation, (heartbeat, _))| (*incarnation, *heartbeat)).collect()
+    }
+
+    /// When the first of them will have been silent for its lease.
+    fn next(&self) -> Option<Instant> {
+        self.0.values().filter_map(|(node, since)| since.checked_add(node.lease)).min()
+    }
+
+    /// Takes those out that have been.
+    fn overdue(&mut self, now: Instant) -> Vec<Alive> {
+        let overdue: Vec<Alive> =
+            self.0.values().filter(|(node, since)| now.duration_since(*since) >= node.lease).map(|(node, _)| *node).collect();
+        for node in &overdue {
+            self.0.remove(&node.incarnation);
+        }
+        overdue
     }
 }
 
@@ -182,6 +187,7 @@ pub(super) struct Keeper {
     /// Of one connection, which nobody else uses.
     pub(super) pool: Arc<Pool>,
     pub(super) standing: Arc<Standing>,
+    pub(super) wire: Arc<Wire>,
     pub(super) incarnation: i64,
     pub(super) heartbeat: Duration,
     pub(super) lease: Duration,
@@ -194,15 +200,25 @@ impl Keeper {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut heard, mut last) = (Heard::default(), Instant::now());
         while !self.standing.is_lost() {
-            ticks.tick().await;
-            let sent = Instant::now();
-            // Perhaps this process stood still, and the others with it.
-            if sent.duration_since(last) > self.heartbeat * MISSED {
-                heard = Heard::default();
-            }
-            last = sent;
-            let beat = tokio::time::timeout(self.lease / TRIES_IN_A_LEASE, self.beat(sent, &mut heard));
-            let failure = match beat.await {
+            let patience = self.lease / TRIES_IN_A_LEASE;
+            // Whoever stood still hears of the others before it ends any of them.
+            let done = tokio::select! {
+                biased;
+                _ = ticks.tick() => {
+                    let sent = Instant::now();
+                    // Perhaps this process stood still, and the others with it.
+                    if sent.duration_since(last) > self.heartbeat * MISSED {
+                        heard = Heard::default();
+                    }
+                    last = sent;
+                    tokio::time::timeout(patience, self.beat(sent, &mut heard)).await
+                }
+                () = at(heard.next()) => {
+                    let overdue = heard.overdue(Instant::now());
+                    tokio::time::timeout(patience, self.end(&overdue)).await
+                }
+            };
+            let failure = match done {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => error,
                 Err(_) => Error::NoConnection("the database does not answer".to_owned()),
@@ -223,29 +239,50 @@ impl Keeper {
         }
         self.standing.beat(sent);
         let others = others(conn, self.incarnation).await?;
-        for (incarnation, heartbeat) in heard.note(&others, sent, self.lease) {
-            end(conn, incarnation, heartbeat).await?;
+        // What was read was so before now, so that nobody is ended too soon.
+        heard.note(&others, Instant::now());
+        reading.end(Ok(()))
+    }
+
+    /// Ends those that have been silent for their leases, unless they have said something since, and tells everybody.
+    async fn end(&self, overdue: &[Alive]) -> Result<()> {
+        let reading = self.pool.reading().await?;
+        let Some(conn) = reading.conn() else { return Err(ended()) };
+        for node in overdue {
+            if end(conn, node).await? {
+                self.wire.announce(News::Members);
+            }
         }
         reading.end(Ok(()))
     }
 }
 
-/// The other nodes that are alive, and their last heartbeats.
-async fn others(conn: &Conn, own: i64) -> Result<Vec<(i64, i64)>> {
-    let sql =
-        "SELECT incarnation, (extract(epoch FROM heartbeat_at) * 1000000)::int8 FROM nodes WHERE ended_at IS NULL AND incarnation <> $1";
-    conn.rows(sql, &[&own]).await?.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect()
+/// Waits until then, and for ever where there is no such time.
+async fn at(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then).await,
+        None => std::future::pending().await,
+    }
 }
 
-/// Ends a node unless it has said something since.
-async fn end(conn: &Conn, incarnation: i64, heartbeat: i64) -> Result<()> {
+/// The other nodes that are alive.
+async fn others(conn: &Conn, own: i64) -> Result<Vec<Alive>> {
+    let sql = "SELECT incarnation, (extract(epoch FROM heartbeat_at) * 1000000)::int8, lease_ms FROM nodes \
+               WHERE ended_at IS NULL AND incarnation <> $1";
+    let read = |row: &Row| -> Result<Alive> {
+        Ok(Alive { incarnation: get(row, 0)?, heartbeat: get(row, 1)?, lease: Duration::from_millis(count(row, 2)?) })
+    };
+    conn.rows(sql, &[&own]).await?.iter().map(read).collect()
+}
+
+/// Ends a node unless it has said something since; answers whether it did.
+async fn end(conn: &Conn, node: &Alive) -> Result<bool> {
     let sql = "UPDATE nodes SET ended_at = clock_timestamp() \
                WHERE incarnation = $1 AND ended_at IS NULL AND (extract(epoch FROM heartbeat_at) * 1000000)::int8 = $2 RETURNING name";
-    if let Some(row) = conn.row(sql, &[&incarnation, &heartbeat]).await? {
-        let name: &str = get(&row, 0)?;
-        tracing::warn!(incarnation, name, "a node was taken for dead; others take over what it had claimed");
-    }
-    Ok(())
+    let Some(row) = conn.row(sql, &[&node.incarnation, &node.heartbeat]).await? else { return Ok(false) };
+    let name: &str = get(&row, 0)?;
+    tracing::warn!(incarnation = node.incarnation, name, "a node was taken for dead; others take over what it had claimed");
+    Ok(true)
 }
 
 /// Does [`tidy`] every hour.
@@ -272,13 +309,22 @@ pub(super) async fn tidy(pool: &Pool) -> Result<()> {
     reading.end(Ok(()))
 }
 
-/// Forgets nodes that ended a day ago, but for those whose claims are still to be taken over.
+/// Forgets nodes that have ended, but for those whose claims are still to be taken over; and their marks, once they have had the time to look up
+/// what they could not know. One that does so later than that hears that nobody knows.
 async fn forget(conn: &Conn) -> Result<()> {
-    let sql = "DELETE FROM nodes n WHERE n.ended_at < clock_timestamp() - interval '1 day' \
-               AND (SELECT q.claim FROM queue q WHERE q.claim = n.incarnation AND q.claim <> 0 LIMIT 1) IS NULL";
+    let sql = format!(
+        "DELETE FROM nodes n WHERE n.ended_at IS NOT NULL \
+         AND (n.ended_at < clock_timestamp() - interval '1 day' OR n.incarnation <> ALL (ARRAY({LAST_ENDED}))) \
+         AND (SELECT q.claim FROM queue q WHERE q.claim = n.incarnation AND q.claim <> 0 LIMIT 1) IS NULL"
+    );
+    conn.execute(&sql, &[]).await?;
+    let sql = "DELETE FROM marks WHERE place = ANY (ARRAY(SELECT m.place FROM marks m WHERE NOT EXISTS (SELECT FROM nodes n \
+               WHERE n.incarnation = m.incarnation AND (n.ended_at IS NULL OR n.ended_at > clock_timestamp() - interval '10 minutes')) \
+               FOR UPDATE OF m SKIP LOCKED))";
     conn.execute(sql, &[]).await?;
-    let sql = "DELETE FROM marks m WHERE m.made_at < clock_timestamp() - interval '1 day' \
-               AND NOT EXISTS (SELECT FROM nodes n WHERE n.incarnation = m.incarnation AND n.ended_at IS NULL)";
+    // They died with exchanges under way; nobody waits for those.
+    let sql = "UPDATE handovers h SET holder = 0 WHERE h.holder <> 0 \
+               AND NOT EXISTS (SELECT FROM nodes n WHERE n.incarnation = h.holder AND n.ended_at IS NULL)";
     conn.execute(sql, &[]).await.map(drop)
 }
 
@@ -289,32 +335,27 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(5);
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_is_overdue_when_it_was_silent_for_a_lease_while_somebody_listened() {
+    async fn a_node_is_overdue_when_it_was_silent_for_its_lease_while_somebody_listened() {
         let (mut heard, began) = (Heard::default(), Instant::now());
-        for (second, heartbeats, overdue) in [
-            (0, vec![(1, 10), (2, 20)], vec![]),
-            (3, vec![(1, 11), (2, 20)], vec![]),
-            (5, vec![(1, 12), (2, 20)], vec![(2, 20)]),
-            (6, vec![(1, 12)], vec![]),
-            (10, vec![(1, 12), (2, 20)], vec![(1, 12)]),
+        let node =
+            |(incarnation, heartbeat): (i64, i64)| Alive { incarnation, heartbeat, lease: LEASE * u32::try_from(incarnation).unwrap_or(1) };
+        let after = |seconds| began + Duration::from_secs(seconds);
+        assert_eq!(heard.next(), None);
+        // The lease of the third is three times as long.
+        for (second, heartbeats, next, overdue) in [
+            (0, vec![(1, 10), (3, 20)], 5, vec![]),
+            (3, vec![(1, 11), (3, 20)], 8, vec![]),
+            (5, vec![(1, 12), (3, 20)], 10, vec![]),
+            (6, vec![(1, 12)], 10, vec![]),
+            (10, vec![(1, 12), (3, 20)], 10, vec![(1, 12)]),
+            (11, vec![(1, 12), (3, 20)], 16, vec![]),
+            (25, vec![(1, 13), (3, 20)], 25, vec![(3, 20)]),
         ] {
-            let now = began + Duration::from_secs(second);
-            assert_eq!(heard.note(&heartbeats, now, LEASE), overdue, "after {second} s");
+            let alive: Vec<Alive> = heartbeats.into_iter().map(node).collect();
+            heard.note(&alive, after(second));
+            assert_eq!(heard.next(), Some(after(next)), "after {second} s");
+            let expected: Vec<Alive> = overdue.into_iter().map(node).collect();
+            assert_eq!(heard.overdue(after(second)), expected, "after {second} s");
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_heartbeats_nothing_is_written() {
-        let standing = Standing::new(LEASE);
-        assert!(standing.may_write().is_ok());
-        tokio::time::advance(LEASE).await;
-        assert!(matches!(standing.may_write(), Err(Error::NoConnection(_))));
-        assert!(standing.may_read().is_ok());
-        standing.beat(Instant::now());
-        assert!(standing.may_write().is_ok());
-        let mut watch = standing.watch();
-        standing.lose();
-        assert!(watch.changed().await.is_ok() && *watch.borrow() && standing.is_lost());
-        assert!(matches!(standing.may_read(), Err(Error::Lost)));
     }
 }

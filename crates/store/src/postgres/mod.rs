@@ -4,18 +4,21 @@
 //! |---|---|
 //! | `verbs.rs`, `verbs/` | the port: which verb is done where |
 //! | `lanes.rs`, `lanes/queue.rs` | publishes, slices of fan-outs and settlements of many callers in one transaction |
-//! | `transact.rs`, `marks.rs` | transactions and reads: begun, ended, tried again; what became of a commit that nobody saw the end of |
-//! | `members.rs` | the nodes: heartbeats, who was taken for dead, the hourly upkeep |
+//! | `transact.rs`, `transact/`, `marks.rs` | transactions and reads: begun, ended, tried again; what became of a commit that nobody saw the end of |
+//! | `members.rs`, `standing.rs` | the nodes: heartbeats, who was taken for dead, the hourly upkeep; whether this one may go on |
+//! | `cluster.rs`, `news.rs` | who of them sends to which endpoints, and what they tell each other |
 //! | `pool.rs`, `tls.rs`, `conn.rs` | connections: what they are set to, how they are encrypted, statements on them |
-//! | `tx.rs`, `tallies.rs`, `health.rs` | what a transaction gathers and writes at its end: numbers, and how well endpoints do |
+//! | `tx.rs`, `tallies.rs`, `tallies/`, `health.rs` | what a transaction gathers and writes at its end: numbers, and how well endpoints do |
 //! | `publish.rs`, `fan_out.rs`, `settle.rs`, `settle/`, `claim.rs`, `again.rs`, `replay.rs`, `retry.rs`, `schedule.rs`, `jobs.rs`, `batches.rs`, `requests.rs`, `config.rs` | the verbs that write |
+//! | `outbox.rs`, `roles.rs` | events that applications publish in their own transactions; the right to |
 //! | `prune.rs`, `aging.rs`, `gone.rs` | retention: what is past its age, and what goes with configuration that was deleted |
 //! | `reads.rs`, `find_events.rs`, `find_attempts.rs`, `find_deliveries.rs`, `find_dead_letters.rs` | the verbs that read |
 //! | `lists.rs`, `parts.rs`, `delivery_rows.rs` | lists, put together of sorted parts |
 //! | `room.rs` | how much of a budget is taken |
 //! | `rows.rs`, `columns.rs` | rows to nouns and back |
-//! | `migrate.rs`, `schema_1.sql`, `partitions.rs` | the schema, and its partitions by day |
+//! | `migrate.rs`, `schema_1.sql`, `partitions.rs`, `partitions/` | the schema, and its partitions by time: made, and dropped by retention |
 //! | `admin.rs`, `inspect.rs` | the second door, for the command line; what there is to be said of a database |
+//! | `key_check.rs` | whether all nodes have the same keys of secrets |
 //! | `options.rs`, `open_error.rs`, `error.rs` | how a store is opened, and what can go wrong |
 
 #[macro_use]
@@ -28,6 +31,7 @@ mod again;
 mod aging;
 mod batches;
 mod claim;
+mod cluster;
 mod config;
 mod conn;
 mod delivery_rows;
@@ -41,13 +45,16 @@ mod gone;
 mod health;
 mod inspect;
 mod jobs;
+mod key_check;
 mod lanes;
 mod lists;
 mod marks;
 mod members;
 mod migrate;
+mod news;
 mod open_error;
 mod options;
+mod outbox;
 mod partitions;
 mod parts;
 mod pool;
@@ -57,35 +64,39 @@ mod reads;
 mod replay;
 mod requests;
 mod retry;
+mod roles;
 mod room;
 mod rows;
 mod schedule;
 mod settle;
+mod standing;
 mod tallies;
 mod tls;
 mod tx;
 mod verbs;
 
 pub use admin::{PgAdmin, PgMigrated};
-pub use inspect::{PgFindings, PgInside, PgRights, PgTransaction};
+pub use inspect::{PgFindings, PgHeld, PgInside, PgRights, PgTransaction};
 pub use members::NodeRow;
 pub use open_error::PgOpenError;
 pub use options::PgOptions;
 
 use error::Error;
 use lanes::Lanes;
-use members::{Keeper, Standing};
+use members::Keeper;
+use news::{Line, Wire};
+use parking_lot::Mutex;
 use pool::{Pool, Server, Use};
 use postrider_core::ports::*;
 use prune::Sweep;
 use room::Room;
+use standing::Standing;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use transact::Writers;
-use tx::Tx;
 
 /// How long closing waits for what is being written besides the lanes.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -103,13 +114,20 @@ pub struct PgStore {
     own: Pool,
     /// For the node's heartbeats.
     keeping: Arc<Pool>,
+    /// For what the nodes share out among themselves, one thing after another.
+    sharing: Pool,
+    wire: Arc<Wire>,
     standing: Arc<Standing>,
     room: Room,
     has_budget: bool,
     /// How far the run of retention has come: one slice at a time.
     sweep: tokio::sync::Mutex<Sweep>,
+    /// Where the outbox begins.
+    floor: outbox::Floor,
     keeper: JoinHandle<()>,
     upkeep: JoinHandle<()>,
+    /// Taken out when it is closed.
+    line: Mutex<Option<JoinHandle<()>>>,
     is_closed: AtomicBool,
 }
 
@@ -126,29 +144,37 @@ impl PgStore {
         let pool = |to, size| server.pool(to, size, &options, &standing);
         let writing = Arc::new(pool(Use::Write, options.writers)?);
         members::tidy(&writing).await?;
-        let incarnation = members::join(&writing, &options).await?;
-        let keeping = Arc::new(pool(Use::Keep, 1)?);
+        let joined = members::join(&writing, &options).await?;
+        let incarnation = joined.incarnation;
+        let writers = Writers::new(Arc::clone(&writing), Arc::clone(&standing), joined, &options);
+        let (writers, keeping) = (Arc::new(writers), Arc::new(pool(Use::Keep, 1)?));
+        let (of_lanes, sharing) = (pool(Use::Write, options.lanes)?, pool(Use::Share, 1)?);
+        let (readers, own) = (pool(Use::Read, options.readers)?, pool(Use::Read, options.own_readers)?);
+        let (line, wire) = listen(&server, &options, incarnation).await?;
         let keeper = Keeper {
             pool: Arc::clone(&keeping),
             standing: Arc::clone(&standing),
+            wire: Arc::clone(&wire),
             incarnation,
             heartbeat: options.heartbeat,
             lease: options.lease,
         };
-        let transactions = options.lanes + options.writers;
-        let writers = Writers::new(Arc::clone(&writing), Arc::clone(&standing), incarnation, options.give_up, transactions).await?;
-        let writers = Arc::new(writers);
+        wire.tell(News::Members);
         tracing::info!(at = %server.at(), schema = options.schema.as_str(), incarnation, "this node has joined");
         Ok(PgStore {
-            lanes: Lanes::start(options.lanes, pool(Use::Write, options.lanes)?, &writers),
-            readers: pool(Use::Read, options.readers)?,
-            own: pool(Use::Read, options.own_readers)?,
+            lanes: Lanes::start(options.lanes, of_lanes, &writers),
+            readers,
+            own,
             keeping,
+            sharing,
+            wire,
             room: Room::new(options.budget_bytes),
             has_budget: options.budget_bytes.is_some(),
             sweep: tokio::sync::Mutex::default(),
+            floor: outbox::Floor::default(),
             keeper: tokio::spawn(keeper.run()),
             upkeep: tokio::spawn(members::keep_up(writing)),
+            line: Mutex::new(Some(line)),
             is_closed: AtomicBool::new(false),
             writers,
             standing,
@@ -161,18 +187,25 @@ impl PgStore {
         if self.is_closed.swap(true, Ordering::Relaxed) {
             return;
         }
+        self.writers.pool.refuse();
         self.lanes.close().await;
         self.upkeep.abort();
         self.readers.close();
         self.own.close();
-        self.writers.pool.close();
-        self.writers.pool.drained(DRAIN).await;
-        // Nothing more is claimed from here on.
+        self.sharing.close();
+        self.writers.close(DRAIN).await;
+        self.sharing.drained(DRAIN).await;
+        // Nothing more is claimed or taken from here on.
         self.keeper.abort();
-        if !self.is_lost()
-            && let Err(error) = self.keeping.within(members::leave(&self.keeping, self.incarnation())).await
-        {
-            tracing::warn!(%error, "this node could not leave; it will be taken for dead");
+        if !self.is_lost() {
+            match self.keeping.within(members::leave(&self.keeping, self.incarnation())).await {
+                Ok(()) => self.wire.tell(News::Members),
+                Err(error) => tracing::warn!(%error, "this node could not leave; it will be taken for dead"),
+            }
+        }
+        let line = self.line.lock().take();
+        if let Some(line) = line {
+            news::close(&self.wire, line).await;
         }
         self.keeping.close();
     }
@@ -203,7 +236,19 @@ impl Drop for PgStore {
         self.lanes.abort();
         self.keeper.abort();
         self.upkeep.abort();
+        if let Some(line) = self.line.lock().take() {
+            line.abort();
+        }
     }
+}
+
+/// Listens to what the other nodes tell from now on.
+async fn listen(server: &Server, options: &PgOptions, incarnation: i64) -> Result<(JoinHandle<()>, Arc<Wire>), PgOpenError> {
+    let wire = Arc::new(Wire::new(incarnation));
+    let connector = server.connector(Use::Keep, options);
+    let line = Line::new(connector, Arc::clone(&wire), &options.schema, server.patience(options), options.lease);
+    let first = line.open().await?;
+    Ok((tokio::spawn(line.run(first)), wire))
 }
 
 impl std::fmt::Debug for PgStore {

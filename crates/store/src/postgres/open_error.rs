@@ -57,6 +57,9 @@ pub enum PgOpenError {
     /// The server is too old.
     #[error("{0}")]
     OldServer(String),
+    /// The database cannot hold every text.
+    #[error("{0}")]
+    Encoding(String),
     /// A later release has changed the schema.
     #[error("{0}")]
     Newer(String),
@@ -86,6 +89,9 @@ pub enum PgOpenError {
     /// The user may not do what is needed.
     #[error("{0}")]
     Denied(String),
+    /// It is starting, stopping or full at the moment, or was lost on the way.
+    #[error("the database takes no connection at the moment, or has ended one: {0}")]
+    Away(String),
     /// Another node has been bringing the schema up to date for longer than this one waits.
     #[error("{0}")]
     Busy(String),
@@ -104,12 +110,24 @@ impl PgOpenError {
                 PgOpenError::Refused { at, cause }
             }
             Some(SqlState::INVALID_CATALOG_NAME) => PgOpenError::NoDatabase { at, cause },
+            Some(code) if is_passing(&code) => PgOpenError::Away(cause),
             Some(_) => PgOpenError::Failed(cause),
             None if shown.contains("TLS") => PgOpenError::Tls { at, cause },
             None if shown.contains("authentication") || shown.contains("configuration") => PgOpenError::Refused { at, cause },
             None => PgOpenError::Unreachable { at, cause },
         }
     }
+
+    /// Whether it may be otherwise in a while, without anybody who mends something here: the database is away, or busy with another node.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, PgOpenError::Unreachable { .. } | PgOpenError::Away(_) | PgOpenError::Busy(_))
+    }
+}
+
+/// Whether the server says so of itself, and nothing of who asks.
+fn is_passing(code: &SqlState) -> bool {
+    matches!(*code, SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::TOO_MANY_CONNECTIONS)
+        || code.code().starts_with("08")
 }
 
 impl From<MigrateError> for PgOpenError {
@@ -117,16 +135,25 @@ impl From<MigrateError> for PgOpenError {
         let text = error.to_string();
         match error {
             MigrateError::OldServer { .. } => PgOpenError::OldServer(text),
+            MigrateError::Encoding { .. } => PgOpenError::Encoding(text),
             MigrateError::Newer { .. } => PgOpenError::Newer(text),
             MigrateError::Denied { .. } => PgOpenError::Denied(text),
             MigrateError::Busy { .. } => PgOpenError::Busy(text),
-            MigrateError::Failed(_) => PgOpenError::Failed(text),
+            MigrateError::Failed(error) => error.into(),
         }
     }
 }
 
 impl From<Error> for PgOpenError {
     fn from(error: Error) -> Self {
-        PgOpenError::Failed(error.to_string())
+        match error {
+            Error::Database(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => PgOpenError::Denied(format!(
+                "the user of the database may not do what a node does in its schema: it needs to own the schema and what is in it, or to be of the \
+                 role that does ({})",
+                Error::from(error)
+            )),
+            error if error.is_transient() => PgOpenError::Away(error.to_string()),
+            error => PgOpenError::Failed(error.to_string()),
+        }
     }
 }

@@ -33,15 +33,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// After how long without a heartbeat a node is taken for dead: several may be late or lost before, and nobody waits long for what a dead one had.
-const LEASE: Duration = Duration::from_secs(5);
+const LEASE: Duration = Duration::from_secs(4);
 
 /// How long a verb tries again: a server that is started anew is back by then, and a caller still waits.
 const GIVE_UP: Duration = Duration::from_secs(5);
 
+/// How long it is tried to learn what became of a commit: as long as a server may take to come back after a crash.
+const DOUBT: Duration = Duration::from_secs(30);
+
 /// The longest name that PostgreSQL does not cut, in bytes.
 const LONGEST_NAME: usize = 63;
 
-/// How to open a store. Together it takes `lanes + writers + readers + own_readers + 1` connections at the most.
+/// How to open a store. Together it takes `lanes + writers + readers + own_readers + 3` connections at the most.
 #[derive(Clone)]
 pub struct PgOptions {
     /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?…` as libpq has it. It must lead to the server itself or to a proxy that keeps a
@@ -71,12 +74,15 @@ pub struct PgOptions {
     pub connect_timeout: Duration,
     /// How often a node says that it is alive.
     pub heartbeat: Duration,
-    /// After how long without a heartbeat a node is taken for dead. All nodes should have the same.
+    /// After how long without a heartbeat this node is taken for dead. The others know it from this one.
     pub lease: Duration,
     /// How large what is stored may become, in bytes; new work is refused before that. `None` is as large as the disk allows.
     pub budget_bytes: Option<u64>,
     /// How long a verb tries again after lost connections before it answers that the store is not available.
     pub give_up: Duration,
+    /// How long it is tried to learn what became of a commit whose answer was lost. A node that does not learn it leaves, so that nothing stays
+    /// claimed by it that it does not know of.
+    pub doubt: Duration,
 }
 
 impl PgOptions {
@@ -99,6 +105,7 @@ impl PgOptions {
             lease: LEASE,
             budget_bytes: None,
             give_up: GIVE_UP,
+            doubt: DOUBT,
         }
     }
 
@@ -138,6 +145,7 @@ impl fmt::Debug for PgOptions {
             .field("lease", &self.lease)
             .field("budget_bytes", &self.budget_bytes)
             .field("give_up", &self.give_up)
+            .field("doubt", &self.doubt)
             .finish_non_exhaustive()
     }
 }

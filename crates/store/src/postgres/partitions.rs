@@ -1,42 +1,67 @@
-//! Partitions: one for each day (UTC) of the tables that grow with time, by the ids of their rows, which carry the time of their making. Retention
-//! leaves whole days empty behind it, and those go at once instead of row by row.
+//! Partitions: of the tables that grow with time, by the ids of their rows, which carry the time of their making. Retention drops whole ones, and
+//! what is left of those that it cannot drop goes row by row.
 //!
-//! Rows of a day that has none are in the default partition. That is as right, and what is there stays there; only a day of which it holds rows can
-//! get no partition any more.
+//! Each is of a day (UTC), or of several where what is kept reaches back for long: about an eighth of that, so that there are hardly more than
+//! sixteen of a table, however long it keeps its rows. For a statement that looks for rows by their ids locks every partition of the table, and when it
+//! is planned every index of each as well, which happens once for each connection and change of the partitions. Measured with sixteen of each table and
+//! PostgreSQL 15: a transaction that claims, publishes and settles holds locks of 131 relations, and of 390 if its statements are planned in it; with
+//! thirty-four 257, and 786. All connections share one table of locks, which with the settings that a server comes with took 32,000 of them:
+//! of forty connections that plan at the same time with thirty-four partitions, and of eighty with sixteen.
+//!
+//! Rows that are in no other partition are in the one by default. That is as right. When a partition is made for days of which that has rows, they move
+//! there if they are few; and the last few rows of a partition that is long past move the other way, so that a dead letter that nobody dismisses does
+//! not keep it.
 
 use super::conn::Conn;
 use super::error::{Error, Result};
-use super::rows::get;
+use super::rows::{count, get};
 use postrider_core::id::floor_at;
 use postrider_core::time::Timestamp;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
+pub(super) mod retire;
+
 /// How many days after today have their partitions too: a node that cannot make them for so long is no trouble.
 const AHEAD: i64 = 2;
 
-/// How many days before today keep theirs even if they are empty: nodes whose clocks are slow still write there.
+/// How many days before today keep theirs: nodes whose clocks are slow still write there, and what began then may end now.
 const BEHIND: i64 = 2;
+
+/// A partition is as long as this part of what is kept, as a power of two of days.
+const PARTS: i64 = 8;
+
+/// Beyond so many that are past each new one is twice as long as that.
+const MOST_PAST: usize = 12;
+
+/// No partition is longer, in days.
+const LONGEST: i64 = 512;
+
+/// So many rows move from the partition by default into one that is made. All who write wait meanwhile.
+const MOST_STRAYS: i64 = 2_000;
+
+/// So many rows move from a partition that is long past into the one by default.
+const FEW: i64 = 256;
 
 const DAY_S: i64 = 86_400;
 
-/// A table that is partitioned by day.
+/// A table that is partitioned by time.
 struct Table {
     name: &'static str,
+    /// The column that it is partitioned by.
+    key: &'static str,
     /// What its partitions are made with.
     settings: &'static str,
-    /// Finds a row between two ids, past the partitions of days.
+    /// How many rows are between two ids, past the other partitions, as far as that matters.
     strays: &'static str,
-    /// Finds a row between two ids.
+    /// How many rows are between two ids, as far as that matters.
     rows: &'static str,
 }
 
-macro_rules! first_between {
+macro_rules! number_between {
     ($table:literal, $suffix:literal, $key:literal) => {
         concat!(
-            "SELECT ",
-            $key,
-            " FROM ",
+            "SELECT count(*) FROM (SELECT FROM ",
             $table,
             $suffix,
             " WHERE ",
@@ -45,20 +70,27 @@ macro_rules! first_between {
             $key,
             " < $2::uuid ORDER BY ",
             $key,
-            " LIMIT 1"
+            " LIMIT $3) AS r"
         )
     };
 }
 
 macro_rules! table {
     ($name:literal, $key:literal, $settings:literal) => {
-        Table { name: $name, settings: $settings, strays: first_between!($name, "_default", $key), rows: first_between!($name, "", $key) }
+        Table {
+            name: $name,
+            key: $key,
+            settings: $settings,
+            strays: number_between!($name, "_default", $key),
+            rows: number_between!($name, "", $key),
+        }
     };
 }
 
 static TABLES: [Table; 4] = [
-    table!("events", "id", ""),
-    table!("event_labels", "event", ""),
+    // Rows come, are read, and stay as they are until they go with their partition. What is left of it is to be found by looks into indexes alone.
+    table!("events", "id", " WITH (autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_insert_scale_factor = 0.2)"),
+    table!("event_labels", "event", " WITH (autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_insert_scale_factor = 0.2)"),
     // Each row is written again a few times soon after it was made: in its own page, which needs room for that. What such a page is cleaned of
     // when it is written next is left to that; who cleans the others comes often, for there is nothing to do in the indexes.
     table!(
@@ -67,7 +99,12 @@ static TABLES: [Table; 4] = [
         " WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000, \
          autovacuum_analyze_scale_factor = 0.2)"
     ),
-    table!("attempts", "id", ""),
+    // Those of slow exchanges are written twice.
+    table!(
+        "attempts",
+        "id",
+        " WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_scale_factor = 0.2)"
+    ),
 ];
 
 /// A day of UTC, counted from the epoch.
@@ -79,13 +116,12 @@ impl Day {
         Day(at.as_secs().div_euclid(DAY_S))
     }
 
-    fn start(self) -> Timestamp {
-        Timestamp::from_secs(self.0.saturating_mul(DAY_S))
+    fn after(self, days: i64) -> Self {
+        Day(self.0.saturating_add(days))
     }
 
-    /// The least id of the day, and that of the next.
-    fn bounds(self) -> (Uuid, Uuid) {
-        (floor_at(self.start()), floor_at(Day(self.0 + 1).start()))
+    fn start(self) -> Timestamp {
+        Timestamp::from_secs(self.0.saturating_mul(DAY_S))
     }
 
     /// As it is written in names: `20261123`.
@@ -100,73 +136,158 @@ impl Day {
     }
 }
 
-impl Table {
-    /// The name of its partition of that day.
-    fn partition(&self, day: Day) -> String {
-        format!("{}_p{}", self.name, day.digits())
+/// The days of a partition: the first one, and the one behind the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Days {
+    from: Day,
+    to: Day,
+}
+
+impl Days {
+    fn new(from: Day, number: i64) -> Self {
+        Days { from, to: from.after(number) }
     }
 
-    /// Makes the partition of that day.
+    fn number(self) -> i64 {
+        self.to.0 - self.from.0
+    }
+
+    fn contains(self, day: Day) -> bool {
+        self.from <= day && day < self.to
+    }
+
+    /// The least id of these days, and that of the next.
+    fn bounds(self) -> (Uuid, Uuid) {
+        (floor_at(self.from.start()), floor_at(self.to.start()))
+    }
+}
+
+impl Table {
+    /// The name of its partition of these days: of one `events_p20261123`, of several `events_p20261123_4d`.
+    fn partition(&self, days: Days) -> String {
+        let (table, from, number) = (self.name, days.from.digits(), days.number());
+        if number == 1 { format!("{table}_p{from}") } else { format!("{table}_p{from}_{number}d") }
+    }
+
+    /// The days of its partition of this name.
+    fn days_of(&self, name: &str) -> Option<Days> {
+        let days = name.strip_prefix(self.name)?.strip_prefix("_p")?;
+        let (from, number) = match days.split_once('_') {
+            None => (days, 1),
+            Some((from, number)) => (from, number.strip_suffix('d')?.parse::<i64>().ok().filter(|number| *number > 1)?),
+        };
+        let days = Days::new(Day::parse(from)?, number);
+        (self.partition(days) == name).then_some(days)
+    }
+
+    /// The days of those of these partitions that are its own, in their order.
+    fn days_among(&self, names: &[String]) -> Vec<Days> {
+        let mut days: Vec<Days> = names.iter().filter_map(|name| self.days_of(name)).collect();
+        days.sort_unstable();
+        days
+    }
+
+    /// Makes the partition of these days.
     ///
     /// Attached, and not made as one: that would lock the whole table against everybody, where attaching only keeps others from changing its
     /// definition. Both lock the default partition, and read through it for rows that belong into the new one; there are few in it as a rule, and
-    /// where there are not this is given up. The indexes are made before, while nobody waits.
-    fn making(&self, day: Day) -> String {
-        let (table, name, settings, (from, to)) = (self.name, self.partition(day), self.settings, day.bounds());
+    /// where there are not this is given up. The indexes are made before, while nobody waits. Where there are rows of it they move, and whoever
+    /// writes waits for that.
+    fn making(&self, days: Days, has_strays: bool) -> String {
+        let Table { name: table, key, settings, .. } = self;
+        let (name, (from, to)) = (self.partition(days), days.bounds());
+        let moving = if has_strays {
+            format!(
+                "LOCK TABLE ONLY {table} IN SHARE UPDATE EXCLUSIVE MODE; LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE; \
+                 WITH moved AS (DELETE FROM {table}_default WHERE {key} >= '{from}' AND {key} < '{to}' RETURNING *) \
+                 INSERT INTO {name} SELECT * FROM moved; "
+            )
+        } else {
+            String::new()
+        };
         format!(
             "SET LOCAL lock_timeout = '10s'; \
              SELECT pg_advisory_xact_lock(hashtextextended('postrider partitions ' || current_schema(), 0)); \
-             SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '5s'; \
-             CREATE TABLE {name} (LIKE {table} INCLUDING ALL){settings}; \
+             SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '2s'; \
+             CREATE TABLE {name} (LIKE {table} INCLUDING ALL){settings}; {moving}\
              ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{from}') TO ('{to}')"
         )
     }
 
-    /// Removes the partition of that day unless there is a row in it. The table's lock is what the removal needs anyway; taken first, nobody can
-    /// write a row that would be lost.
-    fn removing(&self, day: Day) -> String {
-        let (table, name) = (self.name, self.partition(day));
+    /// Removes the partition of these days unless there are more than a few rows in it, which move. The table's lock is what that needs anyway; taken
+    /// first, nobody can write a row that would be lost.
+    fn removing(&self, days: Days) -> String {
+        let (table, name) = (self.name, self.partition(days));
         format!(
-            "SET LOCAL lock_timeout = '200ms'; SET LOCAL statement_timeout = '2s'; SET LOCAL enable_seqscan = off; \
+            "SET LOCAL lock_timeout = '200ms'; SET LOCAL statement_timeout = '1s'; SET LOCAL enable_seqscan = off; \
              LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE; \
-             DO $$ BEGIN IF NOT EXISTS (SELECT FROM {name}) THEN DROP TABLE {name}; END IF; END $$"
+             DO $$ BEGIN IF NOT EXISTS (SELECT FROM {name}) THEN DROP TABLE {name}; \
+             ELSIF (SELECT count(*) FROM (SELECT FROM {name} LIMIT {FEW} + 1) AS r) <= {FEW} THEN \
+             ALTER TABLE {table} DETACH PARTITION {name}; INSERT INTO {table} SELECT * FROM {name}; DROP TABLE {name}; END IF; \
+             DELETE FROM meta WHERE key = 'touched {name}' AND to_regclass('{name}') IS NULL; END $$"
         )
     }
 }
 
-/// The table and the day of which a partition of this name is.
-fn partition_of(name: &str) -> Option<(&'static Table, Day)> {
-    TABLES.iter().find_map(|table| {
-        let digits = name.strip_prefix(table.name)?.strip_prefix("_p")?;
-        Some((table, Day::parse(digits)?))
-    })
+/// How long new partitions are, in days: by how far back those reach that are there, which is for how long rows are kept, and by how many are past.
+fn length(there: &[Days], today: Day) -> i64 {
+    let kept = there.first().map_or(0, |oldest| today.0 - oldest.from.0).max(0);
+    let past = there.iter().filter(|days| days.to <= today).count();
+    let longer = i64::try_from(past.saturating_sub(MOST_PAST)).unwrap_or(i64::MAX);
+    let mut length = 1;
+    while length < LONGEST && length * PARTS < kept {
+        length *= 2;
+    }
+    for _ in 0..longer {
+        length = (length * 2).min(LONGEST);
+    }
+    length
+}
+
+/// The partitions that are to be made so that today and the days to come have theirs.
+fn wanted(there: &[Days], today: Day) -> Vec<Days> {
+    let (length, mut wanted, mut day) = (length(there, today), Vec::new(), today);
+    while day <= today.after(AHEAD) {
+        if let Some(days) = there.iter().find(|days| days.contains(day)) {
+            day = days.to;
+            continue;
+        }
+        let next = there.iter().map(|days| days.from).find(|from| *from > day);
+        let to = next.map_or(day.after(length), |next| next.min(day.after(length)));
+        wanted.push(Days { from: day, to });
+        day = to;
+    }
+    wanted
 }
 
 /// Makes the partitions of today and of the days to come that are not there yet. Outside of a transaction.
 ///
-/// What would make others wait, or meets rows of its day in the default partition, is left: the rows go there.
+/// What would make others wait, or meets too many rows of its days in the default partition, is left: the rows go there.
 pub(super) async fn ensure(conn: &Conn, now: Timestamp) -> Result<()> {
     let (there, today) = (names(conn).await?, Day::of(now));
-    for day in (today.0..=today.0 + AHEAD).map(Day) {
-        for table in TABLES.iter().filter(|table| !there.contains(&table.partition(day))) {
-            make(conn, table, day).await?;
+    for table in &TABLES {
+        for days in wanted(&table.days_among(&there), today) {
+            make(conn, table, days).await?;
         }
     }
     Ok(())
 }
 
-async fn make(conn: &Conn, table: &Table, day: Day) -> Result<()> {
-    let ((from, to), partition) = (day.bounds(), table.partition(day));
-    if conn.row(table.strays, &[&from, &to]).await?.is_some() {
-        tracing::warn!(partition, "there are rows of that day in the default partition already: all of it goes there");
+async fn make(conn: &Conn, table: &Table, days: Days) -> Result<()> {
+    let ((from, to), partition, most) = (days.bounds(), table.partition(days), MOST_STRAYS + 1);
+    let strays = count(&conn.only(table.strays, &[&from, &to, &most]).await?, 0)?;
+    if strays > MOST_STRAYS.unsigned_abs() {
+        tracing::warn!(partition, "there are too many rows of these days in the default partition already: all of them go there");
         return Ok(());
     }
-    match conn.batch(&table.making(day)).await {
-        Ok(()) => tracing::debug!(partition, "a partition was made"),
+    match conn.batch(&table.making(days, strays > 0)).await {
+        Ok(()) => tracing::debug!(partition, strays, "a partition was made"),
         // Another node was faster.
-        Err(error) if has_state(&error, &SqlState::DUPLICATE_TABLE) => {}
+        Err(error) if has_state(&error, &SqlState::DUPLICATE_TABLE) || has_state(&error, &SqlState::INVALID_OBJECT_DEFINITION) => {
+            tracing::debug!(partition, %error, "a partition was made by another node");
+        }
         Err(error) if is_for_later(&error) || has_state(&error, &SqlState::CHECK_VIOLATION) => {
-            tracing::warn!(partition, %error, "a partition could not be made for now: until then rows of that day go to the default one");
+            tracing::warn!(partition, %error, "a partition could not be made for now: until then rows of these days go to the default one");
         }
         Err(error) => return Err(error),
     }
@@ -176,32 +297,44 @@ async fn make(conn: &Conn, table: &Table, day: Day) -> Result<()> {
 /// Which of the partitions that [`ensure`] makes are not there.
 pub(super) async fn missing(conn: &Conn, now: Timestamp) -> Result<Vec<String>> {
     let (there, today) = (names(conn).await?, Day::of(now));
-    let wanted = (today.0..=today.0 + AHEAD).flat_map(|day| TABLES.iter().map(move |table| table.partition(Day(day))));
-    Ok(wanted.filter(|name| !there.contains(name)).collect())
+    let missing = |table: &'static Table| wanted(&table.days_among(&there), today).into_iter().map(move |days| table.partition(days));
+    Ok(TABLES.iter().flat_map(missing).collect())
 }
 
-/// Removes partitions of days that are past and have no rows any more; answers how many. Outside of a transaction. What is in use is left.
+/// Removes partitions of days that are long past and have no more than a few rows, which move; answers how many. Outside of a transaction. What is
+/// in use is left.
 pub(super) async fn remove_empty(conn: &Conn, now: Timestamp) -> Result<u64> {
-    let kept = Day(Day::of(now).0 - BEHIND);
-    let mut emptied = Vec::new();
-    for name in names(conn).await? {
-        let Some((table, day)) = partition_of(&name).filter(|(_, day)| *day < kept) else { continue };
-        let (from, to) = day.bounds();
-        if conn.row(table.rows, &[&from, &to]).await?.is_some() {
-            continue;
-        }
-        match conn.batch(&table.removing(day)).await {
-            Ok(()) => emptied.push(name),
-            Err(error) if has_state(&error, &SqlState::UNDEFINED_TABLE) => {}
-            Err(error) if is_for_later(&error) => tracing::debug!(partition = name, %error, "an empty partition stays for now"),
-            Err(error) => return Err(error),
+    let (there, kept) = (names(conn).await?, Day::of(now).after(-BEHIND));
+    let mut removed = 0;
+    for table in &TABLES {
+        for days in table.days_among(&there).into_iter().filter(|days| days.to <= kept) {
+            let ((from, to), most) = (days.bounds(), FEW + 1);
+            if count(&conn.only(table.rows, &[&from, &to, &most]).await?, 0)? > FEW.unsigned_abs() {
+                continue;
+            }
+            let name = table.partition(days);
+            match conn.batch(&table.removing(days)).await {
+                Ok(()) => removed += u64::from(!is_there(conn, &name).await?),
+                Err(error) if has_state(&error, &SqlState::UNDEFINED_TABLE) => {}
+                Err(error) if is_for_later(&error) => {
+                    tracing::debug!(partition = name, %error, "a partition of hardly any rows stays for now")
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
-    if emptied.is_empty() {
-        return Ok(0);
-    }
-    let row = conn.only("SELECT count(*) FROM unnest($1::text[]) AS u (name) WHERE to_regclass(u.name) IS NULL", &[&emptied]).await?;
-    Ok(u64::try_from(get::<i64>(&row, 0)?).unwrap_or(0))
+    Ok(removed)
+}
+
+async fn is_there(conn: &Conn, table: &str) -> Result<bool> {
+    get(&conn.only("SELECT to_regclass($1::text) IS NOT NULL", &[&table]).await?, 0)
+}
+
+/// How many locks a transaction can come to hold whose statements are planned in it: of all partitions with all of their indexes.
+pub(super) async fn locks(conn: &Conn) -> Result<u64> {
+    let sql = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+               WHERE n.nspname = current_schema() AND c.relispartition AND c.relkind IN ('r', 'i')";
+    count(&conn.only(sql, &[]).await?, 0)
 }
 
 /// All partitions that are there.
@@ -221,58 +354,4 @@ fn is_for_later(error: &Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use postrider_core::id::IdGen;
-    use std::time::Duration;
-
-    /// 2026-11-23T04:00:00Z.
-    const NOW: Timestamp = Timestamp::from_secs(1_795_406_400);
-
-    #[test]
-    fn names_say_the_day() {
-        let day = Day::of(NOW);
-        let names: Vec<String> = TABLES.iter().map(|table| table.partition(day)).collect();
-        assert_eq!(names, ["events_p20261123", "event_labels_p20261123", "deliveries_p20261123", "attempts_p20261123"]);
-        for (name, table) in names.iter().zip(&TABLES) {
-            let (found, of) = partition_of(name).expect("the name of a partition");
-            assert_eq!((found.name, of), (table.name, day));
-        }
-        for other in ["events_default", "events_p2026112", "events_p20261323", "events_p20260230", "eventsp20261123", "queue_p20261123", ""]
-        {
-            assert!(partition_of(other).is_none(), "{other}");
-        }
-    }
-
-    #[test]
-    fn days_begin_at_midnight() {
-        let day = Day::of(NOW);
-        assert_eq!(day.start().rfc3339(0), "2026-11-23T00:00:00Z");
-        assert_eq!(Day::of(Timestamp::from_micros(day.start().as_micros() - 1)), Day(day.0 - 1));
-        assert_eq!(Day(day.0 + 8).digits(), "20261201");
-        assert_eq!(Day::parse("20280229").map(Day::digits).as_deref(), Some("20280229"));
-    }
-
-    #[test]
-    fn ids_of_a_day_are_within_its_bounds() {
-        let (day, mut ids) = (Day::of(NOW), IdGen::new(1));
-        let ((from, to), (next, _)) = (day.bounds(), Day(day.0 + 1).bounds());
-        assert!(from < to && to == next, "no id is between two days");
-        let (first, last) = (day.start(), Day(day.0 + 1).start().before(Duration::from_millis(1)));
-        for at in [first, NOW, last] {
-            let id = ids.next(at);
-            assert!(from <= id && id < to, "{at:?}");
-        }
-        assert!(ids.next(Day(day.0 + 1).start()) >= to);
-    }
-
-    #[test]
-    fn a_partition_has_the_bounds_of_its_day() {
-        let deliveries = TABLES.iter().find(|table| table.name == "deliveries").expect("one of them");
-        let (day, sql) = (Day::of(NOW), deliveries.making(Day::of(NOW)));
-        let (from, to) = day.bounds();
-        assert!(sql.contains("CREATE TABLE deliveries_p20261123 (LIKE deliveries INCLUDING ALL) WITH (fillfactor = 70, "), "{sql}");
-        assert!(sql.ends_with(&format!("ATTACH PARTITION deliveries_p20261123 FOR VALUES FROM ('{from}') TO ('{to}')")), "{sql}");
-        assert!(deliveries.strays.starts_with("SELECT id FROM deliveries_default WHERE id >= $1::uuid AND id < $2::uuid ORDER BY id"));
-    }
-}
+mod tests;

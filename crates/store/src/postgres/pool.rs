@@ -2,36 +2,39 @@
 
 use super::conn::Conn;
 use super::error::{Error, Result, closed};
-use super::members::Standing;
+use super::members::TRIES_IN_A_LEASE;
 use super::open_error::PgOpenError;
 use super::options::PgOptions;
+use super::standing::Standing;
 use super::tls;
 use super::transact::Tries;
 use deadpool_postgres::{ClientWrapper, Connect, Manager, ManagerConfig, PoolError, QueueMode, RecyclingMethod, Runtime, TimeoutType};
 use postrider_core::ports::{BoxFuture, StoreError, StoreErrorKind};
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, TargetSessionAttrs};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{AsyncMessage, Client, Config, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long the kernel waits for a server that does not answer: for it to take a connection, ...
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(3);
 /// ... to acknowledge what was sent, ...
-const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+const UNACKNOWLEDGED: Duration = Duration::from_secs(3);
 /// ... and, where nothing was sent for this long, to answer one of so many probes, so far apart. A network that swallows packets is
-/// noticed within five seconds in each case, before others take this node for dead.
-const PROBE_AFTER: Duration = Duration::from_secs(2);
+/// noticed within three seconds in each case, before others take this node for dead.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-const PROBES: u32 = 3;
+const PROBES: u32 = 2;
 
 /// How long after a statement's own limit its answer is waited for: then the server itself stands still.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// How long the server waits for a transaction whose node stands still, with what that has locked.
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
+/// How long the server waits for a transaction whose node stands still, with what that has locked: by the time at which others take over it has
+/// let go of that.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 
 /// How often closing looks whether all connections have come back.
 const DRAINING: Duration = Duration::from_millis(10);
@@ -50,9 +53,10 @@ const SETTINGS_TO_READ: &str = "SET plan_cache_mode = auto; SET default_transact
 /// For heartbeats: after a crash of the server they are a second older, and nobody minds.
 const SETTINGS_TO_KEEP: &str = "SET synchronous_commit = off; ";
 
-/// The server notices that a node is gone, also while it is busy for it. Not every server's machine can do that.
-const SETTINGS_IF_POSSIBLE: &str = "SET client_connection_check_interval = '2s'; SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; \
-     SET tcp_keepalives_count = 3; SET tcp_user_timeout = '10s'";
+/// The server notices that a node is gone, also while it is busy for it, and within three seconds where the network says nothing of it. Not every
+/// server's machine can do that.
+const SETTINGS_IF_POSSIBLE: &str = "SET client_connection_check_interval = '1s'; SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; \
+     SET tcp_keepalives_count = 2; SET tcp_user_timeout = '3s'";
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +65,10 @@ pub(super) enum Use {
     Write,
     /// Reads.
     Read,
-    /// The node's heartbeats.
+    /// The node's heartbeats, and what nodes tell each other.
     Keep,
+    /// What the nodes share out among themselves.
+    Share,
     /// Changes of the schema, which take as long as they take.
     Migrate,
 }
@@ -71,6 +77,8 @@ pub(super) enum Use {
 pub(super) struct Server {
     config: Config,
     tls: MakeRustlsConnect,
+    /// How many are tried, one after another.
+    hosts: u32,
 }
 
 impl Server {
@@ -90,7 +98,8 @@ impl Server {
         }
         // A server that has become a standby is none for us, whichever of several is asked.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        Ok(Server { config, tls })
+        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
+        Ok(Server { config, tls, hosts: u32::try_from(hosts).unwrap_or(u32::MAX) })
     }
 
     /// Hosts and ports, for people.
@@ -113,15 +122,27 @@ impl Server {
         places.join(",")
     }
 
-    fn connector(&self, to: Use, options: &PgOptions) -> Connector {
-        Connector { config: self.config.clone(), tls: self.tls.clone(), settings: settings(to, options).into() }
+    /// What opens connections of this use.
+    pub(super) fn connector(&self, to: Use, options: &PgOptions) -> Connector {
+        let mut config = self.config.clone();
+        // Each of several addresses has its turn before the heartbeat is tried again.
+        let turn = options.lease / TRIES_IN_A_LEASE / self.hosts;
+        if to == Use::Keep && config.get_connect_timeout().is_none_or(|timeout| *timeout > turn) {
+            config.connect_timeout(turn);
+        }
+        Connector { config, tls: self.tls.clone(), settings: settings(to, options).into() }
+    }
+
+    /// How long a new connection may take, with all addresses that are tried for it.
+    pub(super) fn patience(&self, options: &PgOptions) -> Duration {
+        options.connect_timeout.saturating_mul(self.hosts)
     }
 
     /// A connection that is in no pool. It ends when it is dropped.
     pub(super) async fn connect(&self, to: Use, options: &PgOptions) -> std::result::Result<ClientWrapper, PgOpenError> {
         let failed = |e| PgOpenError::from_connecting(&self.at(), e);
         let connector = self.connector(to, options);
-        match tokio::time::timeout(options.connect_timeout + SLACK, connector.start()).await {
+        match tokio::time::timeout(self.patience(options) + SLACK, connector.start(|_| {})).await {
             Ok(started) => started.map(|(client, task)| ClientWrapper::new(client, task)).map_err(failed),
             Err(_) => Err(PgOpenError::Unreachable { at: self.at(), cause: "it does not answer".to_owned() }),
         }
@@ -142,13 +163,14 @@ impl Server {
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(options.connect_timeout))
-            .create_timeout(Some(options.connect_timeout))
+            .create_timeout(Some(self.patience(options)))
             // Those in use keep their statements prepared, and the rest costs the server little.
             .queue_mode(QueueMode::Lifo)
             .build()
             .map_err(|e| PgOpenError::Failed(e.to_string()))?;
-        let patience = limit(to, options) + SLACK;
-        Ok(Pool { connections, size, patience, standing: Arc::clone(standing) })
+        let slack = if matches!(to, Use::Keep | Use::Share) { Duration::ZERO } else { SLACK };
+        let (patience, standing) = (limit(to, options) + slack, Arc::clone(standing));
+        Ok(Pool { connections, size, patience, standing, is_closing: AtomicBool::new(false) })
     }
 }
 
@@ -157,14 +179,14 @@ fn limit(to: Use, options: &PgOptions) -> Duration {
     match to {
         Use::Write | Use::Migrate => options.write_timeout,
         Use::Read => options.read_timeout,
-        Use::Keep => options.lease,
+        Use::Keep | Use::Share => options.lease,
     }
 }
 
 /// What a session is set to, in one message. Nothing of it comes from outside but the schema, which is a plain name.
 fn settings(to: Use, options: &PgOptions) -> String {
     let of_use = match to {
-        Use::Write => SETTINGS_TO_WRITE,
+        Use::Write | Use::Share => SETTINGS_TO_WRITE,
         Use::Read => SETTINGS_TO_READ,
         Use::Keep => SETTINGS_TO_KEEP,
         Use::Migrate => "",
@@ -182,19 +204,29 @@ fn settings(to: Use, options: &PgOptions) -> String {
 }
 
 /// Opens connections of one use.
-struct Connector {
+pub(super) struct Connector {
     config: Config,
     tls: MakeRustlsConnect,
     settings: Arc<str>,
 }
 
 impl Connector {
-    async fn start(&self) -> std::result::Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
-        let (client, connection) = self.config.connect(self.tls.clone()).await?;
-        // It ends when the client is dropped.
+    /// Opens one. What it is told by NOTIFY it hands on; the task ends when the client is dropped, or the connection is lost.
+    pub(super) async fn start(
+        &self,
+        hear: impl Fn(&Notification) + Send + 'static,
+    ) -> std::result::Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+        let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
         let task = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = %Error::from(error), "a connection to the database was lost");
+            while let Some(said) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+                match said {
+                    Ok(AsyncMessage::Notification(notification)) => hear(&notification),
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::debug!(error = %Error::from(error), "a connection to the database was lost");
+                        break;
+                    }
+                }
             }
         });
         client.batch_execute(&self.settings).await?;
@@ -210,7 +242,7 @@ impl Connector {
 
 impl Connect for Connector {
     fn connect(&self, _: &Config) -> BoxFuture<'_, std::result::Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
-        Box::pin(self.start())
+        Box::pin(self.start(|_| {}))
     }
 }
 
@@ -221,6 +253,7 @@ pub(super) struct Pool {
     /// How long a piece of work may take on one.
     patience: Duration,
     standing: Arc<Standing>,
+    is_closing: AtomicBool,
 }
 
 impl Pool {
@@ -254,6 +287,16 @@ impl Pool {
     /// How often to try a read again.
     pub(super) fn tries(&self) -> Tries {
         Tries::of_read()
+    }
+
+    /// Lets nothing new begin from now on. What is under way still gets connections.
+    pub(super) fn refuse(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Refuses what is new after [`Pool::refuse`].
+    pub(super) fn admit(&self) -> Result<()> {
+        if self.is_closing.load(Ordering::Relaxed) { Err(Error::Refused(closed())) } else { Ok(()) }
     }
 
     /// Gives out no more connections.
@@ -316,5 +359,20 @@ mod tests {
         let to_read = settings(Use::Read, &options);
         assert!(to_read.contains("SET statement_timeout = 30000;") && to_read.ends_with("SET search_path = \"postrider\""), "{to_read}");
         assert!(!settings(Use::Migrate, &options).contains("statement_timeout"));
+    }
+
+    #[test]
+    fn a_heartbeat_tries_every_address_in_its_time() {
+        let timeout = |url: &str, to| {
+            let options = PgOptions { lease: Duration::from_secs(6), ..PgOptions::new(url) };
+            let server = Server::new(&options).expect("a URL");
+            (server.connector(to, &options).config.get_connect_timeout().copied(), server.patience(&options).as_secs())
+        };
+        let millis = |n| Some(Duration::from_millis(n));
+        assert_eq!(timeout("postgres://a/d", Use::Keep), (millis(2_000), 5));
+        assert_eq!(timeout("postgres://a,b/d", Use::Keep), (millis(1_000), 10));
+        assert_eq!(timeout("postgres://a,b/d?connect_timeout=10", Use::Keep), (millis(1_000), 10));
+        assert_eq!(timeout("postgres://a,b/d?connect_timeout=10", Use::Write), (millis(10_000), 10));
+        assert_eq!(timeout("postgres://a,b/d", Use::Write), (Some(SOCKET_TIMEOUT), 10));
     }
 }

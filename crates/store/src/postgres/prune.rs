@@ -2,19 +2,22 @@
 //!
 //! A run is a sequence of slices. Ids are UUIDv7, so walks over them are walks in order of time: in a run each begins with the oldest row and
 //! goes on where the slice before ended, so that what must stay is looked at once in a run and hides nothing behind it. What others have locked
-//! is passed over, and what comes behind the place of a walk is not seen: both are the next run's. Partitions of days that are left empty go
-//! elsewhere, see `partitions.rs`.
+//! is passed over, and what comes behind the place of a walk is not seen: both are the next run's. What is past its age with all of its partition
+//! goes with that, see `partitions/retire.rs`.
+//!
+//! Of several nodes one does it at a time; whoever comes meanwhile finds nothing to do.
 //!
 //! What rows took (see `tallies.rs`) is given back with them.
 
 use super::conn::Conn;
 use super::error::Result;
 use super::gone::Erasing;
+use super::partitions::retire::{self, Retiring, What};
 use super::room::ROW;
 use super::rows::{get, namespace};
+use super::tallies::fold;
 use super::tx::Tx;
 use super::{aging, config, gone};
-use postrider_core::id::floor_at;
 use postrider_core::ports::{PruneRequest, Pruned};
 use postrider_core::time::Timestamp;
 use tokio_postgres::Row;
@@ -38,14 +41,18 @@ pub(super) struct Sweep {
     phase: Phase,
     /// The last id that was looked at in this phase.
     after: Uuid,
+    retiring: Retiring,
+    numbers: fold::Place,
 }
 
 /// Keys of requests come first: many may come in a day, and they wait for nothing. Dead letters close before they are asked about; attempts go
-/// before the deliveries that they belong to, deliveries before their events and subscriptions, those before their endpoints.
+/// before the deliveries that they belong to, deliveries before their events and subscriptions, those before their endpoints. Numbers come last, for
+/// most of this changes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
     #[default]
     Requests,
+    Partitions,
     Orphans,
     Attempts,
     Bodies,
@@ -55,12 +62,14 @@ enum Phase {
     Keys,
     Subscriptions,
     Endpoints,
+    Numbers,
 }
 
 impl Phase {
     fn next(self) -> Option<Phase> {
         match self {
-            Phase::Requests => Some(Phase::Orphans),
+            Phase::Requests => Some(Phase::Partitions),
+            Phase::Partitions => Some(Phase::Orphans),
             Phase::Orphans => Some(Phase::Attempts),
             Phase::Attempts => Some(Phase::Bodies),
             Phase::Bodies => Some(Phase::Deliveries),
@@ -69,7 +78,8 @@ impl Phase {
             Phase::Closed => Some(Phase::Keys),
             Phase::Keys => Some(Phase::Subscriptions),
             Phase::Subscriptions => Some(Phase::Endpoints),
-            Phase::Endpoints => None,
+            Phase::Endpoints => Some(Phase::Numbers),
+            Phase::Numbers => None,
         }
     }
 
@@ -119,7 +129,7 @@ impl Slice {
 
     /// It has looked at so many rows.
     pub(super) fn looked(&mut self, at: usize) {
-        self.looks -= at as i64;
+        self.looks = self.looks.saturating_sub(i64::try_from(at).unwrap_or(i64::MAX));
     }
 
     /// Looks at a page of ids, each with whether it may go: takes as many of those as may still go, and moves the walk behind the last one
@@ -148,6 +158,10 @@ pub(super) async fn prune(tx: &mut Tx, sweep: &mut Sweep, request: &PruneRequest
     if sweep.of != of {
         *sweep = Sweep { of, ..Sweep::default() };
     }
+    if !is_ours(&tx.conn).await? {
+        *sweep = Sweep::default();
+        return Ok(Pruned { erasing: !gone::erased(&tx.conn).await?.is_empty(), ..Pruned::default() });
+    }
     let mut slice = Slice::new(request.limit);
     let done = gone::erase(tx, &mut sweep.erasing, &mut slice).await? && go_on(tx, sweep, request, &mut slice).await?;
     if done {
@@ -160,6 +174,12 @@ pub(super) async fn prune(tx: &mut Tx, sweep: &mut Sweep, request: &PruneRequest
     Ok(Pruned { more: !done, erasing, ..slice.pruned })
 }
 
+/// Whether nobody else does it at this moment. It is ours until the transaction ends.
+async fn is_ours(conn: &Conn) -> Result<bool> {
+    let sql = "SELECT pg_try_advisory_xact_lock(hashtextextended('postrider retention ' || current_schema(), 0))";
+    get(&conn.only(sql, &[]).await?, 0)
+}
+
 /// Goes on with everything that has an age; whether that has come to its end.
 async fn go_on(tx: &mut Tx, sweep: &mut Sweep, request: &PruneRequest, slice: &mut Slice) -> Result<bool> {
     loop {
@@ -167,18 +187,31 @@ async fn go_on(tx: &mut Tx, sweep: &mut Sweep, request: &PruneRequest, slice: &m
         if sweep.phase.is_of_configuration() && slice.history() > 0 {
             return Ok(false);
         }
+        // What is done there has locks that nobody is to wait for, or wants to have changed nothing before.
+        if matches!(sweep.phase, Phase::Partitions | Phase::Numbers) && slice.history() + slice.pruned.configuration > 0 {
+            return Ok(false);
+        }
         let after = &mut sweep.after;
         let done = match sweep.phase {
             Phase::Requests => keys_of_requests(tx, request.requests_before, slice).await?,
+            Phase::Partitions => retire::retire(tx, &mut sweep.retiring, request, slice).await?,
             Phase::Orphans => gone::orphans(tx, after, slice).await?,
-            Phase::Attempts => aging::attempts(tx, after, request.attempts_before, slice).await?,
+            Phase::Attempts => {
+                let below = retire::below(&tx.conn, What::Attempts, request).await?;
+                aging::attempts(tx, after, below, slice).await?
+            }
             Phase::Bodies => aging::bodies(tx, after, request.bodies_before, slice).await?,
             Phase::Deliveries => aging::deliveries(tx, after, request, slice).await?,
-            Phase::Events => events(tx, request.events_before, slice).await?,
+            Phase::Events => {
+                let below = retire::below(&tx.conn, What::Events, request).await?;
+                events(tx, below, slice).await?
+            }
             Phase::Closed => closed(tx, request, slice).await?,
             Phase::Keys => gone::keys(tx, after, request.closed_before, slice).await?,
             Phase::Subscriptions => gone::subscriptions(tx, after, request.configuration_before, slice).await?,
             Phase::Endpoints => gone::endpoints(tx, after, request.configuration_before, slice).await?,
+            // Not whenever something was erased, or room is needed.
+            Phase::Numbers => request.requests_before == Timestamp::MIN || fold::fold(tx, &mut sweep.numbers, slice).await?,
         };
         if !done {
             return Ok(false);
@@ -220,9 +253,8 @@ async fn keys_of_requests(tx: &mut Tx, before: Timestamp, slice: &mut Slice) -> 
 }
 
 /// Events without any delivery left. One whose fan-out is not complete is not among them: deliveries of it are still to come.
-async fn events(tx: &mut Tx, before: Timestamp, slice: &mut Slice) -> Result<bool> {
+async fn events(tx: &mut Tx, below: Uuid, slice: &mut Slice) -> Result<bool> {
     let sql = "SELECT event FROM bare_events WHERE event < $1 ORDER BY event LIMIT $2 FOR UPDATE SKIP LOCKED";
-    let below = floor_at(before);
     while !slice.is_spent() {
         let page = slice.page().min(slice.rows());
         let rows = tx.conn.rows(sql, &[&below, &page]).await?;

@@ -51,7 +51,7 @@ pub(super) async fn are_known(conn: &Conn, events: &[NewEvent]) -> Result<bool> 
         return Ok(false);
     }
     let sql = "SELECT NOT EXISTS (SELECT 1 FROM unnest($1::text[], $2::text[]) AS u (namespace, key) \
-               WHERE NOT EXISTS (SELECT 1 FROM event_keys k WHERE k.namespace = u.namespace AND k.key = u.key))";
+               WHERE (SELECT k.event FROM event_keys k WHERE k.namespace = u.namespace AND k.key = u.key LIMIT 1) IS NULL)";
     get(&conn.only(sql, &[&namespaces, &keys]).await?, 0)
 }
 

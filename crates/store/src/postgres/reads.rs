@@ -32,7 +32,7 @@ pub(super) async fn delivery(conn: &Conn, of: DeliveryId) -> Result<Option<Deliv
         delivery_columns!(),
         ", ",
         event_columns!(),
-        " FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id = $1 AND",
+        " FROM deliveries d CROSS JOIN LATERAL (SELECT * FROM events WHERE id = d.event_id LIMIT 1) e WHERE d.id = $1 AND",
         not_erased!("d.endpoint")
     );
     let attempts = concat!("SELECT ", attempt_columns!(), " FROM attempts a WHERE a.delivery = $1 ORDER BY a.number");
@@ -53,9 +53,10 @@ pub(super) async fn event(conn: &Conn, of: EventId) -> Result<Option<EventView>>
     let deliveries = concat!(
         "SELECT ",
         delivery_columns!(),
-        " FROM deliveries d WHERE d.event = (SELECT e.seq FROM events e WHERE e.id = $1) AND",
+        // Without `OFFSET` a walk over all deliveries in their order might be taken.
+        " FROM (SELECT * FROM deliveries d WHERE d.event = (SELECT e.seq FROM events e WHERE e.id = $1) AND",
         not_erased!("d.endpoint"),
-        "ORDER BY d.id"
+        "OFFSET 0) d ORDER BY d.id"
     );
     let (found, deliveries) = tokio::try_join!(conn.row(found, params), conn.rows(deliveries, params))?;
     let Some(row) = found else { return Ok(None) };
@@ -191,8 +192,9 @@ async fn letters(conn: &Conn, ids: &[Uuid], max_bytes: u64) -> Result<Vec<DeadLe
         ", ",
         delivery_columns!(),
         ", d.event_id, (SELECT octet_length(e.payload) FROM events e WHERE e.id = d.event_id) \
-         FROM unnest($1::uuid[]) WITH ORDINALITY AS u (id, at) JOIN dead_letters l ON l.id = u.id \
-         JOIN deliveries d ON d.id = l.delivery WHERE",
+         FROM unnest($1::uuid[]) WITH ORDINALITY AS u (id, at) \
+         CROSS JOIN LATERAL (SELECT * FROM dead_letters WHERE id = u.id LIMIT 1) l \
+         CROSS JOIN LATERAL (SELECT * FROM deliveries WHERE id = l.delivery LIMIT 1) d WHERE",
         not_erased!("l.endpoint"),
         "ORDER BY u.at"
     );
@@ -216,7 +218,11 @@ async fn letters(conn: &Conn, ids: &[Uuid], max_bytes: u64) -> Result<Vec<DeadLe
 /// Events by their numbers.
 async fn events(conn: &Conn, ids: BTreeSet<Uuid>) -> Result<BTreeMap<EventSeq, Arc<Event>>> {
     let ids: Vec<Uuid> = ids.into_iter().collect();
-    let sql = concat!("SELECT ", event_columns!(), " FROM unnest($1::uuid[]) AS u (id) JOIN events e ON e.id = u.id");
+    let sql = concat!(
+        "SELECT ",
+        event_columns!(),
+        " FROM unnest($1::uuid[]) AS u (id) CROSS JOIN LATERAL (SELECT * FROM events WHERE id = u.id LIMIT 1) e"
+    );
     let rows = conn.rows(sql, &[&ids]).await?;
     rows.iter().map(|row| event_row(row).map(|event| (event.seq, Arc::new(event)))).collect()
 }

@@ -94,6 +94,10 @@ async fn go_on(tx: &mut Tx, request: &NewRequest, known: Known) -> Result<Begun>
     if let Some((response, _)) = known.response {
         return Ok(Begun::Done(response));
     }
+    if known.incarnation == tx.incarnation && known.seed == request.seed {
+        // It is this one, begun by a try whose answer was lost.
+        return Ok(Begun::New { seed: known.seed, again: false });
+    }
     if known.incarnation == tx.incarnation || is_alive(&tx.conn, known.incarnation).await? {
         return Ok(Begun::Running);
     }

@@ -44,9 +44,9 @@ pub(super) fn id_opt<T>(row: &Row, column: usize, wrap: fn(Uuid) -> T) -> Result
     Ok(get::<Option<Uuid>>(row, column)?.map(wrap))
 }
 
-/// Reads a number of things.
+/// Reads a number of things. A kept number that came out below nothing is none: what is asked for besides can be read all the same.
 pub(super) fn count(row: &Row, column: usize) -> Result<u64> {
-    u64::try_from(get::<i64>(row, column)?).map_err(bad_value)
+    Ok(u64::try_from(get::<i64>(row, column)?).unwrap_or(0))
 }
 
 /// Reads an `integer` that is not negative.

@@ -163,7 +163,8 @@ async fn whole(conn: &Conn, ids: &[Uuid]) -> Result<Vec<Scheduled>> {
     let sql = concat!(
         "SELECT ",
         scheduled_columns!(),
-        " FROM unnest($1::uuid[]) WITH ORDINALITY AS u (id, at) JOIN scheduled s ON s.id = u.id ORDER BY u.at"
+        " FROM unnest($1::uuid[]) WITH ORDINALITY AS u (id, at) CROSS JOIN LATERAL (SELECT * FROM scheduled WHERE id = u.id LIMIT 1) s \
+         ORDER BY u.at"
     );
     conn.rows(sql, &[&ids]).await?.iter().map(scheduled_row).collect()
 }

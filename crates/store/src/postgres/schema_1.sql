@@ -1,8 +1,8 @@
 -- Everything lies in the schema that comes first in the search path. Ids are UUIDs, times microseconds since the epoch, codes of
 -- core::error::ErrorCode their stable text. Integrity between tables is kept by the store.
 --
--- Events, attempts, labels and deliveries are partitioned by time: by their ids, which are UUIDs of version 7. What fits into no day's partition is in the
--- one by default.
+-- Events, attempts, labels and deliveries are partitioned by time: by their ids, which are UUIDs of version 7. What fits into no other partition is in
+-- the one by default.
 --
 -- Of indexes that cost the same the planner takes the one that was made last; and all cost the same of a table that was empty when a statement was
 -- planned. So keys, where other indexes have their column too, come behind those.
@@ -10,30 +10,62 @@
 CREATE TABLE meta (
     key text PRIMARY KEY,
     value bigint NOT NULL
-);
-INSERT INTO meta VALUES ('config_version', 0), ('probe', 0);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+INSERT INTO meta VALUES ('config_version', 0);
+
+-- Partitions that are about to be dropped have it as a trigger: it notes that somebody has changed one since, and so it stays.
+CREATE FUNCTION note_touched() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM meta WHERE key = 'touched ' || TG_TABLE_NAME) THEN
+        INSERT INTO meta VALUES ('touched ' || TG_TABLE_NAME, 1) ON CONFLICT DO NOTHING;
+    END IF;
+    RETURN NULL;
+END $$;
 
 CREATE SEQUENCE event_seq AS bigint;
 CREATE SEQUENCE incarnations AS bigint;
 
 -- Engines, by the number that their claims carry. One is alive while ended_at is NULL; whoever finds that its heartbeat stopped ends it, and
--- it never comes back under this number. Times of this table are the database's own: clocks of nodes may differ.
+-- it never comes back under this number. Times of this table are the database's own: clocks of nodes may differ. lease_ms: after how long without
+-- a heartbeat that is. place: a small number that no other has which is alive. resigned: it has left all of its slots and wants none.
 CREATE TABLE nodes (
     incarnation bigint PRIMARY KEY,
     name text NOT NULL,
     address text,
     release text NOT NULL,
+    lease_ms bigint NOT NULL DEFAULT 4000,
+    place integer NOT NULL DEFAULT 0,
+    resigned boolean NOT NULL DEFAULT false,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at timestamptz
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
--- A row for each transaction that an engine can have at a time: it changes it when it begins, so that one whose end nobody saw can be looked up.
+-- Who sends to which endpoints: core::ports::Slot::of(endpoint) says in which slot one is. owner: the incarnation of the engine that has the slot,
+-- or 0. clean: whether whoever had it before has left what there is to know of its endpoints in handovers; false where that one has died.
+CREATE TABLE slots (
+    slot smallint PRIMARY KEY,
+    owner bigint NOT NULL DEFAULT 0,
+    clean boolean NOT NULL DEFAULT true
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+INSERT INTO slots (slot) SELECT generate_series(0, 255);
+
+-- What engines that left slots have left to know: of endpoints whose rate limits were not full when those are, and who still has exchanges with
+-- them under way (holder, an incarnation; 0: nobody).
+CREATE TABLE handovers (
+    slot smallint NOT NULL,
+    endpoint uuid NOT NULL,
+    full_at timestamptz,
+    holder bigint NOT NULL,
+    PRIMARY KEY (slot, endpoint)
+) WITH (autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX handovers_held ON handovers (slot, endpoint) WHERE holder <> 0;
+
+-- A row for each transaction that an engine has at a time: it changes it when it begins, so that one whose end nobody saw can be looked up.
 CREATE SEQUENCE mark_places AS bigint;
 CREATE TABLE marks (
     place bigint PRIMARY KEY,
     incarnation bigint NOT NULL,
-    made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     n bigint NOT NULL
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 
@@ -49,6 +81,12 @@ CREATE TABLE config (
     PRIMARY KEY (kind, id)
 );
 CREATE INDEX config_gone ON config (kind, id) WHERE gone_at IS NOT NULL;
+
+-- A text that the first server has sealed under its keys of secrets: whoever cannot open it has other keys, and must not seal anything.
+CREATE TABLE key_check (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    sealed bytea NOT NULL
+);
 CREATE INDEX config_by_endpoint ON config (endpoint) WHERE endpoint IS NOT NULL;
 
 -- Endpoints whose history nobody gets to see any more, and retention removes. There are few at a time.
@@ -217,7 +255,7 @@ CREATE TABLE dead_letters (
     status smallint NOT NULL,
     retried_as uuid,
     closed_at bigint
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
 CREATE UNIQUE INDEX dead_letters_open_of ON dead_letters (delivery) WHERE status = 0;
 CREATE INDEX dead_letters_delivery ON dead_letters (delivery);
 CREATE INDEX dead_letters_recent ON dead_letters (subscription, failed_at, id) WHERE status <> 2;
@@ -309,7 +347,7 @@ CREATE TABLE requests (
     headers text,
     body bytea,
     PRIMARY KEY (owner, scope, key)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX requests_created ON requests (created_at);
 CREATE INDEX requests_answered ON requests (owner, created_at) WHERE status IS NOT NULL;
 
@@ -318,7 +356,7 @@ CREATE TABLE answers (
     owner text PRIMARY KEY,
     n bigint NOT NULL,
     bytes bigint NOT NULL
-);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 
 -- How many there are, of each kind (see tallies.rs), in three levels: of a subscription and an endpoint, of a namespace (both ids nil), and of
 -- everything (an empty namespace besides). Each number is the sum over its shards, so that writers do not wait for each other.
@@ -348,3 +386,179 @@ CREATE INDEX health_by_class ON health (class, endpoint);
 CREATE INDEX health_by_namespace ON health (namespace, class, endpoint);
 CREATE INDEX health_ages ON health (ages_at, endpoint) WHERE ages_at IS NOT NULL;
 ALTER TABLE health ADD PRIMARY KEY (endpoint);
+
+-- Events that applications have published in their own transactions and that no node has relayed yet, and those that cannot be relayed: `refused`
+-- says why. Times are the database's own. Rows leave at the front, where the index is full of what is gone while an old transaction keeps it:
+-- outbox.rs remembers up to where nothing comes any more. There is no key over all rows: it would cost every publisher an index more.
+CREATE TABLE outbox (
+    id bigserial NOT NULL,
+    namespace text NOT NULL,
+    type text NOT NULL,
+    payload text NOT NULL,
+    labels jsonb NOT NULL DEFAULT '{}',
+    metadata jsonb NOT NULL DEFAULT '{}',
+    ttl interval,
+    idempotency_key text,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    refused_at timestamptz,
+    refused text
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = -1,
+    autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000,
+    toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 5000, toast.autovacuum_vacuum_cost_delay = 0);
+CREATE UNIQUE INDEX outbox_waiting ON outbox (id) WHERE refused_at IS NULL;
+CREATE INDEX outbox_refused ON outbox (refused_at, id) WHERE refused_at IS NOT NULL;
+
+-- What the functions below see: this schema, and what a caller may have put into its own temporary one last.
+SELECT set_config('search_path', concat_ws(', ', quote_ident(current_schema()), 'pg_temp'), true);
+
+-- Refuses what the relay would refuse, as far as that depends on nothing but the row, with the words of the APIs. The rules are those of
+-- core::event (Namespace, check_event_type, MAX_NAME_BYTES), core::signal (is_reserved), core::filter (check_labels) and of the server's
+-- rpc/events/push.rs and items/events.rs (metadata, time to live, key) and http/json.rs (MAX_DEPTH); 64 MiB is the most that max_body can be.
+-- Usual rows meet nothing but plain expressions, which cost little.
+CREATE FUNCTION outbox_check() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    kind text;
+    brackets text;
+    wrong text[];
+BEGIN
+    wrong := CASE
+        WHEN NEW.namespace IS NULL OR NEW.namespace COLLATE "C" !~ '^[A-Za-z0-9._-]{1,64}$' THEN
+            ARRAY['namespace: a namespace is 1 to 64 characters of A-Z a-z 0-9 . _ -', 'Name the tenant as its API keys do.']
+        WHEN NEW.type IS NULL OR octet_length(NEW.type) NOT BETWEEN 1 AND 255 OR NEW.type COLLATE "C" ~ '[^!-~]' THEN
+            ARRAY['type: an event type is 1 to 255 visible ASCII characters without spaces', 'Choose one such as order.created.']
+        WHEN strpos(NEW.type, '*') > 0 THEN
+            ARRAY['type: an event type has no "*", which is for subscriptions to several', 'Name one type, such as order.created.']
+        WHEN starts_with(NEW.type, 'delivery.') THEN
+            ARRAY['type: event types that begin with delivery. are those of Postrider''s own events', 'Choose another beginning.']
+        WHEN NEW.payload IS NULL THEN
+            ARRAY['payload: is required', 'Give a JSON object, as jsonb, or as text whose bytes are delivered as they are.']
+        WHEN octet_length(NEW.payload) > 67108864 THEN
+            ARRAY['payload: is larger than 67108864 bytes', 'Send a reference to what is large; max_body of the nodes may be lower still.']
+        WHEN jsonb_typeof(NEW.labels) IS DISTINCT FROM 'object' THEN
+            ARRAY['labels: must be an object of strings', 'Write them as {"region": "eu"}.']
+        WHEN jsonb_typeof(NEW.metadata) IS DISTINCT FROM 'object' THEN
+            ARRAY['metadata: must be an object of strings', 'Write it as {"source": "billing"}.']
+        WHEN extract(epoch FROM NEW.ttl) NOT BETWEEN 1 AND 366 * 86400 THEN
+            ARRAY['ttl: must be from 1 second to 366 days', 'Leave it NULL for an event that does not expire.']
+        WHEN octet_length(NEW.idempotency_key) NOT BETWEEN 1 AND 255 OR NEW.idempotency_key COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]' THEN
+            ARRAY['idempotency_key: must have 1 to 255 bytes without control characters', 'Use a hash of what is longer, or NULL for none.']
+    END;
+    IF wrong IS NULL THEN
+        BEGIN
+            kind := json_typeof(NEW.payload::json);
+            IF kind <> 'object' THEN
+                wrong := ARRAY['payload: must be an object', 'Put the value into an object: {"value": ...}.'];
+            END IF;
+        EXCEPTION
+            WHEN invalid_text_representation THEN
+                wrong := ARRAY['payload: must be valid JSON', 'Build it with the functions for JSON of the database or of your language.'];
+            WHEN statement_too_complex THEN
+                kind := NULL; -- It lies deeper than anybody reads; what follows says so.
+        END;
+    END IF;
+    IF wrong IS NULL AND length(NEW.payload) - length(translate(NEW.payload, '[{', '')) > 128 THEN
+        -- Without its texts it is brackets within brackets: each turn takes the innermost away.
+        brackets := regexp_replace(regexp_replace(NEW.payload, '"(?:[^"\\]|\\.)*"', '', 'g'), '[^][{}]+', '', 'g');
+        brackets := translate(brackets, '{}', '[]');
+        FOR n IN 1..128 LOOP
+            brackets := replace(brackets, '[]', '');
+            EXIT WHEN brackets = '';
+        END LOOP;
+        IF brackets <> '' THEN
+            wrong := ARRAY['payload: its arrays and objects lie deeper than 128 levels', 'Make it flatter: the parsers of receivers stop there too.'];
+        END IF;
+    END IF;
+    IF wrong IS NULL AND NEW.labels <> '{}' THEN
+        SELECT CASE
+            WHEN count(*) > 20 THEN
+                ARRAY['labels: there can be at most 20 labels', 'Keep those that filters ask for, and put the rest into metadata.']
+            WHEN bool_or(jsonb_typeof(l.value) <> 'string') THEN
+                ARRAY['labels: must be an object of strings', 'Write numbers and truth values as strings.']
+            WHEN bool_or(l.key COLLATE "C" !~ '^[A-Za-z0-9._-]{1,64}$') THEN
+                ARRAY['labels: a label''s key is 1 to 64 characters of A-Z a-z 0-9 . _ -', 'Rename the key.']
+            WHEN bool_or(octet_length(l.value #>> '{}') > 256 OR (l.value #>> '{}') COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]') THEN
+                ARRAY['labels: a label''s value is at most 256 bytes without control characters', 'Put longer texts into metadata or the payload.']
+        END INTO wrong FROM jsonb_each(NEW.labels) l;
+    END IF;
+    IF wrong IS NULL AND NEW.metadata <> '{}' THEN
+        SELECT CASE
+            WHEN count(*) > 50 THEN
+                ARRAY['metadata: must have at most 50 entries', 'Put what receivers need into the payload.']
+            WHEN bool_or(jsonb_typeof(m.value) <> 'string') THEN
+                ARRAY['metadata: must be an object of strings', 'Write numbers and truth values as strings.']
+            WHEN bool_or(m.key = '' OR octet_length(m.key) + octet_length(m.value #>> '{}') > 1024) THEN
+                ARRAY['metadata: must have keys that are not empty, and at most 1024 bytes of key and value together',
+                    'Put what receivers need into the payload.']
+        END INTO wrong FROM jsonb_each(NEW.metadata) m;
+    END IF;
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = wrong[1], HINT = wrong[2];
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER outbox_check BEFORE INSERT OR UPDATE OF namespace, type, payload, labels, metadata, ttl, idempotency_key ON outbox
+    FOR EACH ROW EXECUTE FUNCTION outbox_check();
+
+-- Publishes an event with the caller's transaction; answers its number in the outbox. The bytes of the payload are those that are delivered.
+--
+-- A transaction has its own number before it takes one of the outbox: so whoever sees that all transactions up to one have ended knows that no row
+-- with a lower number comes any more. The nodes are told, once it is committed, on the channel and in the form of news.rs, unless the session has
+-- SET postrider.notify = off.
+CREATE FUNCTION publish(namespace text, type text, payload text, labels jsonb DEFAULT '{}', metadata jsonb DEFAULT '{}',
+    ttl interval DEFAULT NULL, idempotency_key text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    number bigint;
+BEGIN
+    PERFORM pg_current_xact_id();
+    INSERT INTO outbox AS o (namespace, type, payload, labels, metadata, ttl, idempotency_key)
+    VALUES (publish.namespace, publish.type, publish.payload, coalesce(publish.labels, '{}'), coalesce(publish.metadata, '{}'),
+        publish.ttl, publish.idempotency_key)
+    RETURNING o.id INTO number;
+    IF lower(current_setting('postrider.notify', true)) IN ('off', 'false', 'no', '0') THEN
+        RETURN number;
+    END IF;
+    PERFORM pg_notify(left('postrider_' || current_schema(), 63), '1 0 outbox');
+    RETURN number;
+END
+$$;
+
+-- The same of other types. A literal or a parameter without a type is a text.
+CREATE FUNCTION publish(namespace text, type text, payload jsonb, labels jsonb DEFAULT '{}', metadata jsonb DEFAULT '{}',
+    ttl interval DEFAULT NULL, idempotency_key text DEFAULT NULL) RETURNS bigint
+LANGUAGE sql RETURN publish(namespace, type, payload::text, labels, metadata, ttl, idempotency_key);
+
+CREATE FUNCTION publish(namespace text, type text, payload json, labels jsonb DEFAULT '{}', metadata jsonb DEFAULT '{}',
+    ttl interval DEFAULT NULL, idempotency_key text DEFAULT NULL) RETURNS bigint
+LANGUAGE sql RETURN publish(namespace, type, payload::text, labels, metadata, ttl, idempotency_key);
+
+CREATE FUNCTION publish(namespace text, type text, payload bytea, labels jsonb DEFAULT '{}', metadata jsonb DEFAULT '{}',
+    ttl interval DEFAULT NULL, idempotency_key text DEFAULT NULL) RETURNS bigint
+LANGUAGE sql RETURN publish(namespace, type, convert_from(payload, 'UTF8'), labels, metadata, ttl, idempotency_key);
+
+-- Has what was refused tried again, all of it or what has this number, under new numbers: the relay does not look back. Answers how much that is.
+CREATE FUNCTION retry_refused(number bigint DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    retried bigint;
+BEGIN
+    PERFORM pg_current_xact_id();
+    UPDATE outbox o SET id = n.new, refused_at = NULL, refused = NULL
+    FROM (SELECT r.id AS old, nextval('outbox_id_seq') AS new FROM (SELECT w.id FROM outbox w
+        WHERE w.refused_at IS NOT NULL AND (retry_refused.number IS NULL OR w.id = retry_refused.number) ORDER BY w.id FOR UPDATE) r) n
+    WHERE o.id = n.old AND o.refused_at IS NOT NULL;
+    GET DIAGNOSTICS retried = ROW_COUNT;
+    IF lower(current_setting('postrider.notify', true)) IN ('off', 'false', 'no', '0') THEN
+        RETURN retried;
+    END IF;
+    PERFORM pg_notify(left('postrider_' || current_schema(), 63), '1 0 outbox');
+    RETURN retried;
+END
+$$;
+
+-- Who may publish gets the right to, and no other: see roles.rs.
+REVOKE ALL ON TABLE outbox FROM PUBLIC;
+REVOKE ALL ON SEQUENCE outbox_id_seq FROM PUBLIC;
+REVOKE ALL ON FUNCTION publish(text, text, text, jsonb, jsonb, interval, text), publish(text, text, jsonb, jsonb, jsonb, interval, text),
+    publish(text, text, json, jsonb, jsonb, interval, text), publish(text, text, bytea, jsonb, jsonb, interval, text),
+    retry_refused(bigint), outbox_check(), note_touched() FROM PUBLIC;

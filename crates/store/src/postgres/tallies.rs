@@ -13,6 +13,8 @@
 //!
 //! Kinds 0 to 10 are kept for a subscription and endpoint, 0 to 12 for a namespace, and all for everything.
 
+pub(super) mod fold;
+
 use super::conn::Conn;
 use super::error::Result;
 use postrider_core::delivery::StateKind;
@@ -56,7 +58,7 @@ struct Key {
 }
 
 /// What a transaction changes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tallies(BTreeMap<Key, i64>);
 
 impl Tallies {
@@ -115,6 +117,11 @@ impl Tallies {
             let (subscription, endpoint) = (Uuid::nil(), Uuid::nil());
             self.put(Key { namespace: namespace.to_owned(), subscription, endpoint, kind, code: code.to_owned() }, by);
         }
+    }
+
+    /// Changes of somebody else's.
+    pub(super) fn add_all(&mut self, others: Tallies) {
+        others.0.into_iter().for_each(|(key, by)| self.put(key, by));
     }
 
     fn put(&mut self, key: Key, by: i64) {

@@ -1,17 +1,19 @@
-//! Transactions and reads, tried again as long as that may help, and what is done about a commit that nobody saw the end of.
+//! Transactions and reads, tried again as long as that may help. What is done about a commit that nobody saw the end of is in `doubt.rs`.
 //!
 //! Futures that borrow what they are given cannot be made by a closure and be `Send`, so that all of this begins with macros.
 
 use super::error::{Error, Result};
 use super::health::Observed;
 use super::marks::{Mark, Places};
-use super::members::Standing;
+use super::members::Joined;
+use super::options::PgOptions;
 use super::pool::Pool;
+use super::standing::Standing;
 use super::tallies::Tallies;
 use super::tx::Tx;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -103,13 +105,11 @@ macro_rules! snapshot {
 /// Begins a read of one moment.
 pub(super) const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
-/// Commits. In a transaction in which a statement failed the server would take a COMMIT for the end of it and say nothing: it says so of any
-/// other statement.
-const COMMIT: &str = "SELECT 1; COMMIT";
-
-/// How long it is tried to learn what became of a commit, which is as long as a server may take to come back after a crash. A node that does not
-/// learn it leaves, so that nothing stays claimed by it that it does not know of.
-const DOUBT: Duration = Duration::from_secs(30);
+/// Commits, unless this engine was ended: then the division fails, and nothing behind it is done. In a transaction in which a statement failed the
+/// server would take a COMMIT for the end of it and say nothing: it says so of any other statement.
+fn commit(incarnation: i64) -> String {
+    format!("SELECT 1 / count(*) FROM nodes WHERE incarnation = {incarnation} AND ended_at IS NULL; COMMIT")
+}
 
 /// The first pause before the next try, long enough for whoever was in the way, and the longest one.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -119,12 +119,12 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const READS_AGAIN: u32 = 2;
 const PAUSE_OF_A_READ: Duration = Duration::from_millis(50);
 
-/// How long a commit that nobody waits for any more may go on before its process at the server is ended.
-const PATIENCE_WITH_LOST: Duration = Duration::from_secs(1);
+/// Tallies are kept in so many shards. Lanes write all the time: each into the same one, which is no other's as long as there are so many lanes of
+/// all nodes together. Everybody else takes those of the other half in turn.
+const SHARDS: u64 = 32;
 
-/// Tallies are kept in so many shards. The first half is for lanes, which write all the time and each into the same one; the others are taken
-/// in turn by everybody else.
-const SHARDS_OF_A_HALF: u32 = 16;
+/// How often closing looks whether all transactions have ended.
+const DRAINING: Duration = Duration::from_millis(10);
 
 /// What there is no reason to meet: a connection whose work has ended already.
 pub(super) fn ended() -> Error {
@@ -168,72 +168,71 @@ pub(super) struct Writers {
     pub(super) pool: Arc<Pool>,
     pub(super) standing: Arc<Standing>,
     pub(super) incarnation: i64,
-    pub(super) give_up: Duration,
+    give_up: Duration,
+    /// How long it is tried to learn what became of a commit.
+    doubt: Duration,
+    place: u32,
+    commit: String,
     turn: AtomicU32,
     places: Places,
+    /// How many transactions have begun, and not ended.
+    open: AtomicUsize,
 }
 
 impl Writers {
-    /// `transactions` says how many there may be at the same time.
-    pub(super) async fn new(
-        pool: Arc<Pool>,
-        standing: Arc<Standing>,
-        incarnation: i64,
-        give_up: Duration,
-        transactions: usize,
-    ) -> Result<Self> {
-        let places = Places::make(&pool, incarnation, transactions).await?;
-        Ok(Writers { pool, standing, incarnation, give_up, turn: AtomicU32::new(0), places })
+    /// For as many transactions at the same time as there are lanes and other writers.
+    pub(super) fn new(pool: Arc<Pool>, standing: Arc<Standing>, joined: Joined, options: &PgOptions) -> Self {
+        let Joined { incarnation, place } = joined;
+        let places = Places::new(incarnation, options.lanes + options.writers);
+        let PgOptions { give_up, doubt, .. } = *options;
+        let (commit, turn, open) = (commit(incarnation), AtomicU32::new(0), AtomicUsize::new(0));
+        Writers { pool, standing, incarnation, give_up, doubt, place, commit, turn, places, open }
     }
 
     /// For a transaction on a connection that all share.
     pub(super) fn seat(&self) -> Seat<'_> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % SHARDS_OF_A_HALF;
-        Seat { writers: self, pool: &self.pool, shard: shard(SHARDS_OF_A_HALF + turn) }
+        let turn = u64::from(self.turn.fetch_add(1, Ordering::Relaxed)) % (SHARDS / 2);
+        Seat { writers: self, pool: &self.pool, shard: shard(SHARDS / 2 + turn) }
     }
 
     /// For a transaction of this lane of so many, on one of their connections.
     pub(super) fn lane<'a>(&'a self, pool: &'a Pool, lane: usize, of: usize) -> Seat<'a> {
-        let place = (i128::from(self.incarnation) * of as i128 + lane as i128).rem_euclid(i128::from(SHARDS_OF_A_HALF));
-        Seat { writers: self, pool, shard: i16::try_from(place).unwrap_or(0) }
+        Seat { writers: self, pool, shard: shard_of_lane(self.place, lane, of) }
     }
 
-    /// What became of a transaction whose COMMIT was lost with its connection: nothing is wrong if it holds, and `lost` says that it does not.
-    async fn find_out(&self, mark: Mark, lost: Error) -> Result<()> {
-        tracing::warn!(error = %lost, "a connection was lost in a commit; it is looked up what became of it");
+    /// Waits until what is under way has ended, but not for ever; of a lost commit it is found out meanwhile what became of it.
+    pub(super) async fn close(&self, patience: Duration) {
         let since = Instant::now();
-        let mut pause = PAUSE;
-        loop {
-            // Whoever has to look for longer asks for the end as well: the server may still wait for a client that is gone.
-            match self.fate(&mark, since.elapsed() >= PATIENCE_WITH_LOST).await {
-                Ok(Some(is_committed)) => {
-                    self.places.give_back(mark.place);
-                    return if is_committed { Ok(()) } else { Err(lost) };
-                }
-                Ok(None) => {}
-                Err(error) => tracing::debug!(%error, "the server does not say what became of a commit"),
-            }
-            if since.elapsed() + pause > DOUBT {
-                tracing::error!(error = %lost, "nobody knows whether a transaction was committed; this node leaves");
-                self.standing.lose();
-                return Err(Error::InDoubt(lost.to_string()));
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        while self.open.load(Ordering::Relaxed) > 0 && since.elapsed() < patience {
+            tokio::time::sleep(DRAINING).await;
         }
-    }
-
-    /// Whether a transaction was committed; `None` while it has not ended.
-    async fn fate(&self, mark: &Mark, end_it: bool) -> Result<Option<bool>> {
-        let reading = self.pool.reading().await?;
-        let Some(conn) = reading.conn() else { return Err(ended()) };
-        let fate = self.pool.within(mark.fate(conn, end_it)).await;
-        reading.end(fate)
+        self.pool.close();
     }
 }
 
-fn shard(place: u32) -> i16 {
-    i16::try_from(place).unwrap_or(0)
+fn shard(n: u64) -> i16 {
+    i16::try_from(n % SHARDS).unwrap_or(0)
+}
+
+/// Nodes that are alive have different places.
+fn shard_of_lane(place: u32, lane: usize, of: usize) -> i16 {
+    shard(u64::from(place) * of as u64 + lane as u64)
+}
+
+/// Something that is under way for as long as this is there.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        UnderWay(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Where a transaction is done: on whose connections, and into which shard it counts.
@@ -251,15 +250,21 @@ impl<'a> Seat<'a> {
 
     /// Begins a transaction, if this node may write.
     pub(super) async fn begin(&self) -> Result<Open<'a>> {
+        let under_way = UnderWay::begin(&self.writers.open);
+        self.pool.admit()?;
         self.writers.standing.may_write()?;
         let conn = self.pool.get().await?;
         let (incarnation, shard) = (self.writers.incarnation, self.shard);
         let tx = Tx { conn, incarnation, shard, tallies: Tallies::default(), health: Observed::default() };
-        let place = self.writers.places.take()?;
         // From here on whoever stops waiting gives the connection up.
-        let mut open = Open { tx: Some(tx), mark: Some(Mark { place, n: 0, backend: 0 }), seat: *self };
+        let mut open = Open { tx: Some(tx), mark: None, seat: *self, _under_way: under_way };
         if let Some(tx) = &open.tx {
-            open.mark = Some(self.within(Mark::begin(&tx.conn, place)).await?);
+            let begun = self.within(self.writers.places.begin(&tx.conn)).await;
+            if matches!(begun, Err(Error::Lost)) {
+                tracing::error!(incarnation, "this node was taken for dead so long ago that what was kept of it is gone");
+                self.writers.standing.lose();
+            }
+            open.mark = Some(begun?);
         }
         Ok(open)
     }
@@ -274,8 +279,9 @@ impl<'a> Seat<'a> {
 pub(super) struct Open<'a> {
     tx: Option<Tx>,
     /// Taken out when it is looked up.
-    mark: Option<Mark>,
+    mark: Option<Mark<'a>>,
     seat: Seat<'a>,
+    _under_way: UnderWay<'a>,
 }
 
 impl Open<'_> {
@@ -298,13 +304,18 @@ impl Open<'_> {
             return Err(self.undo(error).await);
         }
         let Some(tx) = &self.tx else { return Err(ended()) };
-        match self.seat.within(tx.conn.batch(COMMIT)).await {
+        match self.seat.within(tx.conn.batch(&self.seat.writers.commit)).await {
             Ok(()) => {
-                drop(self.tx.take());
+                self.close();
                 Ok(())
             }
-            // The server has said that it did not.
-            Err(error) if !error.is_lost_connection() => Err(self.undo(error).await),
+            Err(error) if error.is_fence() => {
+                tracing::error!(incarnation = tx.incarnation, "this node was taken for dead; what it was about to store is not stored");
+                self.seat.writers.standing.lose();
+                Err(self.undo(Error::Lost).await)
+            }
+            // The server has said that it did not, and goes on. One that breaks down in it may have.
+            Err(error) if error.is_answer() => Err(self.undo(error).await),
             Err(error) => {
                 self.give_up();
                 match self.mark.take() {
@@ -325,8 +336,16 @@ impl Open<'_> {
             let is_new = was_closed && !error.is_lost_connection() && !error.is_fault_of_one();
             return if is_new { Error::NoConnection(error.to_string()) } else { error };
         }
-        drop(self.tx.take());
+        self.close();
         error
+    }
+
+    /// The server has ended it: its connection and its place are free.
+    fn close(&mut self) {
+        drop(self.tx.take());
+        if let Some(mark) = &mut self.mark {
+            mark.has_ended();
+        }
     }
 
     fn give_up(&mut self) {
@@ -339,11 +358,10 @@ impl Open<'_> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.give_up();
-        if let Some(mark) = self.mark.take() {
-            self.seat.writers.places.give_back(mark.place);
-        }
     }
 }
+
+mod doubt;
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,10 @@
 //! What there is to be said of a data directory, for people who look for what is wrong. Nothing is changed.
 
+use super::config;
 use super::files;
-use crate::error::OpenError;
+use crate::error::{OpenError, store_error};
 use crate::migrate;
+use postrider_core::ports::{Configuration, StoreError};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +33,17 @@ impl SqliteFindings {
         let read = files::connect_reader(&file).and_then(|conn| migrate::version(&conn));
         let schema = read.map_err(|e| OpenError::from_sqlite(&file, &e))?;
         Ok(Some(SqliteFindings { is_owned: is_owned(directory)?, file, schema, known: migrate::KNOWN }))
+    }
+}
+
+impl SqliteFindings {
+    /// Everything that is configured, by a connection that can only read. The schema must be that of this release.
+    pub fn configuration(&self) -> Result<Configuration, StoreError> {
+        let read = || {
+            let mut conn = files::connect_reader(&self.file)?;
+            config::read(&*conn.transaction()?)
+        };
+        read().map_err(|e| store_error(&e))
     }
 }
 
@@ -63,6 +76,7 @@ mod tests {
         let store = SqliteStore::open(SqliteOptions::new(directory.path())).expect("a store");
         let found = look().expect("a database");
         assert_eq!((found.schema, found.known, found.is_owned), (migrate::KNOWN, migrate::KNOWN, true));
+        assert!(found.configuration().expect("it can be read").endpoints.is_empty());
         store.close();
         assert!(!look().expect("a database").is_owned);
     }

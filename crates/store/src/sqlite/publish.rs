@@ -10,7 +10,7 @@ use super::session::{Memory, Session};
 use postrider_core::delivery::StateKind;
 use postrider_core::event::Namespace;
 use postrider_core::id::{DeliveryId, EndpointId, EventId, EventSeq, SubscriptionId};
-use postrider_core::ports::{FanOutSlice, FirstDelivery, NewDelivery, NewEvent, Published};
+use postrider_core::ports::{FanOutSlice, FirstDelivery, NewDelivery, NewEvent, Published, Sliced};
 use postrider_core::time::Timestamp;
 use rusqlite::{CachedStatement, Connection, Result, params};
 use std::collections::BTreeSet;
@@ -33,20 +33,19 @@ pub(super) fn are_known(conn: &Connection, events: &[NewEvent]) -> Result<bool> 
     Ok(true)
 }
 
-/// Stores the next slices of large fan-outs. A slice of an event that is gone is dropped: there is nothing left to deliver.
-pub(super) fn fan_out(s: &mut Session, slices: &[FanOutSlice]) -> Result<()> {
+/// Stores the next slices of large fan-outs, those that begin where their fan-outs are.
+pub(super) fn fan_out(s: &mut Session, slices: &[FanOutSlice]) -> Result<Vec<Sliced>> {
     let mut publisher = Publisher::new(s)?;
-    let mut update = publisher.conn.prepare_cached("UPDATE events SET fan_out_after = ?2 WHERE seq = ?1")?;
+    let mut update = publisher.conn.prepare_cached("UPDATE events SET fan_out_after = ?3 WHERE seq = ?1 AND fan_out_after = ?2")?;
+    let mut answers = Vec::with_capacity(slices.len());
     for slice in slices {
-        if update.execute(params![slice.event.0, slice.fan_out_after.map(|id| id.bytes())])? == 0 {
-            tracing::warn!(event = slice.event.0, "a slice of a fan-out came for an event that is not stored");
-            continue;
-        }
-        if publisher.deliveries((slice.event, &slice.namespace), slice.created_at, &slice.deliveries)? == 0 {
+        let goes_on = update.execute(params![slice.event.0, slice.from.bytes(), slice.fan_out_after.map(|id| id.bytes())])? > 0;
+        if goes_on && publisher.deliveries((slice.event, &slice.namespace), slice.created_at, &slice.deliveries)? == 0 {
             note_if_bare(publisher.conn, slice.event.0)?;
         }
+        answers.push(if goes_on { Sliced::Stored } else { Sliced::Gone });
     }
-    Ok(())
+    Ok(answers)
 }
 
 /// Notes that an event has no delivery and none to come, if that is so.

@@ -57,6 +57,9 @@ pub(super) fn begin(s: &mut Session, request: &NewRequest) -> Result<Begun> {
         }
         Some(known) if known.fingerprint != request.fingerprint => Ok(Begun::Mismatch),
         Some(Known { response: Some(response), .. }) => Ok(Begun::Done(response)),
+        Some(known) if known.incarnation == s.incarnation && known.seed == request.seed => {
+            Ok(Begun::New { seed: known.seed, again: false })
+        }
         Some(known) if known.incarnation == s.incarnation => Ok(Begun::Running),
         Some(known) => {
             let sql = "UPDATE requests SET incarnation = ?4 WHERE owner = ?1 AND scope = ?2 AND key = ?3";

@@ -29,7 +29,7 @@ impl Store for SqliteStore {
         Box::pin(self.grow(size, move |s| publish::are_known(&s.conn, &known), move |s| publish::publish(s, &events)))
     }
 
-    fn fan_out(&self, slices: Vec<FanOutSlice>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn fan_out(&self, slices: Vec<FanOutSlice>) -> BoxFuture<'_, Result<Vec<Sliced>, StoreError>> {
         let weight = slices.iter().map(|slice| 1 + slice.deliveries.len()).sum();
         Box::pin(self.write(weight, Urgency::Now, move |s| publish::fan_out(s, &slices)))
     }
@@ -332,6 +332,12 @@ impl Store for SqliteStore {
         Box::pin(self.readers.read(move |conn| counters::delivery_counts(conn, namespace.as_ref())))
     }
 }
+
+/// One engine at a time has it.
+impl ClusterStore for SqliteStore {}
+
+/// Applications do not write into it.
+impl OutboxStore for SqliteStore {}
 
 impl HealthStore for SqliteStore {
     fn endpoint_health(&self, of: Vec<EndpointId>) -> BoxFuture<'_, Result<Vec<Option<HealthTally>>, StoreError>> {

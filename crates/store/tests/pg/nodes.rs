@@ -6,7 +6,7 @@ use postrider_core::id::*;
 use postrider_core::ports::*;
 use postrider_store::conformance::world::put_configuration;
 use postrider_store::conformance::{Fixtures, block_on};
-use postrider_store::{PgOptions, PgStore};
+use postrider_store::{NodeRow, PgOptions, PgStore};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,5 +124,68 @@ fn a_node_that_was_taken_for_dead_stores_nothing_more() {
         assert_eq!(view.delivery.progress.state, State::Succeeded);
         assert_eq!(view.attempts.iter().map(|attempt| attempt.id).collect::<Vec<_>>(), [of_b]);
         assert_eq!(b.counters(vec![route.subscription]).await.expect("a read")[0].attempts_succeeded, 1);
+    });
+}
+
+/// Both go on with the same fan-out from the same place: one slice is stored, of either node.
+#[test]
+fn of_one_slice_on_two_nodes_one_is_stored() {
+    const ROUNDS: usize = 25;
+    block_on(async {
+        let database = Database::new().await;
+        let (a, b) = (database.open().await, database.open().await);
+        let mut make = Fixtures::new(1);
+        for _ in 0..ROUNDS {
+            let from = make.route().subscription;
+            let event = NewEvent { fan_out_after: Some(from), ..make.event(0) };
+            let seq = stored(a.publish(vec![event.clone()]).await);
+            let mut slice = || {
+                let made = make.event(2);
+                let (namespace, deliveries) = (made.namespace, made.deliveries);
+                FanOutSlice { event: seq, namespace, created_at: made.created_at, from, deliveries, fan_out_after: None }
+            };
+            let (one, other) = (slice(), slice());
+            let (of_a, of_b) = tokio::join!(a.fan_out(vec![one.clone()]), b.fan_out(vec![other.clone()]));
+            let answers = [of_a.expect("fan_out"), of_b.expect("fan_out")].concat();
+            let winner = match answers[..] {
+                [Sliced::Stored, Sliced::Gone] => one,
+                [Sliced::Gone, Sliced::Stored] => other,
+                _ => panic!("one of them should be stored: {answers:?}"),
+            };
+            let view = b.event(event.id).await.expect("a read").expect("it is there");
+            let ids = |deliveries: &[NewDelivery]| deliveries.iter().map(|d| d.id).collect::<Vec<_>>();
+            assert_eq!(view.deliveries.iter().map(|d| d.id).collect::<Vec<_>>(), ids(&winner.deliveries));
+            assert!(!view.fan_out_pending);
+        }
+    });
+}
+
+#[test]
+fn of_nodes_that_have_ended_few_are_kept_and_their_marks_for_minutes() {
+    const KEPT: i64 = 100;
+    block_on(async {
+        let database = Database::new().await;
+        let a = database.open().await;
+        stored(a.publish(vec![Fixtures::new(1).event(1)]).await);
+        let client = database.client().await;
+        // A crash loop: a minute from one start to the next, and a mark of each; and one of a node that nobody knows any more.
+        let past = "INSERT INTO nodes (incarnation, name, release, ended_at) \
+                        SELECT 1000 + n, 'x', 'y', clock_timestamp() - n * interval '1 minute' FROM generate_series(1, 150) n; \
+                    INSERT INTO marks (place, incarnation, n) SELECT 1000 + n, 1000 + n, 0 FROM generate_series(1, 150) n; \
+                    INSERT INTO marks (place, incarnation, n) VALUES (2000, 2000, 0)";
+        client.batch_execute(past).await.expect("nodes of the past");
+        let newest: Vec<i64> = (1..=KEPT).rev().map(|n| 1000 + n).collect();
+        let shown = |nodes: Vec<NodeRow>| -> Vec<i64> { nodes.iter().map(|node| node.incarnation).collect() };
+        let expected = [newest.as_slice(), &[a.incarnation()]].concat();
+        assert_eq!(shown(a.nodes().await.expect("a read")), expected, "all of them are there, and few are shown");
+        let b = database.open().await;
+        assert_eq!(number(&client, "SELECT count(*) FROM nodes WHERE ended_at IS NOT NULL").await, KEPT);
+        let expected = [newest.as_slice(), &[b.incarnation(), a.incarnation()]].concat();
+        assert_eq!(shown(b.nodes().await.expect("a read")), expected);
+        let rows = client.query("SELECT DISTINCT incarnation FROM marks ORDER BY incarnation", &[]).await.expect("a read");
+        let marked: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+        let expected: Vec<i64> = [a.incarnation()].into_iter().chain(1001..1010).collect();
+        assert_eq!(marked, expected, "those that are alive or have ended within ten minutes may look them up");
+        stored(a.publish(vec![Fixtures::new(2).event(1)]).await);
     });
 }

@@ -1,24 +1,59 @@
 //! A way to the server that breaks where it hurts most: around a commit.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
-/// Where a connection is cut.
+/// What happens to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// The server does not get to see the COMMIT.
     BeforeCommit,
     /// The server has committed, and nobody hears of it.
     AfterCommit,
+    /// The server has committed, and says that it breaks down, as one does that cannot write its log.
+    Panic,
+    /// The server does not get to see the COMMIT, and not that the client is gone either.
+    Stall,
+    /// The server has committed, and the client waits for what it says.
+    Silence,
 }
 
-/// Hands everything on, until it is told to cut the connection on which something is committed next.
+/// Those that are done to a client's COMMIT, and those that are done to the server's answer.
+const TO_QUESTIONS: [Cut; 2] = [Cut::BeforeCommit, Cut::Stall];
+const TO_ANSWERS: [Cut; 3] = [Cut::AfterCommit, Cut::Panic, Cut::Silence];
+
+/// In the server's words.
+const PANIC: &[u8] = b"SPANIC\0VPANIC\0C53100\0Mcould not write to the log: No space left on device\0\0";
+
+/// Hands everything on, until it is told to cut the connection on which something is committed next. The server waits for ever for whoever comes by
+/// it, also in the middle of a transaction.
 pub struct Proxy {
     port: u16,
-    armed: Arc<Mutex<Option<Cut>>>,
+    way: Arc<Way>,
+}
+
+struct Way {
+    server: String,
+    armed: Mutex<Option<Cut>>,
+    /// Whether nobody comes through once it has cut.
+    leaves: AtomicBool,
+    away: watch::Sender<bool>,
+}
+
+impl Way {
+    fn fires(&self, here: &[Cut]) -> Option<Cut> {
+        let mut armed = self.armed.lock().expect("no panic");
+        let cut = armed.take_if(|cut| here.contains(cut))?;
+        if self.leaves.swap(false, Ordering::Relaxed) {
+            self.away.send_replace(true);
+        }
+        Some(cut)
+    }
 }
 
 impl Proxy {
@@ -26,14 +61,15 @@ impl Proxy {
     pub async fn start(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("its address").port();
-        let armed = Arc::new(Mutex::new(None));
-        let of_connections = armed.clone();
+        let way = Way { server, armed: Mutex::new(None), leaves: AtomicBool::new(false), away: watch::Sender::new(false) };
+        let way = Arc::new(way);
+        let of_connections = way.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, server.clone(), of_connections.clone()));
+                tokio::spawn(serve(client, of_connections.clone()));
             }
         });
-        Proxy { port, armed }
+        Proxy { port, way }
     }
 
     /// Where it listens.
@@ -43,48 +79,97 @@ impl Proxy {
 
     /// Has the next commit cut.
     pub fn arm(&self, cut: Cut) {
-        *self.armed.lock().expect("no panic") = Some(cut);
+        *self.way.armed.lock().expect("no panic") = Some(cut);
+    }
+
+    /// Has it cut, and with it all connections: there are no new ones until it comes back.
+    pub fn arm_and_leave(&self, cut: Cut) {
+        self.way.leaves.store(true, Ordering::Relaxed);
+        self.arm(cut);
+    }
+
+    /// Lets everybody through again.
+    pub fn come_back(&self) {
+        self.way.away.send_replace(false);
     }
 
     /// Whether the commit that it was armed for has come.
     pub fn has_cut(&self) -> bool {
-        self.armed.lock().expect("no panic").is_none()
+        self.way.armed.lock().expect("no panic").is_none()
     }
 }
 
-/// Until either side ends, or something is cut: then both are closed.
-async fn serve(client: TcpStream, server: String, armed: Arc<Mutex<Option<Cut>>>) -> io::Result<()> {
-    let server = TcpStream::connect(server).await?;
+/// Until either side ends, or something is cut: then both are closed, as a rule.
+async fn serve(client: TcpStream, way: Arc<Way>) -> io::Result<()> {
+    let mut away = way.away.subscribe();
+    if *away.borrow() {
+        return Ok(());
+    }
+    let server = TcpStream::connect(&way.server).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let fires = |here: Cut| armed.lock().expect("no panic").take_if(|cut| *cut == here).is_some();
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.into_split(), server.into_split());
     // A query in one message, as transactions are ended: Q, and its text.
-    let asks = |kind: u8, body: &[u8]| kind == b'Q' && body.windows(6).any(|text| text == b"COMMIT") && fires(Cut::BeforeCommit);
+    let asks = |kind: u8, body: &[u8]| if kind == b'Q' && has(body, b"COMMIT") { way.fires(&TO_QUESTIONS) } else { None };
     // What was done, in the server's words: C, and the command.
-    let done = |kind: u8, body: &[u8]| kind == b'C' && body == b"COMMIT\0" && fires(Cut::AfterCommit);
-    tokio::select! {
-        ended = up(from_client, to_server, asks) => ended,
-        ended = pump(from_server, to_client, done) => ended,
+    let done = |kind: u8, body: &[u8]| if kind == b'C' && body == b"COMMIT\0" { way.fires(&TO_ANSWERS) } else { None };
+    let cut = tokio::select! {
+        cut = up(&mut from_client, &mut to_server, asks) => cut?,
+        cut = pump(&mut from_server, &mut to_client, done) => cut?,
+        () = leave(&mut away) => return Ok(()),
+    };
+    match cut {
+        Cut::BeforeCommit | Cut::AfterCommit => {}
+        Cut::Panic => to_client.write_all(&message(Some(b'E'), PANIC)).await?,
+        // Until the server ends it.
+        Cut::Stall => {
+            drop((from_client, to_client));
+            let mut nowhere = tokio::io::sink();
+            tokio::select! {
+                heard = tokio::io::copy(&mut from_server, &mut nowhere) => {
+                    heard?;
+                }
+                () = leave(&mut away) => {}
+            }
+        }
+        // Until the client ends it.
+        Cut::Silence => {
+            from_client.read_u8().await?;
+        }
     }
+    Ok(())
+}
+
+/// Waits until nobody comes through any more.
+async fn leave(away: &mut watch::Receiver<bool>) {
+    let _ = away.wait_for(|is_away| *is_away).await;
 }
 
 /// What a client says first has no kind.
-async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_cut: impl Fn(u8, &[u8]) -> bool) -> io::Result<()> {
-    let body = body(&mut from).await?;
+async fn up(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, cut: impl Fn(u8, &[u8]) -> Option<Cut>) -> io::Result<Cut> {
+    let body = body(from).await?;
     to.write_all(&message(None, &body)).await?;
-    pump(from, to, is_cut).await
+    pump(from, to, cut).await
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_cut: impl Fn(u8, &[u8]) -> bool) -> io::Result<()> {
+async fn pump(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, cut: impl Fn(u8, &[u8]) -> Option<Cut>) -> io::Result<Cut> {
     loop {
         let kind = from.read_u8().await?;
-        let body = body(&mut from).await?;
-        if is_cut(kind, &body) {
-            return Ok(());
+        let mut body = body(from).await?;
+        if let Some(cut) = cut(kind, &body) {
+            return Ok(cut);
+        }
+        if kind == b'Q' && has(&body, b"SET idle_in_transaction_session_timeout") {
+            // Before the zero at the end.
+            body.pop();
+            body.extend_from_slice(b"; SET idle_in_transaction_session_timeout = 0\0");
         }
         to.write_all(&message(Some(kind), &body)).await?;
     }
+}
+
+fn has(body: &[u8], text: &[u8]) -> bool {
+    body.windows(text.len()).any(|part| part == text)
 }
 
 /// What comes behind the length, which counts itself.

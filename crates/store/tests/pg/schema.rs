@@ -43,12 +43,29 @@ fn a_newer_schema_is_refused() {
     });
 }
 
+/// A database that cannot hold every character says so at the start, and not when somebody sends one.
+#[test]
+fn another_encoding_is_refused() {
+    block_on(async {
+        let (server, name) = (pg::server(), pg::unique("d"));
+        let made = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'");
+        pg::connect(&server).await.batch_execute(&made).await.expect("a database");
+        let (place, _) = server.rsplit_once('/').expect("a URL with a database");
+        let database = Database { url: format!("{place}/{name}"), name };
+        let refused = database.refusal(database.options()).await;
+        assert!(
+            matches!(&refused, PgOpenError::Encoding(said) if said.contains("is LATIN1") && said.contains("ENCODING 'UTF8'")),
+            "{refused:?}"
+        );
+    });
+}
+
 #[test]
 fn a_user_without_rights_is_told_what_is_missing() {
     block_on(async {
         let database = Database::new().await;
         let (client, user) = (pg::connect(&database.url).await, pg::unique("u"));
-        client.batch_execute(&format!("CREATE ROLE {user} LOGIN")).await.expect("a role");
+        client.batch_execute(&format!("CREATE ROLE {user} LOGIN PASSWORD '{user}'")).await.expect("a role");
         let url = database.url_of(&user, &database.place());
         // There is no schema yet; then there is one, of another user.
         for _ in 0..2 {
@@ -71,7 +88,7 @@ async fn of_today(client: &Client) -> Fixtures {
 // ---- partitions --------------------------------------------------------------------------------------------------
 
 /// The partition's name and its bounds, of that many days from now.
-async fn day(client: &Client, table: &str, from_now: i64) -> (String, uuid::Uuid, uuid::Uuid) {
+pub(crate) async fn day(client: &Client, table: &str, from_now: i64) -> (String, uuid::Uuid, uuid::Uuid) {
     let sql = "SELECT extract(epoch FROM d)::int8, to_char(d, 'YYYYMMDD') \
                FROM (SELECT date_trunc('day', clock_timestamp() AT TIME ZONE 'UTC') + $1::int8 * interval '1 day' AS d) t";
     let row = client.query_one(sql, &[&from_now]).await.expect("a day");
@@ -80,12 +97,12 @@ async fn day(client: &Client, table: &str, from_now: i64) -> (String, uuid::Uuid
     (format!("{table}_p{digits}"), bound(start), bound(start + 86_400))
 }
 
-async fn is_there(client: &Client, table: &str) -> bool {
+pub(crate) async fn is_there(client: &Client, table: &str) -> bool {
     client.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&table]).await.expect("a look").get(0)
 }
 
 #[test]
-fn days_to_come_have_partitions_and_empty_ones_go() {
+fn days_to_come_have_partitions_and_those_of_hardly_any_rows_go() {
     block_on(async {
         let database = Database::new().await;
         drop(database.open().await);
@@ -96,21 +113,26 @@ fn days_to_come_have_partitions_and_empty_ones_go() {
                 assert!(is_there(&client, &name).await, "{name}");
             }
         }
-        // Two of long ago, of which one still has a row, and a day to come that has a row already where its partition is missing.
-        let ((empty, first, last), (full, from, to)) = (day(&client, "attempts", -9).await, day(&client, "event_labels", -8).await);
+        // Two of long ago, of which one still has a row, one with many, and a day to come that has a row already where its partition is missing.
+        let ((empty, first, last), (few, from, to)) = (day(&client, "attempts", -9).await, day(&client, "event_labels", -8).await);
         let (taken, within, _) = day(&client, "event_labels", 1).await;
+        let (many, since, until_then) = day(&client, "event_labels", -7).await;
         let labels = "INSERT INTO event_labels (event, namespace, key, value, created_at, seq) VALUES";
         let past = format!(
             "CREATE TABLE {empty} PARTITION OF attempts FOR VALUES FROM ('{first}') TO ('{last}'); \
-             CREATE TABLE {full} PARTITION OF event_labels FOR VALUES FROM ('{from}') TO ('{to}'); \
-             DROP TABLE {taken}; {labels} ('{from}', 'default', 'k', 'v', 0, 1); {labels} ('{within}', 'default', 'k', 'v', 0, 2)"
+             CREATE TABLE {few} PARTITION OF event_labels FOR VALUES FROM ('{from}') TO ('{to}'); \
+             CREATE TABLE {many} PARTITION OF event_labels FOR VALUES FROM ('{since}') TO ('{until_then}'); \
+             DROP TABLE {taken}; {labels} ('{from}', 'default', 'k', 'v', 0, 1); {labels} ('{within}', 'default', 'k', 'v', 0, 2); \
+             INSERT INTO event_labels SELECT '{since}', 'default', 'k' || n, 'v', 0, 3 FROM generate_series(1, 1000) AS n"
         );
         client.batch_execute(&past).await.expect("partitions");
         let store = database.open().await;
         until("an empty partition of the past goes", async || !is_there(&client, &empty).await).await;
-        assert!(is_there(&client, &full).await, "there is a row in it");
-        assert!(!is_there(&client, &taken).await, "the default partition has that day");
-        assert_eq!(number(&client, "SELECT count(*) FROM event_labels").await, 2);
+        until("so does one with a row", async || !is_there(&client, &few).await).await;
+        assert!(is_there(&client, &many).await, "there are rows in it");
+        for (table, rows) in [("event_labels_default", 1), (taken.as_str(), 1), (many.as_str(), 1_000), ("event_labels", 1_002)] {
+            assert_eq!(number(&client, &format!("SELECT count(*) FROM {table}")).await, rows, "{table}");
+        }
         assert_eq!(store.health().await, Ok(()));
     });
 }

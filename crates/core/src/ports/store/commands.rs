@@ -148,10 +148,22 @@ pub struct FanOutSlice {
     pub namespace: Namespace,
     /// When the deliveries come into being.
     pub created_at: Timestamp,
+    /// Where it begins: behind this subscription, up to which the fan-out had come when the slice was made.
+    pub from: SubscriptionId,
     /// The deliveries of this slice.
     pub deliveries: Vec<NewDelivery>,
     /// Set where more slices follow; `None` completes the fan-out.
     pub fan_out_after: Option<SubscriptionId>,
+}
+
+/// What became of a [`FanOutSlice`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sliced {
+    /// Its deliveries are stored, and the fan-out goes on behind it.
+    Stored,
+    /// The fan-out is not where the slice begins, for somebody else has carried it on or completed it, or the event is not there. Nothing of the
+    /// slice is stored: let it go.
+    Gone,
 }
 
 /// An event whose fan-out is not complete.

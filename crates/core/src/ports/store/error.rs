@@ -14,7 +14,7 @@ pub struct StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreErrorKind {
     /// No room.
-    #[error("the disk that holds the data directory is full: free some space, nothing else is needed")]
+    #[error("the store's disk is full: free some space, nothing else is needed")]
     Full,
     /// The budget that it was given is used up but for what must be stored.
     #[error(
@@ -22,14 +22,20 @@ pub enum StoreErrorKind {
     )]
     OverBudget,
     /// It cannot be written.
-    #[error("the database cannot be written: check the permissions of the data directory and that its disk is not mounted read-only")]
+    #[error("the store cannot be written: see the server's log for whether it lacks a right or its disk or database is read-only")]
     ReadOnly,
     /// It is damaged.
-    #[error("the database is damaged: stop the server and restore the data directory from a backup")]
+    #[error("the store is damaged: stop the server and restore its data from a backup")]
     Corrupt,
     /// It is closing or gone for the moment.
     #[error("the database is not available at the moment: try again")]
     Unavailable,
+    /// It was lost sight of while it stored something, and nobody could find out whether that is stored. Of all kinds only this one does not
+    /// mean that nothing is.
+    #[error(
+        "the database was lost sight of before it was known whether this is stored: look whether it is, or send it again, with the same idempotency key if it has one"
+    )]
+    Unknown,
     /// Something that should not happen.
     #[error("the database failed: see the server's log")]
     Internal,

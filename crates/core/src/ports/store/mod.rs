@@ -1,8 +1,9 @@
 //! Durable state, as the engine sees it: batch verbs that write, and reads.
 //!
 //! Every write verb takes a slice and answers item by item; when it answers, what it answers for is on disk.
-//! One item's refusal never undoes another's. An `Err` for the whole verb means that nothing of it was stored. A store that loses sight
-//! of a commit (a failed fsync, a lost connection) finds out what became of it, or makes sure that nothing did, before it answers.
+//! One item's refusal never undoes another's. An `Err` for the whole verb means that nothing of it was stored, but for
+//! [`StoreErrorKind::Unknown`]. A store that loses sight of a commit (a failed fsync, a lost connection) finds out what became of it, or makes
+//! sure that nothing did, before it answers; where the database stays away for too long for that, the answer is that nobody knows.
 //! Where a failing disk does not let it, the cause says so: what was refused may come back with the next start then.
 //!
 //! All deliveries of a subscription are of one namespace: that of their events.
@@ -20,24 +21,28 @@
 //! and deliveries to it that are still being published are not stored. What is claimed is settled as ever. [`Store::prune`] removes it all.
 
 mod batches;
+mod cluster;
 mod commands;
 mod deliveries;
 mod error;
 mod find;
 mod health;
 mod jobs;
+mod outbox;
 mod prune;
 mod requests;
 mod retry;
 mod views;
 
 pub use batches::*;
+pub use cluster::*;
 pub use commands::*;
 pub use deliveries::*;
 pub use error::*;
 pub use find::*;
 pub use health::*;
 pub use jobs::*;
+pub use outbox::*;
 pub use prune::*;
 pub use requests::*;
 pub use retry::*;
@@ -51,7 +56,7 @@ use crate::time::Timestamp;
 use std::sync::Arc;
 
 /// Durable state.
-pub trait Store: HealthStore {
+pub trait Store: HealthStore + ClusterStore + OutboxStore {
     // ---- configuration -------------------------------------------------------------------------------------------
 
     /// Everything that is configured, with the version it had.
@@ -69,8 +74,8 @@ pub trait Store: HealthStore {
     /// Stores events with their deliveries.
     fn publish(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Published>, StoreError>>;
 
-    /// Stores the next slices of large fan-outs.
-    fn fan_out(&self, slices: Vec<FanOutSlice>) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Stores the next slices of large fan-outs, one after the other. Of two that begin at the same place the first one is stored.
+    fn fan_out(&self, slices: Vec<FanOutSlice>) -> BoxFuture<'_, Result<Vec<Sliced>, StoreError>>;
 
     /// Events whose fan-out is not complete, oldest first: up to `limit`, and no more once their payloads sum up to `max_bytes`.
     fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>>;

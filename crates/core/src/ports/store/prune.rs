@@ -6,7 +6,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PruneRequest {
     /// Attempts that began before this go, by their ids, to the millisecond: but for those of deliveries that [keep their
-    /// rows](super::NewDelivery::keeps_rows).
+    /// rows](super::NewDelivery::keeps_rows). A store that drops history by pieces of days may let it wait, and events as well, until all of its piece
+    /// may go: by a quarter of its age at the most, and where that is days.
     pub attempts_before: Timestamp,
     /// Of deliveries that keep their rows: ended ones go with all of their attempts if the newest of these began before this, and where there
     /// was none if they were made before it.

@@ -47,7 +47,8 @@ impl NewRequest {
     }
 }
 
-/// What is to be done with a [`NewRequest`].
+/// What is to be done with a [`NewRequest`]. The very same one, with its seed, may be asked about again by an engine that got no answer: nobody
+/// else has that seed, so that what is being done with it is new still.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
     /// Do it, and end it with its answer.

@@ -4,7 +4,7 @@ use super::report::{Report, Verdict};
 use postrider_store::PgInside;
 use std::time::Duration;
 
-/// A node says every second that it is alive, and the others end one that has not for five. One that is silent for longer has nobody to end it.
+/// A node says every second that it is alive, and the others end one that has not for four. One that is silent for longer has nobody to end it.
 const SILENT: Duration = Duration::from_secs(15);
 
 /// What a row of the queue takes with its indexes, several times over: where it is more, there is hardly anything but what is gone.
@@ -13,9 +13,13 @@ const ROW_BYTES: u64 = 4_096;
 /// A queue that takes less than this is never too large.
 const SMALL_QUEUE: u64 = 256 << 20;
 
+/// A node relays what is in the outbox within a second.
+const RELAYED_LATE: Duration = Duration::from_secs(15);
+
 pub(super) fn judge(found: &PgInside, schema: &str, report: &mut Report) {
     nodes(found, report);
     queue(found, schema, report);
+    outbox(found, schema, report);
     if found.missing_partitions.is_empty() {
         report.good("partitions", "those of today and of the next two days are there");
     } else {
@@ -36,7 +40,7 @@ fn nodes(found: &PgInside, report: &mut Report) {
             first.incarnation,
             first.heartbeat_age.as_secs()
         );
-        report.warn("nodes", shown, "start a node: it takes them for dead after 5 s, and what they had under way goes on");
+        report.warn("nodes", shown, "start a node: it takes them for dead after 4 s, and what they had under way goes on");
     } else {
         let names: Vec<&str> = alive.iter().map(|node| node.name.as_str()).collect();
         report.good("nodes", if names.is_empty() { String::from("none is running") } else { format!("running: {}", names.join(", ")) });
@@ -51,6 +55,10 @@ fn nodes(found: &PgInside, report: &mut Report) {
 
 fn queue(found: &PgInside, schema: &str, report: &mut Report) {
     let (bytes, rows) = (found.queue_bytes, found.queue_rows);
+    if !found.queue_is_counted && bytes >= SMALL_QUEUE {
+        let shown = format!("{} MiB; how many rows that is for the server has not counted since its last crash", bytes >> 20);
+        return report.good("queue", shown);
+    }
     let shown = format!("{} MiB for about {rows} rows, and {} that are gone", bytes >> 20, found.queue_dead_rows);
     let is_fine = bytes < SMALL_QUEUE || bytes / ROW_BYTES < rows;
     let mend = format!(
@@ -58,4 +66,19 @@ fn queue(found: &PgInside, schema: &str, report: &mut Report) {
          it can be, and stops all nodes meanwhile"
     );
     report.judge("queue", (is_fine, Verdict::Warning), shown, mend);
+}
+
+fn outbox(found: &PgInside, schema: &str, report: &mut Report) {
+    let PgInside { outbox_waiting: waiting, outbox_age: age, outbox_refused: refused, .. } = found;
+    let shown = format!("{waiting} events wait to be relayed, the first for {} s", age.as_secs());
+    let mend = "start a node; where one runs, its log says why it does not relay them";
+    report.judge("outbox", (*age < RELAYED_LATE, Verdict::Warning), shown, mend);
+    if let Some(reason) = &found.outbox_reason {
+        let shown = format!("{refused} events in the outbox were refused, the last for this: {reason}");
+        let mend = format!(
+            "SELECT * FROM {schema}.outbox WHERE refused_at IS NOT NULL; mend the cause or the rows, then SELECT {schema}.retry_refused(), or DELETE \
+             them"
+        );
+        report.warn("refused events", shown, mend);
+    }
 }

@@ -6,7 +6,7 @@
 //! | `sqlite` | the data directory |
 //! | `postgres` | the database that nodes share: what it can do and what it is set to |
 //! | `inside` | what lies in that: nodes, the queue, partitions |
-//! | `keys` | whether the stored secrets can be read |
+//! | `keys` | whether the stored secrets can be read, and whether there is an API key |
 
 mod inside;
 mod keys;

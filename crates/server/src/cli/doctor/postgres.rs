@@ -5,7 +5,7 @@ use super::{inside, keys};
 use crate::cli::{CommandError, runtime};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use postrider_store::{PgAdmin, PgFindings, PgOpenError, PgOptions};
+use postrider_store::{PgFindings, PgOpenError, PgOptions};
 use std::time::Duration;
 
 /// How long all of it may take.
@@ -18,6 +18,10 @@ const CLOCK_IS_WRONG_US: u64 = 30_000_000;
 /// A transaction that is this old keeps rows that are gone from being cleaned away; one that is that old has for long.
 const OLD: Duration = Duration::from_secs(300);
 const VERY_OLD: Duration = Duration::from_secs(3_600);
+
+/// A replication slot that is behind by so many transactions is felt, and by that many stands still. A busy node makes a thousand in a second.
+const MANY: u64 = 1_000_000;
+const TOO_MANY: u64 = 20_000_000;
 
 pub(super) fn examine(config: &Config, options: PgOptions, report: &mut Report) -> Result<(), CommandError> {
     let runtime = runtime()?;
@@ -35,15 +39,20 @@ pub(super) fn examine(config: &Config, options: PgOptions, report: &mut Report) 
         }
     };
     judge(&found, &options, report);
-    let Some(within) = &found.inside else { return Ok(()) };
+    let Some(within) = &found.inside else {
+        if found.schema == 0 && (found.rights.may_use || !found.rights.schema_is_there) {
+            // The first start finds nothing.
+            keys::examine(config, &Default::default(), None, report);
+        }
+        return Ok(());
+    };
     inside::judge(within, &options.schema, report);
-    let read = runtime.block_on(async {
-        let admin = Box::pin(PgAdmin::open(options, false)).await.map_err(|e| e.to_string())?;
-        admin.configuration().await.map_err(|e| format!("{e} ({})", e.cause))
-    });
-    match read {
-        Ok(stored) => keys::examine(config, &stored, report),
-        Err(error) => report.wrong("stored configuration", error, "mend what it says; whether secrets can be read was not looked at"),
+    match &within.configured {
+        Some(Ok(stored)) => keys::examine(config, stored, within.key_check.as_ref(), report),
+        Some(Err(error)) => {
+            report.wrong("stored configuration", error.as_str(), "mend what it says; whether secrets can be read was not looked at")
+        }
+        None => {}
     }
     Ok(())
 }
@@ -63,12 +72,14 @@ fn mend_of(error: &PgOpenError) -> &'static str {
 pub(super) fn judge(found: &PgFindings, options: &PgOptions, report: &mut Report) {
     let shown = format!("PostgreSQL {} at {}", found.version, found.at);
     report.judge("database", (found.is_new_enough, Verdict::Wrong), shown, "postrider needs PostgreSQL 15 or newer: upgrade the server");
+    encoding(found, report);
     schema(found, &options.schema, report);
     rights(found, &options.schema, report);
     clock(found, report);
     durability(found, report);
     cleaning(found, report);
     connections(found, options, report);
+    locks(found, options, report);
     match &found.oldest {
         Some(oldest) if oldest.age >= OLD => {
             let shown = format!("{} is in a transaction that began {} min ago", oldest.whose, oldest.age.as_secs() / 60);
@@ -79,6 +90,20 @@ pub(super) fn judge(found: &PgFindings, options: &PgOptions, report: &mut Report
         }
         _ => report.good("old transactions", "there is none that this role can see"),
     }
+    held(found, report);
+}
+
+/// What needs no session here, and keeps rows that are gone all the same.
+fn held(found: &PgFindings, report: &mut Report) {
+    let check = "replication";
+    let Some(held) = found.held.as_ref().filter(|held| held.transactions >= MANY) else {
+        return report.good(check, "no replication slot and no standby holds up the cleaning of tables");
+    };
+    let shown = format!("{} has kept rows that are gone for {} transactions", held.whose, held.transactions);
+    let verdict = if held.transactions >= TOO_MANY { Verdict::Wrong } else { Verdict::Warning };
+    let mend = "remove a slot that nobody uses (pg_drop_replication_slot), or have its reader catch up; at a standby end long queries, or turn \
+                hot_standby_feedback off: until then all tables grow, and all slows down";
+    report.judge(check, (false, verdict), shown, mend);
 }
 
 fn schema(found: &PgFindings, name: &str, report: &mut Report) {
@@ -102,7 +127,7 @@ fn owner(found: &PgFindings, name: &str) -> String {
     format!("let the role own the schema: ALTER SCHEMA {name} OWNER TO {}", found.rights.role)
 }
 
-/// A partition is made each day, and old ones are removed: for that the role must own the tables.
+/// Partitions are made ahead, and old ones are dropped: for that the role must own the tables.
 fn rights(found: &PgFindings, name: &str, report: &mut Report) {
     let rights = &found.rights;
     let role = &rights.role;
@@ -174,10 +199,19 @@ fn cleaning(found: &PgFindings, report: &mut Report) {
     report.judge("idle transactions", (value != "0", Verdict::Warning), format!("{name} = {value} ms"), mend);
 }
 
-fn connections(found: &PgFindings, options: &PgOptions, report: &mut Report) {
-    let each = i64::try_from(options.connections()).unwrap_or(i64::MAX);
+/// How many nodes are alive, at the least the one that this is asked for.
+fn nodes(found: &PgFindings) -> i64 {
     let alive = found.inside.as_ref().map_or(0, |inside| inside.nodes.iter().filter(|node| node.ended_at.is_none()).count());
-    let nodes = i64::try_from(alive.max(1)).unwrap_or(i64::MAX);
+    i64::try_from(alive.max(1)).unwrap_or(i64::MAX)
+}
+
+/// What one node opens at the most.
+fn connections_of_one(options: &PgOptions) -> i64 {
+    i64::try_from(options.connections()).unwrap_or(i64::MAX)
+}
+
+fn connections(found: &PgFindings, options: &PgOptions, report: &mut Report) {
+    let (nodes, each) = (nodes(found), connections_of_one(options));
     let most = found.most_connections;
     let needed = nodes.saturating_mul(each);
     let shown = format!("{most} are allowed; {nodes} nodes open up to {needed}, {each} each");
@@ -185,4 +219,30 @@ fn connections(found: &PgFindings, options: &PgOptions, report: &mut Report) {
         "raise max_connections (or the limit of the role or the database): a node that is started while others stop needs its own as well";
     let verdict = if most < needed { Verdict::Wrong } else { Verdict::Warning };
     report.judge("connections", (most >= needed.saturating_add(each), verdict), shown, mend);
+}
+
+/// Whoever plans statements over all partitions locks these with their indexes, and when partitions change all connections do at once. The server's
+/// table of locks has room for two holders of each of these: it takes some more, but nobody promises how many.
+fn locks(found: &PgFindings, options: &PgOptions, report: &mut Report) {
+    let Some(inside) = &found.inside else { return };
+    let number = |name: &str| found.settings.get(name).and_then(|text| text.parse::<i64>().ok());
+    let (Some(per_transaction), Some(connections)) = (number("max_locks_per_transaction"), number("max_connections")) else { return };
+    let transactions = connections.saturating_add(number("max_prepared_transactions").unwrap_or(0)).max(1);
+    let room = per_transaction.saturating_mul(transactions).saturating_mul(2);
+    let locks = i64::try_from(inside.locks).unwrap_or(i64::MAX);
+    let needed = nodes(found).saturating_mul(connections_of_one(options)).saturating_mul(locks);
+    let wanted = (needed / transactions.saturating_mul(2)).saturating_add(1);
+    let shown = format!("max_locks_per_transaction = {per_transaction}, room for {room}; the nodes hold up to {needed} at once");
+    let mend = format!(
+        "ALTER SYSTEM SET max_locks_per_transaction = {}, and restart the server: without room transactions fail and are tried again",
+        u64::try_from(wanted).unwrap_or(1).next_power_of_two()
+    );
+    report.judge("locks", (room >= needed, Verdict::Warning), shown, mend);
+}
+
+/// Others lack characters, and somebody's text would be refused.
+fn encoding(found: &PgFindings, report: &mut Report) {
+    let value = setting(found, "server_encoding");
+    let mend = "make another database: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'";
+    report.judge("encoding", (value == "UTF8", Verdict::Wrong), format!("server_encoding = {value}"), mend);
 }

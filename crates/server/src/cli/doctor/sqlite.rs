@@ -4,7 +4,7 @@ use super::keys;
 use super::report::{Report, Verdict};
 use crate::config::Config;
 use crate::config::value::Size;
-use postrider_store::{SqliteAdmin, SqliteFindings};
+use postrider_store::SqliteFindings;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
         Ok(Some(found)) => database(config, &found, report),
         Ok(None) => {
             report.good("database", format!("there is none yet in {}: the first start makes it", directory.display()));
-            keys::examine(config, &Default::default(), report);
+            keys::examine(config, &Default::default(), None, report);
         }
         Err(error) => report.wrong("database", error.to_string(), "mend what it says; nothing of what is stored was looked at"),
     }
@@ -100,12 +100,14 @@ fn database(config: &Config, found: &SqliteFindings, report: &mut Report) {
     }
     report.good("schema", format!("{}, which is up to date", found.schema));
     report.good("server", if found.is_owned { "one is running on this directory" } else { "none is running on this directory" });
-    let read = SqliteAdmin::open(&config.data_dir).map_err(|e| e.to_string());
-    match read.and_then(|admin| admin.configuration().map_err(|e| format!("{e} ({})", e.cause))) {
+    match found.configuration() {
         Ok(stored) => {
             report.good("database", format!("{file} can be read"));
-            keys::examine(config, &stored, report);
+            keys::examine(config, &stored, None, report);
         }
-        Err(error) => report.wrong("database", error, "mend what it says, or restore the data directory from a backup"),
+        Err(error) => {
+            let shown = format!("{error} ({})", error.cause);
+            report.wrong("database", shown, "mend what it says, or restore the data directory from a backup");
+        }
     }
 }

@@ -8,9 +8,9 @@ use postrider_core::key::Scope;
 
 const LIST: &str = r#"{"nodes": [
   {"name": "web-2", "address": "http://10.0.0.6:8080", "release": "0.1.0", "incarnation": 7, "state": "alive",
-    "started_at": "2026-01-05T07:00:00.000Z", "last_heartbeat_at": "2026-01-05T08:00:00.000Z", "ended_at": null, "this": true},
+    "started_at": "2026-01-05T07:00:00.000Z", "last_heartbeat_at": "2026-01-05T08:00:00.000Z", "ended_at": null, "slots": 256, "this": true},
   {"name": "web-1", "address": null, "release": "0.1.0", "incarnation": 6, "state": "ended",
-    "started_at": "2026-01-04T07:00:00.000Z", "last_heartbeat_at": "2026-01-05T06:59:00.000Z", "ended_at": "2026-01-05T06:59:05.000Z", "this": false}
+    "started_at": "2026-01-04T07:00:00.000Z", "last_heartbeat_at": "2026-01-05T06:59:00.000Z", "ended_at": "2026-01-05T06:59:05.000Z", "slots": 0, "this": false}
 ]}"#;
 
 pub(super) fn noun() -> Noun {
@@ -31,6 +31,7 @@ fn node() -> Schema {
         .field("started_at", time())
         .field("last_heartbeat_at", time().about("When it last said that it is alive."))
         .field("ended_at", time().nullable())
+        .field("slots", integer().range(0u32..=256).about("How many of 256 shares of all endpoints it sends to; none once it has ended."))
         .field("this", boolean().about("Whether it is the one that answers."))
         .closed()
 }

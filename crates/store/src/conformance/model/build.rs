@@ -121,15 +121,20 @@ impl Builder {
         self.routes[usize::from(pick) % self.routes.len()]
     }
 
-    /// The next slice of an unfinished fan-out, if there is one.
-    pub fn slices(&mut self, dump: &Dump, event: u8, deliveries: &[DeliveryPlan], more: bool) -> Vec<FanOutSlice> {
+    /// The next slice of an unfinished fan-out, if there is one, and another that begins at the same place. Now and then the fan-out is elsewhere.
+    pub fn slices(&mut self, dump: &Dump, event: u8, plans: &[DeliveryPlan], more: bool) -> Vec<FanOutSlice> {
         let unfinished: Vec<EventSeq> = dump.unfinished_fan_outs.keys().copied().collect();
         let Some(seq) = pick(&unfinished, event) else { return Vec::new() };
         let stored = dump.events.iter().find(|stored| stored.seq == seq);
         let Some(namespace) = stored.map(|stored| stored.namespace.clone()) else { return Vec::new() };
-        let deliveries = self.deliveries(&namespace, deliveries);
+        let deliveries = self.deliveries(&namespace, plans);
         let fan_out_after = more.then_some(self.routes[1].subscription);
-        vec![FanOutSlice { event: seq, namespace, created_at: self.now(), deliveries, fan_out_after }]
+        let is_late = event.is_multiple_of(5);
+        let after = dump.unfinished_fan_outs.get(&seq).copied().filter(|_| !is_late);
+        let from = after.unwrap_or(self.routes[2].subscription);
+        let slice = FanOutSlice { event: seq, namespace, created_at: self.now(), from, deliveries, fan_out_after };
+        let again = FanOutSlice { deliveries: self.deliveries(&slice.namespace, plans), ..slice.clone() };
+        vec![slice, again]
     }
 
     /// Each delivery at most once: an engine has one settlement of a delivery under way.

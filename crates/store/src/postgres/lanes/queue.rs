@@ -3,7 +3,7 @@
 use crate::bounds::{LINGER, MAX_GROUP, MAX_WAITING};
 use crate::postgres::error::closed;
 use parking_lot::Mutex;
-use postrider_core::ports::{FanOutSlice, NewEvent, Published, Settled, Settlement, StoreError, StoreErrorKind};
+use postrider_core::ports::{FanOutSlice, NewEvent, Published, Settled, Settlement, Sliced, StoreError, StoreErrorKind};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -15,7 +15,7 @@ pub(super) type Answer<A> = std::result::Result<A, StoreError>;
 /// A caller's work, and where its answer goes.
 pub(super) enum Work {
     Publish(Vec<NewEvent>, oneshot::Sender<Answer<Vec<Published>>>),
-    FanOut(Vec<FanOutSlice>, oneshot::Sender<Answer<()>>),
+    FanOut(Vec<FanOutSlice>, oneshot::Sender<Answer<Vec<Sliced>>>),
     Settle(Arc<[Settlement]>, oneshot::Sender<Answer<Vec<Settled>>>),
 }
 

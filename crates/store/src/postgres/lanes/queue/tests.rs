@@ -1,7 +1,7 @@
 use super::*;
 use std::time::Duration;
 
-async fn urgent(queue: &Queue, weight: usize) -> Answer<()> {
+async fn urgent(queue: &Queue, weight: usize) -> Answer<Vec<Sliced>> {
     queue.submit(weight, None, |reply| Work::FanOut(Vec::new(), reply)).await
 }
 
@@ -19,7 +19,7 @@ fn answer(group: Vec<Entry>) {
     for entry in group {
         match entry.work {
             Work::Publish(_, reply) => drop(reply.send(Ok(Vec::new()))),
-            Work::FanOut(_, reply) => drop(reply.send(Ok(()))),
+            Work::FanOut(_, reply) => drop(reply.send(Ok(Vec::new()))),
             Work::Settle(_, reply) => drop(reply.send(Ok(Vec::new()))),
         }
     }
@@ -54,9 +54,9 @@ async fn what_is_urgent_gathers_until_a_lane_looks() {
     answer(group);
     answer(taken(&queue, 1).await);
     for call in calls {
-        assert_eq!(call.await, Ok(()));
+        assert_eq!(call.await, Ok(Vec::new()));
     }
-    assert_eq!(late.await, Ok(()));
+    assert_eq!(late.await, Ok(Vec::new()));
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn while_all_lanes_write_everything_gathers_for_the_first_free_one() {
     let group = taken(&queue, 0).await;
     assert_eq!(group.len(), 2, "what is patient rides with what is urgent");
     answer(group);
-    assert_eq!((first.await, second.await, third.await), (Ok(()), Ok(()), Ok(Vec::new())));
+    assert_eq!((first.await, second.await, third.await), (Ok(Vec::new()), Ok(Vec::new()), Ok(Vec::new())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +112,7 @@ async fn what_is_too_much_for_a_group_is_another_lanes() {
     answer(large);
     answer(small);
     for call in calls {
-        assert_eq!(call.await, Ok(()));
+        assert_eq!(call.await, Ok(Vec::new()));
     }
 }
 
@@ -126,10 +126,10 @@ async fn callers_wait_for_room() {
     let group = taken(&queue, 0).await;
     assert_eq!(group.len(), 1, "the second one was not in the queue");
     answer(group);
-    assert_eq!(first.await, Ok(()));
+    assert_eq!(first.await, Ok(Vec::new()));
     queued(&mut second).await;
     answer(taken(&queue, 0).await);
-    assert_eq!(second.await, Ok(()));
+    assert_eq!(second.await, Ok(Vec::new()));
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn closing_lets_waiting_work_finish_and_refuses_new_work() {
     assert_eq!(urgent(&queue, 1).await.map_err(|e| e.kind), Err(StoreErrorKind::Unavailable));
     answer(taken(&queue, 0).await);
     answer(taken(&queue, 1).await);
-    assert_eq!((first.await, second.await), (Ok(()), Ok(Vec::new())));
+    assert_eq!((first.await, second.await), (Ok(Vec::new()), Ok(Vec::new())));
     assert!(queue.take(0).await.is_none() && queue.take(1).await.is_none());
 }
 

@@ -1,0 +1,368 @@
+//! Retention drops partitions: those of attempts and of events that are past their age as a whole, and of which hardly anything is needed any more.
+//!
+//! What is in one is counted page by page, while nobody waits; then it goes in one piece, with the numbers. In between nobody may have changed it:
+//! a trigger that it gets before the count notes whether somebody has, and whoever drops it looks at that behind its lock. The few rows that have to
+//! stay move to the partition by default.
+//!
+//! So rows whose partition is to be dropped soon are not removed one by one, see [`below`]: they stay until all of it is past its age.
+
+use super::super::aging;
+use super::super::conn::Conn;
+use super::super::error::Result;
+use super::super::prune::Slice;
+use super::super::rows::{get, namespace};
+use super::super::tallies::Tallies;
+use super::super::tx::Tx;
+use super::{BEHIND, Day, Days, FEW, TABLES, Table, names};
+use postrider_core::id::floor_at;
+use postrider_core::ports::{PruneRequest, REQUEST_MEMORY};
+use postrider_core::time::Timestamp;
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// So many rows are counted in a slice.
+const PAGE: i64 = 10_000;
+
+/// So many notes of bare events are removed in a slice.
+const NOTES: i64 = 10_000;
+
+/// How often it is tried to drop a partition in a run: somebody may read in it.
+const TRIES: u32 = 5;
+
+/// Rows go on with their partition for no longer than this part of their age, or for a day.
+const PART_OF_AGE: i64 = 4;
+
+/// What is dropped by partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::postgres) enum What {
+    Attempts,
+    Events,
+}
+
+impl What {
+    fn table(self) -> Option<&'static Table> {
+        let name = match self {
+            What::Attempts => "attempts",
+            What::Events => "events",
+        };
+        TABLES.iter().find(|table| table.name == name)
+    }
+
+    /// Before when they are past their age.
+    fn before(self, request: &PruneRequest) -> Timestamp {
+        match self {
+            What::Attempts => request.attempts_before,
+            What::Events => request.events_before,
+        }
+    }
+}
+
+/// How far a run has come.
+#[derive(Clone, Debug, Default)]
+pub(in crate::postgres) struct Retiring {
+    /// Partitions that stay, in this run at least.
+    through: BTreeSet<String>,
+    counted: Option<Counted>,
+    /// The bounds of events that went, and of which notes are left.
+    notes: Option<(Uuid, Uuid)>,
+}
+
+/// A partition that is about to go, and what is in it as far as it was counted.
+#[derive(Clone, Debug)]
+struct Counted {
+    what: What,
+    days: Days,
+    name: String,
+    /// The first id that was not looked at; `None` when all were.
+    from: Option<Uuid>,
+    gone: u64,
+    /// What it takes out of the numbers.
+    tallies: Tallies,
+    stays: Vec<Uuid>,
+    tries: u32,
+}
+
+/// The day on which it is asked for what is past its age, and `None` where it is asked for something else: there is no age then, or room has to be
+/// made at once.
+fn today(request: &PruneRequest) -> Option<Day> {
+    (request.requests_before > Timestamp::MIN).then(|| Day::of(request.requests_before.after(REQUEST_MEMORY)))
+}
+
+/// Whether history of these days, of which some is past this age, is left until all of them are.
+fn goes_on(days: Days, before: Day, today: Day) -> bool {
+    let age = today.0 - before.0;
+    age > BEHIND && days.contains(before) && days.number() <= (age / PART_OF_AGE).max(1)
+}
+
+/// Behind the last id of what is removed row by row for its age.
+pub(in crate::postgres) async fn below(conn: &Conn, what: What, request: &PruneRequest) -> Result<Uuid> {
+    let before = what.before(request);
+    let (Some(table), Some(today)) = (what.table(), today(request)) else { return Ok(floor_at(before)) };
+    let of = Day::of(before);
+    let going = table.days_among(&names(conn).await?).into_iter().find(|days| goes_on(*days, of, today));
+    Ok(floor_at(going.map_or(before, |days| days.from.start())))
+}
+
+/// Goes on with dropping partitions that are past their age; whether there are no more in this run. What it does is committed by itself: a slice that
+/// has done something has to end.
+pub(in crate::postgres) async fn retire(tx: &mut Tx, run: &mut Retiring, request: &PruneRequest, slice: &mut Slice) -> Result<bool> {
+    let Some(today) = today(request) else { return Ok(true) };
+    if let Some(bounds) = run.notes {
+        if remove_notes(&tx.conn, bounds).await? {
+            run.notes = None;
+        }
+        return Ok(false);
+    }
+    let Some(mut counted) = run.counted.take() else { return begin(&tx.conn, run, request, today).await };
+    let Some(from) = counted.from else {
+        if drop_it(tx, &mut counted, slice).await? {
+            let bounds = counted.days.bounds();
+            run.notes = (counted.what == What::Events).then_some(bounds);
+        } else if counted.tries < TRIES {
+            run.counted = Some(counted);
+        } else {
+            run.through.insert(counted.name);
+        }
+        return Ok(false);
+    };
+    if count_page(&tx.conn, &mut counted, from).await? {
+        run.counted = Some(counted);
+    } else {
+        tracing::debug!(partition = counted.name, "a partition that is past its age stays: too much of it is needed");
+        run.through.insert(counted.name);
+    }
+    Ok(false)
+}
+
+/// Chooses the next partition and has changes of it noted; whether there is none.
+async fn begin(conn: &Conn, run: &mut Retiring, request: &PruneRequest, today: Day) -> Result<bool> {
+    let there = names(conn).await?;
+    for what in [What::Attempts, What::Events] {
+        let Some(table) = what.table() else { continue };
+        let is_past = |days: &Days| days.to.start() <= what.before(request) && days.to <= today.after(-BEHIND);
+        for days in table.days_among(&there).into_iter().filter(is_past) {
+            let name = table.partition(days);
+            if run.through.contains(&name) {
+                continue;
+            }
+            // As it is where rows are kept for ever: not worth having every statement planned anew.
+            let (from, to) = days.bounds();
+            let next = next_page(conn, what, from, to).await?;
+            if that_stay(conn, what, from, next.unwrap_or(to)).await?.len() as i64 > FEW {
+                run.through.insert(name);
+                continue;
+            }
+            if !watch(conn, &name).await? {
+                run.through.insert(name);
+                return Ok(false);
+            }
+            let (tallies, stays) = (Tallies::default(), Vec::new());
+            run.counted = Some(Counted { what, days, name, from: Some(from), gone: 0, tallies, stays, tries: 0 });
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Has it noted from now on whether somebody changes this partition; whether that could be done at once. Whoever was changing it has come to the end.
+async fn watch(conn: &Conn, name: &str) -> Result<bool> {
+    let sql = format!(
+        "DO $$ DECLARE patience text := current_setting('lock_timeout'); BEGIN \
+         BEGIN PERFORM set_config('lock_timeout', '200ms', true); \
+         CREATE OR REPLACE TRIGGER noted AFTER INSERT OR UPDATE OR DELETE ON {name} FOR EACH ROW EXECUTE FUNCTION note_touched(); \
+         DELETE FROM meta WHERE key = 'touched {name}'; \
+         EXCEPTION WHEN lock_not_available OR undefined_table THEN INSERT INTO meta VALUES ('touched {name}', 1) ON CONFLICT DO NOTHING; END; \
+         PERFORM set_config('lock_timeout', patience, true); END $$"
+    );
+    conn.batch(&sql).await?;
+    Ok(!was_touched(conn, name).await?)
+}
+
+async fn was_touched(conn: &Conn, name: &str) -> Result<bool> {
+    let key = format!("touched {name}");
+    Ok(conn.row("SELECT value FROM meta WHERE key = $1", &[&key]).await?.is_some())
+}
+
+/// Whether nothing belongs to an event any more, and nothing will.
+macro_rules! is_bare {
+    ($id:literal) => {
+        concat!("(SELECT b.event FROM bare_events b WHERE b.event = ", $id, " LIMIT 1)")
+    };
+}
+
+/// With `OFFSET` an index that has the groups in their order will not do: it has the rows of all pages.
+const ATTEMPTS: &str = "SELECT a.namespace, a.subscription, a.endpoint, true, coalesce(a.error_code, ''), count(*), \
+     sum(512 + coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0))::int8 \
+     FROM (SELECT * FROM attempts WHERE id >= $1 AND id < $2 ORDER BY id OFFSET 0) a WHERE NOT a.keeps_rows AND a.finished_at IS NOT NULL \
+     GROUP BY 1, 2, 3, 4, 5";
+
+const ATTEMPTS_THAT_STAY: &str =
+    "SELECT a.id FROM attempts a WHERE a.id >= $1 AND a.id < $2 AND (a.keeps_rows OR a.finished_at IS NULL) ORDER BY a.id LIMIT $3";
+
+const EVENTS: &str = concat!(
+    "SELECT e.namespace, count(*), sum(1024 + octet_length(e.payload) + 2 * coalesce(octet_length(e.labels), 0) \
+     + coalesce(octet_length(e.metadata), 0))::int8 FROM (SELECT * FROM events WHERE id >= $1 AND id < $2 ORDER BY id OFFSET 0) e WHERE ",
+    is_bare!("e.id"),
+    " IS NOT NULL GROUP BY 1"
+);
+
+const EVENTS_THAT_STAY: &str =
+    concat!("SELECT e.id FROM events e WHERE e.id >= $1 AND e.id < $2 AND ", is_bare!("e.id"), " IS NULL ORDER BY e.id LIMIT $3");
+
+/// An event that goes lets go of its key and its labels before.
+const KEYS: &str = concat!(
+    "DELETE FROM event_keys k USING (SELECT e.id, e.namespace, e.idempotency_key FROM events e WHERE e.id >= $1 AND e.id < $2 \
+     AND e.idempotency_key IS NOT NULL AND ",
+    is_bare!("e.id"),
+    " IS NOT NULL OFFSET 0) u WHERE k.namespace = ANY (ARRAY[u.namespace]) AND k.key = u.idempotency_key AND k.event = u.id"
+);
+const LABELS: &str = concat!("DELETE FROM event_labels l WHERE l.event >= $1 AND l.event < $2 AND ", is_bare!("l.event"), " IS NOT NULL");
+
+/// The first id behind a page; `None` behind the last one.
+async fn next_page(conn: &Conn, what: What, from: Uuid, end: Uuid) -> Result<Option<Uuid>> {
+    let sql = match what {
+        What::Attempts => "SELECT id FROM attempts WHERE id >= $1 AND id < $2 ORDER BY id OFFSET $3 LIMIT 1",
+        What::Events => "SELECT id FROM events WHERE id >= $1 AND id < $2 ORDER BY id OFFSET $3 LIMIT 1",
+    };
+    conn.row(sql, &[&from, &end, &PAGE]).await?.map(|row| get(&row, 0)).transpose()
+}
+
+/// Rows of a page that have to stay; no more than one more than may move.
+async fn that_stay(conn: &Conn, what: What, from: Uuid, to: Uuid) -> Result<Vec<Uuid>> {
+    let sql = match what {
+        What::Attempts => ATTEMPTS_THAT_STAY,
+        What::Events => EVENTS_THAT_STAY,
+    };
+    let most = FEW + 1;
+    conn.rows(sql, &[&from, &to, &most]).await?.iter().map(|row| get(row, 0)).collect()
+}
+
+/// Counts a page of it. Whether it may still go: too many rows that have to stay would keep everybody waiting while they move.
+async fn count_page(conn: &Conn, counted: &mut Counted, from: Uuid) -> Result<bool> {
+    let (_, end) = counted.days.bounds();
+    let next = next_page(conn, counted.what, from, end).await?;
+    let to = next.unwrap_or(end);
+    counted.stays.extend(that_stay(conn, counted.what, from, to).await?);
+    if counted.stays.len() as i64 > FEW {
+        return Ok(false);
+    }
+    match counted.what {
+        What::Attempts => {
+            let rows = conn.rows(ATTEMPTS, &[&from, &to]).await?;
+            counted.gone += aging::count_attempts(&mut counted.tallies, &rows)?;
+        }
+        What::Events => {
+            for row in &conn.rows(EVENTS, &[&from, &to]).await? {
+                let n: i64 = get(row, 1)?;
+                counted.tallies.events(&namespace(row, 0)?, -n);
+                counted.tallies.bytes(-get::<i64>(row, 2)?);
+                counted.gone += n.unsigned_abs();
+            }
+            conn.execute(KEYS, &[&from, &to]).await?;
+            conn.execute(LABELS, &[&from, &to]).await?;
+        }
+    }
+    counted.from = next;
+    Ok(true)
+}
+
+/// Drops it, and takes what was in it out of the numbers; whether it could be done. It is not tried again if somebody has changed it.
+async fn drop_it(tx: &mut Tx, counted: &mut Counted, slice: &mut Slice) -> Result<bool> {
+    let Some(table) = counted.what.table() else { return Ok(false) };
+    tx.conn.batch(&dropping(table, &counted.name, &counted.stays)).await?;
+    // That it is not there would not do: its last rows may have moved elsewhere.
+    let dropped = tx.conn.only("SELECT coalesce(current_setting('postrider.dropped', true), '') = $1::text", &[&counted.name]).await?;
+    if !get::<bool>(&dropped, 0)? {
+        counted.tries = if was_touched(&tx.conn, &counted.name).await? { TRIES } else { counted.tries + 1 };
+        return Ok(false);
+    }
+    tracing::info!(partition = counted.name, rows = counted.gone, "a partition was dropped that is past its age");
+    tx.tallies.add_all(std::mem::take(&mut counted.tallies));
+    match counted.what {
+        What::Attempts => slice.pruned.attempts += counted.gone,
+        What::Events => slice.pruned.events += counted.gone,
+    }
+    Ok(true)
+}
+
+/// Behind all locks that it takes, it goes unless it was changed; nobody waits for long for whoever is in it.
+fn dropping(table: &Table, name: &str, stays: &[Uuid]) -> String {
+    let table = table.name;
+    let moving = if stays.is_empty() {
+        String::new()
+    } else {
+        let ids: Vec<String> = stays.iter().map(|id| format!("'{id}'")).collect();
+        format!("INSERT INTO {table} SELECT * FROM {name} WHERE id IN ({}); ", ids.join(", "))
+    };
+    format!(
+        "DO $$ DECLARE patience text := current_setting('lock_timeout'); BEGIN \
+         BEGIN PERFORM set_config('lock_timeout', '200ms', true); \
+         LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE; LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE; \
+         IF NOT EXISTS (SELECT FROM meta WHERE key = 'touched {name}') THEN \
+         ALTER TABLE {table} DETACH PARTITION {name}; {moving}DROP TABLE {name}; \
+         PERFORM set_config('postrider.dropped', '{name}', true); END IF; \
+         EXCEPTION WHEN lock_not_available OR undefined_table THEN NULL; END; \
+         PERFORM set_config('lock_timeout', patience, true); END $$"
+    )
+}
+
+/// Removes notes of events within these bounds that are not there any more; whether all were removed.
+async fn remove_notes(conn: &Conn, (from, to): (Uuid, Uuid)) -> Result<bool> {
+    let sql = "WITH old AS MATERIALIZED (SELECT b.event FROM bare_events b WHERE b.event >= $1 AND b.event < $2 \
+               AND (SELECT e.id FROM events e WHERE e.id = b.event LIMIT 1) IS NULL ORDER BY b.event LIMIT $3) \
+               DELETE FROM bare_events b USING old o WHERE b.event = ANY (ARRAY[o.event])";
+    Ok(conn.execute(sql, &[&from, &to, &NOTES]).await? < NOTES.unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_ages_are_kept_to_exactly_and_long_ones_by_partitions() {
+        let today = Day(20_000);
+        let of = |from: i64, number: i64| Days::new(today.after(from), number);
+        // The days, how long ago the age ends, and whether they wait until all of them are past it.
+        for (days, age, waits) in [
+            (of(0, 1), 0, false),
+            (of(-2, 1), 2, false),
+            (of(-3, 1), 3, true),
+            (of(-3, 1), 4, false),
+            (of(-3, 2), 3, false),
+            (of(-30, 4), 29, true),
+            (of(-30, 8), 29, false),
+            (of(-400, 64), 365, true),
+        ] {
+            assert_eq!(goes_on(days, today.after(-age), today), waits, "{days:?} and {age} days");
+        }
+    }
+
+    #[test]
+    fn only_ages_have_a_day() {
+        let no_age = PruneRequest {
+            attempts_before: Timestamp::MIN,
+            rows_before: Timestamp::MIN,
+            bodies_before: Timestamp::MIN,
+            events_before: Timestamp::from_secs(1_795_406_400),
+            closed_before: Timestamp::MIN,
+            requests_before: Timestamp::MIN,
+            configuration_before: Timestamp::MIN,
+            limit: 1,
+        };
+        assert_eq!(today(&no_age), None);
+        let now = Timestamp::from_secs(1_795_406_400);
+        assert_eq!(today(&PruneRequest { requests_before: now.before(REQUEST_MEMORY), ..no_age }), Some(Day::of(now)));
+    }
+
+    #[test]
+    fn what_stays_is_named() {
+        let table = What::Events.table().expect("a table of that name");
+        let sql = dropping(table, "events_p20261123", &[Uuid::nil(), Uuid::max()]);
+        let ids = "IN ('00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff')";
+        assert!(
+            sql.contains(ids) && sql.contains("DETACH PARTITION events_p20261123; INSERT INTO events SELECT * FROM events_p20261123"),
+            "{sql}"
+        );
+        assert!(!dropping(table, "events_p20261123", &[]).contains("INSERT"));
+    }
+}

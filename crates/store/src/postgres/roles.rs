@@ -1,0 +1,72 @@
+//! Roles of applications: the right to publish through the database, and no other.
+
+use super::admin::PgAdmin;
+use super::open_error::PgOpenError;
+use super::options::PgOptions;
+use super::pool::{Server, Use};
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+/// The longest name that PostgreSQL does not cut, in bytes.
+const LONGEST_ROLE: usize = 63;
+
+/// What a role needs that publishes.
+const GRANTS: &str = "SELECT format('GRANT USAGE ON SCHEMA %I TO %I', $2::text, $1::text) \
+     UNION ALL SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', p.oid::regprocedure, $1::text) \
+     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $2::text AND p.proname = 'publish'";
+
+/// Whether it has that: one who may not grant something is only warned.
+const HAS_ALL: &str = "SELECT has_schema_privilege($1::text::name, $2::text, 'USAGE') AND bool_and(has_function_privilege($1::text::name, p.oid, \
+     'EXECUTE')) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $2::text AND p.proname = 'publish'";
+
+impl PgAdmin {
+    /// Lets a role publish, which is all that it gets, and makes it first if it is not there: without a login, for others to be members of it.
+    /// Answers whether it was made.
+    pub async fn grant_publishing(options: &PgOptions, role: &str) -> Result<bool, PgOpenError> {
+        options.check()?;
+        if role.is_empty() || role.len() > LONGEST_ROLE || role.contains('\0') {
+            return Err(PgOpenError::Denied(format!("{role:?} cannot be the name of a role: it has 1 to {LONGEST_ROLE} bytes")));
+        }
+        let server = Server::new(options)?;
+        let client = server.connect(Use::Migrate, options).await?;
+        let is_new = make(&client, role).await?;
+        grant(&client, &options.schema, role).await.map_err(|error| failed(&error))?;
+        let has_all = client.query_one(HAS_ALL, &[&role, &options.schema]).await.and_then(|row| row.try_get::<_, Option<bool>>(0));
+        if has_all.map_err(|error| failed(&error))? == Some(true) {
+            return Ok(is_new);
+        }
+        Err(PgOpenError::Denied(format!(
+            "the role {role} may not publish, for the user of the database cannot grant it: run this as the owner of the schema {}",
+            options.schema
+        )))
+    }
+}
+
+/// Makes the role unless it is there.
+async fn make(client: &Client, role: &str) -> Result<bool, PgOpenError> {
+    let sql = "SELECT format('CREATE ROLE %I NOLOGIN', $1::text) WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = $1::text)";
+    let Some(row) = client.query_opt(sql, &[&role]).await.map_err(|error| failed(&error))? else { return Ok(false) };
+    let create: String = row.try_get(0).map_err(|error| failed(&error))?;
+    match client.batch_execute(&create).await {
+        Ok(()) => Ok(true),
+        // Somebody else was faster.
+        Err(error) if matches!(error.code(), Some(&SqlState::DUPLICATE_OBJECT | &SqlState::UNIQUE_VIOLATION)) => Ok(false),
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Err(PgOpenError::Denied(format!(
+            "there is no role {role}, and the user of the database may not make roles: let an administrator run {create}, and then this again"
+        ))),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+async fn grant(client: &Client, schema: &str, role: &str) -> Result<(), tokio_postgres::Error> {
+    for row in client.query(GRANTS, &[&role, &schema]).await? {
+        client.batch_execute(row.try_get(0)?).await?;
+    }
+    Ok(())
+}
+
+/// The driver's text leaves out what the server said.
+fn failed(error: &tokio_postgres::Error) -> PgOpenError {
+    let said = error.as_db_error().map_or_else(|| error.to_string(), |said| format!("{} ({})", said.message(), said.code().code()));
+    PgOpenError::Denied(format!("the role could not be given the right to publish: {said}"))
+}

@@ -1,0 +1,213 @@
+//! Retention where it goes by partitions, and where several nodes do it.
+
+use crate::schema::{day, is_there};
+use crate::{Database, number, settlement, stored};
+use postrider_core::delivery::{State, StateKind};
+use postrider_core::id::*;
+use postrider_core::ports::*;
+use postrider_core::time::Timestamp;
+use postrider_store::PgStore;
+use postrider_store::conformance::{Fixtures, Route, block_on};
+use std::time::Duration;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A partition of nine days ago, and its first id.
+async fn partition_of_long_ago(client: &Client, table: &str) -> (String, Uuid) {
+    let (name, from, to) = day(client, table, -9).await;
+    let made = format!("CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('{from}') TO ('{to}')");
+    client.batch_execute(&made).await.expect("a partition");
+    (name, from)
+}
+
+/// Fixtures of noon of the day that begins with this id.
+fn noon(first: Uuid) -> Fixtures {
+    let mut make = Fixtures::new(1);
+    let midnight = Timestamp::from_micros(i64::try_from(first.as_u128() >> 80).expect("a time") * 1_000);
+    make.advance(midnight.after(DAY / 2).since(make.now()));
+    make
+}
+
+/// What is past its age after five days; nothing is for its configuration.
+fn after_five_days(now: Timestamp) -> PruneRequest {
+    let before = now.before(5 * DAY);
+    PruneRequest {
+        attempts_before: before,
+        rows_before: Timestamp::MIN,
+        bodies_before: Timestamp::MIN,
+        events_before: before,
+        closed_before: before,
+        requests_before: now.before(REQUEST_MEMORY),
+        configuration_before: Timestamp::MIN,
+        limit: 1_000,
+    }
+}
+
+async fn prune(store: &PgStore, request: PruneRequest) -> Pruned {
+    let mut sum = Pruned::default();
+    for _ in 0..10_000 {
+        let slice = store.prune(request).await.expect("prune");
+        sum.attempts += slice.attempts;
+        sum.deliveries += slice.deliveries;
+        sum.events += slice.events;
+        if !slice.more {
+            return sum;
+        }
+    }
+    panic!("retention comes to no end: {sum:?}");
+}
+
+/// Stores an event with one delivery, and what became of that by an attempt.
+async fn sent(store: &PgStore, make: &mut Fixtures, route: Route, (keeps_rows, to): (bool, State)) -> NewEvent {
+    let mut event = make.claimed_event_for(&[route]);
+    event.deliveries[0].keeps_rows = keeps_rows;
+    stored(store.publish(vec![event.clone()]).await);
+    let outcome = (to == State::Succeeded).then(|| make.success());
+    let settled = settlement(&event, AttemptId::new(make.uuid()), (StateKind::Pending, to), outcome);
+    assert_eq!(store.settle([settled].into()).await, Ok(vec![Settled::Stored]));
+    event
+}
+
+/// Kept numbers are what is there.
+async fn assert_counted(client: &Client) {
+    for (kinds, counted) in [
+        ("9", "SELECT count(*) FROM attempts WHERE finished_at IS NOT NULL"),
+        ("11", "SELECT count(*) FROM events"),
+        ("0, 1, 2, 3, 4, 5, 6", "SELECT count(*) FROM deliveries"),
+        (
+            "13",
+            "SELECT ((SELECT coalesce(sum(1024 + octet_length(payload) + 2 * coalesce(octet_length(labels), 0) \
+             + coalesce(octet_length(metadata), 0)), 0) FROM events) + (SELECT 512 * count(*) FROM deliveries) \
+             + (SELECT coalesce(sum(512 + coalesce(octet_length(request), 0) + coalesce(octet_length(response), 0)), 0) FROM attempts))::int8",
+        ),
+    ] {
+        let kept = format!("SELECT coalesce(sum(n), 0)::int8 FROM tallies WHERE namespace = '' AND kind IN ({kinds})");
+        assert_eq!(number(client, &kept).await, number(client, counted).await, "kinds {kinds}");
+    }
+}
+
+#[test]
+fn what_is_past_its_age_goes_with_its_partition() {
+    block_on(async {
+        let database = Database::new().await;
+        let (store, client) = (database.open().await, database.client().await);
+        let ((attempts, first), (events, _)) =
+            (partition_of_long_ago(&client, "attempts").await, partition_of_long_ago(&client, "events").await);
+        let mut make = noon(first);
+        let (goes, stays) = (make.route(), make.route());
+        for _ in 0..20 {
+            sent(&store, &mut make, goes, (false, State::Succeeded)).await;
+        }
+        let kept = sent(&store, &mut make, stays, (true, State::Succeeded)).await;
+        let under_way = sent(&store, &mut make, goes, (false, State::Sending)).await;
+        let keyed = |make: &mut Fixtures, n: u32| {
+            let labels = [("colour".to_owned(), "red".to_owned())].into();
+            NewEvent { idempotency_key: Some(format!("key {n}")), labels, ..make.event(0) }
+        };
+        for n in 0..5 {
+            let event = keyed(&mut make, n);
+            stored(store.publish(vec![event]).await);
+        }
+        for (table, rows) in [(&attempts, 22), (&events, 27)] {
+            assert_eq!(number(&client, &format!("SELECT count(*) FROM {table}")).await, rows, "{table}");
+        }
+        assert_counted(&client).await;
+
+        let now = make.now().after(9 * DAY);
+        let pruned = prune(&store, after_five_days(now)).await;
+        assert!(!is_there(&client, &attempts).await && !is_there(&client, &events).await);
+        assert_eq!((pruned.attempts, pruned.deliveries, pruned.events), (20, 20, 25));
+        for (table, left) in
+            [("attempts_default", 2), ("events_default", 2), ("deliveries", 2), ("bare_events", 0), ("event_keys", 0), ("event_labels", 0)]
+        {
+            assert_eq!(number(&client, &format!("SELECT count(*) FROM {table}")).await, left, "{table}");
+        }
+        assert_counted(&client).await;
+        for event in [&kept, &under_way] {
+            let view = store.delivery(event.deliveries[0].id).await.expect("a read").expect("it is there");
+            assert_eq!((view.event.id, view.attempts.len()), (event.id, 1));
+        }
+        let again = keyed(&mut make, 0);
+        stored(store.publish(vec![again]).await);
+    });
+}
+
+/// Somebody changes a row of it when it has been begun to count it: it goes row by row.
+#[test]
+fn a_partition_that_somebody_changes_is_not_dropped() {
+    block_on(async {
+        let database = Database::new().await;
+        let (store, client) = (database.open().await, database.client().await);
+        let (attempts, first) = partition_of_long_ago(&client, "attempts").await;
+        let mut make = noon(first);
+        let route = make.route();
+        for _ in 0..3 {
+            sent(&store, &mut make, route, (false, State::Succeeded)).await;
+        }
+        let request = PruneRequest { events_before: Timestamp::MIN, ..after_five_days(make.now().after(9 * DAY)) };
+        let slice = store.prune(request).await.expect("prune");
+        assert!(slice.more && slice.attempts == 0, "{slice:?}");
+        assert_eq!(number(&client, "SELECT count(*) FROM pg_trigger WHERE tgname = 'noted'").await, 1);
+        assert_eq!(client.execute("UPDATE attempts SET target_url = 'http://127.0.0.1:9/other' WHERE number = 1", &[]).await.ok(), Some(3));
+        assert_eq!(prune(&store, request).await.attempts, 3);
+        assert!(is_there(&client, &attempts).await);
+        assert_counted(&client).await;
+    });
+}
+
+#[test]
+fn one_node_at_a_time_does_it() {
+    block_on(async {
+        let database = Database::new().await;
+        let (store, client) = (database.open().await, database.client().await);
+        let mut make = Fixtures::new(1);
+        let event = make.event(0);
+        stored(store.publish(vec![event.clone()]).await);
+        let request = after_five_days(make.now().after(9 * DAY));
+        let lock = |name: &str| format!("SELECT {name}(hashtextextended('postrider retention ' || current_schema(), 0))");
+        client.batch_execute(&lock("pg_advisory_lock")).await.expect("a lock");
+        assert_eq!(store.prune(request).await, Ok(Pruned::default()));
+        assert!(store.event(event.id).await.expect("a read").is_some());
+        client.batch_execute(&lock("pg_advisory_unlock")).await.expect("the lock goes");
+        assert_eq!(prune(&store, request).await.events, 1);
+    });
+}
+
+/// Numbers that nodes have kept apart are put together, and what has come to nothing is not kept.
+#[test]
+fn numbers_are_put_together_again() {
+    block_on(async {
+        let database = Database::new().await;
+        let (a, b, client) = (database.open().await, database.open().await, database.client().await);
+        let mut make = Fixtures::new(1);
+        let routes = [make.route(), make.route()];
+        for _ in 0..5 {
+            for (store, route) in [(&a, routes[0]), (&b, routes[0]), (&b, routes[1])] {
+                sent(store, &mut make, route, (false, State::Succeeded)).await;
+            }
+        }
+        let sums = "SELECT string_agg(concat_ws(' ', namespace, subscription, endpoint, kind, code, n), ', ' \
+                    ORDER BY namespace, subscription, endpoint, kind, code) FROM (SELECT namespace, subscription, endpoint, kind, code, sum(n) AS n \
+                    FROM tallies GROUP BY 1, 2, 3, 4, 5 HAVING sum(n) <> 0) t";
+        let sums = async || client.query_one(sums, &[]).await.expect("sums").get::<_, String>(0);
+        let shards = "SELECT max(shards) FROM (SELECT count(*) AS shards FROM tallies WHERE namespace <> '' \
+                      GROUP BY namespace, subscription, endpoint, kind, code) t";
+        assert!(number(&client, shards).await > 1);
+        let before = sums().await;
+        let request = PruneRequest {
+            attempts_before: Timestamp::MIN,
+            events_before: Timestamp::MIN,
+            closed_before: Timestamp::MIN,
+            ..after_five_days(make.now())
+        };
+        assert_eq!(prune(&a, request).await, Pruned::default());
+        assert_eq!(number(&client, shards).await, 1);
+        assert_eq!(number(&client, "SELECT count(*) FROM tallies WHERE namespace <> '' AND n = 0").await, 0);
+        assert_eq!(sums().await, before);
+        // They go on from there.
+        sent(&b, &mut make, routes[0], (false, State::Succeeded)).await;
+        assert_eq!(a.counters(vec![routes[0].subscription]).await.expect("counters")[0].deliveries[StateKind::Succeeded as usize], 11);
+    });
+}
