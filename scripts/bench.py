@@ -11,6 +11,8 @@ import subprocess
 import sys
 
 import bench_history
+import bench_outbox
+import bench_postgres
 
 MB = 1_000_000
 MS = 1_000
@@ -93,13 +95,40 @@ SCENARIOS = {
 }
 # How often the runs of a scenario take turns, where one pair says little on a machine with neighbours: each run counts by its median turn.
 TURNS = {"apis": 5}
-# This one makes its runs itself.
+# These make their runs themselves.
 HISTORY = "history"
 HISTORY_BARS = [
     Bar("publishing, filled store against empty", f"{HISTORY}:ratio", ">=", 0.9),
     Bar("lists while publishing, p99 ms", f"{HISTORY}:lists.p99_ms", "<=", 20),
     Bar("the slowest list's p99 ms", f"{HISTORY}:lists.worst_p99_ms", "<=", 20),
 ]
+ON_POSTGRES = {
+    "postgres": (
+        bench_postgres.run_postgres,
+        [Bar("deliveries/s, PostgreSQL against embedded", "postgres:ratio", ">=", 0.5)],
+    ),
+    "cluster": (bench_postgres.run_cluster, []),
+    "outbox": (
+        bench_outbox.run_outbox,
+        [
+            Bar("COMMIT to arrival, p50 ms", "outbox:single.p50_ms", "<", 10),
+            Bar("single events lost", "outbox:single.lost", "=", 0),
+            Bar("single events delivered twice", "outbox:single.duplicates", "=", 0),
+            Bar("committed without a node, delivered of those", "outbox:backlog.delivered", "=", 1, per="outbox:backlog.rows"),
+            Bar("of them delivered twice", "outbox:backlog.duplicates", "=", 0),
+            Bar("bodies that are none of theirs", "outbox:backlog.wrong", "=", 0),
+            Bar("rows left in the outbox", "outbox:backlog.left", "=", 0),
+        ],
+    ),
+    "notify": (bench_outbox.run_notify, []),
+    "bloat": (
+        bench_postgres.run_bloat,
+        [
+            Bar("tables that change, at the end against before", "bloat:growth", "<=", 1.5),
+            Bar("rows gone, not vacuumed after the transaction", "bloat:gone", "<=", bench_postgres.VACUUMED_ROWS),
+        ],
+    ),
+}
 RUN_LIMIT_S = 1_800
 
 COMPARISONS = {
@@ -151,14 +180,19 @@ def measure(binary: str, scenario: str, name: str, arguments: list):
     return report, done.returncode == 0
 
 
+def of_run(name: str) -> list:
+    """The bars of every run, for this one."""
+
+    def formatted(part):
+        return part.format(name) if isinstance(part, str) else part
+
+    return [dataclasses.replace(bar, figure=formatted(bar.figure), per=formatted(bar.per)) for bar in ALWAYS]
+
+
 def run(binary: str, scenario: str) -> bool:
     runs, bars = SCENARIOS[scenario]
     turns, met = {name: [] for name in runs}, []
-    always = [
-        dataclasses.replace(bar, figure=bar.figure.format(name), per=bar.per.format(name) if isinstance(bar.per, str) else bar.per)
-        for name in runs
-        for bar in ALWAYS
-    ]
+    always = [bar for name in runs for bar in of_run(name)]
     for _ in range(TURNS.get(scenario, 1)):
         reports = {}
         for name, arguments in runs.items():
@@ -188,6 +222,17 @@ def run_history(binary: str) -> bool:
     return all([judge({HISTORY: report}, bar) for bar in HISTORY_BARS])
 
 
+def run_on_postgres(binary: str, scenario: str) -> bool:
+    measure_all, bars = ON_POSTGRES[scenario]
+    print(f"{scenario}: {measure_all.__doc__.strip()}", flush=True)
+    report = measure_all(binary)
+    keep(scenario, report)
+    for name, value in report["figures"].items():
+        print(f"          {name:<72}{value:>14,.3f}")
+    always = of_run(scenario) if "server" in report else []
+    return all([judge({scenario: report}, bar) for bar in [*always, *bars]])
+
+
 def keep(name: str, report: dict) -> None:
     """Leaves the whole report beside the build."""
     directory = os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "bench")
@@ -197,14 +242,20 @@ def keep(name: str, report: dict) -> None:
         file.write("\n")
 
 
+def run_one(binary: str, name: str) -> bool:
+    if name == HISTORY:
+        return run_history(binary)
+    return run_on_postgres(binary, name) if name in ON_POSTGRES else run(binary, name)
+
+
 def main() -> int:
     binary, *names = sys.argv[1:]
-    known = [*SCENARIOS, HISTORY]
+    known = [*SCENARIOS, HISTORY, *ON_POSTGRES]
     unknown = [name for name in names if name not in known]
     if unknown:
         print(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
-    met = [run_history(binary) if name == HISTORY else run(binary, name) for name in names or known]
+    met = [run_one(binary, name) for name in names or known]
     print(f"{sum(met)} of {len(met)} scenarios within their bars")
     return 0 if all(met) else 1
 
