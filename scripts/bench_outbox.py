@@ -195,7 +195,6 @@ def singles(session: Session, receiver: Receiver) -> dict:
             commits.append(done - sent)
     if not times:
         raise RuntimeError("no event that was published in SQL has arrived")
-    at = lambda of, share: sorted(of)[min(len(of) - 1, int(len(of) * share))] * 1_000
     return {
         "commits": COMMITS,
         "lost": lost,

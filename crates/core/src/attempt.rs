@@ -191,6 +191,7 @@ fn judge_fault(origin: Origin, fault: &Fault) -> Verdict {
         FaultKind::Timeout(_) => ErrorCode::DeliveryTimeout,
         FaultKind::Blocked => ErrorCode::SsrfBlocked,
         FaultKind::Protocol => ErrorCode::ProtocolError,
+        FaultKind::Withheld => ErrorCode::Interrupted,
     };
     let permanent = match origin {
         Origin::Tasks => false,

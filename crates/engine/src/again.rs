@@ -115,30 +115,43 @@ impl Engine {
 /// Does what the store's answers to retries ask for: what it has queued is to be claimed, and what waits in memory waits no longer.
 pub(crate) async fn go_on(shared: &Shared, answers: &[Retried]) -> Result<(), StoreError> {
     note_queued(shared, answers);
-    let waits = |answer: &Retried| match *answer {
-        Retried::Held { delivery, endpoint, state: StateKind::Pending | StateKind::Retrying } => Some((delivery, endpoint)),
-        _ => None,
-    };
     let mut held: BTreeMap<DeliveryId, EndpointId> = answers.iter().filter_map(waits).collect();
     hasten_held(shared, &mut held);
-    let (mut held, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        held.into_iter().partition(|(_, endpoint)| shared.dispatcher.knows(*endpoint));
+    let (held, others): (BTreeMap<_, _>, BTreeMap<_, _>) = held.into_iter().partition(|(_, endpoint)| shared.dispatcher.knows(*endpoint));
     have_hastened(shared, others);
+    // What is still held elsewhere is so where the endpoint was before.
+    have_hastened(shared, hasten_once_stored(shared, held).await?);
+    Ok(())
+}
+
+/// Has deliveries tried at once that this engine should have and that do not wait in its memory: each has an exchange under way, or one that ended a
+/// moment ago. Then it waits when that is stored, here or in the store. Answers those that still are in somebody's memory, and not in this one's.
+async fn hasten_once_stored(
+    shared: &Shared,
+    mut held: BTreeMap<DeliveryId, EndpointId>,
+) -> Result<BTreeMap<DeliveryId, EndpointId>, StoreError> {
     if held.is_empty() {
-        return Ok(());
+        return Ok(held);
     }
-    // What is not there has an exchange under way, or one that ended a moment ago: then it waits when that is stored, here or in the store.
     shared.settler.passed(shared.settler.mark()).await;
     hasten_held(shared, &mut held);
-    if !held.is_empty() {
-        let stored = shared.store.retry(held.into_keys().collect(), false, shared.now()).await?;
-        note_queued(shared, &stored);
-        // What was stored a moment ago may have come into memory since: here, or where the endpoint was before.
-        let mut held = stored.iter().filter_map(waits).collect();
-        hasten_held(shared, &mut held);
-        have_hastened(shared, held);
+    if held.is_empty() {
+        return Ok(held);
     }
-    Ok(())
+    let stored = shared.store.retry(held.into_keys().collect(), false, shared.now()).await?;
+    note_queued(shared, &stored);
+    // What was stored a moment ago may have come into memory since.
+    let mut held = stored.iter().filter_map(waits).collect();
+    hasten_held(shared, &mut held);
+    Ok(held)
+}
+
+/// A delivery that waits in somebody's memory, and its endpoint.
+fn waits(answer: &Retried) -> Option<(DeliveryId, EndpointId)> {
+    match *answer {
+        Retried::Held { delivery, endpoint, state: StateKind::Pending | StateKind::Retrying } => Some((delivery, endpoint)),
+        _ => None,
+    }
 }
 
 /// Whoever else has these in memory is to have them tried at once.
@@ -166,11 +179,16 @@ pub(crate) fn hasten_told(shared: &Arc<Shared>, deliveries: Vec<(DeliveryId, End
     if held.is_empty() {
         return;
     }
-    // As in [`go_on`]: their exchanges may be ending. News must not wait for that.
+    // As in [`go_on`], but that nobody is told again. News must not wait for it.
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        shared.settler.passed(shared.settler.mark()).await;
-        hasten_held(&shared, &mut held);
+        let hastening = async {
+            if let Err(error) = hasten_once_stored(&shared, held).await {
+                tracing::warn!(%error, cause = error.cause, "deliveries that another node wants tried at once wait for their time");
+            }
+        };
+        // What is left when the engine is stopped waits in the store.
+        _ = shared.goes_on_when(hastening).await;
     });
 }
 

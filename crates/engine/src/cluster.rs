@@ -4,10 +4,14 @@
 //! |---|---|
 //! | [`run`] | asks the store which slots are this engine's, takes them and leaves them |
 //! | [`rescue`] | takes over what engines that have ended had claimed |
-//! | [`watch`] | looks for what waits in the store, in case nobody told |
+//! | [`watch()`], in `watch.rs` | looks for what waits in the store, in case nobody told |
 //! | [`hear`], [`tell`] | news |
 //!
 //! News may be lost: every task looks by itself each second.
+
+mod watch;
+
+pub(crate) use watch::watch;
 
 use crate::again;
 use crate::maintain;
@@ -18,13 +22,11 @@ use postrider_core::ports::{Leaving, Limiters, News, Slot, SlotSet, StoreError, 
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// How often everybody looks by itself for what others may have done.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
-
-/// Endpoints asked about in one read.
-const PAGE: u32 = 256;
 
 /// How long news gather after some were told: what is told at once is one piece, however much is published.
 const GATHER: Duration = Duration::from_millis(2);
@@ -42,8 +44,12 @@ pub(crate) struct Cluster {
     survey: Notify,
     /// Somebody may have ended.
     rescue: Notify,
-    /// All that waits in the store is to be looked at.
+    /// All that waits in the store is to be looked at: slots came to this engine.
     walk: Notify,
+    /// The same, a while after the last time: others say so, as often as they like.
+    backlog: Notify,
+    /// When others were last told that there is no room.
+    cramped: Mutex<Option<Instant>>,
     /// Slots that were given up and of which the store does not know that yet. Held by whoever takes and leaves slots: one at a time.
     leaving: tokio::sync::Mutex<Leaving>,
 }
@@ -69,6 +75,20 @@ impl Shared {
         wake.notify_one();
         if !self.dispatcher.owned().contains(slot) {
             self.tell(News::Work);
+        }
+    }
+
+    /// The store has refused new work for want of room: whoever makes room is to look, and is told so once in a while.
+    pub(crate) fn make_room(&self) {
+        self.full.notify_one();
+        if self.leads() {
+            return;
+        }
+        let mut told = self.cluster.cramped.lock();
+        if told.is_none_or(|at| at.elapsed() >= LOOK) {
+            *told = Some(Instant::now());
+            drop(told);
+            self.work(Slot::LEADER, &self.full);
         }
     }
 
@@ -126,16 +146,19 @@ pub(crate) async fn join(shared: &Arc<Shared>) -> Result<(), StoreError> {
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         let was_stopping = shared.is_stopping();
-        if let Err(error) = round(&shared).await {
-            tracing::warn!(%error, cause = error.cause, "it cannot be asked for the moment which endpoints are this node's");
-        }
+        let result = round(&shared).await;
         // It may act again.
         shared.dispatcher.wake(&shared);
+        let is_well = result.is_ok();
+        if let Err(error) = result {
+            tracing::warn!(%error, cause = error.cause, "it cannot be asked for the moment which endpoints are this node's");
+        }
         tokio::select! {
             biased;
             () = shared.stopped(), if !was_stopping => {}
-            () = shared.cluster.survey.notified() => {}
-            () = shared.dispatcher.freed.notified() => {}
+            // However much there is to do: what fails is not tried at once again.
+            () = shared.cluster.survey.notified(), if is_well => {}
+            () = shared.dispatcher.freed.notified(), if is_well => {}
             () = tokio::time::sleep(LOOK) => {}
         }
     }
@@ -159,11 +182,13 @@ async fn round(shared: &Arc<Shared>) -> Result<(), StoreError> {
         // It was taken for dead meanwhile. Whoever has them now knows nothing of what is left of the limiters, and need not be told.
         tracing::warn!(slots = lost.len(), "endpoints of this node are others' now");
         shared.dispatcher.disown(shared, lost);
+        shared.forget_failures_in(&lost);
     }
     let new = found.owned.without(&known);
     let told: SlotSet = found.taken.iter().map(|taken| taken.slot).collect();
     found.taken.retain(|taken| new.contains(taken.slot));
     found.taken.extend(new.without(&told).iter().map(|slot| TakenSlot { slot, limiters: Limiters::Unknown }));
+    shared.forget_failures_in(&new);
     shared.dispatcher.own(shared, found.taken, found.busy);
     if !new.is_empty() {
         look_at_everything(shared);
@@ -185,6 +210,7 @@ fn disown(shared: &Arc<Shared>, leaving: &mut Leaving, slots: SlotSet) {
         return;
     }
     let Leaving { limiters, busy, .. } = shared.dispatcher.disown(shared, slots);
+    shared.forget_failures_in(&slots);
     leaving.slots = leaving.slots.iter().chain(slots.iter()).collect();
     leaving.limiters.extend(limiters);
     leaving.busy.extend(busy);
@@ -205,7 +231,7 @@ async fn leave(shared: &Shared, leaving: &mut Leaving) -> Result<(), StoreError>
 
 /// Tells the store with which endpoints nothing is under way any more. After [`leave`]: it must know of them.
 async fn free(shared: &Shared) -> Result<(), StoreError> {
-    let freed = shared.dispatcher.freed();
+    let freed = shared.dispatcher.take_freed();
     if freed.is_empty() {
         return Ok(());
     }
@@ -228,8 +254,12 @@ pub(crate) async fn leave_all(shared: &Arc<Shared>) {
         disown(shared, &mut leaving, shared.dispatcher.owned());
         leave(shared, &mut leaving).await?;
         free(shared).await?;
-        // Now, for nobody does it later.
-        shared.store.tell(vec![News::Members]).await
+        // Now, for nobody does it later; with where the last outcomes have left something to do.
+        let mut news = untold(shared);
+        if !news.contains(&News::Members) {
+            news.insert(0, News::Members);
+        }
+        shared.store.tell(news).await
     };
     if let Err(error) = left.await {
         tracing::warn!(%error, cause = error.cause, "others could not be told that this node ends: they find out by themselves");
@@ -238,52 +268,14 @@ pub(crate) async fn leave_all(shared: &Arc<Shared>) {
 
 /// Takes over what engines that have ended had claimed, until this one is stopped.
 pub(crate) async fn rescue(shared: Arc<Shared>) {
-    while shared.goes_on_when(shared.or_look(shared.cluster.rescue.notified())).await {
+    loop {
         if let Err(error) = maintain::rescue(&shared).await {
             tracing::warn!(%error, cause = error.cause, "what other nodes had under way cannot be taken over for the moment");
         }
-    }
-}
-
-/// Looks for what waits in the store: a piece of it every second, and all of it where there is reason to.
-pub(crate) async fn watch(shared: Arc<Shared>) {
-    let (mut cursor, mut all) = (None, false);
-    loop {
-        tokio::select! {
-            biased;
-            () = shared.cluster.walk.notified() => all = true,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        let looked = if all { walk(&shared).await.map(|()| None) } else { look(&shared, cursor).await };
-        match looked {
-            Ok(next) => (cursor, all) = (next, false),
-            Err(error) => tracing::debug!(%error, cause = error.cause, "what waits in the store cannot be looked at for the moment"),
+        if !shared.goes_on_when(shared.or_look(shared.cluster.rescue.notified())).await {
+            return;
         }
     }
-}
-
-/// Looks at all that waits in the store.
-pub(crate) async fn walk(shared: &Shared) -> Result<(), StoreError> {
-    let mut cursor = None;
-    loop {
-        cursor = look(shared, cursor).await?;
-        if cursor.is_none() {
-            return Ok(());
-        }
-    }
-}
-
-/// Looks at a piece of what waits in the store; answers where the next one begins.
-async fn look(shared: &Shared, after: Option<EndpointId>) -> Result<Option<EndpointId>, StoreError> {
-    let waiting = shared.store.backlog_after(after, PAGE).await?;
-    let is_full = waiting.len() >= PAGE as usize;
-    let next = waiting.last().map(|last| last.endpoint).filter(|_| is_full);
-    let owned = shared.dispatcher.owned();
-    for backlog in waiting.into_iter().filter(|backlog| owned.contains(Slot::of(backlog.endpoint.uuid()))) {
-        let due = shared.due_or_at_once(backlog.endpoint, backlog.first_due);
-        shared.dispatcher.note_stored([backlog.endpoint], due);
-    }
-    Ok(next)
 }
 
 /// Does what others tell.
@@ -293,27 +285,29 @@ pub(crate) async fn hear(shared: Arc<Shared>) {
             News::Configuration => shared.configured.notify_one(),
             News::Members => members(&shared),
             News::Due(endpoints) => shared.dispatcher.hear(endpoints),
+            News::Backlog => shared.cluster.backlog.notify_one(),
             News::Hasten(deliveries) => again::hasten_told(&shared, deliveries),
-            News::Work => work(&shared),
+            News::Work => wake_workers(&shared),
             News::Outbox => shared.outbox.notify_one(),
             News::Missed => {
                 shared.configured.notify_one();
                 members(&shared);
-                work(&shared);
+                wake_workers(&shared);
                 shared.outbox.notify_one();
-                shared.cluster.walk.notify_one();
             }
         }
     }
 }
 
+/// One that has ended may have stored something that it had no time to tell of.
 fn members(shared: &Shared) {
-    shared.cluster.survey.notify_one();
-    shared.cluster.rescue.notify_one();
+    for wake in [&shared.cluster.survey, &shared.cluster.rescue, &shared.cluster.backlog] {
+        wake.notify_one();
+    }
 }
 
-fn work(shared: &Shared) {
-    for wake in [&shared.fan_out, &shared.scheduled, &shared.jobs, &shared.batches] {
+fn wake_workers(shared: &Shared) {
+    for wake in [&shared.fan_out, &shared.scheduled, &shared.jobs, &shared.batches, &shared.full] {
         wake.notify_one();
     }
 }
@@ -326,13 +320,7 @@ pub(crate) async fn tell(shared: Arc<Shared>) {
             () = shared.cluster.tell.notified() => {}
             () = shared.dispatcher.tell.notified() => {}
         }
-        let mut news = std::mem::take(&mut *shared.cluster.news.lock());
-        let told = shared.dispatcher.untold();
-        if told.more {
-            news.push(News::Missed);
-        } else if !told.due.is_empty() {
-            news.push(News::Due(told.due));
-        }
+        let news = untold(&shared);
         if news.is_empty() {
             continue;
         }
@@ -341,4 +329,16 @@ pub(crate) async fn tell(shared: Arc<Shared>) {
         }
         tokio::time::sleep(GATHER).await;
     }
+}
+
+/// What there is to tell: once.
+fn untold(shared: &Shared) -> Vec<News> {
+    let mut news = std::mem::take(&mut *shared.cluster.news.lock());
+    let told = shared.dispatcher.take_untold();
+    if told.more {
+        news.push(News::Backlog);
+    } else if !told.due.is_empty() {
+        news.push(News::Due(told.due));
+    }
+    news
 }

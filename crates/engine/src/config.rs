@@ -17,7 +17,7 @@ pub struct EngineConfig {
     /// How long things are kept.
     pub retention: Retention,
     /// Disables an endpoint once so many of its deliveries have failed for good, one after the other (Items contract, section 11); `None` never does.
-    /// They are counted from the start of the engine on.
+    /// They are counted in memory, by the engine whose the endpoint is, from when it is.
     pub disable_after_dead: Option<NonZeroU32>,
     /// The `User-Agent` of deliveries.
     pub user_agent: String,

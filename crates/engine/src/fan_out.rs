@@ -1,5 +1,6 @@
 //! Fan-outs too large for one piece: slices behind a cursor that is stored with the event.
 
+use crate::maintain;
 use crate::publish;
 use crate::shared::Shared;
 use postrider_core::id::DeliveryId;
@@ -12,9 +13,6 @@ const EVENTS: u32 = 16;
 
 /// Their payloads, in bytes.
 const EVENTS_BYTES: u64 = 8 << 20;
-
-/// So many times as many are read where others share the store.
-const OTHERS: u32 = 8;
 
 /// How long to wait when the store cannot be written.
 const RETRY: Duration = Duration::from_secs(1);
@@ -41,7 +39,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// Writes one slice of each unfinished fan-out of this engine's; answers whether there was one. Small ones go together: events that follow from outcomes may be
 /// many, and the rest of each may be little.
 async fn round(shared: &Arc<Shared>) -> Result<bool, StoreError> {
-    let unfinished = unfinished(shared).await?;
+    let unfinished = shared.store.unfinished_fan_outs(shared.dispatcher.owned(), EVENTS, EVENTS_BYTES).await?;
+    if !unfinished.is_empty() {
+        maintain::catch_up(shared).await?;
+    }
     let mut rest = unfinished.as_slice();
     while !rest.is_empty() {
         let (mut slices, mut weight) = (Vec::new(), 0);
@@ -68,16 +69,6 @@ async fn round(shared: &Arc<Shared>) -> Result<bool, StoreError> {
         rest = left;
     }
     Ok(!unfinished.is_empty())
-}
-
-/// What is to be carried on here. Where others share the store their fan-outs are read too: more of them, so that they do not hide those of this
-/// engine.
-async fn unfinished(shared: &Shared) -> Result<Vec<UnfinishedFanOut>, StoreError> {
-    let others = if shared.store.is_shared() { OTHERS } else { 1 };
-    let mut unfinished = shared.store.unfinished_fan_outs(EVENTS * others, EVENTS_BYTES * u64::from(others)).await?;
-    unfinished.retain(|pending| shared.owns(pending.event.id.uuid()));
-    unfinished.truncate(EVENTS as usize);
-    Ok(unfinished)
 }
 
 /// Whoever wants the event now and was there when it was published. A subscription made well after that gets nothing of it. Who is skipped was

@@ -148,10 +148,12 @@ impl Engine {
         let tasks = Tasks::default();
         tasks.upkeep.lock().spawn(settle::run(Arc::clone(&shared)));
         if shared.store.is_shared() {
+            // Endpoints are served from when they are this engine's, whatever there is to take over.
             cluster::join(&shared).await?;
             tasks.spawn_shared(&shared);
+        } else {
+            maintain::recover(&shared).await?;
         }
-        maintain::recover(&shared).await?;
         for _ in 0..publish::GROUPS {
             tasks.publishers.lock().spawn(publish::run(Arc::clone(&shared)));
         }
@@ -257,7 +259,8 @@ impl Engine {
     /// Takes over configuration that others changed before this was called, which otherwise takes up to a second. One cheap read of the store,
     /// which all who ask at the same time share.
     pub async fn see_changes(&self) {
-        maintain::see_changes(&self.shared).await;
+        // What went wrong was logged, and what is known counts.
+        _ = maintain::see_changes(&self.shared).await;
     }
 
     /// Changes the configuration: `f` looks at it and answers what to put. One at a time; stored first, then in force. It is asked again where

@@ -1,6 +1,5 @@
 //! Upkeep: taking over what a dead engine left, timers, configuration changed by others, endpoints to disable.
 
-use crate::cluster;
 use crate::dispatch::Settings;
 use crate::edit::edit;
 use crate::job::Job;
@@ -13,7 +12,7 @@ use postrider_core::delivery::StateKind;
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::error::ErrorCode;
 use postrider_core::id::EndpointId;
-use postrider_core::ports::{ClaimRequest, Claimed, ConfigChange, StoreError};
+use postrider_core::ports::{ClaimRequest, Claimed, ConfigChange, StoreError, StoreErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -45,7 +44,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long to wait with upkeep that the store refused, unless it comes more often anyway.
 pub(crate) const UPKEEP_RETRY: Duration = Duration::from_secs(30);
 
-/// Takes over everything that a dead engine had claimed, and learns what the store has waiting. Runs before anything is sent.
+/// Takes over everything that the engine before this one had claimed, and learns what the store has waiting. Runs before anything is sent; where others
+/// share the store, `cluster` does the same a piece at a time.
 pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), StoreError> {
     loop {
         let rescued = shared.store.rescue(RESCUE).await?;
@@ -55,9 +55,6 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), StoreError> {
         for claimed in rescued {
             adopt(shared, claimed);
         }
-    }
-    if shared.store.is_shared() {
-        return cluster::walk(shared).await;
     }
     for backlog in shared.store.backlog().await? {
         let due = shared.due_or_at_once(backlog.endpoint, backlog.first_due);
@@ -204,30 +201,41 @@ pub(crate) async fn configuration(shared: Arc<Shared>) {
             () = shared.configured.notified() => {}
             () = tokio::time::sleep(CONFIGURATION) => {}
         }
-        see_changes(&shared).await;
+        // What went wrong was logged.
+        _ = see_changes(&shared).await;
     }
 }
 
+/// Makes sure that all configuration is known that was stored before this was called. To be called before anything is ended, left out or refused because
+/// something is not configured: where several engines share a store, another one may have configured it a moment ago.
+pub(crate) async fn catch_up(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    if shared.store.is_shared() { see_changes(shared).await } else { Ok(()) }
+}
+
 /// Takes over configuration that others changed before this was called. Of many callers at once, all but the first share one look.
-pub(crate) async fn see_changes(shared: &Arc<Shared>) {
+pub(crate) async fn see_changes(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let looks = shared.looks.load(Ordering::Relaxed);
     // A change of this engine's own is in force before anybody can ask for its version.
     let editing = Arc::clone(&shared.editing).lock_owned().await;
     if shared.looks.load(Ordering::Relaxed) != looks {
-        return;
+        return shared.looked.lock().clone();
     }
     shared.looks.fetch_add(1, Ordering::Relaxed);
     let shared = Arc::clone(shared);
     // Others rely on a look that has begun, also where the one who began it goes away.
     let look = tokio::spawn(async move {
         let _editing = editing;
-        if let Err(error) = reload_if_changed(&shared).await {
+        let looked = reload_if_changed(&shared).await;
+        if let Err(error) = &looked {
             tracing::warn!(%error, cause = error.cause, "the configuration cannot be read for the moment");
         }
+        shared.looked.lock().clone_from(&looked);
+        looked
     });
-    if let Err(error) = look.await {
+    look.await.unwrap_or_else(|error| {
         tracing::error!(%error, "a look for changes of the configuration ended early");
-    }
+        Err(StoreError { kind: StoreErrorKind::Internal, cause: "a look for changes of the configuration ended early".to_owned() })
+    })
 }
 
 /// To be called under `editing`.

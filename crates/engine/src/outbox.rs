@@ -1,19 +1,20 @@
-//! The outbox relay: what applications have committed through the database is published. One engine does that for all.
+//! The outbox relay: what applications have committed through the database is published. One engine does that for all. How large its pieces are
+//! where they fail: `portion.rs`.
+
+mod portion;
 
 use crate::cluster::LOOK;
 use crate::maintain;
 use crate::publish::{self, Handover, Publish, To};
 use crate::repush;
 use crate::shared::Shared;
+use portion::{Next, Portion};
 use postrider_core::event::{SchemaCheck, check_event_type};
 use postrider_core::ports::{NewEvent, OutboxEntry, Published, Relay, Relayed, StoreError, StoreErrorKind};
 use postrider_core::signal::is_reserved;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Entries relayed in one piece.
-const GROUP: u32 = 512;
 
 /// Their payloads, in bytes.
 const GROUP_BYTES: u64 = 8 << 20;
@@ -33,9 +34,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     if !shared.store.is_shared() {
         return;
     }
-    let mut forget_at = Instant::now();
+    let (mut forget_at, mut portion) = (Instant::now(), Portion::default());
     while !shared.is_stopping() {
-        if let Err(error) = relay(&shared).await {
+        if let Err(error) = relay(&shared, &mut portion).await {
             failed(&shared, &error);
             // However often there is news: what fails is not asked at once again.
             shared.goes_on_after(RETRY).await;
@@ -63,23 +64,34 @@ fn failed(shared: &Shared, error: &StoreError) {
     }
 }
 
-/// Relays piece by piece, until nothing is left or somebody else does it.
-async fn relay(shared: &Arc<Shared>) -> Result<(), StoreError> {
+/// Relays piece by piece, until nothing is left or somebody else does it. A piece that fails is made smaller until it is one entry, which is put aside
+/// if it keeps failing while the store is well.
+async fn relay(shared: &Arc<Shared>, portion: &mut Portion) -> Result<(), StoreError> {
     while shared.leads() && !shared.is_stopping() {
-        let found = shared.store.outbox(GROUP, GROUP_BYTES).await?;
+        let found = shared.store.outbox(portion.size(), GROUP_BYTES).await?;
         if found.is_empty() {
             return Ok(());
         }
         // What was configured before an application committed its event counts for that, whichever node was told.
-        maintain::see_changes(shared).await;
+        maintain::catch_up(shared).await?;
         let (entries, plans) = prepare(shared, found).await;
+        let (first, count) = (entries.first().map(|(id, _)| *id), entries.len());
         let relayed = match shared.store.relay(entries).await {
             Ok(relayed) => relayed,
             Err(error) => {
                 plans.into_iter().for_each(|plan| plan.dropped(shared));
-                return Err(error);
+                let next = portion.failed(count, error.kind);
+                if next == Next::Smaller {
+                    continue;
+                }
+                let Some(id) = first.filter(|_| next == Next::GiveUp) else { return Err(error) };
+                shared.store.health().await?;
+                give_up(shared, id, &error).await?;
+                portion.relayed();
+                continue;
             }
         };
+        portion.relayed();
         // Who led before may still be at it.
         let is_others = relayed.iter().all(|relayed| *relayed == Relayed::Gone);
         hand_over(shared, plans, relayed);
@@ -88,6 +100,13 @@ async fn relay(shared: &Arc<Shared>) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Puts an entry aside that the store does not take: the others must not wait for it.
+async fn give_up(shared: &Shared, id: i64, error: &StoreError) -> Result<(), StoreError> {
+    tracing::error!(id, %error, cause = error.cause, "an event in the outbox cannot be stored: it is put aside, the others go on");
+    let why = String::from("the database failed to store this event although it stores others: see the server's log");
+    shared.store.relay(vec![(id, Relay::Refuse(why))]).await.map(drop)
 }
 
 /// What is to follow when an entry has been relayed.

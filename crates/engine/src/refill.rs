@@ -1,8 +1,10 @@
 //! Deliveries that only the store has come into memory when there is room and they are due.
 
+use crate::dispatch::Want;
 use crate::job::Job;
+use crate::maintain;
 use crate::shared::Shared;
-use postrider_core::ports::ClaimRequest;
+use postrider_core::ports::{ClaimRequest, StoreError};
 use postrider_core::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             if !shared.goes_on_when(shared.dispatcher.refill.notified()).await {
                 return;
             }
+            continue;
+        }
+        let is_known = |endpoint| shared.routes.load().endpoint(endpoint).is_some();
+        if !wants.iter().all(|want| is_known(want.endpoint))
+            && let Err(error) = maintain::catch_up(&shared).await
+        {
+            again_later(&shared, wants, &error).await;
             continue;
         }
         let routes = shared.routes.load_full();
@@ -40,13 +49,16 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                     shared.dispatcher.refilled(&shared, batch.endpoint, jobs, next_due);
                 }
             }
-            Err(error) => {
-                tracing::error!(%error, cause = error.cause, "waiting deliveries cannot be claimed for the moment");
-                _ = shared.goes_on_after(RETRY).await;
-                for want in wants {
-                    shared.dispatcher.refilled(&shared, want.endpoint, Vec::new(), Some(want.due));
-                }
-            }
+            Err(error) => again_later(&shared, wants, &error).await,
         }
+    }
+}
+
+/// Nothing can be claimed for the moment: it is tried again after a while.
+async fn again_later(shared: &Arc<Shared>, wants: Vec<Want>, error: &StoreError) {
+    tracing::error!(%error, cause = error.cause, "waiting deliveries cannot be claimed for the moment");
+    _ = shared.goes_on_after(RETRY).await;
+    for want in wants {
+        shared.dispatcher.refilled(shared, want.endpoint, Vec::new(), Some(want.due));
     }
 }

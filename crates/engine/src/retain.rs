@@ -37,13 +37,15 @@ struct Agenda {
     is_roomy: bool,
     /// How long after a look for room the next one comes.
     look: Duration,
+    /// When the last one was.
+    looked: Option<Instant>,
 }
 
 /// Removes what is past its retention, at start and then regularly; what belongs to erased endpoints at once; and what has ended, the oldest
 /// first, when the store is nearly full.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let now = Instant::now();
-    let mut agenda = Agenda { ages: now, erased: None, again: AGAIN.0, room: Some(now), is_roomy: true, look: room::LOOK };
+    let mut agenda = Agenda { ages: now, erased: None, again: AGAIN.0, room: Some(now), is_roomy: true, look: room::LOOK, looked: None };
     loop {
         let leads = shared.leads();
         if leads {
@@ -56,18 +58,31 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             biased;
             () = shared.erased.notified() => (agenda.erased, agenda.again) = (Some(Instant::now()), AGAIN.0),
             // Where nothing could be done about it, being asked more often does not help.
-            () = shared.full.notified(), if agenda.is_roomy => agenda.room = Some(Instant::now()),
+            () = shared.full.notified(), if agenda.is_roomy => agenda.look_at_the_room(&shared),
             () = tokio::time::sleep_until(next) => {}
         }
     }
 }
 
 impl Agenda {
+    /// There may be too little room: at once, but where others share the store, whose news may be about anything, not all the time.
+    fn look_at_the_room(&mut self, shared: &Shared) {
+        let now = Instant::now();
+        let again = self.looked.filter(|_| shared.store.is_shared()).map_or(now, |at| now.max(at + cluster::LOOK));
+        self.room = self.room.map(|room| room.min(again));
+    }
+
     async fn work(&mut self, shared: &Arc<Shared>) {
         let every = shared.config.retention.every;
         if self.ages <= Instant::now() {
             let result = all(shared, by_age(shared)).await;
-            self.ages = Instant::now() + if result.is_ok() { every } else { UPKEEP_RETRY.min(every) };
+            self.ages = Instant::now()
+                + match &result {
+                    Ok(Some(_)) => every,
+                    // Whoever leads now does all of it. Should that be this engine again, there is no knowing how far the others came.
+                    Ok(None) if !shared.leads() => Duration::ZERO,
+                    Ok(None) | Err(_) => UPKEEP_RETRY.min(every),
+                };
             self.looked_for_erased(result);
         } else if self.erased.is_some_and(|at| at <= Instant::now()) {
             let result = all(shared, by_no_age(shared)).await;
@@ -81,13 +96,14 @@ impl Agenda {
             self.is_roomy = found.unwrap_or(true);
             // What could not go now has little chance to be gone soon, and looking at all of it takes its share of the writer.
             self.look = if self.is_roomy { room::LOOK } else { (self.look * 2).min(room::RARELY) };
+            self.looked = Some(Instant::now());
             self.room = found.map(|_| Instant::now() + self.look);
         }
     }
 
-    fn looked_for_erased(&mut self, result: Result<Pruned, StoreError>) {
+    fn looked_for_erased(&mut self, result: Result<Option<Pruned>, StoreError>) {
         let wait = match result {
-            Ok(Pruned { erasing: false, .. }) => None,
+            Ok(Some(Pruned { erasing: false, .. })) => None,
             Ok(_) => Some(self.again),
             Err(error) => {
                 tracing::error!(%error, cause = error.cause, "retention cannot be kept for the moment");
@@ -128,12 +144,18 @@ pub(crate) fn by_no_age(shared: &Shared) -> PruneRequest {
     }
 }
 
-/// Removes slice after slice; answers the last one.
-async fn all(shared: &Arc<Shared>, request: PruneRequest) -> Result<Pruned, StoreError> {
+/// Removes slice after slice; answers the last one, and none if that is somebody else's to do by now, or somebody else is still at it.
+async fn all(shared: &Arc<Shared>, request: PruneRequest) -> Result<Option<Pruned>, StoreError> {
     loop {
         let pruned = slice(shared, request).await?;
-        if !pruned.more || !shared.leads() {
-            return Ok(pruned);
+        if pruned.busy {
+            return Ok(None);
+        }
+        if !pruned.more {
+            return Ok(Some(pruned));
+        }
+        if !shared.leads() {
+            return Ok(None);
         }
     }
 }

@@ -38,6 +38,10 @@ pub(crate) async fn make(shared: &Arc<Shared>, was_roomy: bool) -> Result<Option
     for request in requests(shared) {
         loop {
             let pruned = slice(shared, request).await?;
+            if pruned.busy {
+                // Who led before is still at it, and makes room too.
+                return Ok(Some(was_roomy));
+            }
             removed.bodies += pruned.bodies;
             removed.deliveries += pruned.deliveries;
             removed.events += pruned.events;

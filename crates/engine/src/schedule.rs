@@ -1,6 +1,7 @@
 //! Scheduled webhooks: each becomes an event when its time has come.
 
 use crate::cluster;
+use crate::maintain;
 use crate::publish::{self, Handover, Publish, To};
 use crate::shared::Shared;
 use postrider_core::event::SchemaCheck;
@@ -57,6 +58,7 @@ async fn round(shared: &Arc<Shared>) -> Result<Option<Timestamp>, StoreError> {
         if found.due.is_empty() || shared.is_stopping() {
             return Ok(found.next_due);
         }
+        maintain::catch_up(shared).await?;
         let mut firings = Vec::with_capacity(found.due.len());
         let mut handovers = Vec::with_capacity(found.due.len());
         for row in found.due {

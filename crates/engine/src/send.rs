@@ -1,18 +1,23 @@
 //! One attempt: the request is exchanged and what came back is judged.
 
 use crate::dispatch::{Pulse, Turn};
+use crate::maintain;
 use crate::request::{Unsendable, kept, request};
 use crate::route::Route;
 use crate::shared::Shared;
 use bytes::Bytes;
 use http::StatusCode;
 use postrider_core::attempt::{Attempt, AttemptError, MAX_ERROR_MESSAGE_BYTES, Outcome, Phases, Verdict, judge};
+use postrider_core::delivery::Delivery;
 use postrider_core::error::ErrorCode;
-use postrider_core::ports::{Exchange, Lane, Target};
+use postrider_core::ports::{Exchange, FaultKind, Lane, Outgoing, Target};
 use postrider_core::subscription::Origin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// How often it is asked during an exchange whether others may have taken this engine for dead. They need longer to take over.
+const LAPSE: Duration = Duration::from_millis(20);
 
 /// What came of a turn.
 #[expect(clippy::large_enum_variant, reason = "the large variant is the usual one; a box would cost every delivery an allocation")]
@@ -27,6 +32,8 @@ pub(crate) enum Sent {
     Parked,
     /// Others may have taken this engine for dead, and go on with the delivery themselves.
     Withheld,
+    /// The same, once the attempt had begun: nobody sees the end of it.
+    CutOff(Box<Attempt>),
 }
 
 impl Sent {
@@ -45,14 +52,12 @@ type Kept = Option<(Box<dyn Lane>, Arc<Target>)>;
 pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kept) {
     let lane = turn.lane.take();
     let delivery = &turn.job.delivery;
-    let routes = shared.routes.load();
-    let Some(route) = routes.route_of_queued(delivery, &shared.config.user_agent) else {
-        let gone =
-            if routes.subscription(delivery.subscription).is_some() { ErrorCode::EndpointDeleted } else { ErrorCode::SubscriptionDeleted };
-        return (Sent::Cancelled(gone), lane);
+    let route = match route(shared, delivery).await {
+        Ok(route) => route,
+        Err(NoRoute::Unknown) => return (Sent::Withheld, lane),
+        Err(NoRoute::Gone(code)) => return (Sent::Cancelled(code), lane),
     };
-    let is_parked = routes.parked_since(delivery.endpoint).is_some();
-    drop(routes);
+    let is_parked = shared.routes.load().parked_since(delivery.endpoint).is_some();
     if delivery.progress.is_expired(turn.started_at) {
         return (Sent::Expired, lane);
     }
@@ -68,7 +73,7 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
     let (body, truncated) = kept(&outgoing.body, &turn.job.event.payload);
     let (mut lane, target) = match lane {
         Some((lane, target)) if Arc::ptr_eq(&target, &route.target) || target == route.target => (lane, target),
-        _ => (shared.transport.lane(&route.target), Arc::clone(&route.target)),
+        _ => (new_lane(shared, &route), Arc::clone(&route.target)),
     };
     // The body may have taken its time.
     if !shared.store.may_act() {
@@ -77,9 +82,67 @@ pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kep
     if !turn.begins(shared.now()) {
         return (Sent::Parked, None);
     }
-    let exchange = lane.exchange(outgoing).await;
+    let Some(exchange) = exchanged(shared, &route, &mut *lane, outgoing).await else {
+        return (Sent::CutOff(Box::new(attempt(&route, turn, None))), None);
+    };
     let judged = judged(shared, &route, turn, Request { body, truncated, made_in }, exchange);
     (judged, Some((lane, target)))
+}
+
+/// Why nobody can say where a delivery leads.
+enum NoRoute {
+    /// Its subscription or its endpoint is gone.
+    Gone(ErrorCode),
+    /// It may be in configuration that cannot be read for the moment.
+    Unknown,
+}
+
+/// Where a delivery leads. What is not configured is gone only if there is no newer configuration.
+async fn route(shared: &Arc<Shared>, delivery: &Delivery) -> Result<Arc<Route>, NoRoute> {
+    let user_agent = &shared.config.user_agent;
+    if let Some(route) = shared.routes.load().route_of_queued(delivery, user_agent) {
+        return Ok(route);
+    }
+    if maintain::catch_up(shared).await.is_err() {
+        return Err(NoRoute::Unknown);
+    }
+    let routes = shared.routes.load();
+    let is_subscribed = routes.subscription(delivery.subscription).is_some();
+    let gone = if is_subscribed { ErrorCode::EndpointDeleted } else { ErrorCode::SubscriptionDeleted };
+    routes.route_of_queued(delivery, user_agent).ok_or(NoRoute::Gone(gone))
+}
+
+fn new_lane(shared: &Shared, route: &Route) -> Box<dyn Lane> {
+    let mut lane = shared.transport.lane(&route.target);
+    if let Some(gate) = &shared.gate {
+        lane.gate(Arc::clone(gate));
+    }
+    lane
+}
+
+/// Makes the exchange. `None` where others may have taken this engine for dead before it was sent, or before it ended: of an endpoint whose
+/// exchanges are counted nobody else could begin one beside it. Those of other endpoints run on: that they were sent cannot be taken back, and a database
+/// that is away for everybody must not cut off everything.
+async fn exchanged(shared: &Shared, route: &Route, lane: &mut dyn Lane, outgoing: Outgoing) -> Option<Exchange> {
+    let is_counted = shared.gate.is_some() && route.endpoint.concurrency.is_some();
+    let exchange = if is_counted {
+        tokio::select! {
+            biased;
+            exchange = lane.exchange(outgoing) => exchange,
+            () = lapsed(shared) => return None,
+        }
+    } else {
+        lane.exchange(outgoing).await
+    };
+    let is_withheld = exchange.result.as_ref().is_err_and(|fault| fault.kind == FaultKind::Withheld);
+    (!is_withheld).then_some(exchange)
+}
+
+/// Waits until others may have taken this engine for dead.
+async fn lapsed(shared: &Shared) {
+    while shared.store.may_act() {
+        tokio::time::sleep(LAPSE).await;
+    }
 }
 
 /// What is kept of a request.

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use postrider_core::error::ErrorCode;
 use postrider_core::id::{AttemptId, EndpointId, IdGen};
-use postrider_core::ports::{Clock, Store, Transport};
+use postrider_core::ports::{Clock, Gate, Slot, SlotSet, Store, StoreError, Transport};
 use postrider_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) config: EngineConfig,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) transport: Arc<dyn Transport>,
+    /// What lanes ask before they send over a connection that took its time; where others share the store.
+    pub(crate) gate: Option<Gate>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) routes: ArcSwap<Routes>,
     pub(crate) dispatcher: Dispatcher,
@@ -58,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) disable: Notify,
     /// How often somebody has begun to look for configuration that others changed; rises under `editing`.
     pub(crate) looks: AtomicU64,
+    /// What came of the last one.
+    pub(crate) looked: Mutex<Result<(), StoreError>>,
     /// How many deliveries of an endpoint have failed for good since one succeeded, where that is not none and matters.
     dead_in_a_row: Mutex<BTreeMap<EndpointId, u32>>,
     /// Places for bodies that take their time.
@@ -81,7 +85,10 @@ impl Shared {
         clock: Arc<dyn Clock>,
         routes: Routes,
     ) -> Self {
+        let asked = Arc::clone(&store);
+        let gate: Gate = Arc::new(move || asked.may_act());
         Shared {
+            gate: store.is_shared().then_some(gate),
             dispatcher: Dispatcher::new(config.limits, store.is_shared()),
             settler: Settler::new(config.limits.unsettled),
             publisher: Publisher::new(config.limits),
@@ -100,6 +107,7 @@ impl Shared {
             disabling: Mutex::default(),
             disable: Notify::new(),
             looks: AtomicU64::new(0),
+            looked: Mutex::new(Ok(())),
             dead_in_a_row: Mutex::default(),
             renders: Renders::new(),
             probes: Probes::default(),
@@ -176,6 +184,10 @@ impl Shared {
     /// A delivery to this endpoint was tried and has ended. Has the endpoint disabled where it was one failure too many; the count begins anew then.
     pub(crate) fn ended(&self, endpoint: EndpointId, succeeded: bool) {
         let Some(most) = self.config.disable_after_dead else { return };
+        if !self.owns(endpoint.uuid()) {
+            // It was left a moment ago. Whoever has it now counts anew.
+            return;
+        }
         let mut dead = self.dead_in_a_row.lock();
         if succeeded {
             dead.remove(&endpoint);
@@ -193,6 +205,11 @@ impl Shared {
     /// The count of failures in a row begins anew: the endpoint is gone, or gets nothing for the time being.
     pub(crate) fn forget_failures(&self, endpoint: EndpointId) {
         self.dead_in_a_row.lock().remove(&endpoint);
+    }
+
+    /// The same for all endpoints in these slots: they come from somebody else, or go there.
+    pub(crate) fn forget_failures_in(&self, slots: &SlotSet) {
+        self.dead_in_a_row.lock().retain(|endpoint, _| !slots.contains(Slot::of(endpoint.uuid())));
     }
 
     /// Has an endpoint disabled, soon.

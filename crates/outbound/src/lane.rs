@@ -16,7 +16,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use postrider_core::attempt::Phases;
-use postrider_core::ports::{BoxFuture, Exchange, Fault, FaultKind, Lane, Outgoing, Phase, Response};
+use postrider_core::ports::{BoxFuture, Exchange, Fault, FaultKind, Gate, Lane, Outgoing, Phase, Response};
 use postrider_core::retry::parse_retry_after;
 use std::pin::pin;
 use std::sync::Arc;
@@ -36,6 +36,8 @@ pub(crate) struct NetLane {
     alarm: Alarm,
     /// The lane to where the last redirect to another origin led.
     elsewhere: Option<Box<NetLane>>,
+    /// Asked once a connection was made for a request. What goes over a kept one was asked for a moment ago.
+    gate: Option<Gate>,
 }
 
 /// An exchange's times.
@@ -80,11 +82,15 @@ impl Lane for NetLane {
             Exchange { result, phases: run.phases }
         })
     }
+
+    fn gate(&mut self, gate: Gate) {
+        self.gate = Some(gate);
+    }
 }
 
 impl NetLane {
     pub(crate) fn new(shared: Arc<Shared>, route: Arc<Route>) -> Self {
-        NetLane { shared, route, kept: None, alarm: Alarm::default(), elsewhere: None }
+        NetLane { shared, route, kept: None, alarm: Alarm::default(), elsewhere: None, gate: None }
     }
 
     /// Sends the request where its redirects lead.
@@ -116,13 +122,16 @@ impl NetLane {
         }
         let shared = &self.shared;
         let lane = self.elsewhere.take().filter(|lane| redirect::same_origin(&lane.route.target, &aim.target));
-        self.elsewhere
-            .insert(lane.unwrap_or_else(|| Box::new(NetLane::new(Arc::clone(shared), Arc::new(Route::new(Arc::clone(&aim.target)))))))
+        let elsewhere = self
+            .elsewhere
+            .insert(lane.unwrap_or_else(|| Box::new(NetLane::new(Arc::clone(shared), Arc::new(Route::new(Arc::clone(&aim.target)))))));
+        elsewhere.gate.clone_from(&self.gate);
+        elsewhere
     }
 
     /// One request and its response. `aim` is another path at this lane's receiver.
     async fn hop(&mut self, aim: Option<&Route>, outgoing: Outgoing, run: &mut Run) -> Result<Hop, Fault> {
-        let NetLane { shared, route, kept, alarm, .. } = self;
+        let NetLane { shared, route, kept, alarm, gate, .. } = self;
         let aim = aim.unwrap_or(route);
         let mut request = aim.request(outgoing)?;
         let mut tries_left = 2;
@@ -130,7 +139,16 @@ impl NetLane {
             let now = Instant::now();
             let (mut wire, sent_at) = match open(kept, route, shared, now) {
                 Some(wire) => (wire, now),
-                None => (Box::pin(connect(shared, route, run)).await?, Instant::now()),
+                None => {
+                    let wire = Box::pin(connect(shared, route, run)).await?;
+                    if gate.as_ref().is_some_and(|gate| !gate()) {
+                        return Err(classify::fault(
+                            FaultKind::Withheld,
+                            "nothing was sent: connecting took too long for this server to go on",
+                        ));
+                    }
+                    (wire, Instant::now())
+                }
             };
             aim.point(&mut request, matches!(wire, Wire::H2(_)))?;
             tries_left -= 1;

@@ -15,7 +15,7 @@ use keys::Wish;
 use postrider_core::guard::Guard;
 use postrider_core::id::IdGen;
 use postrider_core::key::ApiKey;
-use postrider_core::ports::{Clock, StoreError};
+use postrider_core::ports::{Clock, ConfigChange, StoreError, StoreErrorKind};
 use postrider_core::time::Timestamp;
 use postrider_engine::{Engine, EngineConfig, Retention};
 use postrider_outbound::{Outbound, OutboundConfig};
@@ -25,13 +25,16 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use store::Opened;
+use store::{Opened, Waiting};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// What requests to receivers name as their sender.
 pub(crate) const USER_AGENT: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
+
+/// How long a stop waits until the key of the development mode has ended.
+const END_OF_DEV_KEY: Duration = Duration::from_secs(2);
 
 /// A server that listens.
 #[derive(Debug)]
@@ -56,23 +59,60 @@ pub async fn start(config: Config) -> Result<Running, String> {
     started.ok_or_else(|| String::from("it was stopped before it had started"))
 }
 
-/// The same, unless `stop` comes while a database is waited for: then the answer is `None`.
+/// The same, unless `stop` comes while a database is waited for: then the answer is `None`. One that goes away while everything begins is waited for
+/// as well, within the same time; the next try is another node's.
 pub async fn start_unless(config: Config, stop: impl Future<Output = ()>) -> Result<Option<Running>, String> {
-    let Some(store) = Opened::open(&config, stop).await? else { return Ok(None) };
-    let begun = Box::pin(begin(config, store.clone())).await;
-    if begun.is_err()
-        && let Err(error) = store.close().await
-    {
-        tracing::warn!(error, "the store could not be closed after a start that failed");
+    let mut stop = std::pin::pin!(stop);
+    let mut waiting = Waiting::new(&config);
+    loop {
+        let opened = tokio::select! {
+            opened = Opened::open(&config, &mut waiting) => opened,
+            () = stop.as_mut() => return Ok(None),
+        };
+        let store = opened?;
+        let failed = match Box::pin(begin(config.clone(), store.clone())).await {
+            Ok(running) => return Ok(Some(running)),
+            Err(failed) => failed,
+        };
+        if let Err(error) = store.close().await {
+            tracing::warn!(error, "the store could not be closed after a start that failed");
+        }
+        if !failed.may_pass {
+            return Err(failed.text);
+        }
+        tokio::select! {
+            waited = waiting.again(failed.text) => waited?,
+            () = stop.as_mut() => return Ok(None),
+        }
     }
-    begun.map(Some)
 }
 
-async fn begin(config: Config, store: Opened) -> Result<Running, String> {
+/// Why a server has not begun.
+struct Failed {
+    text: String,
+    /// Whether it may be otherwise in a while, without anybody who mends something here.
+    may_pass: bool,
+}
+
+impl From<String> for Failed {
+    fn from(text: String) -> Self {
+        Failed { text, may_pass: false }
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        // What a start stores it decides by what is there.
+        let may_pass = matches!(error.kind, StoreErrorKind::Unavailable | StoreErrorKind::Unknown);
+        Failed { text: with_cause(&error), may_pass }
+    }
+}
+
+async fn begin(config: Config, store: Opened) -> Result<Running, Failed> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let stored = store.port().configuration().await.map_err(|e| with_cause(&e))?;
-    let secrets_keys = secrets::keys(config.secrets_key.as_ref(), &config.data_dir, &stored)?;
-    store.agree_on_keys(&secrets_keys.ring()).await?;
+    let stored = store.port().configuration().await?;
+    let secrets_keys = secrets::keys(config.secrets_key.as_ref(), &config.data_dir, &stored, store.key_check().await?.as_ref())?;
+    store.agree_on_keys(&secrets_keys.ring(), config.secrets_key.is_none().then_some(config.data_dir.as_path())).await?;
     if let Some(text) = secrets::unreadable(&secrets_keys.ring(), &stored) {
         tracing::error!("{text}");
     }
@@ -91,7 +131,7 @@ async fn begin(config: Config, store: Opened) -> Result<Running, String> {
     if !keys.any
         && let Some(text) = without_key(&config)
     {
-        return Err(text);
+        return Err(text.into());
     }
     // Before the engine delivers anything: a second server that is started by mistake must not get that far.
     let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
@@ -122,8 +162,11 @@ async fn begin(config: Config, store: Opened) -> Result<Running, String> {
         disable_after_dead: NonZeroU32::new(config.disable_after_dead),
         user_agent: String::from(USER_AGENT),
     };
-    let engine = Engine::start(engine_config, store.port(), Arc::new(outbound), clock).await.map_err(|e| with_cause(&e))?;
-    store_keys(&engine, &wish).await?;
+    let engine = Engine::start(engine_config, store.port(), Arc::new(outbound), clock).await?;
+    if let Err(failed) = store_keys(&engine, &wish).await {
+        engine.shutdown(Duration::ZERO).await;
+        return Err(failed);
+    }
     let (stopping, stopped) = watch::channel(false);
     let server = server(&config, &engine, &store, guard, stopped);
     Ok(Running { address, grpc_address, dev_key: wish.dev, config, server, listeners, stopping, engine, store })
@@ -172,21 +215,29 @@ fn max_body(config: &Config) -> usize {
 }
 
 /// Decided by what is stored at that moment: of two nodes that start with the same bootstrap key the second one finds it there.
-async fn store_keys(engine: &Engine, wish: &Wish) -> Result<(), String> {
+async fn store_keys(engine: &Engine, wish: &Wish) -> Result<(), Failed> {
     let stored = engine.edit(|routes| {
         let there: Vec<&ApiKey> = routes.keys().map(Arc::as_ref).collect();
-        let keys = keys::at_start(&there, wish, engine.now(), || engine.new_id()).map_err(NoKeys)?;
-        Ok::<_, NoKeys>((keys.changes, ()))
+        let keys = keys::at_start(&there, wish, engine.now(), || engine.new_id())?;
+        Ok::<_, Failed>((keys.changes, ()))
     });
-    stored.await.map_err(|NoKeys(text)| text)
+    stored.await
 }
 
-/// Why the keys of a start are not stored.
-struct NoKeys(String);
-
-impl From<StoreError> for NoKeys {
-    fn from(error: StoreError) -> Self {
-        NoKeys(with_cause(&error))
+/// The key of the development mode ends with its server, where others go on that take it. After a crash the next start ends it.
+async fn end_dev_key(engine: &Engine, secret: &str) {
+    let (hash, now) = (auth::hash(secret), engine.now());
+    let ending = engine.edit(|routes| {
+        let key = routes.keys().find(|key| key.hash == hash && key.revoked_at.is_none());
+        let ended = key.map(|key| ConfigChange::Key(ApiKey { revoked_at: Some(now), ..ApiKey::clone(key) }));
+        Ok::<_, StoreError>((ended.into_iter().collect(), ()))
+    });
+    match tokio::time::timeout(END_OF_DEV_KEY, ending).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, cause = error.cause, "the key of the development mode was not ended; the next start does it")
+        }
+        Err(_) => tracing::warn!("the key of the development mode may not have ended; the next start sees to it"),
     }
 }
 
@@ -224,6 +275,12 @@ impl Running {
         let answered = serving.await.unwrap_or(false);
         if !answered {
             tracing::warn!("some requests were not complete when the time was up");
+        }
+        if let Some(secret) = &self.dev_key
+            && self.store.is_shared()
+            && !is_lost
+        {
+            end_dev_key(&self.engine, secret).await;
         }
         // What others have taken over needs no time to come to its end: nothing of it could be stored.
         let left = if is_lost { Duration::ZERO } else { within.saturating_sub(begun.elapsed()) };

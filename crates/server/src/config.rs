@@ -34,6 +34,9 @@ pub const SECRETS_KEY: &str = "POSTRIDER_SECRETS_KEY";
 /// The least that a limit of the store's size is sensible for: room for the schema, some groups of the largest requests and the log.
 pub const MIN_STORE: Size = Size(16 << 20);
 
+/// A store has room for so many of the largest bodies at the least.
+const BODIES_OF_STORE: u64 = 4;
+
 /// Shortest bootstrap key, in characters: shorter ones can be guessed.
 pub const MIN_BOOTSTRAP_KEY: usize = 16;
 
@@ -199,9 +202,7 @@ impl Config {
         }
         between("retention.events", self.retain_events, Span::secs(1), Span::secs(3_650 * 86_400))?;
         between("retention.bodies", self.retain_bodies, Span::secs(1), Span::secs(3_650 * 86_400))?;
-        if let Some(size) = self.max_store_bytes {
-            between("max_store_bytes", size, MIN_STORE, Size(1 << 50))?;
-        }
+        self.check_room()?;
         between("tasks.max_attempts", self.tasks_max_attempts, 1, 100)?;
         between("number of tasks.retry_gaps", self.tasks_retry.len(), 1, 100)?;
         between("items.jitter", self.items_jitter, Share { percent: 0 }, Share { percent: 50 })?;
@@ -227,8 +228,30 @@ impl Config {
         if let Some(keys) = &self.secrets_key {
             KeyRing::parse(keys.reveal()).map_err(|e| format!("{SECRETS_KEY}: {e}"))?;
         }
-        self.bootstrap_keys().try_for_each(check_bootstrap_key)?;
+        self.check_bootstrap_keys()?;
         observe::check_filter(&self.log)
+    }
+
+    /// What is accepted must find room once what is old has gone.
+    fn check_room(&self) -> Result<(), String> {
+        let Some(size) = self.max_store_bytes else { return Ok(()) };
+        between("max_store_bytes", size, MIN_STORE, Size(1 << 50))?;
+        if self.max_body.0 > size.0 / BODIES_OF_STORE {
+            return Err(format!(
+                "max_body ({}) must not be larger than a quarter of max_store_bytes ({size}): the largest bodies might never find room",
+                self.max_body
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_bootstrap_keys(&self) -> Result<(), String> {
+        self.bootstrap_keys().try_for_each(check_bootstrap_key)?;
+        let keys: Vec<&str> = self.bootstrap_keys().collect();
+        if keys.iter().enumerate().any(|(n, key)| keys[..n].contains(key)) {
+            return Err(format!("{BOOTSTRAP_KEY} names a key twice: each of several is another one"));
+        }
+        Ok(())
     }
 
     /// Everywhere to listen: first where all is expected, then where gRPC is.
@@ -305,7 +328,8 @@ mod tests {
 
     #[test]
     fn short_bootstrap_keys_are_refused() {
-        for bad in ["", "short", "fifteen-letters", "with a space in it", "a-good-key-before,", "a-good-key-before,short"] {
+        let twice = "the-same-key-of-two, the-same-key-of-two";
+        for bad in ["", "short", "fifteen-letters", "with a space in it", "a-good-key-before,", "a-good-key-before,short", twice] {
             let config = Config { bootstrap_key: Some(Secret::new(bad)), ..Config::of(Flags::default()).expect("the defaults") };
             assert!(config.check().is_err(), "{bad}");
         }
@@ -313,6 +337,16 @@ mod tests {
         let config = Config { bootstrap_key: two, ..Config::of(Flags::default()).expect("the defaults") };
         assert_eq!(config.check(), Ok(()));
         assert_eq!(config.bootstrap_keys().collect::<Vec<_>>(), ["the-newer-key-of-two", "the-older-key-of-two"]);
+    }
+
+    #[test]
+    fn the_largest_body_fits_into_the_store() {
+        let with = |body: u64, store: u64| {
+            Config::of(Flags { max_body: Some(Size(body << 20)), max_store_bytes: Some(Size(store << 20)), ..Flags::default() })
+        };
+        assert!(with(4, 16).is_ok() && with(64, 256).is_ok());
+        let text = with(5, 16).expect_err("it would never find room");
+        assert!(text.contains("max_body (5MiB)") && text.contains("max_store_bytes (16MiB)"), "{text}");
     }
 
     #[test]

@@ -87,6 +87,11 @@ fn limits_hold_while_nodes_come_and_go() {
 }
 
 #[test]
+fn limits_hold_when_a_node_is_killed() {
+    limits::hold_when_a_node_is_killed();
+}
+
+#[test]
 fn the_configuration_reaches_all_nodes_within_a_second() {
     configuration::reaches_all_nodes();
 }

@@ -5,6 +5,8 @@ mod application;
 mod common;
 #[path = "pg_server/database.rs"]
 mod database;
+#[path = "pg_outbox/tally.rs"]
+mod tally;
 
 use application::{Application, new_role};
 use common::items::Api;
@@ -14,6 +16,7 @@ use database::{Database, PASSWORD};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tally::Tally;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -262,6 +265,55 @@ fn a_role_may_publish_and_nothing_else() {
     database.execute(&format!("DROP OWNED BY {quoted}; DROP ROLE {quoted}; DROP OWNED BY {login}; DROP ROLE {login}"));
 }
 
+/// Whoever may could make an operator there that fits better than the server's own, and have it run with the owner's rights.
+#[test]
+fn a_schema_in_which_others_may_create_things_is_refused() {
+    let (database, intruder) = (Database::new(), new_role());
+    migrate(&database);
+    database.execute(&format!(
+        "CREATE ROLE {intruder} LOGIN PASSWORD '{PASSWORD}'; GRANT USAGE, CREATE ON SCHEMA postrider TO {intruder}; \
+         CREATE TABLE public.ran (what text); GRANT ALL ON public.ran TO PUBLIC; GRANT USAGE ON SCHEMA public TO PUBLIC"
+    ));
+    let words = format!("REVOKE CREATE ON SCHEMA postrider FROM {intruder}");
+    for arguments in [&["migrate"][..], &["migrate", "--publisher-role", intruder.as_str()]] {
+        let (done, _, talk) = command(Some(&database.url), arguments);
+        assert!(!done && talk.contains(&words), "{talk}");
+    }
+    let (done, out, _) = command(Some(&database.url), &["doctor"]);
+    assert!(!done && out.contains(&words), "{out}");
+    // What somebody has made there before is not taken all the same.
+    let made = |name: &str, types: [&str; 2], answer: &str| {
+        format!(
+            "CREATE FUNCTION postrider.{name}({0}, {1}) RETURNS {2} LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.ran VALUES ('{name}'); \
+             RETURN NULL; END $$; ",
+            types[0], types[1], answer
+        )
+    };
+    let operator = |sign: &str, name: &str, types: [&str; 2], answer: &str| {
+        format!(
+            "{}CREATE OPERATOR postrider.{sign} (LEFTARG = {}, RIGHTARG = {}, FUNCTION = postrider.{name}); ",
+            made(name, types, answer),
+            types[0],
+            types[1]
+        )
+    };
+    let traps = [
+        operator("||", "names", ["name", "name"], "text"),
+        operator("#>>", "paths", ["jsonb", "jsonb"], "text"),
+        operator("<", "less", ["numeric", "int"], "bool"),
+        operator(">", "more", ["numeric", "int"], "bool"),
+        operator("<=", "not_more", ["numeric", "int"], "bool"),
+        operator(">=", "not_less", ["numeric", "int"], "bool"),
+        made("left", ["text", "bigint"], "text"),
+    ];
+    Application::new(&database.url_of(&intruder)).run(&traps.concat());
+    let event = "'d', 'a.b', '{}', labels => '{\"a\": \"b\"}', metadata => '{\"a\": \"b\"}', ttl => '1 hour', idempotency_key => 'k'";
+    Application::new(&database.url).publish(event);
+    assert_eq!(database.number("SELECT count(*) FROM public.ran"), 0);
+    database.execute(&format!("{words}; DROP OWNED BY {intruder} CASCADE; DROP ROLE {intruder}"));
+    migrate(&database);
+}
+
 #[test]
 fn who_may_not_make_roles_is_told_what_to_run() {
     let (database, owner, publisher) = (Database::new(), new_role(), new_role());
@@ -272,7 +324,7 @@ fn who_may_not_make_roles_is_told_what_to_run() {
     let arguments = ["migrate", "--publisher-role", publisher.as_str()];
     let (done, _, talk) = command(Some(&url), &arguments);
     let wanted = format!("CREATE ROLE {publisher} NOLOGIN");
-    assert!(!done && talk.contains(&wanted) && !talk.contains(PASSWORD), "{talk}");
+    assert!(!done && talk.contains(&wanted) && talk.contains("let the administrator GRANT it") && !talk.contains(PASSWORD), "{talk}");
     database.execute(&wanted);
     let (done, out, talk) = command(Some(&url), &arguments);
     assert!(done && out.contains(&format!("the role {publisher} may publish")), "{out}{talk}");
@@ -334,6 +386,90 @@ fn what_is_committed_while_no_node_runs_is_delivered_when_one_does() {
     assert_eq!(receiver.count(), COUNT, "nothing came twice");
 }
 
+/// Publishes numbered events in many transactions, of which this application does every n-th, and in between some that are rolled back, whole or in
+/// part: these have numbers that no other has.
+fn publish_its_share(application: &Application, (nth, of): (usize, usize), rows: usize) {
+    const OF_A_TRANSACTION: usize = 500;
+    let publish = |from: usize| {
+        format!(
+            "SELECT count(postrider.publish('default', 'backlog.row', jsonb_build_object('n', n))) FROM generate_series({from}, {}) n",
+            from + OF_A_TRANSACTION - 1
+        )
+    };
+    let undone = publish(rows);
+    for (at, from) in (0..rows).step_by(OF_A_TRANSACTION).enumerate().skip(nth).step_by(of) {
+        let committed = publish(from);
+        match at % 7 {
+            0 => application.run(&format!("BEGIN; {undone}; ROLLBACK; BEGIN; {committed}; COMMIT")),
+            3 => application.run(&format!("BEGIN; {committed}; SAVEPOINT s; {undone}; ROLLBACK TO s; COMMIT")),
+            _ => application.run(&format!("BEGIN; {committed}; COMMIT")),
+        }
+    }
+}
+
+/// What several applications leave over a night.
+#[test]
+fn a_hundred_thousand_rows_are_delivered_once_each() {
+    const ROWS: usize = 100_000;
+    const APPLICATIONS: usize = 4;
+    let (database, tally) = (Database::new(), Tally::of(ROWS));
+    let server = start(&database, &[]);
+    server.subscribe(&json!({"target_url": tally.url, "event_types": "backlog.*"}));
+    assert!(server.stop().0.success());
+    std::thread::scope(|threads| {
+        for nth in 0..APPLICATIONS {
+            let url = &database.url;
+            threads.spawn(move || publish_its_share(&Application::new(url), (nth, APPLICATIONS), ROWS));
+        }
+    });
+    assert_eq!(database.number("SELECT count(*) FROM postrider.outbox"), ROWS as i64);
+    let server = start(&database, &[]);
+    tally.wait_for_all();
+    until(&database, EMPTY);
+    until(&database, "SELECT (count(*) = 0)::int::int8 FROM postrider.queue");
+    assert_eq!(database.number("SELECT count(*) FROM postrider.events"), ROWS as i64);
+    assert_eq!(database.number("SELECT count(*) FROM postrider.deliveries WHERE state = 3"), ROWS as i64);
+    assert!(server.stop().0.success());
+    // Each has come, so that none has come twice if these are all.
+    assert_eq!((tally.requests(), tally.strange()), (ROWS, Vec::new()));
+}
+
+/// Each row is still there or is an event, whenever a node dies; and another goes on with what is still there.
+#[test]
+fn a_node_that_dies_while_it_relays_a_backlog_loses_nothing_of_it() {
+    const COUNT: usize = 6_000;
+    let database = Database::new();
+    let server = start(&database, &[]);
+    let receiver = subscribed(&server, "a.*");
+    assert!(server.stop().0.success());
+    database.execute(&format!(
+        "SELECT count(postrider.publish('default', 'a.b', jsonb_build_object('n', n))) FROM generate_series(1, {COUNT}) n"
+    ));
+    // So that there is a middle.
+    database.execute(
+        "CREATE FUNCTION public.take_a_while() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END'; \
+         CREATE TRIGGER slow AFTER DELETE ON postrider.outbox FOR EACH STATEMENT EXECUTE FUNCTION public.take_a_while()",
+    );
+    let server = start(&database, &[]);
+    until(&database, "SELECT (count(*) > 0)::int::int8 FROM postrider.events");
+    drop(server.crash());
+    // What it had sent off before is committed by now, or will not be.
+    until(
+        &database,
+        "SELECT (count(*) = 0)::int::int8 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'postrider'",
+    );
+    let (left, made) = (database.number("SELECT count(*) FROM postrider.outbox"), database.number("SELECT count(*) FROM postrider.events"));
+    assert!(left > 0 && made > 0, "it died in the middle: {left} are left, {made} were made");
+    assert_eq!(left + made, COUNT as i64);
+    database.execute("DROP TRIGGER slow ON postrider.outbox; DROP FUNCTION public.take_a_while()");
+    let _server = start(&database, &[]);
+    until(&database, EMPTY);
+    until(&database, "SELECT (count(*) = 0)::int::int8 FROM postrider.queue");
+    assert_eq!(database.number("SELECT count(*) FROM postrider.events"), COUNT as i64);
+    let came: BTreeSet<String> = bodies(&receiver, COUNT).into_iter().collect();
+    assert_eq!(came.len(), COUNT);
+}
+
 #[test]
 fn of_several_nodes_one_relays_and_another_goes_on_with_it() {
     const COUNT: usize = 300;
@@ -346,13 +482,18 @@ fn of_several_nodes_one_relays_and_another_goes_on_with_it() {
             application.publish(&format!("'default', 'a.b', '{{\"n\": {n}}}'"));
         }
     };
+    until(&database, "SELECT (count(DISTINCT owner) = 2)::int::int8 FROM postrider.slots WHERE owner <> 0");
+    let leader = "SELECT n.name FROM postrider.slots s JOIN postrider.nodes n ON n.incarnation = s.owner WHERE s.slot = 0";
     publish(0);
-    assert!(one.stop().0.success());
+    let before = database.text(leader);
+    let (leads, other) = if before == "one" { (one, two) } else { (two, one) };
+    assert!(leads.stop().0.success());
     publish(COUNT);
     let came: BTreeSet<String> = bodies(&receiver, 2 * COUNT).into_iter().collect();
     assert_eq!(came.len(), 2 * COUNT);
     until(&database, EMPTY);
     assert_eq!(database.number("SELECT count(*) FROM postrider.events"), 2 * COUNT as i64);
-    assert!(two.stop().0.success());
+    assert_ne!(database.text(leader), before);
+    assert!(other.stop().0.success());
     assert_eq!(receiver.count(), 2 * COUNT, "nothing came twice");
 }

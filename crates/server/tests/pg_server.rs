@@ -253,6 +253,20 @@ fn doctor_finds_what_is_wrong_and_says_how_to_mend_it() {
     assert!(out.contains(&partition) && out.contains("silent"), "{out}");
 }
 
+/// Not every schema is made by a node.
+#[test]
+fn doctor_misses_nothing_in_what_a_command_has_made() {
+    for arguments in [&["migrate"][..], &["keys", "create"]] {
+        let (database, place, given) = (Database::new(), directory(), [("POSTRIDER_SECRETS_KEY", SECRETS)]);
+        let (done, _, talk) = command(&database, place.path(), arguments, &given);
+        assert!(done, "{arguments:?}: {talk}");
+        let (_, verdicts, out) = examined(&database, place.path(), &given);
+        for check in ["schema", "rights", "nodes", "partitions", "secrets"] {
+            assert_eq!(verdicts.get(check).map(String::as_str), Some("good"), "{arguments:?}: {check}: {out}");
+        }
+    }
+}
+
 #[test]
 fn doctor_says_what_a_role_lacks_and_what_cannot_be_reached() {
     let (mut database, place) = (Database::new(), directory());

@@ -70,6 +70,14 @@ fn lines_end_cleanly() {
 }
 
 #[test]
+fn figures_are_measured() {
+    check(
+        "Measure it (docs/performance.md says how) and write the figure down: … stands for one that nobody has measured.",
+        tidy::words::unmeasured,
+    );
+}
+
+#[test]
 fn links_lead_somewhere() {
     let repository = Repository::open();
     let findings: Vec<String> = repository.files().iter().flat_map(|file| tidy::words::dead_links(&repository, file)).collect();

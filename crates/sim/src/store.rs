@@ -141,7 +141,7 @@ impl OutboxStore for FaultyStore {}
 impl Store for FaultyStore {
     reads! {
         configuration_version() -> i64;
-        unfinished_fan_outs(limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut>;
+        unfinished_fan_outs(of: SlotSet, limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut>;
         backlog() -> Vec<Backlog>;
         due_scheduled(now: Timestamp, limit: u32, max_bytes: u64) -> DueScheduled;
         usage() -> Usage;

@@ -1,5 +1,5 @@
 //! What the store on PostgreSQL promises beyond the port: nodes that share it, connections that break, commits in doubt, partitions, rows that stay
-//! in their pages, retention.
+//! in their pages, retention, old snapshots.
 
 #[path = "pg/connections.rs"]
 mod connections;
@@ -16,6 +16,8 @@ mod proxy;
 mod retention;
 #[path = "pg/schema.rs"]
 mod schema;
+#[path = "pg/versions.rs"]
+mod versions;
 
 use postrider_core::attempt::{Attempt, Outcome};
 use postrider_core::delivery::{Progress, State, StateKind};

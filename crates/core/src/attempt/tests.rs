@@ -99,6 +99,7 @@ fn every_fault_by_every_api() {
         (FaultKind::Timeout(Phase::Dns), ["retry delivery_timeout", "retry delivery_timeout", "retry delivery_timeout"]),
         (FaultKind::Blocked, ["retry ssrf_blocked", "disable ssrf_blocked", "permanent ssrf_blocked"]),
         (FaultKind::Protocol, ["retry protocol_error", "retry protocol_error", "permanent protocol_error"]),
+        (FaultKind::Withheld, ["retry interrupted", "retry interrupted", "retry interrupted"]),
     ];
     for (kind, row_of) in table {
         for origin in [Tasks, Items, Rpc] {

@@ -21,7 +21,16 @@ pub trait Lane: Send {
     /// Sends a request and reads the response up to the target's cap, all within the target's timeout.
     /// Dropping the future abandons the exchange and its connection.
     fn exchange(&mut self, request: Outgoing) -> BoxFuture<'_, Exchange>;
+
+    /// From now on it is asked once more whenever a connection had to be made for a request, which may take as long as the target lets it: if the
+    /// answer is no, the request is not sent, and the exchange ends as [`FaultKind::Withheld`]. A lane that connects at once need not ask.
+    fn gate(&mut self, gate: Gate) {
+        _ = gate;
+    }
 }
+
+/// Answers whether a request may still be sent. Cheap.
+pub type Gate = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Where lanes go, and the policy of the way there. Everything that decides who may share a connection is in here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -108,6 +117,8 @@ pub enum FaultKind {
     Blocked,
     /// What came back was not HTTP.
     Protocol,
+    /// The [gate](Lane::gate) was closed by the time that a connection was there: not a byte was sent.
+    Withheld,
 }
 
 /// Phases of an exchange.

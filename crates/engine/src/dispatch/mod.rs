@@ -45,9 +45,9 @@ pub(crate) struct Dispatcher {
     pub(crate) timer: Notify,
     /// The last worker ended.
     pub(crate) quiet: Notify,
-    /// There is something to tell of endpoints of others: see [`Dispatcher::untold`].
+    /// There is something to tell of endpoints of others: see [`Dispatcher::take_untold`].
     pub(crate) tell: Notify,
-    /// Others need not wait for some endpoints any longer: see [`Dispatcher::freed`].
+    /// Others need not wait for some endpoints any longer: see [`Dispatcher::take_freed`].
     pub(crate) freed: Notify,
 }
 
@@ -141,6 +141,8 @@ impl Dispatcher {
                     state.note_stored(endpoint, shared.due_or_at_once(endpoint, due));
                     refill = true;
                 }
+                // Its slot was left since that was decided.
+                After::Wait(job) if !state.ownership.owns(job.delivery.endpoint) => state.strays.push(*job),
                 After::Wait(job) => match job.delivery.progress.state.due_at() {
                     Some(due) => {
                         // It was near when that was decided, perhaps by a clock that was set back since.
@@ -203,7 +205,7 @@ impl Dispatcher {
             shared.settler.push_back(std::mem::take(&mut state.strays));
         }
         self.tell_if(state);
-        if state.ownership.has_freed() {
+        if state.ownership.take_newly_freed() {
             self.freed.notify_one();
         }
     }

@@ -41,6 +41,10 @@ pub(super) struct Share {
     leaving: BTreeSet<EndpointId>,
     /// Those of them whose last exchange has ended.
     freed: BTreeSet<EndpointId>,
+    /// Whether there are some of which nobody was told to tell yet.
+    newly_freed: bool,
+    /// No exchange is under way any more, whatever the queues say.
+    is_over: bool,
     /// Endpoints of others for which something was stored.
     due: BTreeSet<EndpointId>,
     /// There were more of them than are told of.
@@ -140,7 +144,7 @@ impl Ownership {
     }
 
     /// What is to be told: once.
-    pub(super) fn untold(&mut self) -> ToTell {
+    pub(super) fn take_untold(&mut self) -> ToTell {
         let told = |share: &mut Share| ToTell {
             due: std::mem::take(&mut share.due).into_iter().collect(),
             more: std::mem::take(&mut share.more_due),
@@ -153,7 +157,7 @@ impl Ownership {
         if let Some(share) = self.share()
             && share.leaving.remove(&endpoint)
         {
-            share.freed.insert(endpoint);
+            share.newly_freed |= share.freed.insert(endpoint);
         }
     }
 
@@ -162,13 +166,13 @@ impl Ownership {
         if let Ownership::Shared(share) = self { share.leaving.contains(&endpoint) } else { false }
     }
 
-    /// Whether there are endpoints that others wait for no longer.
-    pub(super) fn has_freed(&self) -> bool {
-        if let Ownership::Shared(share) = self { !share.freed.is_empty() } else { false }
+    /// Whether there are endpoints that others wait for no longer, and there were none when this was last asked: whoever tells of them is woken once.
+    pub(super) fn take_newly_freed(&mut self) -> bool {
+        self.share().is_some_and(|share| std::mem::take(&mut share.newly_freed) && !share.freed.is_empty())
     }
 
     /// The endpoints that others need not wait for any longer.
-    pub(super) fn freed(&mut self) -> Vec<EndpointId> {
+    pub(super) fn take_freed(&mut self) -> Vec<EndpointId> {
         self.share().map(|share| std::mem::take(&mut share.freed).into_iter().collect()).unwrap_or_default()
     }
 
@@ -180,9 +184,10 @@ impl Ownership {
         }
     }
 
-    /// Nothing is under way any more with any endpoint that it has left.
+    /// Nothing is under way any more with any endpoint, and nothing will be: exchanges that were cut off are not counted down.
     pub(super) fn all_ended(&mut self) {
         if let Some(share) = self.share() {
+            share.is_over = true;
             share.freed.append(&mut share.leaving);
         }
     }
@@ -224,12 +229,28 @@ impl State {
         }
     }
 
-    /// These slots are not this engine's any more: what waits in memory for their endpoints goes back to the store. Answers what the next one
-    /// has to know, and the lanes that nobody uses.
+    /// Endpoints of somebody else's have no turn.
+    fn take_out_of_turn(&mut self, is_left: impl Fn(EndpointId) -> bool) {
+        let State { ring, sidelined, queues, .. } = self;
+        let mut stays = |endpoint: &EndpointId| {
+            let goes = is_left(*endpoint);
+            if goes && let Some(queue) = queues.get_mut(endpoint) {
+                queue.in_ring = false;
+            }
+            !goes
+        };
+        ring.retain(&mut stays);
+        sidelined.retain(&mut stays);
+    }
+
+    /// These slots are not this engine's any more: what waits in memory for their endpoints goes back to the store, and what was learned about them is
+    /// forgotten. Answers what the next one has to know, and the lanes that nobody uses.
     pub(super) fn disown(&mut self, slots: SlotSet, now: Timestamp) -> (Leaving, Vec<IdleLane>) {
         let (mut leaving, mut lanes) = (Leaving { slots, ..Leaving::default() }, Vec::new());
         let is_left = |endpoint: EndpointId| slots.contains(slot_of(endpoint));
+        let is_over = self.ownership.share().is_some_and(|share| share.is_over);
         self.strays.extend(self.timers.drain_jobs_where(is_left));
+        self.take_out_of_turn(is_left);
         for (endpoint, queue) in self.queues.iter_mut().filter(|(endpoint, _)| is_left(**endpoint)) {
             self.strays.extend(queue.ready.drain(..));
             queue.ready.shrink_to(HELD_WHEN_FAILING);
@@ -237,7 +258,9 @@ impl State {
             self.backlog.remove(*endpoint);
             self.idle -= queue.idle.len();
             lanes.append(&mut queue.idle);
-            leaving.busy.extend((queue.running > 0).then_some(*endpoint));
+            self.dead -= usize::from(queue.is_dead());
+            queue.forget();
+            leaving.busy.extend((queue.running > 0 && !is_over).then_some(*endpoint));
             let span = queue.rate.and_then(|_| queue.limiter.full_in(now));
             leaving.limiters.extend(span.map(|span| (*endpoint, span)));
         }

@@ -244,6 +244,14 @@ impl Queue {
         }
     }
 
+    /// The endpoint is somebody else's: should it come back, it is as one of which nothing was heard yet.
+    pub(crate) fn forget(&mut self) {
+        (self.window, self.failures, self.slow) = (UNPROVEN_WINDOW, 0, false);
+        if self.blocked != Blocked::Parked {
+            self.blocked = Blocked::No;
+        }
+    }
+
     /// The clock was set back by so much: what was to be waited for comes as much earlier.
     pub(crate) fn set_back(&mut self, by: Duration) {
         if let Blocked::Until(at) = &mut self.blocked {

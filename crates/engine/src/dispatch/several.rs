@@ -5,10 +5,13 @@ use super::clock::Reading;
 use super::ownership::ToTell;
 use crate::shared::Shared;
 use postrider_core::id::EndpointId;
-use postrider_core::ports::{Leaving, SlotSet, TakenSlot};
+use postrider_core::ports::{Leaving, Slot, SlotSet, TakenSlot};
 use postrider_core::time::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// Slots that are left under one lock.
+const AT_A_TIME: usize = 16;
 
 impl Dispatcher {
     /// The slots that are this engine's.
@@ -27,15 +30,23 @@ impl Dispatcher {
 
     /// From now on these slots are not this engine's: what waits in memory goes back to the store. Answers what the next one has to know.
     pub(crate) fn disown(&self, shared: &Arc<Shared>, slots: SlotSet) -> Leaving {
-        let reading = Reading::take(shared);
-        let mut state = self.state.lock();
-        let now = state.notice(reading);
-        let (leaving, lanes) = state.disown(slots, now);
-        self.tidy(shared, &mut state);
-        drop(state);
-        // Closing sockets is not for under the lock.
-        drop(lanes);
-        leaving
+        let slots: Vec<Slot> = slots.iter().collect();
+        let mut all = Leaving::default();
+        // A few at a time: others want the lock too.
+        for some in slots.chunks(AT_A_TIME) {
+            let reading = Reading::take(shared);
+            let mut state = self.state.lock();
+            let now = state.notice(reading);
+            let (leaving, lanes) = state.disown(some.iter().copied().collect(), now);
+            self.tidy(shared, &mut state);
+            drop(state);
+            // Closing sockets is not for under the lock.
+            drop(lanes);
+            some.iter().for_each(|slot| all.slots.insert(*slot));
+            all.limiters.extend(leaving.limiters);
+            all.busy.extend(leaving.busy);
+        }
+        all
     }
 
     /// Somebody else has stored something for these endpoints. When it is due is asked of the store.
@@ -50,14 +61,14 @@ impl Dispatcher {
         self.refill.notify_one();
     }
 
-    /// What is to be told of endpoints of others.
-    pub(crate) fn untold(&self) -> ToTell {
-        self.state.lock().ownership.untold()
+    /// What is to be told of endpoints of others: once.
+    pub(crate) fn take_untold(&self) -> ToTell {
+        self.state.lock().ownership.take_untold()
     }
 
     /// Endpoints that were left with exchanges under way, of which the last one has ended.
-    pub(crate) fn freed(&self) -> Vec<EndpointId> {
-        self.state.lock().ownership.freed()
+    pub(crate) fn take_freed(&self) -> Vec<EndpointId> {
+        self.state.lock().ownership.take_freed()
     }
 
     /// That these are such could not be told.

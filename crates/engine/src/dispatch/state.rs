@@ -42,9 +42,9 @@ pub(super) struct State {
     pub(super) limits: Limits,
     pub(super) queues: Map<EndpointId, Queue>,
     /// Endpoints whose queue may be eligible, in turn.
-    ring: VecDeque<EndpointId>,
+    pub(super) ring: VecDeque<EndpointId>,
     /// Slow endpoints that wait for one of the places that slow endpoints may hold.
-    sidelined: VecDeque<EndpointId>,
+    pub(super) sidelined: VecDeque<EndpointId>,
     pub(super) ownership: Ownership,
     /// Endpoints with deliveries that only the store has.
     pub(super) backlog: Backlog,
@@ -63,7 +63,7 @@ pub(super) struct State {
     pub(super) coming_bytes: usize,
     slow_running: usize,
     /// Queues of dead endpoints, which share a pace.
-    dead: usize,
+    pub(super) dead: usize,
     /// Lanes that nobody uses at the moment.
     pub(super) idle: usize,
     /// Somebody wants what the store has for them, and there was no room.
@@ -256,8 +256,11 @@ impl State {
         if open { self.next(now, attempt) } else { None }
     }
 
-    /// An endpoint is what its last exchange says about it: slow or not, dead or not.
+    /// An endpoint is what its last exchange says about it: slow or not, dead or not. Of somebody else's nothing is learned.
     fn learn(&mut self, endpoint: EndpointId, pulse: Pulse, now: Timestamp) {
+        if !self.ownership.owns(endpoint) {
+            return;
+        }
         let queue = self.queue(endpoint);
         let (was_slow, was_dead) = (queue.is_slow(), queue.is_dead());
         queue.learn(pulse, now);
@@ -303,13 +306,10 @@ impl State {
     }
 
     pub(super) fn expedite(&mut self, endpoint: EndpointId) {
-        if !self.ownership.owns(endpoint) {
-            return;
-        }
         for job in self.timers.drain_jobs_of(endpoint) {
             self.enqueue(job);
         }
-        if self.queue(endpoint).stored_due.is_some() {
+        if self.queues.get(&endpoint).is_some_and(|queue| queue.stored_due.is_some()) {
             self.note_stored(endpoint, Timestamp::MIN);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::patience::Next;
 use super::{Running, give_up};
+use crate::maintain;
 use crate::shared::Shared;
 use postrider_core::endpoint::EndpointStatus;
 use postrider_core::ports::{
@@ -44,6 +45,9 @@ impl Running {
             Ok(piece) => piece,
             Err(error) => return self.list_failed(shared, usual, &error).await,
         };
+        if let Err(error) = maintain::catch_up(shared).await {
+            return self.list_failed(shared, usual, &error).await;
+        }
         let stepped = match self.advance(shared, self.replays(shared, &piece)).await {
             Err(error) => match self.failed(usual, &error, "a step of a job cannot be made") {
                 Next::Again(rest) => return Stepped::On { rest },

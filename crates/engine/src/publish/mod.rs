@@ -210,7 +210,7 @@ fn complete(shared: &Arc<Shared>, waiting: Waiting, results: Vec<Published>) {
 
 fn refuse(shared: &Shared, waiting: Waiting, error: &StoreError) {
     if error.kind == StoreErrorKind::OverBudget {
-        shared.full.notify_one();
+        shared.make_room();
     } else {
         tracing::error!(%error, cause = error.cause, events = waiting.len(), "events could not be stored: their publishers were told so");
     }

@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// Why a delivery expired, for people.
 const EXPIRED: &str = "its time to live ran out before it could be delivered";
 
+/// Why an attempt was broken off by a server that goes on, for people.
+const CUT_OFF: &str = "the server could not reach its database during this attempt, and other nodes may have taken over";
+
 /// What follows once an outcome is stored.
 pub(crate) enum After {
     Nothing,
@@ -61,6 +64,7 @@ impl Entry {
             Sent::Expired => Entry::expired(shared, job),
             Sent::Cancelled(code) => cancelled(job, code),
             Sent::Parked | Sent::Withheld => Entry::back(job),
+            Sent::CutOff(attempt) => Entry::cut_off(job, *attempt, shared.now()),
         }
     }
 
@@ -109,6 +113,16 @@ impl Entry {
             settlement.from = StateKind::Sending;
         }
         Entry { settlement, after: After::Stored { endpoint: job.delivery.endpoint, bytes: job.cost(), due: at } }
+    }
+
+    /// An attempt that this engine broke off, for others may have taken over. Whether it was recorded as under way is said when it lands.
+    fn cut_off(job: Job, attempt: Attempt, at: Timestamp) -> Self {
+        let mut entry = Entry::interrupted(job, Some(attempt), false, at);
+        let outcome = entry.settlement.attempt.as_mut().and_then(|attempt| attempt.outcome.as_mut());
+        if let Some(error) = outcome.and_then(|outcome| outcome.error.as_mut()) {
+            CUT_OFF.clone_into(&mut error.message);
+        }
+        entry
     }
 
     /// An exchange takes its time: people shall see that it is under way, and a crash shall leave its trace.

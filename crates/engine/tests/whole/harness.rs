@@ -48,6 +48,8 @@ pub struct Hand {
     held: watch::Sender<Option<&'static str>>,
     /// Verbs of this name fail.
     failing: Mutex<Option<(&'static str, StoreErrorKind)>>,
+    /// Verbs of this name do what they should, and nobody gets to know.
+    losing: Mutex<Option<&'static str>>,
     /// Whatever would settle this delivery, or make it again for a job, fails.
     poisoned: Mutex<Option<DeliveryId>>,
     /// How often each verb was called.
@@ -56,6 +58,8 @@ pub struct Hand {
     pub status: Mutex<u16>,
     /// How long they take.
     pub takes: Mutex<Duration>,
+    /// How long it takes to connect to them.
+    pub connects: Mutex<Duration>,
     /// What goes wrong in place of their answers, if something does.
     pub fault: Mutex<Option<Fault>>,
     /// The idempotency keys of the requests that came.
@@ -64,10 +68,16 @@ pub struct Hand {
     pub received: Mutex<Vec<(HeaderMap, Bytes)>>,
     /// Every exchange, in the order in which they began.
     pub exchanges: Mutex<Vec<Exchanged>>,
+    /// What applications have published through the database.
+    pub outbox: Mutex<Vec<OutboxEntry>>,
+    /// What of it was put aside.
+    pub refused: Mutex<Vec<i64>>,
+    /// The payload of which nothing can be stored that is relayed.
+    pub unstorable: Mutex<Option<Bytes>>,
     /// How often the store still lets engines begin what others must not do at the same time.
     pub acts: Mutex<usize>,
-    /// The numbers of the engines, in the order in which they were started.
-    pub engines: Mutex<Vec<u64>>,
+    /// The engines' handles of the store, in the order in which they were started.
+    pub handles: Mutex<Vec<MemoryStore>>,
     /// What engines are given as that; 0 is never.
     pub disable_after_dead: Mutex<u32>,
     /// The keys of secrets that engines find when somebody else has changed the configuration, where they are others than before.
@@ -87,16 +97,21 @@ impl Hand {
             store,
             held: watch::channel(None).0,
             failing: Mutex::default(),
+            losing: Mutex::default(),
             poisoned: Mutex::default(),
             called: Mutex::default(),
             status: Mutex::new(200),
             takes: Mutex::new(Duration::from_millis(1)),
+            connects: Mutex::default(),
             fault: Mutex::default(),
             requests: Mutex::default(),
             received: Mutex::default(),
             exchanges: Mutex::default(),
+            outbox: Mutex::default(),
+            refused: Mutex::default(),
+            unstorable: Mutex::default(),
             acts: Mutex::new(usize::MAX),
-            engines: Mutex::default(),
+            handles: Mutex::default(),
             disable_after_dead: Mutex::default(),
             keys: Mutex::default(),
             set_back: Mutex::default(),
@@ -112,6 +127,11 @@ impl Hand {
     /// The store refuses a verb, or none.
     pub fn fail(&self, verb: Option<(&'static str, StoreErrorKind)>) {
         *self.failing.lock() = verb;
+    }
+
+    /// The store does a verb, and its answer is lost; or no more of them.
+    pub fn lose(&self, verb: Option<&'static str>) {
+        *self.losing.lock() = verb;
     }
 
     /// The store cannot settle this delivery, or make it again for a job, whatever comes with it.
@@ -134,7 +154,12 @@ impl Hand {
 
     /// The number of the engine that was started as the `n`th, from 0.
     pub fn engine(&self, n: usize) -> u64 {
-        self.engines.lock()[n]
+        self.handle(n).incarnation()
+    }
+
+    /// Its handle of the store.
+    pub fn handle(&self, n: usize) -> MemoryStore {
+        self.handles.lock()[n].clone()
     }
 
     /// An engine over a new handle of the store.
@@ -142,7 +167,7 @@ impl Hand {
         let hand = Arc::clone(self);
         let source = move || hand.keys.lock().as_deref().map(|text| KeyRing::parse(text).expect("right keys"));
         let inner = self.store.new_incarnation();
-        self.engines.lock().push(inner.incarnation());
+        self.handles.lock().push(inner.clone());
         let config = EngineConfig {
             // Those that live side by side must not make the same ids.
             seed: if inner.is_shared() { inner.incarnation() } else { 1 },
@@ -263,7 +288,7 @@ struct Receivers {
 
 impl Transport for Receivers {
     fn lane(&self, target: &Arc<Target>) -> Box<dyn Lane> {
-        Box::new(Way { hand: Arc::clone(&self.hand), by: self.by, host: target.host.clone() })
+        Box::new(Way { hand: Arc::clone(&self.hand), by: self.by, host: target.host.clone(), gate: None, is_connected: false })
     }
 }
 
@@ -271,11 +296,34 @@ struct Way {
     hand: Arc<Hand>,
     by: u64,
     host: String,
+    gate: Option<Gate>,
+    is_connected: bool,
+}
+
+impl Way {
+    /// Connects, if that takes any time; answers whether something may be sent then.
+    async fn connect(&mut self) -> bool {
+        let takes = *self.hand.connects.lock();
+        if self.is_connected || takes.is_zero() {
+            return true;
+        }
+        pass(takes).await;
+        self.is_connected = true;
+        self.gate.as_ref().is_none_or(|gate| gate())
+    }
 }
 
 impl Lane for Way {
+    fn gate(&mut self, gate: Gate) {
+        self.gate = Some(gate);
+    }
+
     fn exchange(&mut self, request: Outgoing) -> BoxFuture<'_, Exchange> {
         Box::pin(async move {
+            if !self.connect().await {
+                let withheld = Fault { kind: FaultKind::Withheld, message: "as the test wants it".to_owned() };
+                return Exchange { result: Err(withheld), phases: Phases::default() };
+            }
             let key = request.headers["idempotency-key"].to_str().expect("a key").to_owned();
             let hand = &self.hand;
             hand.requests.lock().push(key);
@@ -320,7 +368,11 @@ impl Handle {
             if let Some((_, kind)) = failing.filter(|(name, _)| *name == verb) {
                 return Err(StoreError { kind, cause: "as the test wants it".to_owned() });
             }
-            act.await
+            let answer = act.await;
+            if *hand.losing.lock() == Some(verb) {
+                return Err(StoreError { kind: StoreErrorKind::Unavailable, cause: "its answer is lost".to_owned() });
+            }
+            answer
         });
         Box::pin(async move { running.await.expect("no verb panics") })
     }
@@ -344,7 +396,35 @@ impl HealthStore for Handle {
     }
 }
 
-impl OutboxStore for Handle {}
+impl OutboxStore for Handle {
+    fn outbox(&self, limit: u32, _: u64) -> BoxFuture<'_, Answer<Vec<OutboxEntry>>> {
+        let hand = Arc::clone(&self.hand);
+        self.run("outbox", async move { Ok(hand.outbox.lock().iter().take(limit as usize).cloned().collect()) })
+    }
+
+    fn relay(&self, entries: Vec<(i64, Relay)>) -> BoxFuture<'_, Answer<Vec<Relayed>>> {
+        let (inner, hand) = (self.inner.clone(), Arc::clone(&self.hand));
+        self.run("relay", async move {
+            let unstorable = hand.unstorable.lock().clone();
+            let is_bad = |relay: &Relay| matches!(relay, Relay::Publish(event) if Some(&event.payload) == unstorable.as_ref());
+            if entries.iter().any(|(_, relay)| is_bad(relay)) {
+                return Err(StoreError { kind: StoreErrorKind::Internal, cause: "a bad row".to_owned() });
+            }
+            let mut answers = Vec::new();
+            for (id, relay) in entries {
+                answers.push(match relay {
+                    Relay::Publish(event) => Relayed::Published(inner.publish(vec![*event]).await?.remove(0)),
+                    Relay::Refuse(_) => {
+                        hand.refused.lock().push(id);
+                        Relayed::Refused
+                    }
+                });
+                hand.outbox.lock().retain(|entry| entry.id != id);
+            }
+            Ok(answers)
+        })
+    }
+}
 
 impl ClusterStore for Handle {
     verbs! {
@@ -380,7 +460,7 @@ impl Store for Handle {
         configure(version: i64, changes: Vec<ConfigChange>) -> Configured;
         publish(events: Vec<NewEvent>) -> Vec<Published>;
         fan_out(slices: Vec<FanOutSlice>) -> Vec<Sliced>;
-        unfinished_fan_outs(limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut>;
+        unfinished_fan_outs(of: SlotSet, limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut>;
         claim(requests: Vec<ClaimRequest>) -> Vec<ClaimBatch>;
         rescue(limit: u32) -> Vec<Claimed>;
         backlog() -> Vec<Backlog>;

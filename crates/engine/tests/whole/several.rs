@@ -17,6 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+mod alive;
+mod begin;
+mod behind;
+mod between;
+mod relay;
+mod work;
+
 const SECOND: Duration = Duration::from_secs(1);
 const MILLIS: Duration = Duration::from_millis(1);
 
@@ -42,9 +49,13 @@ async fn two(hand: &Arc<Hand>) -> (Engine, Engine) {
 async fn shares() -> [SlotSet; 2] {
     let store = MemoryStore::new().shared();
     let engines = [store.new_incarnation(), store.new_incarnation()];
-    for engine in &engines {
-        engine.survey(SlotSet::default()).await.expect("the model never fails");
-    }
+    let survey = async |n: usize| engines[n].survey(SlotSet::default()).await.expect("the model never fails");
+    survey(0).await;
+    survey(1).await;
+    // It had all of them until the other one asked for some.
+    let leaving = Leaving { slots: survey(0).await.to_leave, ..Leaving::default() };
+    engines[0].leave_slots(leaving).await.expect("the model never fails");
+    survey(1).await;
     engines.map(|engine| store.slots_of(engine.incarnation()))
 }
 

@@ -4,6 +4,7 @@ use crate::harness::*;
 use http::Method;
 use postrider_core::ports::{FaultKind, Outgoing};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -65,6 +66,36 @@ async fn an_empty_post_announces_its_emptiness_and_a_get_does_not() {
     answer(lane.exchange(Outgoing { method: Method::GET, ..post("") }).await);
     assert_eq!(requests.recv().await.unwrap().header("content-length"), Some("0"));
     assert_eq!(requests.recv().await.unwrap().header("content-length"), None);
+}
+
+/// While a connection is made somebody may come to know that the request must not be sent any more.
+#[tokio::test]
+async fn what_is_withheld_once_the_connection_is_there_does_not_arrive() {
+    let (seen, mut requests) = mpsc::channel(4);
+    let server = Server::start(move |_, stream| {
+        let seen = seen.clone();
+        async move {
+            let mut connection = Conn::new(stream);
+            while let Some(request) = connection.request().await {
+                seen.send(request.body).await.unwrap();
+                connection.send(ok("")).await;
+            }
+        }
+    })
+    .await;
+    let mut lane = lane(&outbound(), &server.url("/"));
+    let (is_open, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let gate = (Arc::clone(&is_open), Arc::clone(&asked));
+    lane.gate(Arc::new(move || {
+        gate.1.fetch_add(1, Ordering::SeqCst);
+        gate.0.load(Ordering::SeqCst)
+    }));
+    fault(lane.exchange(post("withheld")).await, FaultKind::Withheld);
+    is_open.store(true, Ordering::SeqCst);
+    answer(lane.exchange(post("first")).await);
+    answer(lane.exchange(post("second")).await);
+    assert_eq!([requests.recv().await.unwrap(), requests.recv().await.unwrap()], [&b"first"[..], b"second"]);
+    assert_eq!((asked.load(Ordering::SeqCst), server.accepted()), (2, 2), "over a connection that is there it is not asked");
 }
 
 #[tokio::test]

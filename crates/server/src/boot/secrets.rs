@@ -50,9 +50,11 @@ pub(crate) fn unreadable(ring: &KeyRing, stored: &Configuration) -> Option<Strin
 
 /// The keys to use: `given` (the environment's), else those of the file, else new ones for a store that holds no secret yet.
 ///
+/// `agreed` is what the nodes of a database have sealed under theirs: a key that is made here would not be one of them.
+///
 /// Those of the file are read again when somebody else has changed the configuration: `postrider secrets rotate` puts a new one there.
-pub(super) fn keys(given: Option<&Secret>, directory: &Path, stored: &Configuration) -> Result<Keys, String> {
-    let ring = key_ring(given, directory, stored)?;
+pub(super) fn keys(given: Option<&Secret>, directory: &Path, stored: &Configuration, agreed: Option<&Sealed>) -> Result<Keys, String> {
+    let ring = key_ring(given, directory, stored, agreed)?;
     if given.is_some() {
         return Ok(Keys::fixed(ring));
     }
@@ -66,7 +68,7 @@ pub(super) fn keys(given: Option<&Secret>, directory: &Path, stored: &Configurat
     }))
 }
 
-fn key_ring(given: Option<&Secret>, directory: &Path, stored: &Configuration) -> Result<KeyRing, String> {
+fn key_ring(given: Option<&Secret>, directory: &Path, stored: &Configuration, agreed: Option<&Sealed>) -> Result<KeyRing, String> {
     if let Some(text) = given {
         return given_ring(text);
     }
@@ -74,6 +76,13 @@ fn key_ring(given: Option<&Secret>, directory: &Path, stored: &Configuration) ->
     match read(&path)? {
         Some(text) => parse(&path, &text),
         None => {
+            if agreed.is_some() {
+                return Err(format!(
+                    "the servers on this database have keys of secrets already, and {SECRETS_KEY} must be the same on all of them: give it, or put the \
+                     {FILE} of another server in development mode, which is in its data directory, at {}",
+                    path.display()
+                ));
+            }
             if stored.endpoints.iter().any(|e| e.deleted.is_none() && e.sealed().next().is_some()) {
                 return Err(format!(
                     "{} is missing, and without it the stored secrets cannot be read: put it back from a backup, or give its content in {SECRETS_KEY}",
@@ -151,13 +160,13 @@ mod tests {
     fn the_first_start_makes_a_key_and_the_next_one_finds_it() {
         let directory = tempfile::tempdir().expect("a directory");
         let none = Configuration::default();
-        let sealed = key_ring(None, directory.path(), &none).expect("made").seal(b"s", &mut random::fill);
-        let again = key_ring(None, directory.path(), &none).expect("found");
+        let sealed = key_ring(None, directory.path(), &none, None).expect("made").seal(b"s", &mut random::fill);
+        let again = key_ring(None, directory.path(), &none, None).expect("found");
         assert_eq!(again.open(&sealed).expect("opens").as_slice(), b"s");
         let path = directory.path().join(FILE);
         assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("chmod");
-        assert!(key_ring(None, directory.path(), &none).expect_err("too open").contains("chmod 600"));
+        assert!(key_ring(None, directory.path(), &none, None).expect_err("too open").contains("chmod 600"));
     }
 
     fn endpoint_with(secret: postrider_core::seal::Sealed) -> Endpoint {
@@ -214,12 +223,21 @@ mod tests {
     }
 
     #[test]
+    fn no_key_is_made_that_is_not_that_of_the_others() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let agreed = proof(&KeyRing::parse(&"ab".repeat(32)).expect("a ring"));
+        let refused = key_ring(None, directory.path(), &Configuration::default(), Some(&agreed)).expect_err("it would be another");
+        assert!(refused.contains(SECRETS_KEY) && refused.contains(&directory.path().join(FILE).display().to_string()), "{refused}");
+        assert!(!directory.path().join(FILE).exists());
+    }
+
+    #[test]
     fn a_given_key_wins_and_a_bad_one_is_refused() {
         let directory = tempfile::tempdir().expect("a directory");
         let none = Configuration::default();
         let given = Secret::new(format!("new={},old={}", "ab".repeat(32), "cd".repeat(32)));
-        assert_eq!(key_ring(Some(&given), directory.path(), &none).expect("given").primary_id(), "new");
+        assert_eq!(key_ring(Some(&given), directory.path(), &none, None).expect("given").primary_id(), "new");
         assert!(!directory.path().join(FILE).exists());
-        assert!(key_ring(Some(&Secret::new("abc")), directory.path(), &none).expect_err("bad").contains(SECRETS_KEY));
+        assert!(key_ring(Some(&Secret::new("abc")), directory.path(), &none, None).expect_err("bad").contains(SECRETS_KEY));
     }
 }

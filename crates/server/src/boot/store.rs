@@ -1,13 +1,14 @@
 //! The store of a server: the embedded database in its data directory, or one that nodes share.
 
-use super::{keys, secrets, with_cause};
+use super::{Failed, keys, secrets};
 use crate::config::Config;
 use crate::config::value::Span;
 use crate::nodes::{Nodes, OnlyNode};
-use postrider_core::ports::Store;
-use postrider_core::seal::KeyRing;
+use postrider_core::ports::{Store, StoreError};
+use postrider_core::seal::{KeyRing, Sealed};
 use postrider_core::time::Timestamp;
 use postrider_store::{PgOptions, PgStore, SqliteOptions, SqliteStore};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -32,39 +33,51 @@ pub(super) enum Opened {
 }
 
 impl Opened {
-    /// Opens the store that is configured; waits for a database that is away. `None` if `stop` comes before that. The error says what is wrong and
-    /// how to mend it.
-    pub(super) async fn open(config: &Config, stop: impl Future<Output = ()>) -> Result<Option<Self>, String> {
+    /// Opens the store that is configured; waits for a database that is away. The error says what is wrong and how to mend it.
+    pub(super) async fn open(config: &Config, waiting: &mut Waiting) -> Result<Self, String> {
         if let Some(options) = config.database() {
-            return tokio::select! {
-                opened = open_in_time(options, config.database_wait()) => opened.map(Some),
-                () = stop => Ok(None),
-            };
+            return open_in_time(options, waiting).await;
         }
         let budget_bytes = config.max_store_bytes.map(|size| size.0);
         let options = SqliteOptions { budget_bytes, ..SqliteOptions::new(&config.data_dir) };
         let store = SqliteStore::open(options).map_err(|e| e.to_string())?;
-        Ok(Some(Opened::Sqlite(Arc::new(store))))
+        Ok(Opened::Sqlite(Arc::new(store)))
     }
 
-    /// Refuses keys of secrets that are not those of the other nodes: what is sealed under them the others could not read. The first node to come
-    /// says which they are.
-    pub(super) async fn agree_on_keys(&self, ring: &KeyRing) -> Result<(), String> {
-        let Opened::Postgres(store) = self else { return Ok(()) };
-        let agreed = store.agree_on_keys(&secrets::proof(ring)).await.map_err(|e| with_cause(&e))?;
-        match secrets::strange(ring, &agreed) {
-            None => Ok(()),
-            Some(text) => Err(format!(
-                "{text}. With the development mode it is secrets.key in its data directory. Where the keys of before are lost for good: postrider \
-                 secrets rotate --key-lost"
-            )),
+    /// Whether other nodes may have it open as well.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Opened::Postgres(_))
+    }
+
+    /// What says which keys of secrets the other nodes have, once there was one.
+    pub(super) async fn key_check(&self) -> Result<Option<Sealed>, StoreError> {
+        match self {
+            Opened::Sqlite(_) => Ok(None),
+            Opened::Postgres(store) => store.key_check().await,
         }
     }
 
+    /// Refuses keys of secrets that are not those of the other nodes: what is sealed under them the others could not read. The first node to come
+    /// says which they are. `directory` is where the file lies that they come from, if they do.
+    pub(super) async fn agree_on_keys(&self, ring: &KeyRing, directory: Option<&Path>) -> Result<(), Failed> {
+        let Opened::Postgres(store) = self else { return Ok(()) };
+        let agreed = store.agree_on_keys(&secrets::proof(ring)).await?;
+        let Some(text) = secrets::strange(ring, &agreed) else { return Ok(()) };
+        let mend = match directory {
+            Some(directory) => format!(
+                "Here they come from {}: put the file of another server in its place, which in the development mode is in the data directory there",
+                directory.join(secrets::FILE).display()
+            ),
+            None => format!("With the development mode it is {} in its data directory", secrets::FILE),
+        };
+        let lost = "Where the keys of before are lost for good: postrider secrets rotate --key-lost";
+        Err(Failed::from(format!("{text}. {mend}. {lost}")))
+    }
+
     /// Who else makes and uses keys of the development mode.
-    pub(super) async fn key_nodes(&self) -> Result<keys::Nodes, String> {
+    pub(super) async fn key_nodes(&self) -> Result<keys::Nodes, StoreError> {
         let Opened::Postgres(store) = self else { return Ok(keys::Nodes::One) };
-        let nodes = store.nodes().await.map_err(|e| with_cause(&e))?;
+        let nodes = store.nodes().await?;
         let alive = nodes.into_iter().filter(|node| node.ended_at.is_none()).map(|node| node.incarnation).collect();
         Ok(keys::Nodes::Several { own: store.incarnation(), alive })
     }
@@ -127,25 +140,48 @@ impl Opened {
     }
 }
 
-/// Opens a database as a new node. One that is away is asked again for this long; what is wrong with what was given is said at once.
-async fn open_in_time(options: PgOptions, patience: Span) -> Result<Opened, String> {
-    let (begun, mut said, mut pause) = (Instant::now(), None::<Instant>, PAUSE);
+/// Opens a database as a new node. One that is away is asked again; what is wrong with what was given is said at once.
+async fn open_in_time(options: PgOptions, waiting: &mut Waiting) -> Result<Opened, String> {
     loop {
-        let error = match Box::pin(PgStore::open(options.clone())).await {
+        match Box::pin(PgStore::open(options.clone())).await {
             Ok(store) => return Ok(Opened::Postgres(Arc::new(store))),
-            Err(error) => error,
-        };
-        if !error.may_pass() || patience == Span::secs(0) {
-            return Err(error.to_string());
+            Err(error) if error.may_pass() => waiting.again(error.to_string()).await?,
+            Err(error) => return Err(error.to_string()),
         }
-        if begun.elapsed() + pause > patience.0 {
+    }
+}
+
+/// How long a start goes on waiting for a database.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    patience: Span,
+    begun: Instant,
+    said: Option<Instant>,
+    pause: Duration,
+}
+
+impl Waiting {
+    /// For as long as is configured, from now on. An embedded database is not waited for.
+    pub(super) fn new(config: &Config) -> Self {
+        let patience = if config.database_url.is_some() { config.database_wait() } else { Span::secs(0) };
+        Waiting { patience, begun: Instant::now(), said: None, pause: PAUSE }
+    }
+
+    /// Waits until the next try; gives the error back if there is none.
+    pub(super) async fn again(&mut self, error: String) -> Result<(), String> {
+        let patience = self.patience;
+        if patience == Span::secs(0) {
+            return Err(error);
+        }
+        if self.begun.elapsed() + self.pause > patience.0 {
             return Err(format!("{error}; it was waited for for {patience} (--database-wait)"));
         }
-        if said.is_none_or(|said| said.elapsed() >= SAY_SO) {
-            said = Some(Instant::now());
-            tracing::warn!(%error, waited = begun.elapsed().as_secs(), at_most = %patience, "the database is waited for");
+        if self.said.is_none_or(|said| said.elapsed() >= SAY_SO) {
+            self.said = Some(Instant::now());
+            tracing::warn!(%error, waited = self.begun.elapsed().as_secs(), at_most = %patience, "the database is waited for");
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
     }
 }

@@ -32,7 +32,9 @@ pub fn run(args: Args) -> Outcome {
     if let Some((role, options)) = outbox {
         let granted = runtime()?.block_on(Box::pin(PgAdmin::grant_publishing(&options, &role)));
         let made = if granted.map_err(|e| CommandError(e.to_string()))? { "was made and may" } else { "may" };
-        print(&format!("the role {role} {made} publish: GRANT it to the roles that applications log in with\n"))?;
+        print(&format!(
+            "the role {role} {made} publish: whoever has made it GRANTs it to the roles that applications log in with, or an administrator\n"
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

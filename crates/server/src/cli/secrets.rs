@@ -141,8 +141,8 @@ fn rotate(door: &Door, source: &Source, key_lost: bool) -> Outcome {
         Source::File(path) => with_new_key(door, path, agreed.as_ref().and_then(Sealed::key_id))?,
         Source::Missing => {
             return Err(CommandError(format!(
-                "the keys of nodes that share a database are in {SECRETS_KEY}, and there are none: give those that the servers have, with a new one \
-                 before them"
+                "the keys of nodes that share a database are in {SECRETS_KEY}, and there are none. For another one restart every server with the new key \
+                 behind the old one, then every server with it in front of that, and then do this with that value"
             )));
         }
     };

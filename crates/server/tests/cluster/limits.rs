@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_postgres::Row;
 
 /// Destinations that take one request at a time, such that take one every [`INTERVAL`], and such that take what comes.
 const SINGLE: usize = 6;
@@ -98,14 +99,80 @@ fn arrived<'l>(log: &'l [Arrival], limited: &'l Limited) -> impl Iterator<Item =
     log.iter().filter(|arrival| arrival.path == limited.path)
 }
 
+/// Requests for it were not under way at the same time, by the senders' clocks. Those do not count that ended with their node: when they did nobody
+/// knows.
+fn came_one_after_the_other(cluster: &Cluster, limited: &Limited) {
+    let sql = format!(
+        "SELECT started_at, finished_at FROM postrider.attempts WHERE endpoint = '{}' AND finished_at IS NOT NULL \
+         AND error_code IS DISTINCT FROM 'interrupted' ORDER BY started_at",
+        limited.id
+    );
+    let time = |row: &Row, column: usize| Duration::from_micros(u64::try_from(row.get::<_, i64>(column)).expect("a time"));
+    let times: Vec<_> = cluster.database.query(&sql).iter().map(|row| (time(row, 0), time(row, 1))).collect();
+    for pair in times.windows(2) {
+        assert!(pair[1].0 + BY_THE_SENDER >= pair[0].1, "{}: one began before the other had ended: {pair:?}", limited.path);
+    }
+}
+
+/// Destinations that take one request at a time, and such that take one every [`INTERVAL`].
+fn make_limited(cluster: &Cluster, receiver: &Receiver) -> (Vec<Limited>, Vec<Limited>) {
+    let (single, paced) = (make(cluster, receiver, "slow_single", SINGLE), make(cluster, receiver, "paced", PACED));
+    one_at_a_time(cluster, &single);
+    // To make these the node must have seen what was written past it, and whoever sends for one has seen them.
+    bind(cluster, &single, &Value::Null);
+    bind(cluster, &paced, &json!({"rate_limit": {"ratePerSec": PER_SECOND, "capacity": 1}}));
+    (single, paced)
+}
+
+/// What a dead node had used of its limits nobody knows: whoever takes its destinations over begins with nothing.
+pub fn hold_when_a_node_is_killed() {
+    let (mut cluster, receiver) = (Cluster::start(3), Receiver::start());
+    let (single, paced) = make_limited(&cluster, &receiver);
+    let before = owners(&cluster);
+    let has = |all: &[Limited], owner: i64| all.iter().filter(|limited| owner_of(&before, limited) == owner).count();
+    // Somebody has a paced one, and nearly always one of the others too.
+    let of_both = |owner: i64| (has(&paced, owner).min(1), has(&single, owner).min(1), has(&single, owner) + has(&paced, owner));
+    let owner = before.values().copied().max_by_key(|owner| of_both(*owner)).expect("somebody has them");
+    let victim = cluster.with_incarnation(owner).expect("it is one of ours");
+    // What is published at the others goes on meanwhile.
+    let mut targets = cluster.targets();
+    targets[victim] = None;
+    let types = single.iter().chain(&paced).map(|limited| limited.event_type.clone()).collect();
+    let load = Load::start(&cluster.key, types, targets);
+    std::thread::park_timeout(PHASE);
+    let killed = Instant::now();
+    cluster.kill(victim);
+    cluster.until_shared();
+    std::thread::park_timeout(PHASE);
+    let outcome = load.finish();
+
+    audit::everything_arrives(&receiver, &outcome.promised, PATIENCE);
+    audit::all_is_done(&cluster, PATIENCE);
+    let (log, what) = (receiver.log(), String::from("a node was killed"));
+    let fault = audit::Fault { what, began: killed, until: killed + ON_THE_WAY, frozen: 0 };
+    audit::nothing_comes_twice_but_what_was_in_flight(&log, &[fault], cluster.lost);
+    for limited in &single {
+        let most = arrived(&log, limited).map(|arrival| arrival.at_once).max();
+        assert_eq!(most, Some(1), "{}: requests at the same time", limited.path);
+        came_one_after_the_other(&cluster, limited);
+    }
+    let sql = format!("SELECT (extract(epoch FROM ended_at) * 1000000)::int8 FROM postrider.nodes WHERE incarnation = {owner}");
+    let ended = Duration::from_micros(u64::try_from(cluster.database.number(&sql)).expect("a time"));
+    for limited in &paced {
+        let sent = sent(&cluster, limited);
+        keep_the_rate(&format!("{}, as it was sent", limited.path), &sent, BY_THE_SENDER);
+        if owner_of(&before, limited) == owner {
+            let first = sent.iter().find(|at| **at > ended).expect("others go on with it");
+            let pause = *first - ended;
+            assert!(pause + BY_THE_SENDER >= INTERVAL, "{}: the first request came {pause:?} after its node was ended", limited.path);
+        }
+    }
+}
+
 pub fn hold_while_nodes_come_and_go() {
     let (mut cluster, receiver) = (Cluster::start(3), Receiver::start());
-    let (single, paced) = (make(&cluster, &receiver, "slow_single", SINGLE), make(&cluster, &receiver, "paced", PACED));
+    let (single, paced) = make_limited(&cluster, &receiver);
     let free = make(&cluster, &receiver, "slow_free", FREE);
-    one_at_a_time(&cluster, &single);
-    // To make these the node must have seen what was written past it, and whoever sends for one has seen them.
-    bind(&cluster, &single, &Value::Null);
-    bind(&cluster, &paced, &json!({"rate_limit": {"ratePerSec": PER_SECOND, "capacity": 1}}));
     bind(&cluster, &free, &Value::Null);
     let types = single.iter().chain(&paced).chain(&free).map(|limited| limited.event_type.clone()).collect();
     let (load, begun) = (Load::start(&cluster.key, types, cluster.targets()), Instant::now());

@@ -194,14 +194,14 @@ impl Cluster {
         if head.split(' ').nth(1) == Some("200") { serde_json::from_str(body).ok() } else { None }
     }
 
-    /// The ports at its end of the connections that a node has.
+    /// The ports at its end of the connections that a node has; none where it has just ended.
     pub fn ports(&self, n: usize) -> BTreeSet<u16> {
         let process = format!("/proc/{}", self.node(n).pid());
-        let files = std::fs::read_dir(Path::new(&process).join("fd")).expect("its files");
+        let Ok(files) = std::fs::read_dir(Path::new(&process).join("fd")) else { return BTreeSet::new() };
         let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
         let socket = |link: &Path| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
         let sockets: BTreeSet<String> = links.filter_map(|link| socket(&link)).collect();
-        let table = std::fs::read_to_string(format!("{process}/net/tcp")).expect("all connections");
+        let table = std::fs::read_to_string(format!("{process}/net/tcp")).unwrap_or_default();
         let port = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
             let (_, port) = words.get(1)?.split_once(':')?;

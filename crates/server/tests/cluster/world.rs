@@ -116,13 +116,19 @@ impl World {
     pub fn stand_still(&mut self, n: usize) -> Instant {
         let began = Instant::now();
         self.cluster.signal(n, Signal::STOP);
-        let ports = self.cluster.ports(n);
+        let mut ports = self.cluster.ports(n);
+        assert!(!ports.is_empty(), "what it sends could not be told from what others send");
         std::thread::park_timeout(AWAY);
         let woken = Instant::now();
         self.cluster.signal(n, Signal::CONT);
-        while !self.cluster.has_ended(n) {
+        // It may open connections of which nobody knew while it slept.
+        loop {
+            ports.extend(self.cluster.ports(n));
+            if self.cluster.has_ended(n) {
+                break;
+            }
             assert!(woken.elapsed() < HEALTHY, "a node that others have ended goes on");
-            std::thread::park_timeout(Duration::from_millis(10));
+            std::thread::park_timeout(Duration::from_millis(2));
         }
         let ended = Instant::now();
         let log = self.receiver.log();

@@ -73,6 +73,18 @@ pub fn untidy_ends(file: &File) -> Vec<String> {
     found
 }
 
+/// Figures that are left out of the tables of the pages that consist of them. `…` in code is the name of something that is left out there.
+pub fn unmeasured(file: &File) -> Vec<String> {
+    if !matches!(file.path.as_str(), "docs/performance.md" | "docs/scaling.md") {
+        return Vec::new();
+    }
+    let is_left_out = |cell: &str| cell.split('`').step_by(2).any(|text| text.contains('…'));
+    file.lines_where(|line| {
+        let count = line.strip_prefix('|').map_or(0, |cells| cells.split('|').filter(|cell| is_left_out(cell)).count());
+        (count > 0).then(|| format!("{count} cells of the table have … in place of a figure"))
+    })
+}
+
 /// Links in Markdown to files that are not there.
 pub fn dead_links(repository: &Repository, file: &File) -> Vec<String> {
     if !file.path.ends_with(".md") {
@@ -130,6 +142,8 @@ pub fn self_test() {
     assert_eq!(untidy_ends(&source("a")).len(), 1);
     assert_eq!(untidy_ends(&source("a\n\n")).len(), 1);
     assert!(untidy_ends(&source("a\n")).is_empty());
+    let page = |line: &str| unmeasured(&File::sample("docs/scaling.md", line)).len();
+    assert_eq!(["| a | … |\n", "| d = … s | 2 |\n", "| a | `SET …` 1 |\n", "… cores\n"].map(page), [1, 1, 0, 0]);
     assert_eq!(link_targets("a [b](c.md#d) [e](https://f) [g](#h)\n```\n[i](j)\n```\n"), [(1, "c.md")]);
     assert_eq!(resolved(Path::new("docs"), "../README.md"), Path::new("docs/../README.md"));
 }

@@ -60,8 +60,28 @@ pub async fn unfinished_ones_stop_at_the_bytes_but_one_comes<H: Harness>(w: &mut
         all.push(w.publish_one(event).await);
     }
     for (max_bytes, count) in [(0, 1), (1_000, 1), (1_001, 2), (u64::MAX, 3)] {
-        let found = w.store().unfinished_fan_outs(10, max_bytes).await.expect("unfinished_fan_outs");
+        let found = w.store().unfinished_fan_outs(SlotSet::ALL, 10, max_bytes).await.expect("unfinished_fan_outs");
         assert_eq!(found.iter().map(|found| found.event.seq).collect::<Vec<_>>(), all[..count], "{max_bytes} bytes");
+    }
+}
+
+/// Those of other slots do not come, and do not keep the others away.
+pub async fn unfinished_ones_come_of_the_slots_asked_for<H: Harness>(w: &mut World<H>) {
+    let after = w.make.route().subscription;
+    let (mut all, mut last) = (Vec::new(), SlotSet::default());
+    for _ in 0..12 {
+        let event = NewEvent { fan_out_after: Some(after), ..w.make.event(0) };
+        let slot = Slot::of(event.id.uuid());
+        last = [slot].into_iter().collect();
+        all.push((w.publish_one(event).await, slot));
+    }
+    for of in [SlotSet::ALL, SlotSet::default(), last, SlotSet::ALL.without(&last)] {
+        for limit in [2, 100] {
+            let found = w.store().unfinished_fan_outs(of, limit, u64::MAX).await.expect("unfinished_fan_outs");
+            let expected: Vec<EventSeq> =
+                all.iter().filter(|(_, slot)| of.contains(*slot)).map(|(seq, _)| *seq).take(limit as usize).collect();
+            assert_eq!(found.iter().map(|found| found.event.seq).collect::<Vec<_>>(), expected);
+        }
     }
 }
 
@@ -77,7 +97,7 @@ pub async fn outlives_a_restart<H: Harness>(w: &mut World<H>) {
     w.fan_out(vec![next]).await;
     w.reopen().await;
     assert_eq!(unfinished(w, 10).await, [(seq, second)]);
-    let found = w.store().unfinished_fan_outs(1, u64::MAX).await.expect("unfinished_fan_outs");
+    let found = w.store().unfinished_fan_outs(SlotSet::ALL, 1, u64::MAX).await.expect("unfinished_fan_outs");
     assert_eq!((found[0].event.id, &found[0].event.payload, &found[0].skipped), (new.id, &new.payload, &new.skipped));
     assert_eq!(view(w, new.id).await.deliveries.len(), 2);
 }
@@ -170,7 +190,7 @@ fn slice<H: Harness>(
 }
 
 async fn unfinished<H: Harness>(w: &World<H>, limit: u32) -> Vec<(EventSeq, SubscriptionId)> {
-    let found = w.store().unfinished_fan_outs(limit, u64::MAX).await.expect("unfinished_fan_outs");
+    let found = w.store().unfinished_fan_outs(SlotSet::ALL, limit, u64::MAX).await.expect("unfinished_fan_outs");
     found.into_iter().map(|fan_out| (fan_out.event.seq, fan_out.after)).collect()
 }
 

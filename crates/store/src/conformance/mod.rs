@@ -138,6 +138,7 @@ macro_rules! conformance_tests {
                 slices_resume_where_the_last_one_ended
                 unfinished_ones_come_oldest_first
                 unfinished_ones_stop_at_the_bytes_but_one_comes
+                unfinished_ones_come_of_the_slots_asked_for
                 outlives_a_restart
                 a_batch_of_slices
                 a_slice_is_stored_once

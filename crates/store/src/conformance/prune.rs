@@ -205,7 +205,7 @@ pub async fn an_unfinished_fan_out_keeps_its_event<H: Harness>(w: &mut World<H>)
     let cutoff = w.make.advance_secs(1_000);
     let pruned = w.prune(before(cutoff)).await;
     assert_eq!((pruned.deliveries, pruned.events), (1, 0));
-    let unfinished = w.store().unfinished_fan_outs(10, u64::MAX).await.expect("unfinished_fan_outs");
+    let unfinished = w.store().unfinished_fan_outs(SlotSet::ALL, 10, u64::MAX).await.expect("unfinished_fan_outs");
     assert_eq!((unfinished.len(), unfinished[0].event.id), (1, id));
     let last = w.make.event_for(&[route]);
     let slice = FanOutSlice {

@@ -20,7 +20,7 @@ pub async fn what_is_not_there<H: Harness>(w: &mut World<H>) {
     assert!(store.attempts(SubscriptionId::new(id), 10).await.expect("attempts").is_empty());
     assert!(store.dead_letters(SubscriptionId::new(id), false, PageRequest::first(10)).await.expect("dead_letters").items.is_empty());
     assert!(store.scheduled(None, Some(SubscriptionId::new(id)), PageRequest::first(10)).await.expect("scheduled").items.is_empty());
-    assert!(store.unfinished_fan_outs(10, u64::MAX).await.expect("unfinished_fan_outs").is_empty());
+    assert!(store.unfinished_fan_outs(SlotSet::ALL, 10, u64::MAX).await.expect("unfinished_fan_outs").is_empty());
     assert_eq!(store.counters(vec![SubscriptionId::new(id)]).await.expect("counters"), [Counters::default()]);
 }
 

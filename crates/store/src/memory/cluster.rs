@@ -17,7 +17,7 @@ const NOBODY: u64 = 0;
 pub(super) struct Cluster {
     /// Those that are alive, each with what it was told.
     alive: BTreeMap<u64, Inbox>,
-    /// Those of them that have left all of their slots and have not asked for any since.
+    /// Those of them that have not asked for slots yet, or not since they left all they had.
     resigned: BTreeSet<u64>,
     slots: BTreeMap<Slot, SlotRow>,
     handovers: BTreeMap<EndpointId, Handover>,
@@ -183,6 +183,7 @@ impl Data {
     pub fn join(&mut self, engine: u64) {
         if let Some(cluster) = &mut self.cluster {
             cluster.alive.insert(engine, Inbox::default());
+            cluster.resigned.insert(engine);
         }
     }
 

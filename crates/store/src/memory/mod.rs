@@ -73,8 +73,8 @@ impl Store for MemoryStore {
         self.answer(|data, me| slices.into_iter().map(|slice| data.fan_out(slice, me)).collect())
     }
 
-    fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
-        self.answer(move |data, _| data.unfinished_fan_outs(limit, max_bytes))
+    fn unfinished_fan_outs(&self, of: SlotSet, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
+        self.answer(move |data, _| data.unfinished_fan_outs(of, limit, max_bytes))
     }
 
     fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {

@@ -41,8 +41,9 @@ impl Data {
         self.counters.get(&of).copied().filter(|_| !is_to_erased).unwrap_or_default()
     }
 
-    pub fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut> {
-        let unfinished = self.events.values().filter_map(|row| {
+    pub fn unfinished_fan_outs(&self, of: SlotSet, limit: u32, max_bytes: u64) -> Vec<UnfinishedFanOut> {
+        let events = self.events.values().filter(|row| of.contains(Slot::of(row.event.id.uuid())));
+        let unfinished = events.filter_map(|row| {
             Some(UnfinishedFanOut { event: Arc::clone(&row.event), after: row.fan_out_after?, skipped: row.skipped.clone() })
         });
         within(unfinished.take(limit as usize), max_bytes, |row| row.event.payload.len()).collect()

@@ -20,6 +20,9 @@ pub(super) struct RequestRow {
 
 impl Data {
     pub fn begin_request(&mut self, request: NewRequest, me: u64) -> Begun {
+        let is_done_by = self.requests.get(&request.key).map(|row| row.incarnation);
+        // Where engines follow each other, any other one is dead.
+        let is_elsewhere = is_done_by.is_some_and(|by| by != me && self.cluster.is_some() && !self.is_orphaned(by, me));
         match self.requests.get_mut(&request.key).filter(|row| !request.forgets(row.created_at)) {
             None => {
                 let NewRequest { key, fingerprint, seed, at } = request;
@@ -29,7 +32,7 @@ impl Data {
             Some(row) if row.fingerprint != request.fingerprint => Begun::Mismatch,
             Some(RequestRow { response: Some(response), .. }) => Begun::Done(response.clone()),
             Some(row) if row.incarnation == me && row.seed == request.seed => Begun::New { seed: row.seed, again: false },
-            Some(row) if row.incarnation == me => Begun::Running,
+            Some(row) if row.incarnation == me || is_elsewhere => Begun::Running,
             Some(row) => {
                 row.incarnation = me;
                 Begun::New { seed: row.seed, again: true }

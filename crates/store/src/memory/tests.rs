@@ -5,6 +5,7 @@ use crate::conformance::{Fixtures, block_on};
 use postrider_core::delivery::{Progress, State, StateKind};
 use postrider_core::id::DeliveryId;
 use postrider_core::ports::*;
+use postrider_core::time::Timestamp;
 
 /// A store with one event of one claimed and one unclaimed delivery.
 fn with_two_deliveries(make: &mut Fixtures) -> (MemoryStore, NewEvent) {
@@ -88,4 +89,40 @@ fn a_dump_shows_everything_in_order() {
     assert_eq!(store.new_incarnation().dump(), dump, "a restart changes nothing that is stored");
     settle(&store, &event);
     assert!(store.dump().claims.is_empty());
+}
+
+/// Two engines that share a store, of which the first has asked for slots.
+fn surveyed(store: &MemoryStore) -> (MemoryStore, MemoryStore) {
+    let engines = (store.new_incarnation(), store.new_incarnation());
+    let first = block_on(engines.0.survey(SlotSet::default())).expect("survey");
+    assert_eq!((first.owned, first.to_leave), (SlotSet::ALL, SlotSet::default()), "nothing falls to one that has not asked yet");
+    engines
+}
+
+#[test]
+fn slots_fall_to_an_engine_once_it_has_asked_for_some() {
+    let (first, second) = surveyed(&MemoryStore::new().shared());
+    let survey = |engine: &MemoryStore| block_on(engine.survey(SlotSet::default())).expect("survey");
+    assert!(survey(&second).owned.is_empty(), "they are the first one's until that has left them");
+    let slots = survey(&first).to_leave;
+    assert!(!slots.is_empty() && slots != SlotSet::ALL);
+    block_on(first.leave_slots(Leaving { slots, ..Leaving::default() })).expect("leave_slots");
+    assert_eq!((survey(&second).owned, survey(&first).to_leave), (slots, SlotSet::default()));
+}
+
+#[test]
+fn a_request_that_a_living_engine_is_doing_is_nobody_elses() {
+    let store = MemoryStore::new().shared();
+    let (first, second) = surveyed(&store);
+    let key = RequestKey { owner: "owner".into(), scope: "POST /".into(), key: "key".into() };
+    let request =
+        |n: u128| NewRequest { key: key.clone(), fingerprint: [1; 32], seed: uuid::Uuid::from_u128(n), at: Timestamp::from_secs(1) };
+    let begin = |engine: &MemoryStore, n| block_on(engine.begin_request(request(n))).expect("begin_request");
+    let seed = request(1).seed;
+    assert_eq!(begin(&first, 1), Begun::New { seed, again: false });
+    assert_eq!(begin(&second, 2), Begun::Running);
+    block_on(second.end_request(key.clone(), None)).expect("end_request");
+    assert_eq!(begin(&second, 2), Begun::Running, "it was not its own to end");
+    store.end(first.incarnation());
+    assert_eq!(begin(&second, 2), Begun::New { seed, again: true });
 }

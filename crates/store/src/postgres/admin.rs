@@ -1,14 +1,19 @@
 //! A second door for the command line, which works while nodes run and before the first one: it joins as none.
 
 use super::config::{self, Document};
+use super::conn::Conn;
 use super::error::{Error, Result};
 use super::health::Observed;
 use super::migrate;
 use super::open_error::PgOpenError;
 use super::options::PgOptions;
+use super::partitions;
 use super::pool::{Pool, Server, Use};
+use super::roles;
+use super::rows::time;
 use super::standing::Standing;
 use super::tallies::Tallies;
+use super::tallies::counter::Counter;
 use super::transact::ended;
 use super::tx::Tx;
 use postrider_core::ports::{ConfigChange, Configuration, Configured, StoreError};
@@ -28,9 +33,6 @@ const NO_NODE: i64 = 0;
 
 /// For its heartbeats, what it shares with others, and what they tell each other.
 const OF_THE_NODE: usize = 3;
-
-/// Into which shard of the tallies it writes, one of those that no lane has.
-const SHARD: i16 = 16;
 
 /// What [`PgAdmin::migrate`] has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,25 +71,50 @@ impl PgAdmin {
         let server = Server::new(&options)?;
         let mut client = server.connect(Use::Migrate, &options).await?;
         let schema = options.schema.clone();
-        match migrate::version(&client, &schema).await? {
-            migrate::KNOWN => {}
-            0 if make => migrate::migrate(&mut client, &schema).await?,
+        let is_new = match migrate::version(&client, &schema).await? {
+            migrate::KNOWN => false,
+            0 if make => {
+                roles::check_closed(&client, &schema).await?;
+                migrate::migrate(&mut client, &schema).await?;
+                true
+            }
             0 => return Err(PgOpenError::NoSchema { at: server.at(), schema }),
             found => return Err(PgOpenError::Older { schema, found, known: migrate::KNOWN }),
-        }
+        };
         drop(client);
-        let standing = Arc::new(Standing::new(NO_LEASE));
-        Ok(PgAdmin { pool: server.pool(Use::Write, 1, &options, &standing)? })
+        let admin = PgAdmin::over(&server, &options)?;
+        if is_new {
+            admin.make_partitions().await?;
+        }
+        Ok(admin)
     }
 
-    /// Makes the schema if there is none, or brings it up to date.
+    fn over(server: &Server, options: &PgOptions) -> std::result::Result<PgAdmin, PgOpenError> {
+        let standing = Arc::new(Standing::new(NO_LEASE));
+        Ok(PgAdmin { pool: server.pool(Use::Write, 1, options, &standing)? })
+    }
+
+    /// Those of today and of the days to come, as a node does: so nothing is missing before the first one has come.
+    async fn make_partitions(&self) -> Result<()> {
+        let reading = self.pool.reading().await?;
+        let Some(conn) = reading.conn() else { return Err(ended()) };
+        let made = self.pool.within(Box::pin(make_partitions(conn))).await;
+        reading.end(made)
+    }
+
+    /// Makes the schema if there is none, or brings it up to date. One in which others may create things is refused: what they make there could be run
+    /// with the rights of its owner.
     pub async fn migrate(options: &PgOptions) -> std::result::Result<PgMigrated, PgOpenError> {
         options.check()?;
         let server = Server::new(options)?;
         let mut client = server.connect(Use::Migrate, options).await?;
+        roles::check_closed(&client, &options.schema).await?;
         let from = migrate::version(&client, &options.schema).await?;
         migrate::migrate(&mut client, &options.schema).await?;
-        Ok(PgMigrated { from, to: migrate::version(&client, &options.schema).await? })
+        let to = migrate::version(&client, &options.schema).await?;
+        drop(client);
+        PgAdmin::over(&server, options)?.make_partitions().await?;
+        Ok(PgMigrated { from, to })
     }
 
     /// Everything that is configured.
@@ -121,7 +148,8 @@ impl PgAdmin {
         F: FnOnce(Configuration) -> (Vec<ConfigChange>, T),
     {
         let conn = self.pool.get().await.map_err(Undone::Failed)?;
-        let mut tx = Tx { conn, incarnation: NO_NODE, shard: SHARD, tallies: Tallies::default(), health: Observed::default() };
+        let mut tx =
+            Tx { conn, incarnation: NO_NODE, counter: Counter::default(), tallies: Tallies::default(), health: Observed::default() };
         let worked = self.pool.within(Box::pin(revise(&mut tx, f))).await;
         let done = match worked {
             Ok((answer, documents)) => match self.pool.within(tx.conn.batch("COMMIT")).await {
@@ -159,6 +187,11 @@ impl PgAdmin {
         let there = self.pool.within(Box::pin(config::are_there(conn, documents))).await;
         reading.end(there)
     }
+}
+
+async fn make_partitions(conn: &Conn) -> Result<()> {
+    let now = time(&conn.only("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8", &[]).await?, 0)?;
+    partitions::ensure(conn, now).await
 }
 
 /// What a change came to that was not seen to be stored.
@@ -199,6 +232,7 @@ where
         // Nobody can have changed it under the lock.
         return Err(Error::NoConnection("the configuration was changed at the same time: try again".to_owned()));
     }
+    config::announce(&tx.conn).await?;
     tx.flush().await?;
     Ok((answer, documents))
 }

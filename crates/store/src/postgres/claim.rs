@@ -3,6 +3,10 @@
 //! What is claimed is chosen and locked by one statement and read by the next, so that a delivery is seen as it is once nobody else can change
 //! it. Look-ups by id are made row by row (`LATERAL … LIMIT 1`, `= ANY (ARRAY(…))`): of a table that was empty when a statement was planned the
 //! planner would rather walk an index from end to end.
+//!
+//! What has left an endpoint's queue is passed by every claim for it as long as somebody holds a snapshot that is older: measured, 419 buffers and 1.7 ms
+//! with 20,000 of them. It is not remembered where the queue begins. Another node may store something that is due earlier, by its own clock or in a
+//! transaction that began earlier, and such a delivery would wait unseen.
 
 use super::columns::DELIVERY_COLUMNS;
 use super::conn::Conn;
@@ -72,7 +76,7 @@ const NEXT_EXPIRY: &str = expiring!("expires_at", "ORDER BY expires_at, id LIMIT
 macro_rules! dead {
     ($rest:literal) => {
         concat!(
-            "WITH RECURSIVE live AS (SELECT incarnation FROM nodes WHERE ended_at IS NULL UNION SELECT $1::int8), \
+            "WITH RECURSIVE live AS (SELECT incarnation FROM living UNION SELECT $1::int8), \
              gaps AS (SELECT coalesce(lag(incarnation) OVER (ORDER BY incarnation), 0) AS after, incarnation AS before FROM live \
              UNION ALL SELECT max(incarnation), 9223372036854775807 FROM live), \
              dead AS (SELECT g.before, (SELECT claim FROM queue WHERE claim <> 0 AND claim > g.after AND claim < g.before \

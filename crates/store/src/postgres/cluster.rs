@@ -40,7 +40,7 @@ const BUSY: &str = "SELECT h.endpoint, h.slot FROM handovers h WHERE h.holder <>
 
 const LEAVE: &str = "UPDATE slots SET owner = 0, clean = true WHERE slot = ANY ($2::int2[]) AND owner = $1 RETURNING slot";
 
-/// Whoever has left all of them is about to stop: the others need not wait until it has.
+/// Whoever has left all of them is about to stop: the others need not wait until it has. One that has just joined has not come yet, likewise.
 const RESIGN: &str = "UPDATE nodes SET resigned = true WHERE incarnation = $1 AND ended_at IS NULL \
      AND NOT EXISTS (SELECT FROM slots s WHERE s.owner = $1)";
 
@@ -159,12 +159,13 @@ pub(super) async fn leave(conn: &Conn, me: i64, leaving: &Leaving) -> Result<()>
     let rows = conn.rows(LEAVE, &[&me, &numbers(&leaving.slots)]).await?;
     let left: SlotSet = rows.iter().map(|row| slot(row, 0)).collect::<Result<_>>()?;
     if !left.is_empty() {
-        conn.execute(RESIGN, &[&me]).await?;
         conn.execute(CLEAR, &[&me, &numbers(&left)]).await?;
         let told = Told::of(me, leaving, &left);
         if !told.endpoints.is_empty() {
             conn.execute(TELL, &[&told.slots, &told.endpoints, &told.full_in, &told.holders]).await?;
         }
+        // Last, for this node's heartbeats wait for whoever has changed its row.
+        conn.execute(RESIGN, &[&me]).await?;
     }
     conn.batch("COMMIT").await
 }

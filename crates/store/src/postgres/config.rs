@@ -217,12 +217,15 @@ pub(super) async fn lock(conn: &Conn) -> Result<i64> {
     get(&conn.only("SELECT value FROM meta WHERE key = 'config_version' FOR UPDATE", &[]).await?, 0)
 }
 
-/// Raises the version, and tells everybody with the commit; answers the new one.
+/// Raises the version; answers the new one. Nodes tell each other when it is committed: a NOTIFY in the transaction would make it wait for all others
+/// that have one.
 pub(super) async fn changed(conn: &Conn) -> Result<i64> {
-    // A line as nodes tell each other (news.rs), from nobody: the command line changes the configuration too.
-    let sql = "WITH raised AS (UPDATE meta SET value = value + 1 WHERE key = 'config_version' RETURNING value) \
-               SELECT r.value, pg_notify(left('postrider_' || current_schema(), 63), '1 0 configuration') FROM raised r";
-    get(&conn.only(sql, &[]).await?, 0)
+    get(&conn.only("UPDATE meta SET value = value + 1 WHERE key = 'config_version' RETURNING value", &[]).await?, 0)
+}
+
+/// Tells all nodes with the commit, for who has no other way to: a line of `news.rs`, from nobody.
+pub(super) async fn announce(conn: &Conn) -> Result<()> {
+    conn.rows("SELECT pg_notify(left('postrider_' || current_schema(), 63), '1 0 configuration')", &[]).await.map(drop)
 }
 
 /// The configuration's version.

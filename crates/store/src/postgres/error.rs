@@ -98,6 +98,7 @@ impl Error {
     /// before that is heard itself: the next try tells.
     pub(super) fn is_transient(&self) -> bool {
         self.is_lost_connection()
+            || self.is_of_a_partition()
             || matches!(
                 self.state(),
                 Some(
@@ -109,6 +110,12 @@ impl Error {
                         | &SqlState::IN_FAILED_SQL_TRANSACTION
                 )
             )
+    }
+
+    /// Whether a row was on its way into the partition by default when the partition was made that it belongs into. Other constraints have names.
+    fn is_of_a_partition(&self) -> bool {
+        let Error::Database(error) = self else { return false };
+        error.as_db_error().is_some_and(|said| *said.code() == SqlState::CHECK_VIOLATION && said.constraint().is_none())
     }
 
     /// Whether what stands before a COMMIT has found that this engine was ended.

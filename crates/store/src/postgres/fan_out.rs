@@ -7,7 +7,7 @@ use super::publish::{Placed, count_deliveries, erased, put_deliveries};
 use super::rows::{event_row, get, id, read_skipped};
 use super::tx::Tx;
 use postrider_core::id::{EventId, EventSeq, SubscriptionId};
-use postrider_core::ports::{FanOutSlice, Sliced, UnfinishedFanOut};
+use postrider_core::ports::{FanOutSlice, Sliced, Slot, SlotSet, UnfinishedFanOut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio_postgres::Row;
@@ -91,18 +91,41 @@ async fn note_bare(conn: &Conn, events: &BTreeMap<EventSeq, Locked>) -> Result<(
     conn.execute(sql, &[&seqs, &ids]).await.map(drop)
 }
 
-/// Events whose fan-out is not complete, oldest first: up to `limit`, and no more once their payloads sum up to `max_bytes`.
-pub(super) async fn unfinished(conn: &Conn, limit: u32, max_bytes: u64) -> Result<Vec<UnfinishedFanOut>> {
+/// Events that are looked at in one read for whose they are.
+const PLACES: i64 = 1_024;
+
+/// Events in these slots whose fan-out is not complete, oldest first: up to `limit`, and no more once their payloads sum up to `max_bytes`. Whose they
+/// are is said by their ids, so that nothing else is read of those of others.
+pub(super) async fn unfinished(conn: &Conn, of: &SlotSet, limit: u32, max_bytes: u64) -> Result<Vec<UnfinishedFanOut>> {
+    let sql = "SELECT seq, id, octet_length(payload) FROM events WHERE fan_out_after IS NOT NULL AND seq > $1 ORDER BY seq LIMIT $2";
+    let (mut ids, mut bytes, mut behind) = (Vec::new(), 0_u64, i64::MIN);
+    'full: loop {
+        let places = conn.rows(sql, &[&behind, &PLACES]).await?;
+        for place in &places {
+            if ids.len() >= limit as usize || (bytes >= max_bytes && !ids.is_empty()) {
+                break 'full;
+            }
+            behind = get(place, 0)?;
+            let id: Uuid = get(place, 1)?;
+            if of.contains(Slot::of(id)) {
+                ids.push(id);
+                bytes = bytes.saturating_add(u64::try_from(get::<i32>(place, 2)?).unwrap_or(0));
+            }
+        }
+        if i64::try_from(places.len()).unwrap_or(PLACES) < PLACES {
+            break;
+        }
+    }
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let sql = concat!(
         "SELECT ",
         event_columns!(),
-        ", e.fan_out_after, e.skipped FROM (SELECT f.*, sum(octet_length(f.payload)) OVER (ORDER BY f.seq ROWS BETWEEN UNBOUNDED PRECEDING \
-         AND 1 PRECEDING) AS bytes_before FROM (SELECT * FROM events WHERE fan_out_after IS NOT NULL ORDER BY seq LIMIT $1) f) e \
-         WHERE e.bytes_before IS NULL OR e.bytes_before < $2 ORDER BY e.seq"
+        ", e.fan_out_after, e.skipped FROM unnest($1::uuid[]) AS u (id) CROSS JOIN LATERAL \
+         (SELECT * FROM events WHERE id = u.id AND fan_out_after IS NOT NULL LIMIT 1) e ORDER BY e.seq"
     );
-    let (limit, max_bytes) = (i64::from(limit), i64::try_from(max_bytes).unwrap_or(i64::MAX));
-    let rows = conn.rows(sql, &[&limit, &max_bytes]).await?;
-    rows.iter().map(unfinished_row).collect()
+    conn.rows(sql, &[&ids]).await?.iter().map(unfinished_row).collect()
 }
 
 fn unfinished_row(row: &Row) -> Result<UnfinishedFanOut> {

@@ -10,6 +10,7 @@ use super::open_error::PgOpenError;
 use super::options::PgOptions;
 use super::partitions;
 use super::pool::{Server, Use};
+use super::roles;
 use super::rows::{count, get, time};
 use super::standing::Standing;
 use super::transact::ended;
@@ -104,6 +105,8 @@ pub struct PgRights {
     pub may_make_tables: bool,
     /// What there is in the schema that belongs to somebody else.
     pub of_others: Vec<String>,
+    /// Who else may create things there.
+    pub creators: Vec<String>,
 }
 
 /// A transaction that is open.
@@ -201,6 +204,7 @@ async fn rights(conn: &Conn, schema: &str) -> Result<PgRights> {
     let sql = "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                WHERE n.nspname = $1::text AND c.relkind IN ('r', 'p', 'S') AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY c.relname";
     let of_others = conn.rows(sql, &[&schema]).await?;
+    let creators = conn.rows(roles::OTHER_CREATORS, &[&schema]).await?;
     Ok(PgRights {
         role: get(&row, 0)?,
         schema_is_there: get(&row, 1)?,
@@ -208,6 +212,7 @@ async fn rights(conn: &Conn, schema: &str) -> Result<PgRights> {
         may_use: get(&row, 3)?,
         may_make_tables: get(&row, 4)?,
         of_others: of_others.iter().map(|row| get(row, 0)).collect::<Result<Vec<String>>>()?,
+        creators: creators.iter().map(|row| get(row, 0)).collect::<Result<Vec<String>>>()?,
     })
 }
 

@@ -14,6 +14,11 @@ impl PgStore {
         let agreed = transact!(self.writers.seat(), tx => agree(&tx.conn, ours));
         agreed.map_err(Error::into_store)
     }
+
+    /// What the first node has put there, if any node has.
+    pub async fn key_check(&self) -> std::result::Result<Option<Sealed>, StoreError> {
+        look!(self.own, conn => read(conn)).map_err(Error::into_store)
+    }
 }
 
 impl PgAdmin {

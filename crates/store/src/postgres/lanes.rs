@@ -1,12 +1,12 @@
 //! Group commit: the lanes on which publishes, slices of fan-outs and settlements are written, many callers' work in one transaction.
 //!
-//! Each lane does one group after another. Publishes and slices go to any lane: to one that is free at once, and else with whatever has gathered
-//! when the first one is. Settlements are patient: a call waits in a lane for company, for urgent work to ride with, or for a moment.
+//! Each lane does one group after another. Publishes and slices go to any lane: to one that is free at once if none writes, or as soon as there is as
+//! much to write as is being written, and else with whatever has gathered when the first one is free. Settlements are patient: a call waits in a lane for company, for urgent work to ride with, or for a moment.
 //!
 //! A call is stored whole or not at all, so that it goes to one lane as it is: to that of its first settlement's subscription. That is a guess at
 //! who has company, and nothing depends on it. An engine has one call under way with whatever has ended meanwhile. Where several have, on other
 //! lanes or nodes, rows are locked in the order of ids, so that one waits for the other and never in a circle; the numbers that all of them change
-//! are in a shard of each lane's own; and whoever has outcomes of the same endpoint waits for its health from the end of a transaction to its commit.
+//! are in shards that no two have at a time; and whoever has outcomes of the same endpoint waits for its health from the end of a transaction to its commit.
 
 mod queue;
 
@@ -49,12 +49,11 @@ impl Lanes {
     /// Starts so many. The pool is theirs, with a connection for each.
     pub(super) fn start(lanes: usize, pool: Pool, writers: &Arc<Writers>) -> Self {
         let (queue, pool) = (Arc::new(Queue::new(lanes)), Arc::new(pool));
-        let of = queue.lanes();
         let task = |lane| {
-            let writer = Writer { lane, of, pool: Arc::clone(&pool), writers: Arc::clone(writers) };
+            let writer = Writer { lane, pool: Arc::clone(&pool), writers: Arc::clone(writers) };
             tokio::spawn(writer.run(Arc::clone(&queue)))
         };
-        let tasks = (0..of).map(task).collect();
+        let tasks = (0..queue.lanes()).map(task).collect();
         Lanes { queue, tasks: Mutex::new(tasks) }
     }
 
@@ -132,7 +131,6 @@ fn all_of<T>(answers: &mut std::vec::IntoIter<T>, n: usize) -> Answer<Vec<T>> {
 /// What a lane's task has.
 struct Writer {
     lane: usize,
-    of: usize,
     pool: Arc<Pool>,
     writers: Arc<Writers>,
 }
@@ -183,7 +181,7 @@ impl Writer {
                 Work::Settle(new, _) => settlements.extend(new.iter()),
             }
         }
-        let seat = self.writers.lane(&self.pool, self.lane, self.of);
+        let seat = self.writers.lane(&self.pool);
         transact!(seat, tx => together(tx, &events, &slices, &settlements))
     }
 }

@@ -11,7 +11,7 @@ use super::options::PgOptions;
 use super::partitions;
 use super::pool::Pool;
 use super::rows::{count, get, text, time, time_opt};
-use super::standing::Standing;
+use super::standing::{Standing, uptime};
 use super::transact::ended;
 use postrider_core::ports::News;
 use postrider_core::time::Timestamp;
@@ -65,36 +65,20 @@ pub struct NodeRow {
     pub is_self: bool,
 }
 
-/// A node that has joined.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Joined {
-    /// The number that its claims carry.
-    pub(super) incarnation: i64,
-    /// A small one, which no other has that is alive.
-    pub(super) place: u32,
-}
-
-/// Joins as a new node.
-pub(super) async fn join(pool: &Pool, options: &PgOptions) -> Result<Joined> {
+/// Joins as a new node, which wants no slots before it asks for some; answers the number that its claims carry.
+pub(super) async fn join(pool: &Pool, options: &PgOptions) -> Result<i64> {
     let reading = pool.reading().await?;
     let Some(conn) = reading.conn() else { return Err(ended()) };
     let joined = pool.within(Box::pin(insert(conn, options))).await;
     reading.end(joined)
 }
 
-/// Those that join at the same time do it one after another, so that no two have the same place.
-async fn insert(conn: &Conn, options: &PgOptions) -> Result<Joined> {
+async fn insert(conn: &Conn, options: &PgOptions) -> Result<i64> {
     let (name, address) = (text(&options.node_name), options.node_address.as_deref().map(text));
     let lease = i64::try_from(options.lease.as_millis()).unwrap_or(i64::MAX);
-    conn.batch("BEGIN; SELECT slot FROM slots WHERE slot = 0 FOR UPDATE").await?;
-    let sql = "INSERT INTO nodes (incarnation, name, address, release, lease_ms, place) \
-               SELECT nextval('incarnations'), $1, $2, $3, $4, min(p.place)::int4 \
-               FROM generate_series(0, (SELECT count(*) FROM nodes WHERE ended_at IS NULL)) AS p (place) \
-               WHERE NOT EXISTS (SELECT FROM nodes n WHERE n.ended_at IS NULL AND n.place = p.place) RETURNING incarnation, place";
-    let row = conn.only(sql, &[&name, &address, &RELEASE, &lease]).await?;
-    let joined = Joined { incarnation: get(&row, 0)?, place: u32::try_from(get::<i32>(&row, 1)?).unwrap_or(0) };
-    conn.batch("COMMIT").await?;
-    Ok(joined)
+    let sql = "INSERT INTO nodes (incarnation, name, address, release, lease_ms, resigned) \
+               VALUES (nextval('incarnations'), $1, $2, $3, $4, true) RETURNING incarnation";
+    get(&conn.only(sql, &[&name, &address, &RELEASE, &lease]).await?, 0)
 }
 
 /// Leaves: what it had claimed is others'.
@@ -171,14 +155,16 @@ impl Heard {
         self.0.values().filter_map(|(node, since)| since.checked_add(node.lease)).min()
     }
 
-    /// Takes those out that have been.
-    fn overdue(&mut self, now: Instant) -> Vec<Alive> {
-        let overdue: Vec<Alive> =
-            self.0.values().filter(|(node, since)| now.duration_since(*since) >= node.lease).map(|(node, _)| *node).collect();
-        for node in &overdue {
+    /// Those that have been.
+    fn overdue(&self, now: Instant) -> Vec<Alive> {
+        self.0.values().filter(|(node, since)| now.duration_since(*since) >= node.lease).map(|(node, _)| *node).collect()
+    }
+
+    /// They were ended, or have said something since.
+    fn forget(&mut self, nodes: &[Alive]) {
+        for node in nodes {
             self.0.remove(&node.incarnation);
         }
-        overdue
     }
 }
 
@@ -198,37 +184,46 @@ impl Keeper {
     pub(super) async fn run(self) {
         let mut ticks = tokio::time::interval(self.heartbeat);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut heard, mut last) = (Heard::default(), Instant::now());
+        let (mut heard, mut last, mut may_end) = (Heard::default(), Instant::now(), true);
         while !self.standing.is_lost() {
-            let patience = self.lease / TRIES_IN_A_LEASE;
             // Whoever stood still hears of the others before it ends any of them.
-            let done = tokio::select! {
+            tokio::select! {
                 biased;
                 _ = ticks.tick() => {
-                    let sent = Instant::now();
+                    let now = Instant::now();
                     // Perhaps this process stood still, and the others with it.
-                    if sent.duration_since(last) > self.heartbeat * MISSED {
+                    if now.duration_since(last) > self.heartbeat * MISSED {
                         heard = Heard::default();
                     }
-                    last = sent;
-                    tokio::time::timeout(patience, self.beat(sent, &mut heard)).await
+                    (last, may_end) = (now, true);
+                    if let Err(error) = self.patiently(self.beat(&mut heard)).await {
+                        // Perhaps nobody could.
+                        heard = Heard::default();
+                        tracing::warn!(%error, "no heartbeat could be written");
+                    }
                 }
-                () = at(heard.next()) => {
+                () = at(heard.next()), if may_end => {
                     let overdue = heard.overdue(Instant::now());
-                    tokio::time::timeout(patience, self.end(&overdue)).await
+                    match self.patiently(self.end(&overdue)).await {
+                        Ok(()) => heard.forget(&overdue),
+                        // With the next heartbeat again: they are as overdue as before, if that gets through.
+                        Err(error) => {
+                            may_end = false;
+                            tracing::warn!(%error, "nodes that were silent for their leases could not be taken for dead");
+                        }
+                    }
                 }
-            };
-            let failure = match done {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error,
-                Err(_) => Error::NoConnection("the database does not answer".to_owned()),
-            };
-            heard = Heard::default();
-            tracing::warn!(error = %failure, "no heartbeat could be written");
+            }
         }
     }
 
-    async fn beat(&self, sent: Instant, heard: &mut Heard) -> Result<()> {
+    async fn patiently(&self, work: impl Future<Output = Result<()>>) -> Result<()> {
+        let done = tokio::time::timeout(self.lease / TRIES_IN_A_LEASE, work).await;
+        done.unwrap_or_else(|_| Err(Error::NoConnection("the database does not answer".to_owned())))
+    }
+
+    async fn beat(&self, heard: &mut Heard) -> Result<()> {
+        let sent = uptime();
         let reading = self.pool.reading().await?;
         let Some(conn) = reading.conn() else { return Err(ended()) };
         let sql = "UPDATE nodes SET heartbeat_at = clock_timestamp() WHERE incarnation = $1 AND ended_at IS NULL";
@@ -298,7 +293,7 @@ pub(super) async fn keep_up(pool: Arc<Pool>) {
     }
 }
 
-/// Makes partitions and removes empty ones, and forgets nodes.
+/// Makes partitions and removes empty ones, and forgets nodes. What this user may not do is left to others who may.
 pub(super) async fn tidy(pool: &Pool) -> Result<()> {
     let reading = pool.reading().await?;
     let Some(conn) = reading.conn() else { return Err(ended()) };
@@ -356,6 +351,10 @@ mod tests {
             assert_eq!(heard.next(), Some(after(next)), "after {second} s");
             let expected: Vec<Alive> = overdue.into_iter().map(node).collect();
             assert_eq!(heard.overdue(after(second)), expected, "after {second} s");
+            // Who could not be ended is still overdue, and at once.
+            assert!(expected.is_empty() || heard.next() <= Some(after(second)));
+            heard.forget(&expected);
+            assert!(heard.overdue(after(second)).is_empty(), "after {second} s");
         }
     }
 }

@@ -10,7 +10,7 @@
 //! | `pool.rs`, `tls.rs`, `conn.rs` | connections: what they are set to, how they are encrypted, statements on them |
 //! | `tx.rs`, `tallies.rs`, `tallies/`, `health.rs` | what a transaction gathers and writes at its end: numbers, and how well endpoints do |
 //! | `publish.rs`, `fan_out.rs`, `settle.rs`, `settle/`, `claim.rs`, `again.rs`, `replay.rs`, `retry.rs`, `schedule.rs`, `jobs.rs`, `batches.rs`, `requests.rs`, `config.rs` | the verbs that write |
-//! | `outbox.rs`, `roles.rs` | events that applications publish in their own transactions; the right to |
+//! | `outbox.rs`, `outbox/`, `roles.rs` | events that applications publish in their own transactions; the right to |
 //! | `prune.rs`, `aging.rs`, `gone.rs` | retention: what is past its age, and what goes with configuration that was deleted |
 //! | `reads.rs`, `find_events.rs`, `find_attempts.rs`, `find_deliveries.rs`, `find_dead_letters.rs` | the verbs that read |
 //! | `lists.rs`, `parts.rs`, `delivery_rows.rs` | lists, put together of sorted parts |
@@ -141,16 +141,34 @@ impl PgStore {
         migrate::migrate(&mut client, &options.schema).await?;
         drop(client);
         let standing = Arc::new(Standing::new(options.lease));
-        let pool = |to, size| server.pool(to, size, &options, &standing);
-        let writing = Arc::new(pool(Use::Write, options.writers)?);
+        let writing = Arc::new(server.pool(Use::Write, options.writers, &options, &standing)?);
         members::tidy(&writing).await?;
-        let joined = members::join(&writing, &options).await?;
-        let incarnation = joined.incarnation;
-        let writers = Writers::new(Arc::clone(&writing), Arc::clone(&standing), joined, &options);
-        let (writers, keeping) = (Arc::new(writers), Arc::new(pool(Use::Keep, 1)?));
+        let incarnation = members::join(&writing, &options).await?;
+        let opened = PgStore::joined(&server, &options, incarnation, &writing, standing).await;
+        if opened.is_err() {
+            // It wants no slots yet, but others would wait for its lease before they forget it.
+            if let Err(error) = writing.within(members::leave(&writing, incarnation)).await {
+                tracing::warn!(%error, incarnation, "a node that did not start could not leave; it will be taken for dead");
+            }
+        }
+        opened
+    }
+
+    /// The rest of it, as a node that has joined under this number.
+    async fn joined(
+        server: &Server,
+        options: &PgOptions,
+        incarnation: i64,
+        writing: &Arc<Pool>,
+        standing: Arc<Standing>,
+    ) -> Result<PgStore, PgOpenError> {
+        let pool = |to, size| server.pool(to, size, options, &standing);
+        let writers = Arc::new(Writers::new(Arc::clone(writing), Arc::clone(&standing), incarnation, options));
+        let keeping = Arc::new(pool(Use::Keep, 1)?);
         let (of_lanes, sharing) = (pool(Use::Write, options.lanes)?, pool(Use::Share, 1)?);
         let (readers, own) = (pool(Use::Read, options.readers)?, pool(Use::Read, options.own_readers)?);
-        let (line, wire) = listen(&server, &options, incarnation).await?;
+        // Nothing fails behind this.
+        let (line, wire) = listen(server, options, incarnation).await?;
         let keeper = Keeper {
             pool: Arc::clone(&keeping),
             standing: Arc::clone(&standing),
@@ -173,7 +191,7 @@ impl PgStore {
             sweep: tokio::sync::Mutex::default(),
             floor: outbox::Floor::default(),
             keeper: tokio::spawn(keeper.run()),
-            upkeep: tokio::spawn(members::keep_up(writing)),
+            upkeep: tokio::spawn(members::keep_up(Arc::clone(writing))),
             line: Mutex::new(Some(line)),
             is_closed: AtomicBool::new(false),
             writers,

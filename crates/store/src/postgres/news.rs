@@ -28,7 +28,7 @@ const VERSION: &str = "1";
 const ENDPOINTS_OF_A_LINE: usize = 200;
 const DELIVERIES_OF_A_LINE: usize = 100;
 
-/// How many endpoints are remembered one by one: of more than these whoever listens looks at all.
+/// How many endpoints are remembered one by one: of more than these whoever listens looks at all that waits.
 const MOST_ENDPOINTS: usize = 4_096;
 
 /// How many deliveries are hastened at a time; others are tried when they are due.
@@ -73,12 +73,19 @@ impl Waiting {
                 self.plain = vec![News::Missed];
                 self.due.clear();
             }
-            // Whoever looks at everything needs no more hints.
+            // Whoever looks at everything, or at all that waits, needs no more hints.
             _ if self.plain.contains(&News::Missed) => {}
+            News::Backlog => {
+                self.due.clear();
+                if !self.plain.contains(&News::Backlog) {
+                    self.plain.push(News::Backlog);
+                }
+            }
+            News::Due(_) if self.plain.contains(&News::Backlog) => {}
             News::Due(endpoints) => {
                 self.due.extend(endpoints);
                 if self.due.len() > MOST_ENDPOINTS {
-                    self.put(News::Missed);
+                    self.put(News::Backlog);
                 }
             }
             other if self.plain.contains(&other) => {}
@@ -164,6 +171,7 @@ fn lines(news: &News, teller: i64) -> Vec<String> {
     match news {
         News::Configuration => line("configuration"),
         News::Members => line("members"),
+        News::Backlog => line("backlog"),
         News::Work => line("work"),
         News::Outbox => line("outbox"),
         News::Missed => line("missed"),
@@ -192,6 +200,7 @@ fn read(line: &str, own: i64) -> Option<News> {
     match words.next()? {
         "configuration" => Some(News::Configuration),
         "members" => Some(News::Members),
+        "backlog" => Some(News::Backlog),
         "work" => Some(News::Work),
         "outbox" => Some(News::Outbox),
         "missed" => Some(News::Missed),

@@ -148,8 +148,8 @@ impl From<Error> for PgOpenError {
     fn from(error: Error) -> Self {
         match error {
             Error::Database(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => PgOpenError::Denied(format!(
-                "the user of the database may not do what a node does in its schema: it needs to own the schema and what is in it, or to be of the \
-                 role that does ({})",
+                "the user of the database may not do what a node does in its schema: it needs to own the schema and what is in it, or to \
+                 inherit the rights of the role that does ({})",
                 Error::from(error)
             )),
             error if error.is_transient() => PgOpenError::Away(error.to_string()),

@@ -43,6 +43,9 @@ const MOST_STRAYS: i64 = 2_000;
 /// So many rows move from a partition that is long past into the one by default.
 const FEW: i64 = 256;
 
+/// And no more of either kind than take so many bytes: they are read and written again while others wait.
+const MOST_BYTES: i64 = 4 << 20;
+
 const DAY_S: i64 = 86_400;
 
 /// A table that is partitioned by time.
@@ -52,16 +55,18 @@ struct Table {
     key: &'static str,
     /// What its partitions are made with.
     settings: &'static str,
-    /// How many rows are between two ids, past the other partitions, as far as that matters.
+    /// How many rows are between two ids, past the other partitions, and how long what is long in them is; as far as that matters.
     strays: &'static str,
-    /// How many rows are between two ids, as far as that matters.
+    /// The same of all between two ids.
     rows: &'static str,
 }
 
 macro_rules! number_between {
-    ($table:literal, $suffix:literal, $key:literal) => {
+    ($table:literal, $suffix:literal, $key:literal, $bytes:literal) => {
         concat!(
-            "SELECT count(*) FROM (SELECT FROM ",
+            "SELECT count(*), coalesce(sum(r.bytes), 0)::int8 FROM (SELECT ",
+            $bytes,
+            " AS bytes FROM ",
             $table,
             $suffix,
             " WHERE ",
@@ -76,26 +81,37 @@ macro_rules! number_between {
 }
 
 macro_rules! table {
-    ($name:literal, $key:literal, $settings:literal) => {
+    ($name:literal, $key:literal, $bytes:literal, $settings:literal) => {
         Table {
             name: $name,
             key: $key,
             settings: $settings,
-            strays: number_between!($name, "_default", $key),
-            rows: number_between!($name, "", $key),
+            strays: number_between!($name, "_default", $key, $bytes),
+            rows: number_between!($name, "", $key, $bytes),
         }
     };
 }
 
 static TABLES: [Table; 4] = [
     // Rows come, are read, and stay as they are until they go with their partition. What is left of it is to be found by looks into indexes alone.
-    table!("events", "id", " WITH (autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_insert_scale_factor = 0.2)"),
-    table!("event_labels", "event", " WITH (autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_insert_scale_factor = 0.2)"),
+    table!(
+        "events",
+        "id",
+        "octet_length(payload) + coalesce(octet_length(labels), 0) + coalesce(octet_length(metadata), 0)",
+        " WITH (autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_insert_scale_factor = 0.2)"
+    ),
+    table!(
+        "event_labels",
+        "event",
+        "octet_length(value)",
+        " WITH (autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_insert_scale_factor = 0.2)"
+    ),
     // Each row is written again a few times soon after it was made: in its own page, which needs room for that. What such a page is cleaned of
     // when it is written next is left to that; who cleans the others comes often, for there is nothing to do in the indexes.
     table!(
         "deliveries",
         "id",
+        "octet_length(reason)",
         " WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000, \
          autovacuum_analyze_scale_factor = 0.2)"
     ),
@@ -103,6 +119,7 @@ static TABLES: [Table; 4] = [
     table!(
         "attempts",
         "id",
+        "coalesce(octet_length(request), 0) + coalesce(octet_length(response), 0)",
         " WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_scale_factor = 0.2)"
     ),
 ];
@@ -192,7 +209,7 @@ impl Table {
     /// Attached, and not made as one: that would lock the whole table against everybody, where attaching only keeps others from changing its
     /// definition. Both lock the default partition, and read through it for rows that belong into the new one; there are few in it as a rule, and
     /// where there are not this is given up. The indexes are made before, while nobody waits. Where there are rows of it they move, and whoever
-    /// writes waits for that.
+    /// writes waits for that. It is the table's owner's, if that may be: each member of that role can drop it then.
     fn making(&self, days: Days, has_strays: bool) -> String {
         let Table { name: table, key, settings, .. } = self;
         let (name, (from, to)) = (self.partition(days), days.bounds());
@@ -205,11 +222,15 @@ impl Table {
         } else {
             String::new()
         };
+        let owning = format!(
+            "DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE {name} OWNER TO %I', pg_get_userbyid(c.relowner)) FROM pg_class c \
+             WHERE c.oid = '{table}'::regclass); EXCEPTION WHEN insufficient_privilege THEN NULL; END $$; "
+        );
         format!(
             "SET LOCAL lock_timeout = '10s'; \
              SELECT pg_advisory_xact_lock(hashtextextended('postrider partitions ' || current_schema(), 0)); \
              SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '2s'; \
-             CREATE TABLE {name} (LIKE {table} INCLUDING ALL){settings}; {moving}\
+             CREATE TABLE {name} (LIKE {table} INCLUDING ALL){settings}; {owning}{moving}\
              ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{from}') TO ('{to}')"
         )
     }
@@ -224,7 +245,7 @@ impl Table {
              DO $$ BEGIN IF NOT EXISTS (SELECT FROM {name}) THEN DROP TABLE {name}; \
              ELSIF (SELECT count(*) FROM (SELECT FROM {name} LIMIT {FEW} + 1) AS r) <= {FEW} THEN \
              ALTER TABLE {table} DETACH PARTITION {name}; INSERT INTO {table} SELECT * FROM {name}; DROP TABLE {name}; END IF; \
-             DELETE FROM meta WHERE key = 'touched {name}' AND to_regclass('{name}') IS NULL; END $$"
+             DELETE FROM meta WHERE key IN ('touched {name}', 'watched {name}') AND to_regclass('{name}') IS NULL; END $$"
         )
     }
 }
@@ -275,9 +296,10 @@ pub(super) async fn ensure(conn: &Conn, now: Timestamp) -> Result<()> {
 
 async fn make(conn: &Conn, table: &Table, days: Days) -> Result<()> {
     let ((from, to), partition, most) = (days.bounds(), table.partition(days), MOST_STRAYS + 1);
-    let strays = count(&conn.only(table.strays, &[&from, &to, &most]).await?, 0)?;
-    if strays > MOST_STRAYS.unsigned_abs() {
-        tracing::warn!(partition, "there are too many rows of these days in the default partition already: all of them go there");
+    let found = conn.only(table.strays, &[&from, &to, &most]).await?;
+    let strays: i64 = get(&found, 0)?;
+    if strays > MOST_STRAYS || get::<i64>(&found, 1)? > MOST_BYTES {
+        tracing::warn!(partition, "there is too much of these days in the default partition already: all of it goes there");
         return Ok(());
     }
     match conn.batch(&table.making(days, strays > 0)).await {
@@ -289,6 +311,10 @@ async fn make(conn: &Conn, table: &Table, days: Days) -> Result<()> {
         Err(error) if is_for_later(&error) || has_state(&error, &SqlState::CHECK_VIOLATION) => {
             tracing::warn!(partition, %error, "a partition could not be made for now: until then rows of these days go to the default one");
         }
+        Err(error) if has_state(&error, &SqlState::INSUFFICIENT_PRIVILEGE) => tracing::warn!(
+            partition, %error,
+            "the user of the database may not make this partition: until somebody does rows of these days go to the default one"
+        ),
         Err(error) => return Err(error),
     }
     Ok(())
@@ -309,7 +335,8 @@ pub(super) async fn remove_empty(conn: &Conn, now: Timestamp) -> Result<u64> {
     for table in &TABLES {
         for days in table.days_among(&there).into_iter().filter(|days| days.to <= kept) {
             let ((from, to), most) = (days.bounds(), FEW + 1);
-            if count(&conn.only(table.rows, &[&from, &to, &most]).await?, 0)? > FEW.unsigned_abs() {
+            let found = conn.only(table.rows, &[&from, &to, &most]).await?;
+            if get::<i64>(&found, 0)? > FEW || get::<i64>(&found, 1)? > MOST_BYTES {
                 continue;
             }
             let name = table.partition(days);
@@ -318,6 +345,9 @@ pub(super) async fn remove_empty(conn: &Conn, now: Timestamp) -> Result<u64> {
                 Err(error) if has_state(&error, &SqlState::UNDEFINED_TABLE) => {}
                 Err(error) if is_for_later(&error) => {
                     tracing::debug!(partition = name, %error, "a partition of hardly any rows stays for now")
+                }
+                Err(error) if has_state(&error, &SqlState::INSUFFICIENT_PRIVILEGE) => {
+                    tracing::warn!(partition = name, %error, "the user of the database may not remove this partition of hardly any rows")
                 }
                 Err(error) => return Err(error),
             }

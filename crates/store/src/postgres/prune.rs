@@ -5,7 +5,7 @@
 //! is passed over, and what comes behind the place of a walk is not seen: both are the next run's. What is past its age with all of its partition
 //! goes with that, see `partitions/retire.rs`.
 //!
-//! Of several nodes one does it at a time; whoever comes meanwhile finds nothing to do.
+//! Of several nodes one does it at a time; whoever comes meanwhile is told so.
 //!
 //! What rows took (see `tallies.rs`) is given back with them.
 
@@ -46,17 +46,18 @@ pub(super) struct Sweep {
 }
 
 /// Keys of requests come first: many may come in a day, and they wait for nothing. Dead letters close before they are asked about; attempts go
-/// before the deliveries that they belong to, deliveries before their events and subscriptions, those before their endpoints. Numbers come last, for
-/// most of this changes them.
+/// before the deliveries that they belong to, deliveries before their events (which keep a partition for as long as they have some) and
+/// subscriptions, those before their endpoints. Numbers come last, for most of this changes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
     #[default]
     Requests,
-    Partitions,
+    AttemptPartitions,
     Orphans,
     Attempts,
     Bodies,
     Deliveries,
+    EventPartitions,
     Events,
     Closed,
     Keys,
@@ -68,12 +69,13 @@ enum Phase {
 impl Phase {
     fn next(self) -> Option<Phase> {
         match self {
-            Phase::Requests => Some(Phase::Partitions),
-            Phase::Partitions => Some(Phase::Orphans),
+            Phase::Requests => Some(Phase::AttemptPartitions),
+            Phase::AttemptPartitions => Some(Phase::Orphans),
             Phase::Orphans => Some(Phase::Attempts),
             Phase::Attempts => Some(Phase::Bodies),
             Phase::Bodies => Some(Phase::Deliveries),
-            Phase::Deliveries => Some(Phase::Events),
+            Phase::Deliveries => Some(Phase::EventPartitions),
+            Phase::EventPartitions => Some(Phase::Events),
             Phase::Events => Some(Phase::Closed),
             Phase::Closed => Some(Phase::Keys),
             Phase::Keys => Some(Phase::Subscriptions),
@@ -160,7 +162,7 @@ pub(super) async fn prune(tx: &mut Tx, sweep: &mut Sweep, request: &PruneRequest
     }
     if !is_ours(&tx.conn).await? {
         *sweep = Sweep::default();
-        return Ok(Pruned { erasing: !gone::erased(&tx.conn).await?.is_empty(), ..Pruned::default() });
+        return Ok(Pruned { busy: true, erasing: !gone::erased(&tx.conn).await?.is_empty(), ..Pruned::default() });
     }
     let mut slice = Slice::new(request.limit);
     let done = gone::erase(tx, &mut sweep.erasing, &mut slice).await? && go_on(tx, sweep, request, &mut slice).await?;
@@ -188,22 +190,25 @@ async fn go_on(tx: &mut Tx, sweep: &mut Sweep, request: &PruneRequest, slice: &m
             return Ok(false);
         }
         // What is done there has locks that nobody is to wait for, or wants to have changed nothing before.
-        if matches!(sweep.phase, Phase::Partitions | Phase::Numbers) && slice.history() + slice.pruned.configuration > 0 {
+        if matches!(sweep.phase, Phase::AttemptPartitions | Phase::EventPartitions | Phase::Numbers)
+            && slice.history() + slice.pruned.configuration > 0
+        {
             return Ok(false);
         }
         let after = &mut sweep.after;
         let done = match sweep.phase {
             Phase::Requests => keys_of_requests(tx, request.requests_before, slice).await?,
-            Phase::Partitions => retire::retire(tx, &mut sweep.retiring, request, slice).await?,
+            Phase::AttemptPartitions => retire::retire(tx, &mut sweep.retiring, What::Attempts, request, slice).await?,
             Phase::Orphans => gone::orphans(tx, after, slice).await?,
             Phase::Attempts => {
-                let below = retire::below(&tx.conn, What::Attempts, request).await?;
+                let below = retire::below(&tx.conn, What::Attempts, request, &sweep.retiring).await?;
                 aging::attempts(tx, after, below, slice).await?
             }
             Phase::Bodies => aging::bodies(tx, after, request.bodies_before, slice).await?,
             Phase::Deliveries => aging::deliveries(tx, after, request, slice).await?,
+            Phase::EventPartitions => retire::retire(tx, &mut sweep.retiring, What::Events, request, slice).await?,
             Phase::Events => {
-                let below = retire::below(&tx.conn, What::Events, request).await?;
+                let below = retire::below(&tx.conn, What::Events, request, &sweep.retiring).await?;
                 events(tx, below, slice).await?
             }
             Phase::Closed => closed(tx, request, slice).await?,

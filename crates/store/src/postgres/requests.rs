@@ -109,7 +109,7 @@ async fn go_on(tx: &mut Tx, request: &NewRequest, known: Known) -> Result<Begun>
 
 /// Whether an engine is alive. A statement of its own behind the lock, so that it sees whoever had the row before.
 async fn is_alive(conn: &Conn, incarnation: i64) -> Result<bool> {
-    let sql = "SELECT 1 FROM nodes WHERE incarnation = $1 AND ended_at IS NULL";
+    let sql = "SELECT 1 FROM living WHERE incarnation = $1";
     Ok(conn.row(sql, &[&incarnation]).await?.is_some())
 }
 

@@ -1,6 +1,7 @@
 //! Roles of applications: the right to publish through the database, and no other.
 
 use super::admin::PgAdmin;
+use super::error::Error;
 use super::open_error::PgOpenError;
 use super::options::PgOptions;
 use super::pool::{Server, Use};
@@ -19,6 +20,28 @@ const GRANTS: &str = "SELECT format('GRANT USAGE ON SCHEMA %I TO %I', $2::text, 
 const HAS_ALL: &str = "SELECT has_schema_privilege($1::text::name, $2::text, 'USAGE') AND bool_and(has_function_privilege($1::text::name, p.oid, \
      'EXECUTE')) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $2::text AND p.proname = 'publish'";
 
+/// Who may create things in a schema besides its owner, who owns the function that runs with its owner's rights, and superusers. A name in that
+/// function that somebody else has made there would run with these rights too.
+pub(super) const OTHER_CREATORS: &str = "SELECT DISTINCT coalesce(format('%I', g.rolname), 'PUBLIC') \
+     FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a LEFT JOIN pg_roles g ON g.oid = a.grantee \
+     WHERE n.nspname = $1::text AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner AND NOT coalesce(g.rolsuper, false) \
+     AND NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid AND p.prosecdef AND p.proowner = a.grantee) ORDER BY 1";
+
+/// Refuses a schema in which others may create things. One that is not there has none.
+pub(super) async fn check_closed(client: &Client, schema: &str) -> Result<(), PgOpenError> {
+    let found =
+        client.query(OTHER_CREATORS, &[&schema]).await.and_then(|rows| rows.iter().map(|row| row.try_get::<_, String>(0)).collect());
+    let others: Vec<String> = found.map_err(Error::from)?;
+    if others.is_empty() {
+        return Ok(());
+    }
+    let others = others.join(", ");
+    Err(PgOpenError::Denied(format!(
+        "others than the owner of the schema {schema} may create things in it ({others}), which could be run with the owner's rights when somebody \
+         publishes: REVOKE CREATE ON SCHEMA {schema} FROM {others}, or name another schema"
+    )))
+}
+
 impl PgAdmin {
     /// Lets a role publish, which is all that it gets, and makes it first if it is not there: without a login, for others to be members of it.
     /// Answers whether it was made.
@@ -29,6 +52,7 @@ impl PgAdmin {
         }
         let server = Server::new(options)?;
         let client = server.connect(Use::Migrate, options).await?;
+        check_closed(&client, &options.schema).await?;
         let is_new = make(&client, role).await?;
         grant(&client, &options.schema, role).await.map_err(|error| failed(&error))?;
         let has_all = client.query_one(HAS_ALL, &[&role, &options.schema]).await.and_then(|row| row.try_get::<_, Option<bool>>(0));
@@ -52,7 +76,8 @@ async fn make(client: &Client, role: &str) -> Result<bool, PgOpenError> {
         // Somebody else was faster.
         Err(error) if matches!(error.code(), Some(&SqlState::DUPLICATE_OBJECT | &SqlState::UNIQUE_VIOLATION)) => Ok(false),
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Err(PgOpenError::Denied(format!(
-            "there is no role {role}, and the user of the database may not make roles: let an administrator run {create}, and then this again"
+            "there is no role {role}, and the user of the database may not make roles: let an administrator run {create}, then run this again, and let \
+             the administrator GRANT it to the roles that applications log in with"
         ))),
         Err(error) => Err(failed(&error)),
     }

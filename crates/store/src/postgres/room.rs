@@ -55,6 +55,11 @@ impl Room {
         Room { budget, state: Mutex::default() }
     }
 
+    /// How much new work there may be at all, in bytes; `None` is any.
+    pub(super) fn most(&self) -> Option<u64> {
+        self.budget.map(accepted)
+    }
+
     /// Takes room for new work of about so many bytes; the answer to give if there is none.
     pub(super) async fn take(&self, conn: &Conn, bytes: u64) -> Result<std::result::Result<(), StoreError>> {
         let Some(budget) = self.budget else { return Ok(Ok(())) };

@@ -27,19 +27,37 @@ CREATE SEQUENCE incarnations AS bigint;
 
 -- Engines, by the number that their claims carry. One is alive while ended_at is NULL; whoever finds that its heartbeat stopped ends it, and
 -- it never comes back under this number. Times of this table are the database's own: clocks of nodes may differ. lease_ms: after how long without
--- a heartbeat that is. place: a small number that no other has which is alive. resigned: it has left all of its slots and wants none.
+-- a heartbeat that is. resigned: it wants no slots: it has left all that it had, or has not asked for any yet.
 CREATE TABLE nodes (
     incarnation bigint PRIMARY KEY,
     name text NOT NULL,
     address text,
     release text NOT NULL,
     lease_ms bigint NOT NULL DEFAULT 4000,
-    place integer NOT NULL DEFAULT 0,
-    resigned boolean NOT NULL DEFAULT false,
+    resigned boolean NOT NULL DEFAULT true,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at timestamptz
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+-- Those that are alive, once more. What stands before every COMMIT looks here: a row of nodes has a new version every second, and while somebody
+-- holds an old snapshot none of them goes away.
+CREATE TABLE living (
+    incarnation bigint PRIMARY KEY
+);
+CREATE FUNCTION keep_living() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO living VALUES (NEW.incarnation);
+    ELSE
+        DELETE FROM living WHERE incarnation = OLD.incarnation;
+    END IF;
+    RETURN NULL;
+END $$;
+REVOKE ALL ON FUNCTION keep_living() FROM PUBLIC;
+CREATE TRIGGER came AFTER INSERT ON nodes FOR EACH ROW WHEN (NEW.ended_at IS NULL) EXECUTE FUNCTION keep_living();
+CREATE TRIGGER went AFTER UPDATE OF ended_at ON nodes FOR EACH ROW WHEN (NEW.ended_at IS NOT NULL) EXECUTE FUNCTION keep_living();
+CREATE TRIGGER forgotten AFTER DELETE ON nodes FOR EACH ROW EXECUTE FUNCTION keep_living();
 
 -- Who sends to which endpoints: core::ports::Slot::of(endpoint) says in which slot one is. owner: the incarnation of the engine that has the slot,
 -- or 0. clean: whether whoever had it before has left what there is to know of its endpoints in handovers; false where that one has died.
@@ -359,14 +377,15 @@ CREATE TABLE answers (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 
 -- How many there are, of each kind (see tallies.rs), in three levels: of a subscription and an endpoint, of a namespace (both ids nil), and of
--- everything (an empty namespace besides). Each number is the sum over its shards, so that writers do not wait for each other.
+-- everything (an empty namespace besides). Each number is the sum over its shards, of which no two writers have the same.
+CREATE SEQUENCE tally_shards AS bigint;
 CREATE TABLE tallies (
     namespace text NOT NULL,
     subscription uuid NOT NULL,
     endpoint uuid NOT NULL,
     kind smallint NOT NULL,
     code text NOT NULL,
-    shard smallint NOT NULL,
+    shard bigint NOT NULL,
     n bigint NOT NULL,
     PRIMARY KEY (namespace, subscription, endpoint, kind, code, shard)
 ) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
@@ -389,9 +408,10 @@ ALTER TABLE health ADD PRIMARY KEY (endpoint);
 
 -- Events that applications have published in their own transactions and that no node has relayed yet, and those that cannot be relayed: `refused`
 -- says why. Times are the database's own. Rows leave at the front, where the index is full of what is gone while an old transaction keeps it:
--- outbox.rs remembers up to where nothing comes any more. There is no key over all rows: it would cost every publisher an index more.
+-- outbox.rs remembers up to where nothing comes any more. The relay walks along the key: an index of what waits alone would cost every publisher one
+-- more, and without a key no row could be deleted while a publication has the table.
 CREATE TABLE outbox (
-    id bigserial NOT NULL,
+    id bigserial PRIMARY KEY,
     namespace text NOT NULL,
     type text NOT NULL,
     payload text NOT NULL,
@@ -405,10 +425,11 @@ CREATE TABLE outbox (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = -1,
     autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000,
     toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 5000, toast.autovacuum_vacuum_cost_delay = 0);
-CREATE UNIQUE INDEX outbox_waiting ON outbox (id) WHERE refused_at IS NULL;
 CREATE INDEX outbox_refused ON outbox (refused_at, id) WHERE refused_at IS NOT NULL;
 
--- What the functions below see: this schema, and what a caller may have put into its own temporary one last.
+-- What the functions below see: this schema, and what a caller may have put into its own temporary one last. Nobody but the owner may create anything
+-- in the schema (roles.rs); and what stands beside an operator or in a call has exactly the type that the server's own wants, so that nothing of
+-- another's making would fit better.
 SELECT set_config('search_path', concat_ws(', ', quote_ident(current_schema()), 'pg_temp'), true);
 
 -- Refuses what the relay would refuse, as far as that depends on nothing but the row, with the words of the APIs. The rules are those of
@@ -426,9 +447,9 @@ BEGIN
             ARRAY['namespace: a namespace is 1 to 64 characters of A-Z a-z 0-9 . _ -', 'Name the tenant as its API keys do.']
         WHEN NEW.type IS NULL OR octet_length(NEW.type) NOT BETWEEN 1 AND 255 OR NEW.type COLLATE "C" ~ '[^!-~]' THEN
             ARRAY['type: an event type is 1 to 255 visible ASCII characters without spaces', 'Choose one such as order.created.']
-        WHEN strpos(NEW.type, '*') > 0 THEN
+        WHEN strpos(NEW.type, '*'::text) > 0 THEN
             ARRAY['type: an event type has no "*", which is for subscriptions to several', 'Name one type, such as order.created.']
-        WHEN starts_with(NEW.type, 'delivery.') THEN
+        WHEN starts_with(NEW.type, 'delivery.'::text) THEN
             ARRAY['type: event types that begin with delivery. are those of Postrider''s own events', 'Choose another beginning.']
         WHEN NEW.payload IS NULL THEN
             ARRAY['payload: is required', 'Give a JSON object, as jsonb, or as text whose bytes are delivered as they are.']
@@ -438,7 +459,7 @@ BEGIN
             ARRAY['labels: must be an object of strings', 'Write them as {"region": "eu"}.']
         WHEN jsonb_typeof(NEW.metadata) IS DISTINCT FROM 'object' THEN
             ARRAY['metadata: must be an object of strings', 'Write it as {"source": "billing"}.']
-        WHEN extract(epoch FROM NEW.ttl) NOT BETWEEN 1 AND 366 * 86400 THEN
+        WHEN extract(epoch FROM NEW.ttl) NOT BETWEEN 1::numeric AND 31622400::numeric THEN
             ARRAY['ttl: must be from 1 second to 366 days', 'Leave it NULL for an event that does not expire.']
         WHEN octet_length(NEW.idempotency_key) NOT BETWEEN 1 AND 255 OR NEW.idempotency_key COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]' THEN
             ARRAY['idempotency_key: must have 1 to 255 bytes without control characters', 'Use a hash of what is longer, or NULL for none.']
@@ -456,12 +477,13 @@ BEGIN
                 kind := NULL; -- It lies deeper than anybody reads; what follows says so.
         END;
     END IF;
-    IF wrong IS NULL AND length(NEW.payload) - length(translate(NEW.payload, '[{', '')) > 128 THEN
+    IF wrong IS NULL AND length(NEW.payload) - length(translate(NEW.payload, '[{'::text, ''::text)) > 128 THEN
         -- Without its texts it is brackets within brackets: each turn takes the innermost away.
-        brackets := regexp_replace(regexp_replace(NEW.payload, '"(?:[^"\\]|\\.)*"', '', 'g'), '[^][{}]+', '', 'g');
-        brackets := translate(brackets, '{}', '[]');
+        brackets := regexp_replace(NEW.payload, '"(?:[^"\\]|\\.)*"'::text, ''::text, 'g'::text);
+        brackets := regexp_replace(brackets, '[^][{}]+'::text, ''::text, 'g'::text);
+        brackets := translate(brackets, '{}'::text, '[]'::text);
         FOR n IN 1..128 LOOP
-            brackets := replace(brackets, '[]', '');
+            brackets := replace(brackets, '[]'::text, ''::text);
             EXIT WHEN brackets = '';
         END LOOP;
         IF brackets <> '' THEN
@@ -476,7 +498,7 @@ BEGIN
                 ARRAY['labels: must be an object of strings', 'Write numbers and truth values as strings.']
             WHEN bool_or(l.key COLLATE "C" !~ '^[A-Za-z0-9._-]{1,64}$') THEN
                 ARRAY['labels: a label''s key is 1 to 64 characters of A-Z a-z 0-9 . _ -', 'Rename the key.']
-            WHEN bool_or(octet_length(l.value #>> '{}') > 256 OR (l.value #>> '{}') COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]') THEN
+            WHEN bool_or(octet_length(l.value #>> '{}'::text[]) > 256 OR (l.value #>> '{}'::text[]) COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]') THEN
                 ARRAY['labels: a label''s value is at most 256 bytes without control characters', 'Put longer texts into metadata or the payload.']
         END INTO wrong FROM jsonb_each(NEW.labels) l;
     END IF;
@@ -486,7 +508,7 @@ BEGIN
                 ARRAY['metadata: must have at most 50 entries', 'Put what receivers need into the payload.']
             WHEN bool_or(jsonb_typeof(m.value) <> 'string') THEN
                 ARRAY['metadata: must be an object of strings', 'Write numbers and truth values as strings.']
-            WHEN bool_or(m.key = '' OR octet_length(m.key) + octet_length(m.value #>> '{}') > 1024) THEN
+            WHEN bool_or(m.key = '' OR octet_length(m.key) + octet_length(m.value #>> '{}'::text[]) > 1024) THEN
                 ARRAY['metadata: must have keys that are not empty, and at most 1024 bytes of key and value together',
                     'Put what receivers need into the payload.']
         END INTO wrong FROM jsonb_each(NEW.metadata) m;
@@ -516,10 +538,10 @@ BEGIN
     VALUES (publish.namespace, publish.type, publish.payload, coalesce(publish.labels, '{}'), coalesce(publish.metadata, '{}'),
         publish.ttl, publish.idempotency_key)
     RETURNING o.id INTO number;
-    IF lower(current_setting('postrider.notify', true)) IN ('off', 'false', 'no', '0') THEN
+    IF lower(current_setting('postrider.notify'::text, true)) IN ('off', 'false', 'no', '0') THEN
         RETURN number;
     END IF;
-    PERFORM pg_notify(left('postrider_' || current_schema(), 63), '1 0 outbox');
+    PERFORM pg_notify(left('postrider_'::text || current_schema()::text, 63), '1 0 outbox'::text);
     RETURN number;
 END
 $$;
@@ -535,7 +557,7 @@ LANGUAGE sql RETURN publish(namespace, type, payload::text, labels, metadata, tt
 
 CREATE FUNCTION publish(namespace text, type text, payload bytea, labels jsonb DEFAULT '{}', metadata jsonb DEFAULT '{}',
     ttl interval DEFAULT NULL, idempotency_key text DEFAULT NULL) RETURNS bigint
-LANGUAGE sql RETURN publish(namespace, type, convert_from(payload, 'UTF8'), labels, metadata, ttl, idempotency_key);
+LANGUAGE sql RETURN publish(namespace, type, convert_from(payload, 'UTF8'::name), labels, metadata, ttl, idempotency_key);
 
 -- Has what was refused tried again, all of it or what has this number, under new numbers: the relay does not look back. Answers how much that is.
 CREATE FUNCTION retry_refused(number bigint DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -544,14 +566,14 @@ DECLARE
 BEGIN
     PERFORM pg_current_xact_id();
     UPDATE outbox o SET id = n.new, refused_at = NULL, refused = NULL
-    FROM (SELECT r.id AS old, nextval('outbox_id_seq') AS new FROM (SELECT w.id FROM outbox w
+    FROM (SELECT r.id AS old, nextval('outbox_id_seq'::regclass) AS new FROM (SELECT w.id FROM outbox w
         WHERE w.refused_at IS NOT NULL AND (retry_refused.number IS NULL OR w.id = retry_refused.number) ORDER BY w.id FOR UPDATE) r) n
     WHERE o.id = n.old AND o.refused_at IS NOT NULL;
     GET DIAGNOSTICS retried = ROW_COUNT;
-    IF lower(current_setting('postrider.notify', true)) IN ('off', 'false', 'no', '0') THEN
+    IF lower(current_setting('postrider.notify'::text, true)) IN ('off', 'false', 'no', '0') THEN
         RETURN retried;
     END IF;
-    PERFORM pg_notify(left('postrider_' || current_schema(), 63), '1 0 outbox');
+    PERFORM pg_notify(left('postrider_'::text || current_schema()::text, 63), '1 0 outbox'::text);
     RETURN retried;
 END
 $$;

@@ -1,5 +1,5 @@
 //! How many there are of everything that lists and counters answer: gathered in memory over a transaction, and written once for each before its
-//! commit. Each number is kept in several shards, of which a writer changes its own, so that writers do not wait for each other.
+//! commit. Each number is kept in several shards, of which a writer changes its own, so that writers do not wait for each other: see `counter.rs`.
 //!
 //! | kind | counts | code |
 //! |---|---|---|
@@ -13,10 +13,12 @@
 //!
 //! Kinds 0 to 10 are kept for a subscription and endpoint, 0 to 12 for a namespace, and all for everything.
 
+pub(super) mod counter;
 pub(super) mod fold;
 
 use super::conn::Conn;
 use super::error::Result;
+use counter::Counter;
 use postrider_core::delivery::StateKind;
 use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
@@ -119,34 +121,50 @@ impl Tallies {
         }
     }
 
-    /// Changes of somebody else's.
-    pub(super) fn add_all(&mut self, others: Tallies) {
-        others.0.into_iter().for_each(|(key, by)| self.put(key, by));
-    }
-
     fn put(&mut self, key: Key, by: i64) {
         *self.0.entry(key).or_default() += by;
     }
 
-    /// Writes what was summed up into a shard, in the transaction that is open. It is the last thing in it, and in the order of the keys, so that
-    /// those who write into the same shard wait for each other shortly and never in a circle.
-    pub(super) async fn flush(&mut self, conn: &Conn, shard: i16) -> Result<()> {
+    /// Writes what was summed up, in the transaction that is open. Whoever has the counter writes into shards that nobody else writes into, but for who
+    /// puts them together, and who waits for nobody.
+    pub(super) async fn flush(&mut self, conn: &Conn, counter: &mut Counter) -> Result<()> {
         let changed: Vec<(Key, i64)> = std::mem::take(&mut self.0).into_iter().filter(|(_, by)| *by != 0).collect();
         if changed.is_empty() {
             return Ok(());
         }
-        let namespaces: Vec<&str> = changed.iter().map(|(key, _)| key.namespace.as_str()).collect();
-        let subscriptions: Vec<Uuid> = changed.iter().map(|(key, _)| key.subscription).collect();
-        let endpoints: Vec<Uuid> = changed.iter().map(|(key, _)| key.endpoint).collect();
-        let kinds: Vec<i16> = changed.iter().map(|(key, _)| key.kind).collect();
-        let codes: Vec<&str> = changed.iter().map(|(key, _)| key.code.as_str()).collect();
-        let by: Vec<i64> = changed.iter().map(|(_, by)| *by).collect();
+        let shards = counter.shards(conn, &changed).await?;
+        let (columns, by) = (Columns::of(changed.iter().map(|(key, _)| key)), changed.iter().map(|(_, by)| *by).collect::<Vec<i64>>());
+        let Columns { namespaces, subscriptions, endpoints, kinds, codes } = &columns;
         let sql = "INSERT INTO tallies AS t (namespace, subscription, endpoint, kind, code, shard, n) \
-                   SELECT u.namespace, u.subscription, u.endpoint, u.kind, u.code, $7, u.n \
-                   FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::int2[], $5::text[], $6::int8[]) WITH ORDINALITY \
-                   AS u (namespace, subscription, endpoint, kind, code, n, at) ORDER BY u.at \
+                   SELECT u.namespace, u.subscription, u.endpoint, u.kind, u.code, u.shard, u.n \
+                   FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::int2[], $5::text[], $6::int8[], $7::int8[]) WITH ORDINALITY \
+                   AS u (namespace, subscription, endpoint, kind, code, shard, n, at) ORDER BY u.at \
                    ON CONFLICT (namespace, subscription, endpoint, kind, code, shard) DO UPDATE SET n = t.n + excluded.n";
-        conn.execute(sql, &[&namespaces, &subscriptions, &endpoints, &kinds, &codes, &by, &shard]).await?;
+        conn.execute(sql, &[namespaces, subscriptions, endpoints, kinds, codes, &shards, &by]).await?;
         Ok(())
+    }
+}
+
+/// Keys as they are written.
+#[derive(Default)]
+struct Columns<'a> {
+    namespaces: Vec<&'a str>,
+    subscriptions: Vec<Uuid>,
+    endpoints: Vec<Uuid>,
+    kinds: Vec<i16>,
+    codes: Vec<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(keys: impl Iterator<Item = &'a Key>) -> Self {
+        let mut columns = Columns::default();
+        for key in keys {
+            columns.namespaces.push(&key.namespace);
+            columns.subscriptions.push(key.subscription);
+            columns.endpoints.push(key.endpoint);
+            columns.kinds.push(key.kind);
+            columns.codes.push(&key.code);
+        }
+        columns
     }
 }

@@ -46,7 +46,11 @@ impl Store for PgStore {
         Box::pin(async move {
             let documents = config::documents(&changes).map_err(Error::into_store)?;
             grow!(self, config::bytes(&documents), conn => config::are_known(conn, &documents));
-            transact!(self.writers.seat(), tx => config::put(tx, version, &documents)).map_err(Error::into_store)
+            let put = transact!(self.writers.seat(), tx => config::put(tx, version, &documents)).map_err(Error::into_store)?;
+            if put != Configured::Conflict {
+                self.wire.tell(News::Configuration);
+            }
+            Ok(put)
         })
     }
 
@@ -61,8 +65,8 @@ impl Store for PgStore {
         Box::pin(self.lanes.fan_out(slices))
     }
 
-    fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
-        read!(self.own, conn => fan_out::unfinished(conn, limit, max_bytes))
+    fn unfinished_fan_outs(&self, of: SlotSet, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
+        read!(self.own, conn => fan_out::unfinished(conn, &of, limit, max_bytes))
     }
 
     fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
@@ -222,10 +226,12 @@ impl Store for PgStore {
                 next.clone_from(&sweep);
                 prune::prune(tx, &mut next, &request)
             });
-            if pruned.is_ok() {
-                *sweep = next;
+            let pruned = pruned.map_err(Error::into_store)?;
+            *sweep = next;
+            if pruned.configuration > 0 {
+                self.wire.announce(News::Configuration);
             }
-            pruned.map_err(Error::into_store)
+            Ok(pruned)
         })
     }
 

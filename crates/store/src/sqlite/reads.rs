@@ -2,11 +2,11 @@
 
 use super::columns::{DEAD_LETTER_COLUMNS, EVENT_COLUMNS};
 use super::config;
-use super::rows::{DeliveryRow, Events, all, attempt_row, dead_letter_row, event_row, id, id_opt, json, one, scheduled_row, some, time};
+use super::rows::{DeliveryRow, Events, all, attempt_row, dead_letter_row, event_row, id, id_opt, json, one, scheduled_row, time};
 use postrider_core::event::Namespace;
 use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, ScheduledId, SubscriptionId};
 use postrider_core::ports::{
-    Backlog, DeadLetterPlace, DeadLetterView, DeliveryView, EventView, Page, PageRequest, ScheduledPlace, UnfinishedFanOut,
+    Backlog, DeadLetterPlace, DeadLetterView, DeliveryView, EventView, Page, PageRequest, ScheduledPlace, Slot, SlotSet, UnfinishedFanOut,
 };
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
 use rusqlite::{Connection, Result, Row, ToSql};
@@ -39,18 +39,30 @@ pub(super) fn event(conn: &Connection, of: EventId) -> Result<Option<EventView>>
     Ok(Some(EventView { event: Arc::new(event), deliveries, skipped, fan_out_pending: fan_out_after.is_some() }))
 }
 
-/// Events whose fan-out is not complete, oldest first.
-pub(super) fn unfinished_fan_outs(conn: &Connection, limit: u32, max_bytes: u64) -> Result<Vec<UnfinishedFanOut>> {
+/// Events in these slots whose fan-out is not complete, oldest first.
+pub(super) fn unfinished_fan_outs(conn: &Connection, of: &SlotSet, limit: u32, max_bytes: u64) -> Result<Vec<UnfinishedFanOut>> {
     let sql = concat!(
         "SELECT ",
         event_columns!(),
-        ", fan_out_after, skipped FROM events INDEXED BY events_fan_out WHERE fan_out_after IS NOT NULL ORDER BY seq LIMIT ?1"
+        ", fan_out_after, skipped, id FROM events INDEXED BY events_fan_out WHERE fan_out_after IS NOT NULL ORDER BY seq"
     );
-    some(conn, sql, &[&limit], max_bytes, |row| {
+    let mut select = conn.prepare_cached(sql)?;
+    let mut rows = select.query([])?;
+    let (mut found, mut bytes) = (Vec::new(), 0_u64);
+    while found.len() < limit as usize
+        && let Some(row) = rows.next()?
+    {
+        if !of.contains(Slot::of(id(row, EVENT_COLUMNS + 2, EventId::new)?.uuid())) {
+            continue;
+        }
         let event = Arc::new(event_row(row)?);
-        let size = event.payload.len();
-        Ok((UnfinishedFanOut { event, after: id(row, EVENT_COLUMNS, SubscriptionId::new)?, skipped: json(row, EVENT_COLUMNS + 1)? }, size))
-    })
+        bytes += event.payload.len() as u64;
+        found.push(UnfinishedFanOut { event, after: id(row, EVENT_COLUMNS, SubscriptionId::new)?, skipped: json(row, EVENT_COLUMNS + 1)? });
+        if bytes >= max_bytes {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// Endpoints with unclaimed deliveries, and when the first is due. One seek per endpoint, however many deliveries wait.

@@ -34,8 +34,8 @@ impl Store for SqliteStore {
         Box::pin(self.write(weight, Urgency::Now, move |s| publish::fan_out(s, &slices)))
     }
 
-    fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
-        Box::pin(self.own.read(move |conn| reads::unfinished_fan_outs(conn, limit, max_bytes)))
+    fn unfinished_fan_outs(&self, of: SlotSet, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>> {
+        Box::pin(self.own.read(move |conn| reads::unfinished_fan_outs(conn, &of, limit, max_bytes)))
     }
 
     fn settle(&self, settlements: Arc<[Settlement]>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {

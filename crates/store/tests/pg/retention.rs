@@ -16,7 +16,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// A partition of nine days ago, and its first id.
 async fn partition_of_long_ago(client: &Client, table: &str) -> (String, Uuid) {
-    let (name, from, to) = day(client, table, -9).await;
+    partition_of(client, table, -9).await
+}
+
+async fn partition_of(client: &Client, table: &str, from_now: i64) -> (String, Uuid) {
+    let (name, from, to) = day(client, table, from_now).await;
     let made = format!("CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('{from}') TO ('{to}')");
     client.batch_execute(&made).await.expect("a partition");
     (name, from)
@@ -57,6 +61,17 @@ async fn prune(store: &PgStore, request: PruneRequest) -> Pruned {
         }
     }
     panic!("retention comes to no end: {sum:?}");
+}
+
+/// Stores so many events in one go, each with a delivery that succeeds.
+async fn sent_together(store: &PgStore, make: &mut Fixtures, route: Route, number: usize) {
+    let events: Vec<NewEvent> = (0..number).map(|_| make.claimed_event_for(&[route])).collect();
+    store.publish(events.clone()).await.expect("publishes");
+    let to = (StateKind::Pending, State::Succeeded);
+    let settled: Vec<Settlement> =
+        events.iter().map(|event| settlement(event, AttemptId::new(make.uuid()), to, Some(make.success()))).collect();
+    let answers = store.settle(settled.into()).await.expect("settles");
+    assert!(answers.iter().all(|answer| *answer == Settled::Stored), "{answers:?}");
 }
 
 /// Stores an event with one delivery, and what became of that by an attempt.
@@ -134,9 +149,29 @@ fn what_is_past_its_age_goes_with_its_partition() {
     });
 }
 
-/// Somebody changes a row of it when it has been begun to count it: it goes row by row.
+/// Events have deliveries until these are past their age, which they are in the same run: still they go with their partition, and not row by row.
 #[test]
-fn a_partition_that_somebody_changes_is_not_dropped() {
+fn events_go_with_their_partition_however_many_deliveries_they_had() {
+    const EVENTS: usize = 300;
+    block_on(async {
+        let database = Database::new().await;
+        let (store, client) = (database.open().await, database.client().await);
+        let (events, first) = partition_of_long_ago(&client, "events").await;
+        let mut make = noon(first);
+        let route = make.route();
+        sent_together(&store, &mut make, route, EVENTS).await;
+        assert_eq!(number(&client, &format!("SELECT count(*) FROM {events}")).await, EVENTS as i64);
+        let pruned = prune(&store, after_five_days(make.now().after(9 * DAY))).await;
+        assert_eq!((pruned.deliveries, pruned.events), (EVENTS as u64, EVENTS as u64));
+        assert!(!is_there(&client, &events).await);
+        assert_eq!(number(&client, "SELECT count(*) FROM events").await, 0);
+        assert_counted(&client).await;
+    });
+}
+
+/// Somebody changes a row of it when it has been begun to count it: it is the next run's, and nothing of it goes row by row.
+#[test]
+fn a_partition_that_somebody_changes_is_dropped_by_the_next_run() {
     block_on(async {
         let database = Database::new().await;
         let (store, client) = (database.open().await, database.client().await);
@@ -151,8 +186,130 @@ fn a_partition_that_somebody_changes_is_not_dropped() {
         assert!(slice.more && slice.attempts == 0, "{slice:?}");
         assert_eq!(number(&client, "SELECT count(*) FROM pg_trigger WHERE tgname = 'noted'").await, 1);
         assert_eq!(client.execute("UPDATE attempts SET target_url = 'http://127.0.0.1:9/other' WHERE number = 1", &[]).await.ok(), Some(3));
-        assert_eq!(prune(&store, request).await.attempts, 3);
+        assert_eq!(prune(&store, request).await.attempts, 0);
         assert!(is_there(&client, &attempts).await);
+        assert_counted(&client).await;
+        assert_eq!(prune(&store, request).await.attempts, 3);
+        assert!(!is_there(&client, &attempts).await);
+        assert_counted(&client).await;
+    });
+}
+
+/// Whoever reads in it for longer than it is waited for keeps it, and all that is in it, until the next run.
+#[test]
+fn a_partition_that_somebody_reads_is_dropped_by_the_next_run() {
+    block_on(async {
+        let database = Database::new().await;
+        let (store, client, reader) = (database.open().await, database.client().await, database.client().await);
+        let (events, first) = partition_of_long_ago(&client, "events").await;
+        let mut make = noon(first);
+        let route = make.route();
+        sent_together(&store, &mut make, route, 20).await;
+        let request = after_five_days(make.now().after(9 * DAY));
+        reader.batch_execute(&format!("BEGIN; SELECT count(*) FROM {events}")).await.expect("a read");
+        let pruned = prune(&store, request).await;
+        assert_eq!((pruned.deliveries, pruned.events), (20, 0));
+        assert!(is_there(&client, &events).await);
+        assert_eq!(number(&client, "SELECT count(*) FROM events").await, 20, "none of them goes by itself");
+        assert_counted(&client).await;
+        reader.batch_execute("COMMIT").await.expect("the read ends");
+        assert_eq!(prune(&store, request).await.events, 20);
+        assert!(!is_there(&client, &events).await);
+        assert_counted(&client).await;
+    });
+}
+
+/// What was changed between the counts of two nodes is missing from the first one's, which must not drop it by that.
+#[test]
+fn of_two_that_count_the_same_partition_the_last_one_drops_it() {
+    block_on(async {
+        let database = Database::new().await;
+        let (a, b, client) = (database.open().await, database.open().await, database.client().await);
+        let (attempts, first) = partition_of_long_ago(&client, "attempts").await;
+        let mut make = noon(first);
+        let route = make.route();
+        sent_together(&a, &mut make, route, 3).await;
+        let request = PruneRequest { events_before: Timestamp::MIN, ..after_five_days(make.now().after(9 * DAY)) };
+        // It is watched, and counted.
+        for _ in 0..2 {
+            assert!(a.prune(request).await.expect("prune").more);
+        }
+        let kept = "UPDATE attempts SET keeps_rows = true WHERE id = (SELECT min(id::text)::uuid FROM attempts)";
+        assert_eq!(client.execute(kept, &[]).await.ok(), Some(1));
+        assert!(b.prune(request).await.expect("prune").more);
+        assert_eq!(prune(&a, request).await.attempts, 0);
+        assert!(is_there(&client, &attempts).await);
+        assert_eq!(prune(&b, request).await.attempts, 2);
+        assert!(!is_there(&client, &attempts).await);
+        assert_eq!(number(&client, "SELECT count(*) FROM attempts WHERE keeps_rows").await, 1);
+        assert_counted(&client).await;
+    });
+}
+
+/// Nobody waits for more than a little to be read and written again.
+#[test]
+fn what_stays_moves_unless_it_is_large() {
+    const MIB: usize = 1 << 20;
+    block_on(async {
+        let database = Database::new().await;
+        let (store, client) = (database.open().await, database.client().await);
+        let ((moves, older), (stays, newer)) = (partition_of(&client, "events", -10).await, partition_of(&client, "events", -9).await);
+        for (first, large) in [(older, 3), (newer, 5)] {
+            let mut make = noon(first);
+            for _ in 0..large {
+                let payload = format!("{{\"a\":\"{}\"}}", "x".repeat(MIB)).into();
+                let event = NewEvent { payload, ..make.event(1) };
+                stored(store.publish(vec![event]).await);
+            }
+            stored(store.publish(vec![make.event(0)]).await);
+        }
+        let pruned = prune(&store, after_five_days(noon(newer).now().after(9 * DAY))).await;
+        assert_eq!(pruned.events, 2);
+        assert!(!is_there(&client, &moves).await && is_there(&client, &stays).await);
+        for (table, rows) in [("events_default", 3), (stays.as_str(), 5)] {
+            let whole = format!("SELECT count(*) FROM {table} WHERE octet_length(payload) > {MIB}");
+            assert_eq!(number(&client, &whole).await, rows, "{table}");
+        }
+        assert_counted(&client).await;
+    });
+}
+
+/// Nobody hears anything of it who publishes, settles or reads meanwhile.
+#[test]
+fn whoever_works_beside_a_drop_goes_on() {
+    block_on(async {
+        let database = Database::new().await;
+        let (store, other, client) = (database.open().await, database.open().await, database.client().await);
+        let (events, first) = partition_of_long_ago(&client, "events").await;
+        let mut make = noon(first);
+        let route = make.route();
+        sent_together(&store, &mut make, route, 300).await;
+        let request = after_five_days(make.now().after(9 * DAY));
+        let mut later = noon(first);
+        later.advance(9 * DAY);
+        let is_done = std::cell::Cell::new(false);
+        let retention = async {
+            // Somebody may be in the way in each try of a run.
+            let mut removed = 0;
+            while is_there(&client, &events).await {
+                removed += prune(&store, request).await.events;
+            }
+            is_done.set(true);
+            removed
+        };
+        let work = async {
+            let (route, mut sent_meanwhile) = (later.route(), 0);
+            while !is_done.get() {
+                let event = sent(&other, &mut later, route, (false, State::Succeeded)).await;
+                assert!(other.event(event.id).await.expect("a read").is_some());
+                sent_meanwhile += 1;
+            }
+            sent_meanwhile
+        };
+        let (removed, sent_meanwhile) = tokio::join!(retention, work);
+        assert_eq!(removed, 300);
+        assert!(sent_meanwhile > 0);
+        assert_eq!(number(&client, "SELECT count(*) FROM events").await, sent_meanwhile);
         assert_counted(&client).await;
     });
 }
@@ -168,7 +325,7 @@ fn one_node_at_a_time_does_it() {
         let request = after_five_days(make.now().after(9 * DAY));
         let lock = |name: &str| format!("SELECT {name}(hashtextextended('postrider retention ' || current_schema(), 0))");
         client.batch_execute(&lock("pg_advisory_lock")).await.expect("a lock");
-        assert_eq!(store.prune(request).await, Ok(Pruned::default()));
+        assert_eq!(store.prune(request).await, Ok(Pruned { busy: true, ..Pruned::default() }));
         assert!(store.event(event.id).await.expect("a read").is_some());
         client.batch_execute(&lock("pg_advisory_unlock")).await.expect("the lock goes");
         assert_eq!(prune(&store, request).await.events, 1);
@@ -195,6 +352,10 @@ fn numbers_are_put_together_again() {
         let shards = "SELECT max(shards) FROM (SELECT count(*) AS shards FROM tallies WHERE namespace <> '' \
                       GROUP BY namespace, subscription, endpoint, kind, code) t";
         assert!(number(&client, shards).await > 1);
+        // What transactions leave behind that were undone, and nodes that have gone.
+        let left = "INSERT INTO tallies SELECT '', id, id, 11, '', -n, 1 FROM generate_series(1, 100) AS n, \
+                    CAST('00000000-0000-0000-0000-000000000000' AS uuid) AS id";
+        assert_eq!(client.execute(left, &[]).await.ok(), Some(100));
         let before = sums().await;
         let request = PruneRequest {
             attempts_before: Timestamp::MIN,
@@ -204,6 +365,7 @@ fn numbers_are_put_together_again() {
         };
         assert_eq!(prune(&a, request).await, Pruned::default());
         assert_eq!(number(&client, shards).await, 1);
+        assert_eq!(number(&client, "SELECT count(*) FROM tallies WHERE namespace = '' AND kind = 11").await, 1);
         assert_eq!(number(&client, "SELECT count(*) FROM tallies WHERE namespace <> '' AND n = 0").await, 0);
         assert_eq!(sums().await, before);
         // They go on from there.

@@ -6,7 +6,7 @@ use postrider_core::id::*;
 use postrider_core::ports::*;
 use postrider_core::time::Timestamp;
 use postrider_store::conformance::{Fixtures, block_on};
-use postrider_store::{PgOpenError, PgOptions};
+use postrider_store::{PgOpenError, PgOptions, PgStore};
 use tokio_postgres::Client;
 
 #[test]
@@ -74,6 +74,57 @@ fn a_user_without_rights_is_told_what_is_missing() {
             drop(database.open().await);
         }
         client.batch_execute(&format!("DROP ROLE {user}")).await.expect("the role goes");
+    });
+}
+
+/// One that may join and nothing more, as where the server has no connection left: nobody waits for it.
+#[test]
+fn a_node_that_cannot_start_leaves() {
+    block_on(async {
+        let database = Database::new().await;
+        let (admin, user) = (pg::connect(&database.url).await, pg::unique("u"));
+        let made = format!("CREATE ROLE {user} LOGIN PASSWORD '{user}'; GRANT CREATE ON DATABASE {} TO {user}", database.name);
+        admin.batch_execute(&made).await.expect("a role");
+        let options = PgOptions { url: database.url_of(&user, &database.place()), ..database.options() };
+        PgStore::open(options.clone()).await.expect("the store opens").close().await;
+        let full = format!(
+            "CREATE FUNCTION public.no_more() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ \
+             BEGIN ALTER ROLE {user} CONNECTION LIMIT 0; RETURN NULL; END $$; \
+             CREATE TRIGGER no_more AFTER INSERT ON {SCHEMA}.nodes EXECUTE FUNCTION public.no_more()"
+        );
+        admin.batch_execute(&full).await.expect("a trigger");
+        let refused = database.refusal(options).await;
+        let client = database.client().await;
+        assert_eq!(number(&client, "SELECT count(*) FROM nodes").await, 2, "it had joined: {refused:?}");
+        assert_eq!(number(&client, "SELECT count(*) FROM nodes WHERE ended_at IS NULL").await, 0);
+        assert_eq!(number(&client, "SELECT count(*) FROM living").await, 0);
+        client.batch_execute(&format!("DROP OWNED BY {user} CASCADE; DROP ROLE {user}")).await.expect("the role goes");
+    });
+}
+
+/// Nodes may have users of their own, all of one role: what one of them makes another one may drop.
+#[test]
+fn partitions_are_the_owners_whoever_makes_them() {
+    block_on(async {
+        let database = Database::new().await;
+        let (admin, owner, member) = (pg::connect(&database.url).await, pg::unique("o"), pg::unique("m"));
+        let made = format!(
+            "CREATE ROLE {owner} LOGIN PASSWORD '{owner}'; GRANT CREATE ON DATABASE {} TO {owner}; \
+             CREATE ROLE {member} LOGIN PASSWORD '{member}' IN ROLE {owner}",
+            database.name
+        );
+        admin.batch_execute(&made).await.expect("roles");
+        let options = |user: &str| PgOptions { url: database.url_of(user, &database.place()), ..database.options() };
+        PgStore::open(options(&owner)).await.expect("the store opens").close().await;
+        let client = database.client().await;
+        let (missing, ..) = day(&client, "events", 1).await;
+        client.batch_execute(&format!("DROP TABLE {missing}")).await.expect("it goes");
+        PgStore::open(options(&member)).await.expect("the store opens").close().await;
+        let sql = "SELECT pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = to_regclass($1::text)";
+        let made_by: String = client.query_one(sql, &[&missing]).await.expect("it is there again").get(0);
+        assert_eq!(made_by, owner);
+        let gone = format!("DROP OWNED BY {member}; DROP ROLE {member}; DROP OWNED BY {owner} CASCADE; DROP ROLE {owner}");
+        client.batch_execute(&gone).await.expect("the roles go");
     });
 }
 

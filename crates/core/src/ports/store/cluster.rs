@@ -141,9 +141,11 @@ pub enum News {
     Members,
     /// Unclaimed deliveries of these endpoints are, or become, due.
     Due(Vec<EndpointId>),
+    /// The same of more endpoints than are named one by one: what waits in the store is to be looked at.
+    Backlog,
     /// Somebody wants these deliveries tried at once that another engine has in memory; each with its endpoint.
     Hasten(Vec<(DeliveryId, EndpointId)>),
-    /// There is a fan-out, a schedule, a job or a batch to go on with.
+    /// There is a fan-out, a schedule, a job or a batch to go on with, or no room for what is published.
     Work,
     /// Applications have published through the database.
     Outbox,
@@ -164,7 +166,8 @@ pub trait ClusterStore: Send + Sync {
         true
     }
 
-    /// Takes the slots that are nobody's and fall to this engine, and says how it stands. `known` are those that the engine knows to be its own.
+    /// Takes the slots that are nobody's and fall to this engine, and says how it stands. `known` are those that the engine knows to be its own. To an
+    /// engine that has not asked yet, none fall: it cannot serve them.
     fn survey(&self, known: SlotSet) -> BoxFuture<'_, Result<Survey, StoreError>> {
         _ = known;
         Box::pin(std::future::ready(Ok(Survey { owned: SlotSet::ALL, ..Survey::default() })))

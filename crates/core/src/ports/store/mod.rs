@@ -77,8 +77,9 @@ pub trait Store: HealthStore + ClusterStore + OutboxStore {
     /// Stores the next slices of large fan-outs, one after the other. Of two that begin at the same place the first one is stored.
     fn fan_out(&self, slices: Vec<FanOutSlice>) -> BoxFuture<'_, Result<Vec<Sliced>, StoreError>>;
 
-    /// Events whose fan-out is not complete, oldest first: up to `limit`, and no more once their payloads sum up to `max_bytes`.
-    fn unfinished_fan_outs(&self, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>>;
+    /// Events in these [slots](Slot::of) whose fan-out is not complete, oldest first: up to `limit`, and no more once their payloads sum up to
+    /// `max_bytes`. Of the others no payload is read.
+    fn unfinished_fan_outs(&self, of: SlotSet, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<Vec<UnfinishedFanOut>, StoreError>>;
 
     /// Records what became of claimed deliveries. It may wait a moment for company: nobody's answer depends on it.
     /// They are shared, so that whoever tries again until they are stored keeps them without a copy.

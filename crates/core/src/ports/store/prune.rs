@@ -50,6 +50,8 @@ pub struct Pruned {
     pub configuration: u64,
     /// Whether another slice may find more.
     pub more: bool,
+    /// Whether somebody else was at it, so that nothing was looked at: there is no knowing what is left, and it is to be asked again soon.
+    pub busy: bool,
     /// Whether there are erased endpoints left of which something may have to be removed later: deliveries that are claimed now.
     pub erasing: bool,
 }

@@ -68,7 +68,7 @@ fn what_is_somebody_elses_is_told_and_not_kept() {
     }
     let wants: Vec<EndpointId> = state.wanting(BEGINNING).iter().map(|want| want.endpoint).collect();
     assert_eq!(wants, [mine]);
-    assert_eq!(state.ownership.untold(), ToTell { due: vec![theirs], more: false });
+    assert_eq!(state.ownership.take_untold(), ToTell { due: vec![theirs], more: false });
     assert!(!state.ownership.has_to_tell(), "it is told once");
     comes(&mut state, theirs, 1);
     assert_eq!(state.strays.len(), 1, "it goes back");
@@ -79,7 +79,7 @@ fn what_is_somebody_elses_is_told_and_not_kept() {
 fn where_there_is_too_much_to_tell_the_others_are_to_look_for_themselves() {
     let mut state = state(&[]);
     (0..5_000).for_each(|n| state.note_stored(endpoint_id(n), BEGINNING));
-    let told = state.ownership.untold();
+    let told = state.ownership.take_untold();
     assert_eq!((told.due.len(), told.more), (TOLD, true));
     assert!(state.queues.is_empty(), "nothing is kept of endpoints of others");
 }
@@ -108,7 +108,7 @@ fn what_waits_goes_back_when_its_slot_is_left_and_nothing_is_asked_for_any_more(
     comes(&mut state, endpoint, 1);
     state.refilled(endpoint, Some(BEGINNING));
     assert_eq!((state.coming, state.strays.len()), (0, 1));
-    assert_eq!(state.ownership.untold().due, [endpoint], "there is more of it");
+    assert_eq!(state.ownership.take_untold().due, [endpoint], "there is more of it");
 }
 
 #[test]
@@ -183,12 +183,14 @@ fn whoever_waits_for_an_exchange_is_told_when_the_last_one_has_ended() {
     let second = next(&mut state, BEGINNING).expect("with another one beside it");
     assert_eq!(leaves(&mut state, endpoint, BEGINNING).busy, [endpoint]);
     assert!(state.ownership.is_leaving(endpoint));
-    assert!(ends(&mut state, first, BEGINNING).is_none() && !state.ownership.has_freed());
+    assert!(ends(&mut state, first, BEGINNING).is_none() && !state.ownership.take_newly_freed());
     assert!(ends(&mut state, second, BEGINNING).is_none() && !state.ownership.is_leaving(endpoint));
-    assert_eq!(state.ownership.freed(), [endpoint]);
-    assert!(state.ownership.freed().is_empty());
+    assert!(state.ownership.take_newly_freed() && !state.ownership.take_newly_freed(), "whoever tells of it is woken once");
+    assert_eq!(state.ownership.take_freed(), [endpoint]);
+    assert!(state.ownership.take_freed().is_empty());
     state.ownership.still_freed(vec![endpoint]);
-    assert!(state.ownership.has_freed());
+    assert!(!state.ownership.take_newly_freed(), "and not again because that could not be told");
+    assert_eq!(state.ownership.take_freed(), [endpoint]);
 }
 
 /// It came back meanwhile, is busy again, and was left again: others wait for that.
@@ -200,14 +202,91 @@ fn an_endpoint_that_is_busy_again_is_not_free() {
     let turn = next(&mut state, BEGINNING).expect("one goes off");
     leaves(&mut state, endpoint, BEGINNING);
     ends(&mut state, turn, BEGINNING);
-    assert!(state.ownership.has_freed());
     takes(&mut state, &[endpoint], Limiters::Full, &[]);
     comes(&mut state, endpoint, 1);
     let turn = next(&mut state, BEGINNING).expect("one goes off");
     leaves(&mut state, endpoint, BEGINNING);
-    assert!(!state.ownership.has_freed());
+    assert!(!state.ownership.take_newly_freed() && state.ownership.take_freed().is_empty());
     state.ownership.still_freed(vec![endpoint]);
-    assert!(!state.ownership.has_freed());
+    assert!(state.ownership.take_freed().is_empty());
     ends(&mut state, turn, BEGINNING);
-    assert_eq!(state.ownership.freed(), [endpoint]);
+    assert_eq!(state.ownership.take_freed(), [endpoint]);
+}
+
+/// What was cut off at the end is not counted down.
+#[test]
+fn where_nothing_is_under_way_any_more_nobody_is_waited_for() {
+    let endpoint = endpoint_id(1);
+    let mut state = state(&[endpoint]);
+    comes(&mut state, endpoint, 1);
+    let _cut_off = next(&mut state, BEGINNING).expect("one goes off");
+    state.ownership.all_ended();
+    assert_eq!(leaves(&mut state, endpoint, BEGINNING).busy, []);
+}
+
+/// Whoever has it in between learns for itself.
+#[test]
+fn what_was_learned_of_an_endpoint_goes_with_its_slot() {
+    let (dead, other) = (endpoint_id(1), endpoint_id(2));
+    let mut state = state(&[dead, other]);
+    comes(&mut state, dead, 200);
+    let failed = Pulse::Bad { slow: true };
+    let (mut now, mut under_way) = (BEGINNING, next(&mut state, BEGINNING).expect("one goes off"));
+    while !state.queue(dead).is_dead() {
+        let ended = Ended { endpoint: dead, slot: under_way.slot, lane: None, slow: under_way.slow, pulse: failed };
+        _ = state.slots.land(under_way.slot);
+        now = now.after(SECOND);
+        under_way = state.finish(ended, now, true, || AttemptId::new(Uuid::nil())).expect("and the next one");
+    }
+    assert_eq!(state.dead, 1);
+    leaves(&mut state, dead, now);
+    assert_eq!(state.dead, 0, "it takes no share of the pace any more");
+    // That ends when somebody else has it.
+    let ended = Ended { endpoint: dead, slot: under_way.slot, lane: None, slow: under_way.slow, pulse: failed };
+    _ = state.slots.land(under_way.slot);
+    assert!(state.finish(ended, now, true, || AttemptId::new(Uuid::nil())).is_none());
+    takes(&mut state, &[dead], Limiters::Full, &[]);
+    let queue = state.queue(dead);
+    assert!(!queue.is_dead() && !queue.is_failing() && !queue.is_slow() && queue.blocked == Blocked::No);
+    comes(&mut state, dead, 9);
+    let _one = next(&mut state, now).expect("one goes off");
+    assert!(next(&mut state, now).is_none(), "nothing was heard of it yet");
+    assert_eq!(state.slots.running(), 1);
+}
+
+/// A slow endpoint that waits at the side is not offered twice when it comes back.
+#[test]
+fn an_endpoint_that_waited_for_a_place_has_a_turn_when_it_comes_back() {
+    let (slow, waits) = (endpoint_id(1), endpoint_id(2));
+    let mut state = State::new(Limits { exchanges: 2, ..Limits::default() });
+    state.ownership = Ownership::shared();
+    takes(&mut state, &[slow, waits], Limiters::Full, &[]);
+    for endpoint in [slow, waits] {
+        state.queue(endpoint).learn(Pulse::Good { slow: true }, BEGINNING);
+        comes(&mut state, endpoint, 1);
+    }
+    let hanging = next(&mut state, BEGINNING).expect("one has the only place for slow ones");
+    assert!(next(&mut state, BEGINNING).is_none());
+    let left = if endpoint_of(&hanging) == slow { waits } else { slow };
+    leaves(&mut state, left, BEGINNING);
+    assert!(state.sidelined.is_empty());
+    takes(&mut state, &[left], Limiters::Full, &[]);
+    comes(&mut state, left, 1);
+    assert_eq!(next(&mut state, BEGINNING).map(|turn| endpoint_of(&turn)), Some(left));
+}
+
+fn endpoint_of(turn: &Turn) -> EndpointId {
+    turn.job.delivery.endpoint
+}
+
+/// Whatever is left of it in memory, an endpoint that is gone is nobody's to wait for.
+#[test]
+fn what_waits_for_its_retry_goes_back_when_its_endpoint_is_gone_whosever_it_is() {
+    let endpoint = endpoint_id(1);
+    let mut state = state(&[]);
+    let retry = job_for(SubscriptionId::new(Uuid::nil()), endpoint, 9);
+    state.add(endpoint, retry.cost());
+    state.timers.insert(BEGINNING.after(SECOND), Timer::Retry(Box::new(retry)));
+    state.expedite(endpoint);
+    assert_eq!(state.strays.len(), 1);
 }

@@ -1,6 +1,6 @@
 //! What lies in the schema: nodes, the queue, partitions.
 
-use super::report::{Report, Verdict};
+use super::report::{Report, Verdict, counted};
 use postrider_store::PgInside;
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ fn nodes(found: &PgInside, report: &mut Report) {
         found.nodes.iter().filter(|node| node.ended_at.is_none()).partition(|node| node.heartbeat_age >= SILENT);
     if let Some(first) = silent.first() {
         let shown = format!(
-            "{} have died without anybody who noticed, the first of them {} (incarnation {}), which was last heard {} s ago",
-            silent.len(),
+            "{} died without anybody who noticed, the first of them {} (incarnation {}), which was last heard {} s ago",
+            counted(silent.len() as u64, "has", "have"),
             first.name,
             first.incarnation,
             first.heartbeat_age.as_secs()
@@ -46,7 +46,7 @@ fn nodes(found: &PgInside, report: &mut Report) {
         report.good("nodes", if names.is_empty() { String::from("none is running") } else { format!("running: {}", names.join(", ")) });
     }
     if found.held_by_ended > 0 {
-        let shown = format!("{} deliveries are still claimed by nodes that have ended", found.held_by_ended);
+        let shown = format!("{} still claimed by nodes that have ended", counted(found.held_by_ended, "delivery is", "deliveries are"));
         report.warn("claims", shown, "start a node, or start one again: it takes them over");
     } else {
         report.good("claims", "no delivery is claimed by a node that has ended");
@@ -70,11 +70,15 @@ fn queue(found: &PgInside, schema: &str, report: &mut Report) {
 
 fn outbox(found: &PgInside, schema: &str, report: &mut Report) {
     let PgInside { outbox_waiting: waiting, outbox_age: age, outbox_refused: refused, .. } = found;
-    let shown = format!("{waiting} events wait to be relayed, the first for {} s", age.as_secs());
+    let shown = match *waiting {
+        0 => String::from("no event waits to be relayed"),
+        _ => format!("{} to be relayed, the first for {} s", counted(*waiting, "event waits", "events wait"), age.as_secs()),
+    };
     let mend = "start a node; where one runs, its log says why it does not relay them";
     report.judge("outbox", (*age < RELAYED_LATE, Verdict::Warning), shown, mend);
     if let Some(reason) = &found.outbox_reason {
-        let shown = format!("{refused} events in the outbox were refused, the last for this: {reason}");
+        let count = counted(*refused, "event in the outbox was", "events in the outbox were");
+        let shown = format!("{count} refused, the last for this: {reason}");
         let mend = format!(
             "SELECT * FROM {schema}.outbox WHERE refused_at IS NOT NULL; mend the cause or the rows, then SELECT {schema}.retry_refused(), or DELETE \
              them"

@@ -1,7 +1,7 @@
 //! Whether the key of secrets is there, is that of the other nodes, and opens every secret that is stored; and whether there is an API key where
 //! one is needed.
 
-use super::report::{Report, Verdict};
+use super::report::{Report, Verdict, counted};
 use crate::boot::{self, secrets as files, secrets::FILE};
 use crate::config::{BOOTSTRAP_KEY, Config, SECRETS_KEY};
 use postrider_core::endpoint::Endpoint;
@@ -27,6 +27,7 @@ pub(super) fn examine(config: &Config, stored: &Configuration, agreed: Option<&S
     }
     match ring {
         Some(ring) => match files::unreadable(&ring, stored) {
+            None if count == 1 => report.good(CHECK, "the one stored secret can be read"),
             None => report.good(CHECK, format!("all {count} stored secrets can be read")),
             Some(text) => report.wrong(CHECK, text, format!("add the key that is missing to {SECRETS_KEY}, or set the secrets anew")),
         },
@@ -37,7 +38,8 @@ pub(super) fn examine(config: &Config, stored: &Configuration, agreed: Option<&S
         }
         None if count == 0 => report.good(CHECK, "there is no key yet, and no secret: the first start makes one"),
         None => {
-            let found = format!("{FILE} is missing, and {count} stored secrets cannot be read without it");
+            let secrets = counted(count as u64, "stored secret", "stored secrets");
+            let found = format!("{FILE} is missing, and {secrets} cannot be read without it");
             report.wrong(CHECK, found, format!("put it back from a backup, or give its content in {SECRETS_KEY}"));
         }
     }

@@ -1,6 +1,6 @@
 //! The database that nodes share: whether it can be reached, what the role may do there, and what the server is set to.
 
-use super::report::{Report, Verdict};
+use super::report::{Report, Verdict, counted};
 use super::{inside, keys};
 use crate::cli::{CommandError, runtime};
 use crate::clock::SystemClock;
@@ -139,9 +139,14 @@ fn rights(found: &PgFindings, name: &str, report: &mut Report) {
         return report.wrong("rights", format!("{role} may not make tables in the schema {name}"), owner(found, name));
     }
     if let Some(first) = rights.of_others.first() {
-        let shown =
-            format!("{} tables and sequences of {name} belong to others than {role}, the first of them {first}", rights.of_others.len());
+        let count = counted(rights.of_others.len() as u64, "table or sequence belongs", "tables and sequences belong");
+        let shown = format!("in {name} {count} to others than {role}, the first of them {first}");
         return report.wrong("rights", shown, "let the role own them: REASSIGN OWNED, or ALTER TABLE … OWNER TO for each");
+    }
+    if !rights.creators.is_empty() {
+        let others = rights.creators.join(", ");
+        let shown = format!("{others} may create things in {name}, which could be run with the owner's rights when somebody publishes");
+        return report.wrong("rights", shown, format!("REVOKE CREATE ON SCHEMA {name} FROM {others}"));
     }
     report.good("rights", format!("{role} may make tables in {name} and owns what is there"));
 }
@@ -214,7 +219,10 @@ fn connections(found: &PgFindings, options: &PgOptions, report: &mut Report) {
     let (nodes, each) = (nodes(found), connections_of_one(options));
     let most = found.most_connections;
     let needed = nodes.saturating_mul(each);
-    let shown = format!("{most} are allowed; {nodes} nodes open up to {needed}, {each} each");
+    let shown = match nodes {
+        1 => format!("{most} are allowed; one node opens up to {each}"),
+        _ => format!("{most} are allowed; {nodes} nodes open up to {needed}, {each} each"),
+    };
     let mend =
         "raise max_connections (or the limit of the role or the database): a node that is started while others stop needs its own as well";
     let verdict = if most < needed { Verdict::Wrong } else { Verdict::Warning };

@@ -24,6 +24,11 @@ pub(super) struct Finding {
     pub(super) mend: Option<String>,
 }
 
+/// So many, with the words for one or for any other number.
+pub(super) fn counted(count: u64, one: &str, others: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { others })
+}
+
 /// All that was found.
 #[derive(Debug, Default)]
 pub(super) struct Report(Vec<Finding>);

@@ -36,6 +36,7 @@ fn good() -> PgFindings {
             may_use: true,
             may_make_tables: true,
             of_others: Vec::new(),
+            creators: Vec::new(),
         },
         clock_ahead_us: -400_000,
         settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
@@ -82,15 +83,32 @@ fn where_nothing_is_wrong_nothing_is_to_be_mended() {
 }
 
 #[test]
+fn one_is_not_many() {
+    let mut found = good();
+    let shown = |found: &PgFindings| judged(found).text();
+    let text = shown(&found);
+    assert!(text.contains("97 are allowed; one node opens up to 27\n") && text.contains("no event waits to be relayed\n"), "{text}");
+    let nodes = vec![node("one", 1, None), node("two", 1, None)];
+    found.inside = Some(PgInside { nodes, held_by_ended: 1, outbox_waiting: 1, ..PgInside::default() });
+    let text = shown(&found);
+    assert!(text.contains("97 are allowed; 2 nodes open up to 54, 27 each\n"), "{text}");
+    assert!(text.contains("1 delivery is still claimed") && text.contains("1 event waits to be relayed, the first for 0 s"), "{text}");
+    found.inside = Some(PgInside { held_by_ended: 2, outbox_waiting: 2, ..PgInside::default() });
+    let text = shown(&found);
+    assert!(text.contains("2 deliveries are still claimed") && text.contains("2 events wait to be relayed"), "{text}");
+}
+
+#[test]
 fn each_thing_that_is_wrong_is_found() {
     type Change = fn(&mut PgFindings);
     let set = |name: &str, value: &str, found: &mut PgFindings| found.settings.insert(name.to_owned(), value.to_owned());
-    let table: [(&str, Verdict, Change); 22] = [
+    let table: [(&str, Verdict, Change); 23] = [
         ("database", Verdict::Wrong, |f| f.is_new_enough = false),
         ("schema", Verdict::Wrong, |f| f.schema = 2),
         ("schema", Verdict::Warning, |f| (f.schema, f.known) = (1, 2)),
         ("rights", Verdict::Wrong, |f| f.rights.may_make_tables = false),
         ("rights", Verdict::Wrong, |f| f.rights.of_others = vec![String::from("events")]),
+        ("rights", Verdict::Wrong, |f| f.rights.creators = vec![String::from("PUBLIC")]),
         ("rights", Verdict::Wrong, |f| f.rights.schema_is_there = false),
         ("clock", Verdict::Warning, |f| f.clock_ahead_us = 1_500_000),
         ("clock", Verdict::Wrong, |f| f.clock_ahead_us = -31_000_000),

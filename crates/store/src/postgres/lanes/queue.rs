@@ -6,8 +6,15 @@ use parking_lot::Mutex;
 use postrider_core::ports::{FanOutSlice, NewEvent, Published, Settled, Settlement, Sliced, StoreError, StoreErrorKind};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
+
+/// So much waits for each lane that writes, at the most, before another one begins.
+const COMPANY: u32 = 64;
+
+/// How long urgent work is held at most, so that a transaction that takes long keeps nobody else waiting.
+const HELD: Duration = Duration::from_millis(5);
 
 /// What a caller is answered.
 pub(super) type Answer<A> = std::result::Result<A, StoreError>;
@@ -71,9 +78,9 @@ impl Line {
 enum Doing {
     /// It writes a group, and looks by itself afterwards.
     Writing,
-    /// It was called and will take all that is urgent.
+    /// It was called and will take all that is urgent, unless that is held.
     Called,
-    /// It has patient work that waits for company.
+    /// There is patient work of its own, or urgent work that is held, and it waits for company.
     Lingering,
     Nothing,
 }
@@ -81,6 +88,8 @@ enum Doing {
 struct Lane {
     doing: Doing,
     patient: Line,
+    /// What it is writing.
+    in_hand: u32,
 }
 
 struct Waiting {
@@ -90,9 +99,18 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Which lane to call for urgent work: none if one is on its way, or if all are writing.
+    /// Whether urgent work waits for company, or for a lane that comes back: less of it is there than is being written. A transaction of few rows costs
+    /// almost as much as one of many, and whoever waits for the lanes that write is served by them soon. Where little is written nothing is held.
+    fn is_held(&self) -> bool {
+        let writing = self.lanes.iter().filter(|lane| lane.doing == Doing::Writing);
+        let enough = writing.map(|lane| lane.in_hand.min(COMPANY)).sum();
+        self.urgent.weight < enough
+    }
+
+    /// Which lane to call for urgent work: none if one is on its way, or if all are writing. One that lingers sees to what is held.
     fn call_one(&mut self) -> Option<usize> {
-        if self.lanes.iter().any(|lane| lane.doing == Doing::Called) {
+        let is_any = |doing: Doing| self.lanes.iter().any(|lane| lane.doing == doing);
+        if is_any(Doing::Called) || (is_any(Doing::Lingering) && self.is_held()) {
             return None;
         }
         let free = |doing: Doing| self.lanes.iter().position(|lane| lane.doing == doing);
@@ -109,6 +127,7 @@ impl Waiting {
         self.urgent.move_into(&mut group, &mut weight, MAX_GROUP);
         patient.move_into(&mut group, &mut weight, MAX_GROUP);
         self.lanes[lane].doing = Doing::Writing;
+        self.lanes[lane].in_hand = weight;
         group
     }
 }
@@ -116,8 +135,8 @@ impl Waiting {
 /// What a lane finds when it looks.
 enum Found {
     Group(Vec<Entry>),
-    /// Patient work alone.
-    Patient,
+    /// Patient work alone, or urgent work that is held: to be taken after so long.
+    Waits(Duration),
     Nothing,
     /// There is nothing, and nothing will come.
     Closed,
@@ -133,7 +152,7 @@ pub(super) struct Queue {
 impl Queue {
     /// For so many lanes, at least one.
     pub(super) fn new(lanes: usize) -> Self {
-        let each = || Lane { doing: Doing::Nothing, patient: Line::default() };
+        let each = || Lane { doing: Doing::Nothing, patient: Line::default(), in_hand: 0 };
         let lanes: Vec<Lane> = std::iter::repeat_with(each).take(lanes.max(1)).collect();
         Queue {
             calls: lanes.iter().map(|_| Notify::new()).collect(),
@@ -205,10 +224,15 @@ impl Queue {
             match self.look(lane, is_over) {
                 Found::Group(group) => return Some(group),
                 Found::Closed => return None,
-                Found::Nothing => call.notified().await,
-                Found::Patient => {
-                    let until = *until.get_or_insert_with(|| Instant::now() + LINGER);
-                    let _ = tokio::time::timeout_at(until, call.notified()).await;
+                Found::Nothing => {
+                    until = None;
+                    call.notified().await;
+                }
+                Found::Waits(longest) => {
+                    let latest = Instant::now() + longest;
+                    let sooner = until.map_or(latest, |until| until.min(latest));
+                    until = Some(sooner);
+                    let _ = tokio::time::timeout_at(sooner, call.notified()).await;
                 }
             }
         }
@@ -217,7 +241,11 @@ impl Queue {
     fn look(&self, lane: usize, is_over: bool) -> Found {
         let mut waiting = self.waiting.lock();
         let (urgent, patient) = (waiting.urgent.weight, waiting.lanes[lane].patient.weight);
-        if urgent > 0 || (patient > 0 && (is_over || patient >= MAX_GROUP || waiting.closed)) {
+        // One that comes back from writing takes what there is: that is what was held for.
+        let is_back = waiting.lanes[lane].doing == Doing::Writing;
+        let is_held = !is_back && !waiting.closed && waiting.is_held();
+        let is_due = is_over || (urgent > 0 && !is_held) || (patient > 0 && (patient >= MAX_GROUP || waiting.closed));
+        if is_due && urgent + patient > 0 {
             let group = waiting.take(lane);
             // What is too much for one group is not left until this one has been written.
             let next = if waiting.urgent.weight > 0 { waiting.call_one() } else { None };
@@ -228,8 +256,13 @@ impl Queue {
         if waiting.closed {
             return Found::Closed;
         }
-        waiting.lanes[lane].doing = if patient > 0 { Doing::Lingering } else { Doing::Nothing };
-        if patient > 0 { Found::Patient } else { Found::Nothing }
+        let found = match (patient, urgent) {
+            (0, 0) => Found::Nothing,
+            (0, _) => Found::Waits(HELD),
+            _ => Found::Waits(LINGER),
+        };
+        waiting.lanes[lane].doing = if matches!(found, Found::Nothing) { Doing::Nothing } else { Doing::Lingering };
+        found
     }
 
     /// Takes no more work; what waits is still done.

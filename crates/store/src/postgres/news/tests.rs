@@ -12,7 +12,7 @@ fn deliveries(n: u128) -> Vec<(DeliveryId, EndpointId)> {
 
 #[test]
 fn news_are_read_as_they_were_told() {
-    let plain = [News::Configuration, News::Members, News::Work, News::Outbox, News::Missed];
+    let plain = [News::Configuration, News::Members, News::Backlog, News::Work, News::Outbox, News::Missed];
     let long = [News::Due(endpoints(ENDPOINTS_OF_A_LINE as u128)), News::Hasten(deliveries(DELIVERIES_OF_A_LINE as u128))];
     for news in plain.into_iter().chain(long) {
         let told = lines(&news, i64::MAX);
@@ -49,7 +49,17 @@ fn what_waits_is_bounded_and_there_once() {
     }
     let taken: Vec<News> = std::iter::from_fn(|| waiting.take()).collect();
     assert_eq!(taken, [News::Work, News::Members, News::Due(all.clone())]);
-    for news in [News::Work, News::Due(all), News::Due(vec![EndpointId::new(Uuid::nil())]), News::Members] {
+    for news in [News::Work, News::Due(all.clone()), News::Due(vec![EndpointId::new(Uuid::nil())]), News::Members, News::Due(all)] {
+        waiting.put(news);
+    }
+    let taken: Vec<News> = std::iter::from_fn(|| waiting.take()).collect();
+    assert_eq!(taken, [News::Work, News::Backlog, News::Members], "of too many endpoints none is named, nor of more that come");
+    for news in [News::Due(endpoints(2)), News::Backlog, News::Due(endpoints(3)), News::Backlog] {
+        waiting.put(news);
+    }
+    let taken: Vec<News> = std::iter::from_fn(|| waiting.take()).collect();
+    assert_eq!(taken, [News::Backlog]);
+    for news in [News::Work, News::Backlog, News::Due(endpoints(1)), News::Missed, News::Backlog, News::Members] {
         waiting.put(news);
     }
     let taken: Vec<News> = std::iter::from_fn(|| waiting.take()).collect();

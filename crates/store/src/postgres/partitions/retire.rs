@@ -1,10 +1,12 @@
 //! Retention drops partitions: those of attempts and of events that are past their age as a whole, and of which hardly anything is needed any more.
 //!
-//! What is in one is counted page by page, while nobody waits; then it goes in one piece, with the numbers. In between nobody may have changed it:
-//! a trigger that it gets before the count notes whether somebody has, and whoever drops it looks at that behind its lock. The few rows that have to
-//! stay move to the partition by default.
+//! What is in one is counted page by page, while nobody waits; then it goes in one piece, with the numbers, see `dropping.rs`. The few rows that have
+//! to stay move to the partition by default; one of which more has to goes row by row.
 //!
-//! So rows whose partition is to be dropped soon are not removed one by one, see [`below`]: they stay until all of it is past its age.
+//! Rows whose partition is to be dropped soon are not removed one by one, see [`below`]: they stay until all of it is past its age, and where somebody
+//! was in the way, until the next run.
+
+mod dropping;
 
 use super::super::aging;
 use super::super::conn::Conn;
@@ -13,11 +15,12 @@ use super::super::prune::Slice;
 use super::super::rows::{get, namespace};
 use super::super::tallies::Tallies;
 use super::super::tx::Tx;
-use super::{BEHIND, Day, Days, FEW, TABLES, Table, names};
+use super::{BEHIND, Day, Days, FEW, MOST_BYTES, TABLES, Table, names};
+use dropping::Dropped;
 use postrider_core::id::floor_at;
 use postrider_core::ports::{PruneRequest, REQUEST_MEMORY};
 use postrider_core::time::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// So many rows are counted in a slice.
@@ -60,11 +63,29 @@ impl What {
 /// How far a run has come.
 #[derive(Clone, Debug, Default)]
 pub(in crate::postgres) struct Retiring {
-    /// Partitions that stay, in this run at least.
-    through: BTreeSet<String>,
+    /// Partitions that stay: what is to go of them goes row by row.
+    kept: BTreeSet<String>,
+    /// Partitions that somebody was in the way of, with their first ids: all of them are the next run's.
+    waiting: BTreeMap<String, (What, Uuid)>,
     counted: Option<Counted>,
     /// The bounds of events that went, and of which notes are left.
     notes: Option<(Uuid, Uuid)>,
+}
+
+impl Retiring {
+    fn is_done_with(&self, name: &str) -> bool {
+        self.kept.contains(name) || self.waiting.contains_key(name)
+    }
+
+    fn wait(&mut self, name: String, what: What, days: Days) {
+        tracing::debug!(partition = name, "a partition that is past its age waits for the next run: somebody was in the way");
+        self.waiting.insert(name, (what, days.bounds().0));
+    }
+
+    fn keep(&mut self, name: String) {
+        tracing::debug!(partition = name, "a partition that is past its age stays: too much of it is needed");
+        self.kept.insert(name);
+    }
 }
 
 /// A partition that is about to go, and what is in it as far as it was counted.
@@ -78,8 +99,25 @@ struct Counted {
     gone: u64,
     /// What it takes out of the numbers.
     tallies: Tallies,
-    stays: Vec<Uuid>,
+    stays: Stays,
+    /// By what it is seen that nobody has changed it since, nor counted it anew.
+    token: i64,
     tries: u32,
+}
+
+/// Rows that have to stay.
+#[derive(Clone, Debug, Default)]
+struct Stays {
+    ids: Vec<Uuid>,
+    /// How long what is long in them is.
+    bytes: i64,
+}
+
+impl Stays {
+    /// Whether they would keep everybody waiting while they move.
+    fn are_too_many(&self) -> bool {
+        self.ids.len() as i64 > FEW || self.bytes > MOST_BYTES
+    }
 }
 
 /// The day on which it is asked for what is past its age, and `None` where it is asked for something else: there is no age then, or room has to be
@@ -94,18 +132,26 @@ fn goes_on(days: Days, before: Day, today: Day) -> bool {
     age > BEHIND && days.contains(before) && days.number() <= (age / PART_OF_AGE).max(1)
 }
 
-/// Behind the last id of what is removed row by row for its age.
-pub(in crate::postgres) async fn below(conn: &Conn, what: What, request: &PruneRequest) -> Result<Uuid> {
+/// Behind the last id of what is removed row by row for its age, in this run.
+pub(in crate::postgres) async fn below(conn: &Conn, what: What, request: &PruneRequest, run: &Retiring) -> Result<Uuid> {
     let before = what.before(request);
     let (Some(table), Some(today)) = (what.table(), today(request)) else { return Ok(floor_at(before)) };
     let of = Day::of(before);
     let going = table.days_among(&names(conn).await?).into_iter().find(|days| goes_on(*days, of, today));
-    Ok(floor_at(going.map_or(before, |days| days.from.start())))
+    let below = floor_at(going.map_or(before, |days| days.from.start()));
+    let waiting = run.waiting.values().filter(|(of, _)| *of == what).map(|(_, from)| *from);
+    Ok(waiting.fold(below, Uuid::min))
 }
 
 /// Goes on with dropping partitions that are past their age; whether there are no more in this run. What it does is committed by itself: a slice that
 /// has done something has to end.
-pub(in crate::postgres) async fn retire(tx: &mut Tx, run: &mut Retiring, request: &PruneRequest, slice: &mut Slice) -> Result<bool> {
+pub(in crate::postgres) async fn retire(
+    tx: &mut Tx,
+    run: &mut Retiring,
+    what: What,
+    request: &PruneRequest,
+    slice: &mut Slice,
+) -> Result<bool> {
     let Some(today) = today(request) else { return Ok(true) };
     if let Some(bounds) = run.notes {
         if remove_notes(&tx.conn, bounds).await? {
@@ -113,74 +159,62 @@ pub(in crate::postgres) async fn retire(tx: &mut Tx, run: &mut Retiring, request
         }
         return Ok(false);
     }
-    let Some(mut counted) = run.counted.take() else { return begin(&tx.conn, run, request, today).await };
+    let Some(mut counted) = run.counted.take() else { return begin(&tx.conn, run, what, request, today).await };
     let Some(from) = counted.from else {
-        if drop_it(tx, &mut counted, slice).await? {
-            let bounds = counted.days.bounds();
-            run.notes = (counted.what == What::Events).then_some(bounds);
-        } else if counted.tries < TRIES {
-            run.counted = Some(counted);
-        } else {
-            run.through.insert(counted.name);
+        match dropping::drop_it(tx, &counted).await? {
+            Dropped::Yes => gone(run, &counted, slice),
+            Dropped::NotNow if counted.tries + 1 < TRIES => run.counted = Some(Counted { tries: counted.tries + 1, ..counted }),
+            Dropped::NotNow | Dropped::Changed => run.wait(counted.name, counted.what, counted.days),
         }
         return Ok(false);
     };
     if count_page(&tx.conn, &mut counted, from).await? {
         run.counted = Some(counted);
     } else {
-        tracing::debug!(partition = counted.name, "a partition that is past its age stays: too much of it is needed");
-        run.through.insert(counted.name);
+        run.keep(counted.name);
     }
     Ok(false)
 }
 
-/// Chooses the next partition and has changes of it noted; whether there is none.
-async fn begin(conn: &Conn, run: &mut Retiring, request: &PruneRequest, today: Day) -> Result<bool> {
-    let there = names(conn).await?;
-    for what in [What::Attempts, What::Events] {
-        let Some(table) = what.table() else { continue };
-        let is_past = |days: &Days| days.to.start() <= what.before(request) && days.to <= today.after(-BEHIND);
-        for days in table.days_among(&there).into_iter().filter(is_past) {
-            let name = table.partition(days);
-            if run.through.contains(&name) {
-                continue;
-            }
-            // As it is where rows are kept for ever: not worth having every statement planned anew.
-            let (from, to) = days.bounds();
-            let next = next_page(conn, what, from, to).await?;
-            if that_stay(conn, what, from, next.unwrap_or(to)).await?.len() as i64 > FEW {
-                run.through.insert(name);
-                continue;
-            }
-            if !watch(conn, &name).await? {
-                run.through.insert(name);
-                return Ok(false);
-            }
-            let (tallies, stays) = (Tallies::default(), Vec::new());
-            run.counted = Some(Counted { what, days, name, from: Some(from), gone: 0, tallies, stays, tries: 0 });
-            return Ok(false);
+/// It was dropped.
+fn gone(run: &mut Retiring, counted: &Counted, slice: &mut Slice) {
+    tracing::info!(partition = counted.name, rows = counted.gone, "a partition was dropped that is past its age");
+    match counted.what {
+        What::Attempts => slice.pruned.attempts += counted.gone,
+        What::Events => {
+            slice.pruned.events += counted.gone;
+            run.notes = Some(counted.days.bounds());
         }
     }
+}
+
+/// Chooses the next partition and has changes of it noted; whether there is none.
+async fn begin(conn: &Conn, run: &mut Retiring, what: What, request: &PruneRequest, today: Day) -> Result<bool> {
+    let Some(table) = what.table() else { return Ok(true) };
+    let is_past = |days: &Days| days.to.start() <= what.before(request) && days.to <= today.after(-BEHIND);
+    for days in table.days_among(&names(conn).await?).into_iter().filter(is_past) {
+        let name = table.partition(days);
+        if run.is_done_with(&name) {
+            continue;
+        }
+        // As it is where rows are kept for ever: not worth having every statement planned anew.
+        let (from, to) = days.bounds();
+        let next = next_page(conn, what, from, to).await?;
+        let mut stays = Stays::default();
+        look_for_those_that_stay(conn, what, (from, next.unwrap_or(to)), &mut stays).await?;
+        if stays.are_too_many() || !dropping::may_be_dropped(conn, &name).await? {
+            run.keep(name);
+            continue;
+        }
+        let Some(token) = dropping::watch(conn, &name).await? else {
+            run.wait(name, what, days);
+            return Ok(false);
+        };
+        let (tallies, stays) = (Tallies::default(), Stays::default());
+        run.counted = Some(Counted { what, days, name, from: Some(from), gone: 0, tallies, stays, token, tries: 0 });
+        return Ok(false);
+    }
     Ok(true)
-}
-
-/// Has it noted from now on whether somebody changes this partition; whether that could be done at once. Whoever was changing it has come to the end.
-async fn watch(conn: &Conn, name: &str) -> Result<bool> {
-    let sql = format!(
-        "DO $$ DECLARE patience text := current_setting('lock_timeout'); BEGIN \
-         BEGIN PERFORM set_config('lock_timeout', '200ms', true); \
-         CREATE OR REPLACE TRIGGER noted AFTER INSERT OR UPDATE OR DELETE ON {name} FOR EACH ROW EXECUTE FUNCTION note_touched(); \
-         DELETE FROM meta WHERE key = 'touched {name}'; \
-         EXCEPTION WHEN lock_not_available OR undefined_table THEN INSERT INTO meta VALUES ('touched {name}', 1) ON CONFLICT DO NOTHING; END; \
-         PERFORM set_config('lock_timeout', patience, true); END $$"
-    );
-    conn.batch(&sql).await?;
-    Ok(!was_touched(conn, name).await?)
-}
-
-async fn was_touched(conn: &Conn, name: &str) -> Result<bool> {
-    let key = format!("touched {name}");
-    Ok(conn.row("SELECT value FROM meta WHERE key = $1", &[&key]).await?.is_some())
 }
 
 /// Whether nothing belongs to an event any more, and nothing will.
@@ -196,8 +230,8 @@ const ATTEMPTS: &str = "SELECT a.namespace, a.subscription, a.endpoint, true, co
      FROM (SELECT * FROM attempts WHERE id >= $1 AND id < $2 ORDER BY id OFFSET 0) a WHERE NOT a.keeps_rows AND a.finished_at IS NOT NULL \
      GROUP BY 1, 2, 3, 4, 5";
 
-const ATTEMPTS_THAT_STAY: &str =
-    "SELECT a.id FROM attempts a WHERE a.id >= $1 AND a.id < $2 AND (a.keeps_rows OR a.finished_at IS NULL) ORDER BY a.id LIMIT $3";
+const ATTEMPTS_THAT_STAY: &str = "SELECT a.id, (coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0))::int8 \
+     FROM attempts a WHERE a.id >= $1 AND a.id < $2 AND (a.keeps_rows OR a.finished_at IS NULL) ORDER BY a.id LIMIT $3";
 
 const EVENTS: &str = concat!(
     "SELECT e.namespace, count(*), sum(1024 + octet_length(e.payload) + 2 * coalesce(octet_length(e.labels), 0) \
@@ -206,8 +240,12 @@ const EVENTS: &str = concat!(
     " IS NOT NULL GROUP BY 1"
 );
 
-const EVENTS_THAT_STAY: &str =
-    concat!("SELECT e.id FROM events e WHERE e.id >= $1 AND e.id < $2 AND ", is_bare!("e.id"), " IS NULL ORDER BY e.id LIMIT $3");
+const EVENTS_THAT_STAY: &str = concat!(
+    "SELECT e.id, (octet_length(e.payload) + coalesce(octet_length(e.labels), 0) + coalesce(octet_length(e.metadata), 0))::int8 \
+     FROM events e WHERE e.id >= $1 AND e.id < $2 AND ",
+    is_bare!("e.id"),
+    " IS NULL ORDER BY e.id LIMIT $3"
+);
 
 /// An event that goes lets go of its key and its labels before.
 const KEYS: &str = concat!(
@@ -227,23 +265,27 @@ async fn next_page(conn: &Conn, what: What, from: Uuid, end: Uuid) -> Result<Opt
     conn.row(sql, &[&from, &end, &PAGE]).await?.map(|row| get(&row, 0)).transpose()
 }
 
-/// Rows of a page that have to stay; no more than one more than may move.
-async fn that_stay(conn: &Conn, what: What, from: Uuid, to: Uuid) -> Result<Vec<Uuid>> {
+/// Adds rows of a page that have to stay; no more than one more than may move.
+async fn look_for_those_that_stay(conn: &Conn, what: What, (from, to): (Uuid, Uuid), stays: &mut Stays) -> Result<()> {
     let sql = match what {
         What::Attempts => ATTEMPTS_THAT_STAY,
         What::Events => EVENTS_THAT_STAY,
     };
     let most = FEW + 1;
-    conn.rows(sql, &[&from, &to, &most]).await?.iter().map(|row| get(row, 0)).collect()
+    for row in &conn.rows(sql, &[&from, &to, &most]).await? {
+        stays.ids.push(get(row, 0)?);
+        stays.bytes += get::<i64>(row, 1)?;
+    }
+    Ok(())
 }
 
-/// Counts a page of it. Whether it may still go: too many rows that have to stay would keep everybody waiting while they move.
+/// Counts a page of it. Whether it may still go.
 async fn count_page(conn: &Conn, counted: &mut Counted, from: Uuid) -> Result<bool> {
     let (_, end) = counted.days.bounds();
     let next = next_page(conn, counted.what, from, end).await?;
     let to = next.unwrap_or(end);
-    counted.stays.extend(that_stay(conn, counted.what, from, to).await?);
-    if counted.stays.len() as i64 > FEW {
+    look_for_those_that_stay(conn, counted.what, (from, to), &mut counted.stays).await?;
+    if counted.stays.are_too_many() {
         return Ok(false);
     }
     match counted.what {
@@ -264,46 +306,6 @@ async fn count_page(conn: &Conn, counted: &mut Counted, from: Uuid) -> Result<bo
     }
     counted.from = next;
     Ok(true)
-}
-
-/// Drops it, and takes what was in it out of the numbers; whether it could be done. It is not tried again if somebody has changed it.
-async fn drop_it(tx: &mut Tx, counted: &mut Counted, slice: &mut Slice) -> Result<bool> {
-    let Some(table) = counted.what.table() else { return Ok(false) };
-    tx.conn.batch(&dropping(table, &counted.name, &counted.stays)).await?;
-    // That it is not there would not do: its last rows may have moved elsewhere.
-    let dropped = tx.conn.only("SELECT coalesce(current_setting('postrider.dropped', true), '') = $1::text", &[&counted.name]).await?;
-    if !get::<bool>(&dropped, 0)? {
-        counted.tries = if was_touched(&tx.conn, &counted.name).await? { TRIES } else { counted.tries + 1 };
-        return Ok(false);
-    }
-    tracing::info!(partition = counted.name, rows = counted.gone, "a partition was dropped that is past its age");
-    tx.tallies.add_all(std::mem::take(&mut counted.tallies));
-    match counted.what {
-        What::Attempts => slice.pruned.attempts += counted.gone,
-        What::Events => slice.pruned.events += counted.gone,
-    }
-    Ok(true)
-}
-
-/// Behind all locks that it takes, it goes unless it was changed; nobody waits for long for whoever is in it.
-fn dropping(table: &Table, name: &str, stays: &[Uuid]) -> String {
-    let table = table.name;
-    let moving = if stays.is_empty() {
-        String::new()
-    } else {
-        let ids: Vec<String> = stays.iter().map(|id| format!("'{id}'")).collect();
-        format!("INSERT INTO {table} SELECT * FROM {name} WHERE id IN ({}); ", ids.join(", "))
-    };
-    format!(
-        "DO $$ DECLARE patience text := current_setting('lock_timeout'); BEGIN \
-         BEGIN PERFORM set_config('lock_timeout', '200ms', true); \
-         LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE; LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE; \
-         IF NOT EXISTS (SELECT FROM meta WHERE key = 'touched {name}') THEN \
-         ALTER TABLE {table} DETACH PARTITION {name}; {moving}DROP TABLE {name}; \
-         PERFORM set_config('postrider.dropped', '{name}', true); END IF; \
-         EXCEPTION WHEN lock_not_available OR undefined_table THEN NULL; END; \
-         PERFORM set_config('lock_timeout', patience, true); END $$"
-    )
 }
 
 /// Removes notes of events within these bounds that are not there any more; whether all were removed.
@@ -355,14 +357,18 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_is_named() {
-        let table = What::Events.table().expect("a table of that name");
-        let sql = dropping(table, "events_p20261123", &[Uuid::nil(), Uuid::max()]);
-        let ids = "IN ('00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff')";
-        assert!(
-            sql.contains(ids) && sql.contains("DETACH PARTITION events_p20261123; INSERT INTO events SELECT * FROM events_p20261123"),
-            "{sql}"
-        );
-        assert!(!dropping(table, "events_p20261123", &[]).contains("INSERT"));
+    fn what_waits_is_the_next_runs_and_so_is_what_comes_behind_it() {
+        let (mut run, days) = (Retiring::default(), Days::new(Day(20_000), 1));
+        run.keep("events_p20241004".to_owned());
+        run.wait("events_p20241005".to_owned(), What::Events, days);
+        assert!(run.is_done_with("events_p20241004") && run.is_done_with("events_p20241005") && !run.is_done_with("attempts_p20241005"));
+        assert_eq!(run.waiting.values().collect::<Vec<_>>(), [&(What::Events, floor_at(Day(20_000).start()))]);
+    }
+
+    #[test]
+    fn little_moves() {
+        let few = |n: i64, bytes: i64| Stays { ids: (0..n).map(|n| Uuid::from_u128(n.cast_unsigned().into())).collect(), bytes };
+        assert!(!few(FEW, MOST_BYTES).are_too_many());
+        assert!(few(FEW + 1, 0).are_too_many() && few(1, MOST_BYTES + 1).are_too_many());
     }
 }

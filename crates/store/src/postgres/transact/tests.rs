@@ -24,14 +24,10 @@ async fn what_cannot_go_better_is_not_tried_again() {
     assert!(Tries::of_work(Duration::from_secs(5)).again(Error::Lost).await.is_err());
 }
 
+/// See tests/pg/versions.rs for what it costs to look there.
 #[test]
-fn lanes_of_nodes_that_are_alive_write_into_shards_of_their_own() {
-    let of = |nodes: u32, lanes: usize| -> Vec<i16> {
-        (0..nodes).flat_map(|place| (0..lanes).map(move |lane| shard_of_lane(place, lane, lanes))).collect()
-    };
-    let all: Vec<i16> = (0..32).collect();
-    assert_eq!((of(8, 4), of(1, 32)), (all.clone(), all));
-    assert_eq!(of(9, 4)[32..], [0, 1, 2, 3], "beyond that they share");
+fn before_a_commit_it_is_looked_where_heartbeats_change_nothing() {
+    assert_eq!(commit(7), "SELECT 1 / count(*) FROM living WHERE incarnation = 7; COMMIT");
 }
 
 #[test]

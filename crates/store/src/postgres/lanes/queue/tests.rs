@@ -1,5 +1,4 @@
 use super::*;
-use std::time::Duration;
 
 async fn urgent(queue: &Queue, weight: usize) -> Answer<Vec<Sliced>> {
     queue.submit(weight, None, |reply| Work::FanOut(Vec::new(), reply)).await
@@ -48,7 +47,7 @@ async fn what_is_urgent_gathers_until_a_lane_looks() {
     assert_eq!(doing(&queue), [Doing::Called, Doing::Nothing]);
     let group = taken(&queue, 0).await;
     assert_eq!(group.len(), 10);
-    let mut late = Box::pin(urgent(&queue, 1));
+    let mut late = Box::pin(urgent(&queue, 10));
     queued(&mut late).await;
     assert_eq!(doing(&queue), [Doing::Writing, Doing::Called], "it does not wait for the first group");
     answer(group);
@@ -57,6 +56,57 @@ async fn what_is_urgent_gathers_until_a_lane_looks() {
         assert_eq!(call.await, Ok(Vec::new()));
     }
     assert_eq!(late.await, Ok(Vec::new()));
+}
+
+/// A group of ten is being written by the first of two lanes.
+async fn written_by_one(queue: &Queue) -> Vec<Entry> {
+    let mut first = Box::pin(urgent(queue, 10));
+    queued(&mut first).await;
+    taken(queue, 0).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn less_than_is_being_written_waits_for_the_lane_that_writes() {
+    let queue = Queue::new(2);
+    let first = written_by_one(&queue).await;
+    let mut late = Box::pin(urgent(&queue, 9));
+    queued(&mut late).await;
+    let began = Instant::now();
+    tokio::select! {
+        biased;
+        _ = queue.take(1) => panic!("it is held"),
+        () = tokio::time::sleep(HELD - Duration::from_millis(2)) => answer(first),
+    }
+    answer(taken(&queue, 0).await);
+    assert_eq!(late.await, Ok(Vec::new()));
+    assert!(began.elapsed() < HELD, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_goes_once_there_is_as_much_of_it_as_is_being_written() {
+    let queue = Queue::new(2);
+    let first = written_by_one(&queue).await;
+    let (mut second, mut third) = (Box::pin(urgent(&queue, 9)), Box::pin(urgent(&queue, 1)));
+    queued(&mut second).await;
+    let began = Instant::now();
+    let group = tokio::join!(biased; taken(&queue, 1), queued(&mut third)).0;
+    assert_eq!((group.len(), began.elapsed()), (2, Duration::ZERO));
+    answer(first);
+    answer(group);
+    assert_eq!((second.await, third.await), (Ok(Vec::new()), Ok(Vec::new())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_held_for_long() {
+    let queue = Queue::new(2);
+    let slow = written_by_one(&queue).await;
+    let mut late = Box::pin(urgent(&queue, 1));
+    queued(&mut late).await;
+    let began = Instant::now();
+    answer(taken(&queue, 1).await);
+    assert_eq!(late.await, Ok(Vec::new()));
+    assert!(began.elapsed() >= HELD && began.elapsed() < HELD * 2, "{:?}", began.elapsed());
+    answer(slow);
 }
 
 #[tokio::test]
