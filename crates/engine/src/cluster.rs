@@ -31,6 +31,9 @@ pub(crate) const LOOK: Duration = Duration::from_secs(1);
 /// How long news gather after some were told: what is told at once is one piece, however much is published.
 const GATHER: Duration = Duration::from_millis(2);
 
+/// How long endpoints gather with which the last exchange has ended: each piece of them is a commit, and makes all others look who has what.
+const FREED: Duration = Duration::from_millis(10);
+
 /// Deliveries to be hastened that wait to be told of. What goes beyond waits for its time.
 const HASTENED: usize = 4_096;
 
@@ -158,7 +161,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             () = shared.stopped(), if !was_stopping => {}
             // However much there is to do: what fails is not tried at once again.
             () = shared.cluster.survey.notified(), if is_well => {}
-            () = shared.dispatcher.freed.notified(), if is_well => {}
+            // Those that end at about the same time are told of in one piece.
+            () = shared.dispatcher.freed.notified(), if is_well => tokio::time::sleep(FREED).await,
             () = tokio::time::sleep(LOOK) => {}
         }
     }
@@ -256,8 +260,10 @@ pub(crate) async fn leave_all(shared: &Arc<Shared>) {
         free(shared).await?;
         // Now, for nobody does it later; with where the last outcomes have left something to do.
         let mut news = untold(shared);
-        if !news.contains(&News::Members) {
-            news.insert(0, News::Members);
+        for always in [News::Backlog, News::Members] {
+            if !news.contains(&always) {
+                news.insert(0, always);
+            }
         }
         shared.store.tell(news).await
     };
@@ -292,6 +298,7 @@ pub(crate) async fn hear(shared: Arc<Shared>) {
             News::Missed => {
                 shared.configured.notify_one();
                 members(&shared);
+                shared.cluster.backlog.notify_one();
                 wake_workers(&shared);
                 shared.outbox.notify_one();
             }
@@ -299,11 +306,11 @@ pub(crate) async fn hear(shared: Arc<Shared>) {
     }
 }
 
-/// One that has ended may have stored something that it had no time to tell of.
+/// What one that has ended had no time to tell of is found by whoever takes slots of it. Others say that slots or endpoints are free, as often as
+/// they are: that is no reason to look at all that waits.
 fn members(shared: &Shared) {
-    for wake in [&shared.cluster.survey, &shared.cluster.rescue, &shared.cluster.backlog] {
-        wake.notify_one();
-    }
+    shared.cluster.survey.notify_one();
+    shared.cluster.rescue.notify_one();
 }
 
 fn wake_workers(shared: &Shared) {

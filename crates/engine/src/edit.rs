@@ -12,7 +12,8 @@ use std::sync::Arc;
 const TRIES: u32 = 16;
 
 /// Changes the configuration: `f` looks at it and answers what to put. One at a time; stored first, then in force. Where somebody else
-/// has changed the configuration meanwhile, it is read again and `f` is asked again: what it answered before has not been stored.
+/// has changed the configuration meanwhile, it is read again and `f` is asked again: what it answered before has not been stored. Its refusal is
+/// believed, and that there is nothing to put, only of the newest configuration.
 ///
 /// A secret that was sealed before the key of secrets was changed is not stored, for whoever changed the key says of all secrets that they
 /// are under the new one: the change fails as [`StoreErrorKind::Unavailable`], and succeeds once its caller has sealed it anew.
@@ -21,9 +22,21 @@ pub(crate) async fn edit<T, E: From<StoreError>>(
     mut f: impl FnMut(&Routes) -> Result<(Vec<ConfigChange>, T), E>,
 ) -> Result<T, E> {
     let mut editing = Arc::clone(&shared.editing).lock_owned().await;
+    // Where others share the store, what `f` does not find may have been configured there a moment ago. What it changes is looked at when it is stored.
+    let mut is_newest = !shared.store.is_shared();
     for _ in 0..TRIES {
         let routes = shared.routes.load_full();
-        let (changes, answer) = f(&routes)?;
+        let wanted = match f(&routes) {
+            Ok((changes, answer)) if is_newest || !changes.is_empty() => Some((changes, answer)),
+            Err(error) if is_newest => return Err(error),
+            Ok(_) | Err(_) => None,
+        };
+        let Some((changes, answer)) = wanted else {
+            drop(routes);
+            maintain::reload_if_changed(shared).await?;
+            is_newest = true;
+            continue;
+        };
         if changes.is_empty() {
             return Ok(answer);
         }

@@ -16,7 +16,13 @@ pub(crate) struct Job {
     pub(crate) event: Arc<Event>,
     /// The state that the store has; the next settlement starts from it.
     pub(crate) stored: StateKind,
+    /// How many looks for configuration that others changed had begun once it was stored: a later one has seen whatever it leads to. [`NOT_NOTED`]
+    /// where nobody asked.
+    pub(crate) looks: u64,
 }
+
+/// No look is later.
+pub(crate) const NOT_NOTED: u64 = u64::MAX;
 
 impl Job {
     /// What it counts against the bounds. Deliveries of one event share its payload, yet each counts it: the bound errs on the safe side.
@@ -40,6 +46,7 @@ pub(crate) fn cost(payload: usize) -> usize {
 
 impl From<Claimed> for Job {
     fn from(claimed: Claimed) -> Self {
-        Job { stored: claimed.delivery.progress.state.kind(), delivery: claimed.delivery, event: claimed.event }
+        let stored = claimed.delivery.progress.state.kind();
+        Job { stored, delivery: claimed.delivery, event: claimed.event, looks: NOT_NOTED }
     }
 }

@@ -34,6 +34,8 @@
 //! | `batches` | what is done piece by piece: events published again, deliveries tried again |
 //! | `tasks` | the tasks that do all this |
 //! | `maintain` | recovery at start, configuration changed by others, parked deliveries |
+//! | `looks` | looks for configuration that others changed, and what came of them |
+//! | `lapse` | what must end when others may have taken this engine for dead |
 //! | `retired` | deleted bindings, until nothing waits for them |
 //! | `health` | what is a day old does not count any more for the health of endpoints |
 //! | `retain` | what is too old goes, and what was erased |
@@ -52,6 +54,8 @@ mod job;
 mod jobs;
 mod kept;
 pub mod keys;
+mod lapse;
+mod looks;
 mod maintain;
 mod meta;
 mod outbox;
@@ -263,8 +267,16 @@ impl Engine {
         _ = maintain::see_changes(&self.shared).await;
     }
 
+    /// The same where others share the store, and nothing where nobody does: for whoever must see what was configured through another engine
+    /// before this was called.
+    pub async fn catch_up(&self) {
+        // What went wrong was logged, and what is known counts.
+        _ = maintain::catch_up(&self.shared).await;
+    }
+
     /// Changes the configuration: `f` looks at it and answers what to put. One at a time; stored first, then in force. It is asked again where
-    /// somebody else has changed the configuration meanwhile: what it looks at is always what its changes replace.
+    /// somebody else has changed the configuration meanwhile: what it looks at is always what its changes replace. Where others share the store
+    /// it is also asked again, once, before its refusal is believed, or that there is nothing to put: what it missed may have been configured there.
     pub async fn edit<T, E>(&self, f: impl FnMut(&Routes) -> Result<(Vec<ConfigChange>, T), E>) -> Result<T, E>
     where
         E: From<StoreError>,

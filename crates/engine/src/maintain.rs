@@ -3,6 +3,7 @@
 use crate::dispatch::Settings;
 use crate::edit::edit;
 use crate::job::Job;
+use crate::looks::broken_off;
 use crate::retain::IN_USE;
 use crate::retired;
 use crate::route::Routes;
@@ -12,9 +13,8 @@ use postrider_core::delivery::StateKind;
 use postrider_core::endpoint::{Endpoint, EndpointStatus};
 use postrider_core::error::ErrorCode;
 use postrider_core::id::EndpointId;
-use postrider_core::ports::{ClaimRequest, Claimed, ConfigChange, StoreError, StoreErrorKind};
+use postrider_core::ports::{ClaimRequest, Claimed, ConfigChange, StoreError};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Deliveries taken over in one piece.
@@ -132,10 +132,11 @@ async fn give_up_parked(shared: &Arc<Shared>, endpoint: EndpointId) -> Result<()
             break;
         }
         jobs.iter().for_each(|job| shared.dispatcher.adopt(job));
-        if !is_parked_too_long(shared, endpoint) {
-            // Somebody enabled it meanwhile.
+        // Somebody may have enabled it meanwhile, also through another engine.
+        let looked = catch_up(shared).await;
+        if looked.is_err() || !is_parked_too_long(shared, endpoint) {
             shared.settler.push_back(jobs);
-            break;
+            return looked;
         }
         shared.settler.extend(jobs.into_iter().map(|job| Entry::given_up(shared, job)));
         // One piece at a time is in memory.
@@ -212,15 +213,23 @@ pub(crate) async fn catch_up(shared: &Arc<Shared>) -> Result<(), StoreError> {
     if shared.store.is_shared() { see_changes(shared).await } else { Ok(()) }
 }
 
+/// The same of all that was stored before so many looks had begun: what a later one found counts, and nobody looks for each of many deliveries.
+pub(crate) async fn catch_up_since(shared: &Arc<Shared>, looks: u64) -> Result<(), StoreError> {
+    match shared.looks.ended_since(looks).filter(|_| shared.store.is_shared()) {
+        Some(looked) => looked,
+        None => catch_up(shared).await,
+    }
+}
+
 /// Takes over configuration that others changed before this was called. Of many callers at once, all but the first share one look.
 pub(crate) async fn see_changes(shared: &Arc<Shared>) -> Result<(), StoreError> {
-    let looks = shared.looks.load(Ordering::Relaxed);
+    let looks = shared.looks.begun();
     // A change of this engine's own is in force before anybody can ask for its version.
     let editing = Arc::clone(&shared.editing).lock_owned().await;
-    if shared.looks.load(Ordering::Relaxed) != looks {
-        return shared.looked.lock().clone();
+    if let Some(looked) = shared.looks.over_since(looks) {
+        return looked;
     }
-    shared.looks.fetch_add(1, Ordering::Relaxed);
+    shared.looks.begin();
     let shared = Arc::clone(shared);
     // Others rely on a look that has begun, also where the one who began it goes away.
     let look = tokio::spawn(async move {
@@ -229,17 +238,17 @@ pub(crate) async fn see_changes(shared: &Arc<Shared>) -> Result<(), StoreError> 
         if let Err(error) = &looked {
             tracing::warn!(%error, cause = error.cause, "the configuration cannot be read for the moment");
         }
-        shared.looked.lock().clone_from(&looked);
+        shared.looks.end(looked.clone());
         looked
     });
     look.await.unwrap_or_else(|error| {
         tracing::error!(%error, "a look for changes of the configuration ended early");
-        Err(StoreError { kind: StoreErrorKind::Internal, cause: "a look for changes of the configuration ended early".to_owned() })
+        Err(broken_off())
     })
 }
 
-/// To be called under `editing`.
-async fn reload_if_changed(shared: &Arc<Shared>) -> Result<(), StoreError> {
+/// Takes over configuration that others changed. To be called under `editing`.
+pub(crate) async fn reload_if_changed(shared: &Arc<Shared>) -> Result<(), StoreError> {
     if shared.store.configuration_version().await? == shared.routes.load().version {
         return Ok(());
     }
@@ -255,7 +264,11 @@ pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), StoreError> {
     }
     let old = shared.routes.load_full();
     let new = Routes::new(configuration, &shared.config.keys.ring(), &shared.config.user_agent);
-    let fewer = retired::without_idle(shared, &new, shared.now().before(IN_USE)).await?;
+    let fewer = retired::without_idle(shared, &new, shared.now().before(IN_USE)).await.unwrap_or_else(|error| {
+        // They are forgotten a while later: nothing waits for that.
+        tracing::warn!(%error, cause = error.cause, "deleted bindings cannot be forgotten for the moment");
+        None
+    });
     let new = Arc::new(fewer.unwrap_or(new));
     shared.routes.store(Arc::clone(&new));
     let gone = old.endpoints().filter(|e| new.endpoint(e.id).is_none()).map(|e| e.id);

@@ -8,7 +8,7 @@ use crate::maintain;
 use crate::publish::{self, Handover, Publish, To};
 use crate::repush;
 use crate::shared::Shared;
-use portion::{Next, Portion};
+use portion::{Next, Piece, Portion};
 use postrider_core::event::{SchemaCheck, check_event_type};
 use postrider_core::ports::{NewEvent, OutboxEntry, Published, Relay, Relayed, StoreError, StoreErrorKind};
 use postrider_core::signal::is_reserved;
@@ -21,6 +21,9 @@ const GROUP_BYTES: u64 = 8 << 20;
 
 /// After so long a piece takes no more: checks of payloads may take some tenths of a second each.
 const GROUP_TIME: Duration = Duration::from_secs(1);
+
+/// Entries of which one must be taken before another one is put aside that is not: some of them may have a fault of their own as well.
+const WITNESSES: u32 = 32;
 
 /// Refused entries forgotten in one piece.
 const SLICE: u32 = 1_000;
@@ -65,7 +68,7 @@ fn failed(shared: &Shared, error: &StoreError) {
 }
 
 /// Relays piece by piece, until nothing is left or somebody else does it. A piece that fails is made smaller until it is one entry, which is put aside
-/// if it keeps failing while the store is well.
+/// if it keeps failing while the store takes others.
 async fn relay(shared: &Arc<Shared>, portion: &mut Portion) -> Result<(), StoreError> {
     while shared.leads() && !shared.is_stopping() {
         let found = shared.store.outbox(portion.size(), GROUP_BYTES).await?;
@@ -75,17 +78,20 @@ async fn relay(shared: &Arc<Shared>, portion: &mut Portion) -> Result<(), StoreE
         // What was configured before an application committed its event counts for that, whichever node was told.
         maintain::catch_up(shared).await?;
         let (entries, plans) = prepare(shared, found).await;
-        let (first, count) = (entries.first().map(|(id, _)| *id), entries.len());
+        let piece = Piece { first: entries.first().map(|(id, _)| *id), entries: entries.len() };
         let relayed = match shared.store.relay(entries).await {
             Ok(relayed) => relayed,
             Err(error) => {
                 plans.into_iter().for_each(|plan| plan.dropped(shared));
-                let next = portion.failed(count, error.kind);
-                if next == Next::Smaller {
-                    continue;
+                let id = match portion.failed(piece, error.kind) {
+                    Next::Smaller => continue,
+                    Next::Later => return Err(error),
+                    Next::GiveUp(id) => id,
+                };
+                if !takes_others(shared, id).await? {
+                    // Nothing proves that it is this one's fault: it waits, and so does what is behind it, which fails too or is not there.
+                    return Err(error);
                 }
-                let Some(id) = first.filter(|_| next == Next::GiveUp) else { return Err(error) };
-                shared.store.health().await?;
                 give_up(shared, id, &error).await?;
                 portion.relayed();
                 continue;
@@ -100,6 +106,36 @@ async fn relay(shared: &Arc<Shared>, portion: &mut Portion) -> Result<(), StoreE
         }
     }
     Ok(())
+}
+
+/// Whether the store takes an entry behind this one by the same way, by itself: only then it is that one's own fault that it is not taken, and not the
+/// fault of what everybody writes. The one that is taken is published by that; the outbox promises no order.
+async fn takes_others(shared: &Arc<Shared>, id: i64) -> Result<bool, StoreError> {
+    shared.store.health().await?;
+    // The first may be as large as any.
+    let most = GROUP_BYTES.saturating_add(shared.config.limits.payload as u64);
+    let found = shared.store.outbox(WITNESSES.saturating_add(1), most).await?;
+    for entry in found.into_iter().skip_while(|entry| entry.id != id).skip(1) {
+        let (entries, plans) = prepare(shared, vec![entry]).await;
+        // To put one aside that cannot be an event proves nothing.
+        if !matches!(entries[..], [(_, Relay::Publish(_))]) {
+            continue;
+        }
+        match shared.store.relay(entries).await {
+            Ok(relayed) => {
+                let is_taken = relayed.iter().any(|relayed| matches!(relayed, Relayed::Published(_)));
+                hand_over(shared, plans, relayed);
+                return Ok(is_taken);
+            }
+            Err(error) => {
+                plans.into_iter().for_each(|plan| plan.dropped(shared));
+                if !portion::may_be_an_entrys_own(error.kind) {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Puts an entry aside that the store does not take: the others must not wait for it.

@@ -1,6 +1,6 @@
 //! Requests that belong to no delivery: the probe of an endpoint, and a look at what a subscription would send.
 
-use crate::job::Job;
+use crate::job::{Job, NOT_NOTED};
 use crate::request::{self, Unsendable, request};
 use crate::route::{Route, Secrets, Signs};
 use crate::send::{clipped, status_line};
@@ -193,7 +193,7 @@ fn job(shared: &Shared, route: &Route, event: Arc<Event>) -> Job {
         created_at: now,
         last_attempt_at: None,
     };
-    Job { delivery, event, stored: StateKind::Pending }
+    Job { delivery, event, stored: StateKind::Pending, looks: NOT_NOTED }
 }
 
 impl Unsendable {

@@ -1,6 +1,8 @@
 //! One attempt: the request is exchanged and what came back is judged.
 
 use crate::dispatch::{Pulse, Turn};
+use crate::job::Job;
+use crate::lapse::lapsed;
 use crate::maintain;
 use crate::request::{Unsendable, kept, request};
 use crate::route::Route;
@@ -8,16 +10,12 @@ use crate::shared::Shared;
 use bytes::Bytes;
 use http::StatusCode;
 use postrider_core::attempt::{Attempt, AttemptError, MAX_ERROR_MESSAGE_BYTES, Outcome, Phases, Verdict, judge};
-use postrider_core::delivery::Delivery;
 use postrider_core::error::ErrorCode;
 use postrider_core::ports::{Exchange, FaultKind, Lane, Outgoing, Target};
 use postrider_core::subscription::Origin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// How often it is asked during an exchange whether others may have taken this engine for dead. They need longer to take over.
-const LAPSE: Duration = Duration::from_millis(20);
 
 /// What came of a turn.
 #[expect(clippy::large_enum_variant, reason = "the large variant is the usual one; a box would cost every delivery an allocation")]
@@ -30,6 +28,8 @@ pub(crate) enum Sent {
     Cancelled(ErrorCode),
     /// The endpoint takes nothing at the moment.
     Parked,
+    /// Nobody can say for the moment where it leads.
+    Held,
     /// Others may have taken this engine for dead, and go on with the delivery themselves.
     Withheld,
     /// The same, once the attempt had begun: nobody sees the end of it.
@@ -52,9 +52,9 @@ type Kept = Option<(Box<dyn Lane>, Arc<Target>)>;
 pub(crate) async fn perform(shared: &Arc<Shared>, turn: &mut Turn) -> (Sent, Kept) {
     let lane = turn.lane.take();
     let delivery = &turn.job.delivery;
-    let route = match route(shared, delivery).await {
+    let route = match route(shared, &turn.job).await {
         Ok(route) => route,
-        Err(NoRoute::Unknown) => return (Sent::Withheld, lane),
+        Err(NoRoute::Unknown) => return (Sent::Held, lane),
         Err(NoRoute::Gone(code)) => return (Sent::Cancelled(code), lane),
     };
     let is_parked = shared.routes.load().parked_since(delivery.endpoint).is_some();
@@ -98,12 +98,12 @@ enum NoRoute {
 }
 
 /// Where a delivery leads. What is not configured is gone only if there is no newer configuration.
-async fn route(shared: &Arc<Shared>, delivery: &Delivery) -> Result<Arc<Route>, NoRoute> {
-    let user_agent = &shared.config.user_agent;
+async fn route(shared: &Arc<Shared>, job: &Job) -> Result<Arc<Route>, NoRoute> {
+    let (delivery, user_agent) = (&job.delivery, &shared.config.user_agent);
     if let Some(route) = shared.routes.load().route_of_queued(delivery, user_agent) {
         return Ok(route);
     }
-    if maintain::catch_up(shared).await.is_err() {
+    if maintain::catch_up_since(shared, job.looks).await.is_err() {
         return Err(NoRoute::Unknown);
     }
     let routes = shared.routes.load();
@@ -136,13 +136,6 @@ async fn exchanged(shared: &Shared, route: &Route, lane: &mut dyn Lane, outgoing
     };
     let is_withheld = exchange.result.as_ref().is_err_and(|fault| fault.kind == FaultKind::Withheld);
     (!is_withheld).then_some(exchange)
-}
-
-/// Waits until others may have taken this engine for dead.
-async fn lapsed(shared: &Shared) {
-    while shared.store.may_act() {
-        tokio::time::sleep(LAPSE).await;
-    }
 }
 
 /// What is kept of a request.

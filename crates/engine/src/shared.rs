@@ -4,6 +4,8 @@ use crate::checks::Checks;
 use crate::cluster::Cluster;
 use crate::config::EngineConfig;
 use crate::dispatch::Dispatcher;
+use crate::lapse::Lapse;
+use crate::looks::Looks;
 use crate::publish::Publisher;
 use crate::render::Renders;
 use crate::route::{Compiled, Routes};
@@ -13,11 +15,11 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use postrider_core::error::ErrorCode;
 use postrider_core::id::{AttemptId, EndpointId, IdGen};
-use postrider_core::ports::{Clock, Gate, Slot, SlotSet, Store, StoreError, Transport};
+use postrider_core::ports::{Clock, Gate, Slot, SlotSet, Store, Transport};
 use postrider_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -58,10 +60,10 @@ pub(crate) struct Shared {
     /// Endpoints to be disabled, and why.
     pub(crate) disabling: Mutex<BTreeMap<EndpointId, ErrorCode>>,
     pub(crate) disable: Notify,
-    /// How often somebody has begun to look for configuration that others changed; rises under `editing`.
-    pub(crate) looks: AtomicU64,
-    /// What came of the last one.
-    pub(crate) looked: Mutex<Result<(), StoreError>>,
+    /// Looks for configuration that others changed; they happen under `editing`.
+    pub(crate) looks: Looks,
+    /// Tells exchanges that others may have taken this engine for dead.
+    pub(crate) lapse: Lapse,
     /// How many deliveries of an endpoint have failed for good since one succeeded, where that is not none and matters.
     dead_in_a_row: Mutex<BTreeMap<EndpointId, u32>>,
     /// Places for bodies that take their time.
@@ -106,8 +108,8 @@ impl Shared {
             compiled: Arc::new(Compiled::new()),
             disabling: Mutex::default(),
             disable: Notify::new(),
-            looks: AtomicU64::new(0),
-            looked: Mutex::new(Ok(())),
+            looks: Looks::default(),
+            lapse: Lapse::default(),
             dead_in_a_row: Mutex::default(),
             renders: Renders::new(),
             probes: Probes::default(),

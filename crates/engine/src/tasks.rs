@@ -1,7 +1,7 @@
 //! The engine's tasks, by when they end.
 
 use crate::shared::Shared;
-use crate::{batches, cluster, fan_out, health, jobs, maintain, outbox, refill, retain, retired, schedule};
+use crate::{batches, cluster, fan_out, health, jobs, lapse, maintain, outbox, refill, retain, retired, schedule};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -48,6 +48,7 @@ impl Tasks {
         upkeep.spawn(cluster::watch(Arc::clone(shared)));
         upkeep.spawn(cluster::hear(Arc::clone(shared)));
         upkeep.spawn(cluster::tell(Arc::clone(shared)));
+        upkeep.spawn(lapse::watch(Arc::clone(shared)));
     }
 }
 

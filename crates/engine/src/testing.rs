@@ -1,6 +1,6 @@
 //! Nouns for tests.
 
-use crate::job::Job;
+use crate::job::{Job, NOT_NOTED};
 use crate::route::{Route, Secrets};
 use bytes::Bytes;
 use postrider_core::auth::Auth;
@@ -109,5 +109,5 @@ pub(crate) fn job_for(subscription: SubscriptionId, endpoint: EndpointId, n: u12
         created_at: BEGINNING,
         last_attempt_at: None,
     };
-    Job { delivery, event: Arc::new(event), stored: StateKind::Pending }
+    Job { delivery, event: Arc::new(event), stored: StateKind::Pending, looks: NOT_NOTED }
 }

@@ -274,6 +274,10 @@ fn a_schema_in_which_others_may_create_things_is_refused() {
         "CREATE ROLE {intruder} LOGIN PASSWORD '{PASSWORD}'; GRANT USAGE, CREATE ON SCHEMA postrider TO {intruder}; \
          CREATE TABLE public.ran (what text); GRANT ALL ON public.ran TO PUBLIC; GRANT USAGE ON SCHEMA public TO PUBLIC"
     ));
+    // One that runs with its rights, as those of the owner of the schema do, and one more way to publish.
+    let own = "CREATE FUNCTION postrider.own() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'; \
+               CREATE FUNCTION postrider.publish(int) RETURNS int LANGUAGE sql AS 'SELECT 1'";
+    Application::new(&database.url_of(&intruder)).run(own);
     let words = format!("REVOKE CREATE ON SCHEMA postrider FROM {intruder}");
     for arguments in [&["migrate"][..], &["migrate", "--publisher-role", intruder.as_str()]] {
         let (done, _, talk) = command(Some(&database.url), arguments);

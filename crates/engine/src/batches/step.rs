@@ -2,11 +2,12 @@
 
 use crate::again::go_on;
 use crate::jobs::patience::{Next, Patience};
+use crate::maintain;
 use crate::repush;
 use crate::shared::Shared;
 use postrider_core::event::Namespace;
 use postrider_core::id::{BatchId, EndpointId, EventId};
-use postrider_core::ports::{Batch, BatchEntries, BatchStep, BatchStepped, BatchWork, NewEvent, StoreError};
+use postrider_core::ports::{Batch, BatchEntries, BatchKind, BatchStep, BatchStepped, BatchWork, NewEvent, StoreError};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
@@ -131,6 +132,10 @@ impl Turns {
 impl Turn {
     /// Makes the next step; answers how long the batch rests after it.
     async fn step(&mut self, shared: &Arc<Shared>, batch: &Batch) -> Duration {
+        if batch.kind == BatchKind::Repush && maintain::catch_up(shared).await.is_err() {
+            // It was logged. None of the entries is to blame: they wait, however long that takes.
+            return PAUSE;
+        }
         let size = self.patience.size(STEP);
         let made = match piece(shared, batch, size).await {
             Ok(step) => advance(shared, step).await,

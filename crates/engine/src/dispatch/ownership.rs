@@ -6,6 +6,7 @@
 
 use super::queue::{HELD_WHEN_FAILING, IdleLane};
 use super::state::State;
+use super::timers::Place;
 use postrider_core::id::EndpointId;
 use postrider_core::limit::{Gcra, RateLimit};
 use postrider_core::ports::{Leaving, Limiters, Slot, SlotSet, TakenSlot};
@@ -243,15 +244,31 @@ impl State {
         sidelined.retain(&mut stays);
     }
 
-    /// These slots are not this engine's any more: what waits in memory for their endpoints goes back to the store, and what was learned about them is
-    /// forgotten. Answers what the next one has to know, and the lanes that nobody uses.
-    pub(super) fn disown(&mut self, slots: SlotSet, now: Timestamp) -> (Leaving, Vec<IdleLane>) {
-        let (mut leaving, mut lanes) = (Leaving { slots, ..Leaving::default() }, Vec::new());
+    /// These slots are not this engine's any more: nothing is sent to their endpoints from now on. Answers those of which there is something in memory;
+    /// [`State::give_up`], [`State::give_up_timers`] and [`State::forget_slots`] follow, in this order, each as often as it takes.
+    pub(super) fn stop_sending(&mut self, slots: &SlotSet) -> Vec<EndpointId> {
         let is_left = |endpoint: EndpointId| slots.contains(slot_of(endpoint));
-        let is_over = self.ownership.share().is_some_and(|share| share.is_over);
-        self.strays.extend(self.timers.drain_jobs_where(is_left));
+        if let Some(share) = self.ownership.share() {
+            share.slots = share.slots.without(slots);
+            share.busy.retain(|endpoint| !is_left(*endpoint));
+        }
         self.take_out_of_turn(is_left);
-        for (endpoint, queue) in self.queues.iter_mut().filter(|(endpoint, _)| is_left(**endpoint)) {
+        let without_queue = self.settings.keys().filter(|endpoint| !self.queues.contains_key(*endpoint));
+        self.queues.keys().chain(without_queue).copied().filter(|endpoint| is_left(*endpoint)).collect()
+    }
+
+    /// What waits in memory for these endpoints, whose slots were left, goes back to the store, and what was learned about them is forgotten. Adds what
+    /// the next one has to know, and the lanes that nobody uses.
+    pub(super) fn give_up(&mut self, endpoints: &[EndpointId], now: Timestamp, leaving: &mut Leaving, lanes: &mut Vec<IdleLane>) {
+        let is_over = self.ownership.share().is_some_and(|share| share.is_over);
+        for endpoint in endpoints {
+            let Some(queue) = self.queues.get_mut(endpoint) else {
+                // What came with the slot and nobody has asked for since.
+                let rate = self.settings.get(endpoint).and_then(|settings| settings.rate);
+                let span = rate.and_then(|rate| self.ownership.limiter(*endpoint, Some(rate)).full_in(now));
+                leaving.limiters.extend(span.map(|span| (*endpoint, span)));
+                continue;
+            };
             self.strays.extend(queue.ready.drain(..));
             queue.ready.shrink_to(HELD_WHEN_FAILING);
             (queue.expires_at, queue.stored_due, queue.busy_elsewhere) = (None, None, false);
@@ -260,23 +277,31 @@ impl State {
             lanes.append(&mut queue.idle);
             self.dead -= usize::from(queue.is_dead());
             queue.forget();
-            leaving.busy.extend((queue.running > 0 && !is_over).then_some(*endpoint));
+            if queue.running > 0
+                && !is_over
+                && let Some(share) = self.ownership.share()
+            {
+                share.leaving.insert(*endpoint);
+                share.freed.remove(endpoint);
+                leaving.busy.push(*endpoint);
+            }
             let span = queue.rate.and_then(|_| queue.limiter.full_in(now));
             leaving.limiters.extend(span.map(|span| (*endpoint, span)));
         }
-        // What came with the slot and nobody has asked for since.
-        for (endpoint, settings) in self.settings.iter().filter(|(endpoint, _)| is_left(**endpoint) && !self.queues.contains_key(*endpoint))
-        {
-            let span = settings.rate.and_then(|_| self.ownership.limiter(*endpoint, settings.rate).full_in(now));
-            leaving.limiters.extend(span.map(|span| (*endpoint, span)));
-        }
+    }
+
+    /// Retries that wait in memory for endpoints in these slots, which were left, go back to the store, as far as up to so many timers behind this place
+    /// are theirs; answers where to go on, unless that is the end.
+    pub(super) fn give_up_timers(&mut self, slots: &SlotSet, after: Option<Place>, most: usize) -> Option<Place> {
+        let (jobs, next) = self.timers.drain_jobs_where(after, most, |endpoint| slots.contains(slot_of(endpoint)));
+        self.strays.extend(jobs);
+        next
+    }
+
+    /// What came with these slots, which were left, is told to whoever has them next.
+    pub(super) fn forget_slots(&mut self, slots: &SlotSet) {
         if let Some(share) = self.ownership.share() {
-            share.slots = share.slots.without(&slots);
             share.known.retain(|slot, _| !slots.contains(*slot));
-            share.busy.retain(|endpoint| !is_left(*endpoint));
-            share.leaving.extend(&leaving.busy);
-            share.freed.retain(|endpoint| !leaving.busy.contains(endpoint));
         }
-        (leaving, lanes)
     }
 }

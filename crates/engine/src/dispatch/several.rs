@@ -5,13 +5,13 @@ use super::clock::Reading;
 use super::ownership::ToTell;
 use crate::shared::Shared;
 use postrider_core::id::EndpointId;
-use postrider_core::ports::{Leaving, Slot, SlotSet, TakenSlot};
+use postrider_core::ports::{Leaving, SlotSet, TakenSlot};
 use postrider_core::time::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Slots that are left under one lock.
-const AT_A_TIME: usize = 16;
+/// Endpoints, or timers, that are looked at under one lock where slots are left.
+const AT_A_TIME: usize = 1_000;
 
 impl Dispatcher {
     /// The slots that are this engine's.
@@ -30,23 +30,29 @@ impl Dispatcher {
 
     /// From now on these slots are not this engine's: what waits in memory goes back to the store. Answers what the next one has to know.
     pub(crate) fn disown(&self, shared: &Arc<Shared>, slots: SlotSet) -> Leaving {
-        let slots: Vec<Slot> = slots.iter().collect();
-        let mut all = Leaving::default();
-        // A few at a time: others want the lock too.
-        for some in slots.chunks(AT_A_TIME) {
-            let reading = Reading::take(shared);
+        let mut leaving = Leaving { slots, ..Leaving::default() };
+        // Nothing begins from then on. The rest is done piece by piece: others want the lock too.
+        let endpoints = self.state.lock().stop_sending(&slots);
+        for some in endpoints.chunks(AT_A_TIME) {
+            let (reading, mut lanes) = (Reading::take(shared), Vec::new());
             let mut state = self.state.lock();
             let now = state.notice(reading);
-            let (leaving, lanes) = state.disown(some.iter().copied().collect(), now);
+            state.give_up(some, now, &mut leaving, &mut lanes);
             self.tidy(shared, &mut state);
             drop(state);
             // Closing sockets is not for under the lock.
             drop(lanes);
-            some.iter().for_each(|slot| all.slots.insert(*slot));
-            all.limiters.extend(leaving.limiters);
-            all.busy.extend(leaving.busy);
         }
-        all
+        let mut place = None;
+        loop {
+            let mut state = self.state.lock();
+            place = state.give_up_timers(&slots, place, AT_A_TIME);
+            self.tidy(shared, &mut state);
+            if place.is_none() {
+                state.forget_slots(&slots);
+                return leaving;
+            }
+        }
     }
 
     /// Somebody else has stored something for these endpoints. When it is due is asked of the store.

@@ -199,8 +199,11 @@ impl State {
         None
     }
 
-    /// Takes an eligible queue's next delivery unless the rate limit says to wait.
+    /// Takes an eligible queue's next delivery unless the rate limit says to wait, or its slot was left a moment ago.
     fn take(&mut self, endpoint: EndpointId, now: Timestamp) -> Option<Job> {
+        if !self.ownership.owns(endpoint) {
+            return None;
+        }
         let pace = pace(self.dead);
         let queue = self.queue(endpoint);
         let job = queue.take(now, pace);

@@ -5,10 +5,11 @@ use crate::job::Job;
 use postrider_core::id::{DeliveryId, EndpointId};
 use postrider_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 /// The place of a timer: when it is due, and its turn among those of that instant.
-type Place = (Timestamp, u64);
+pub(crate) type Place = (Timestamp, u64);
 
 /// What happens when a timer is due.
 pub(crate) enum Timer {
@@ -117,18 +118,29 @@ impl Timers {
 
     /// Takes the waiting deliveries of one endpoint out.
     pub(crate) fn drain_jobs_of(&mut self, endpoint: EndpointId) -> Vec<Job> {
-        self.drain_jobs_where(|of| of == endpoint)
+        self.drain_jobs_where(None, usize::MAX, |of| of == endpoint).0
     }
 
-    /// Takes the waiting deliveries of some endpoints out.
-    pub(crate) fn drain_jobs_where(&mut self, is_wanted: impl Fn(EndpointId) -> bool) -> Vec<Job> {
-        let of = |timer: &Timer| matches!(timer, Timer::Retry(job) if is_wanted(job.delivery.endpoint));
-        let of_it: Vec<Place> = self.queue.iter().filter(|(_, timer)| of(timer)).map(|(place, _)| *place).collect();
+    /// Takes the waiting deliveries of some endpoints out, of up to so many timers behind this place; answers where to go on, unless that is the end.
+    pub(crate) fn drain_jobs_where(
+        &mut self,
+        after: Option<Place>,
+        most: usize,
+        is_wanted: impl Fn(EndpointId) -> bool,
+    ) -> (Vec<Job>, Option<Place>) {
+        let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let (mut of_it, mut looked, mut last) = (Vec::new(), 0, None);
+        for (place, timer) in self.queue.range(behind).take(most) {
+            (looked, last) = (looked + 1, Some(*place));
+            if matches!(timer, Timer::Retry(job) if is_wanted(job.delivery.endpoint)) {
+                of_it.push(*place);
+            }
+        }
         let drained: Vec<Job> = of_it.iter().filter_map(|place| self.queue.remove(place)).filter_map(Timer::into_job).collect();
         for job in &drained {
             self.places.remove(&job.delivery.id);
         }
-        drained
+        (drained, last.filter(|_| looked == most))
     }
 
     /// Takes every waiting delivery out.
@@ -255,5 +267,23 @@ mod tests {
         let mut timers = waiting(1..4);
         assert_eq!(timers.drain_jobs().len(), 3);
         assert_in_step(&timers);
+    }
+
+    /// Whoever takes many out lets others have the lock in between.
+    #[test]
+    fn deliveries_are_taken_out_piece_by_piece() {
+        let mut timers = waiting(1..10);
+        timers.insert(at(3), unblock());
+        let (mut place, mut pieces) = (None, Vec::new());
+        loop {
+            let (jobs, next) = timers.drain_jobs_where(place, 4, |_| true);
+            pieces.push(jobs.len());
+            assert_in_step(&timers);
+            place = next;
+            if place.is_none() {
+                break;
+            }
+        }
+        assert_eq!((pieces, timers.queue.len()), (vec![3, 4, 2], 1));
     }
 }

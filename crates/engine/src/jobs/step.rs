@@ -45,8 +45,9 @@ impl Running {
             Ok(piece) => piece,
             Err(error) => return self.list_failed(shared, usual, &error).await,
         };
-        if let Err(error) = maintain::catch_up(shared).await {
-            return self.list_failed(shared, usual, &error).await;
+        if maintain::catch_up(shared).await.is_err() {
+            // It was logged. Neither the job nor its list is to blame: it waits, however long that takes.
+            return Stepped::On { rest: super::PAUSE };
         }
         let stepped = match self.advance(shared, self.replays(shared, &piece)).await {
             Err(error) => match self.failed(usual, &error, "a step of a job cannot be made") {

@@ -112,7 +112,7 @@ impl Handover {
 
 /// The claimed ones of stored deliveries; the others are noted as waiting in the store.
 pub(crate) fn jobs(shared: &Shared, event: &Arc<Event>, created_at: Timestamp, deliveries: &[NewDelivery]) -> Vec<Job> {
-    let mut jobs = Vec::with_capacity(deliveries.len());
+    let (mut jobs, looks) = (Vec::with_capacity(deliveries.len()), shared.looks.begun());
     shared.dispatcher.note_stored(deliveries.iter().filter(|d| !d.claimed).map(|d| d.endpoint), created_at);
     for new in deliveries.iter().filter(|d| d.claimed) {
         let delivery = Delivery {
@@ -125,7 +125,7 @@ pub(crate) fn jobs(shared: &Shared, event: &Arc<Event>, created_at: Timestamp, d
             created_at,
             last_attempt_at: None,
         };
-        jobs.push(Job { delivery, event: Arc::clone(event), stored: StateKind::Pending });
+        jobs.push(Job { delivery, event: Arc::clone(event), stored: StateKind::Pending, looks });
     }
     jobs
 }

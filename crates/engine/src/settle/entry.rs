@@ -13,12 +13,16 @@ use postrider_core::ports::{NewDeadLetter, Settled, Settlement};
 use postrider_core::retry::jitter_seed;
 use postrider_core::time::Timestamp;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a delivery expired, for people.
 const EXPIRED: &str = "its time to live ran out before it could be delivered";
 
 /// Why an attempt was broken off by a server that goes on, for people.
 const CUT_OFF: &str = "the server could not reach its database during this attempt, and other nodes may have taken over";
+
+/// After how long a delivery is looked at again of which nobody could say where it leads.
+const HELD: Duration = Duration::from_secs(1);
 
 /// What follows once an outcome is stored.
 pub(crate) enum After {
@@ -64,6 +68,7 @@ impl Entry {
             Sent::Expired => Entry::expired(shared, job),
             Sent::Cancelled(code) => cancelled(job, code),
             Sent::Parked | Sent::Withheld => Entry::back(job),
+            Sent::Held => Entry::held(job, shared.now().after(HELD)),
             Sent::CutOff(attempt) => Entry::cut_off(job, *attempt, shared.now()),
         }
     }
@@ -74,6 +79,17 @@ impl Entry {
         let after =
             After::Stored { endpoint: job.delivery.endpoint, bytes: job.cost(), due: progress.state.due_at().unwrap_or(Timestamp::MIN) };
         Entry { settlement: settlement(&job, progress, None), after }
+    }
+
+    /// A delivery goes back to the store and is looked at again then: others of its endpoint are not to wait behind it.
+    fn held(mut job: Job, until: Timestamp) -> Self {
+        let progress = &mut job.delivery.progress;
+        progress.state = match progress.state {
+            State::Pending { due_at } => State::Pending { due_at: due_at.max(until) },
+            State::Retrying { due_at } => State::Retrying { due_at: due_at.max(until) },
+            other => other,
+        };
+        Entry::back(job)
     }
 
     /// A delivery that waited for longer than it was worth making.

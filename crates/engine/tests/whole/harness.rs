@@ -50,6 +50,8 @@ pub struct Hand {
     failing: Mutex<Option<(&'static str, StoreErrorKind)>>,
     /// Verbs of this name do what they should, and nobody gets to know.
     losing: Mutex<Option<&'static str>>,
+    /// Verbs of this name panic.
+    pub panics: Mutex<Option<&'static str>>,
     /// Whatever would settle this delivery, or make it again for a job, fails.
     poisoned: Mutex<Option<DeliveryId>>,
     /// How often each verb was called.
@@ -74,6 +76,8 @@ pub struct Hand {
     pub refused: Mutex<Vec<i64>>,
     /// The payload of which nothing can be stored that is relayed.
     pub unstorable: Mutex<Option<Bytes>>,
+    /// No event can be stored that is relayed.
+    pub unwilling: Mutex<bool>,
     /// How often the store still lets engines begin what others must not do at the same time.
     pub acts: Mutex<usize>,
     /// The engines' handles of the store, in the order in which they were started.
@@ -98,6 +102,7 @@ impl Hand {
             held: watch::channel(None).0,
             failing: Mutex::default(),
             losing: Mutex::default(),
+            panics: Mutex::default(),
             poisoned: Mutex::default(),
             called: Mutex::default(),
             status: Mutex::new(200),
@@ -110,6 +115,7 @@ impl Hand {
             outbox: Mutex::default(),
             refused: Mutex::default(),
             unstorable: Mutex::default(),
+            unwilling: Mutex::default(),
             acts: Mutex::new(usize::MAX),
             handles: Mutex::default(),
             disable_after_dead: Mutex::default(),
@@ -368,6 +374,8 @@ impl Handle {
             if let Some((_, kind)) = failing.filter(|(name, _)| *name == verb) {
                 return Err(StoreError { kind, cause: "as the test wants it".to_owned() });
             }
+            let panics = *hand.panics.lock();
+            assert!(panics != Some(verb), "as the test wants it");
             let answer = act.await;
             if *hand.losing.lock() == Some(verb) {
                 return Err(StoreError { kind: StoreErrorKind::Unavailable, cause: "its answer is lost".to_owned() });
@@ -405,8 +413,8 @@ impl OutboxStore for Handle {
     fn relay(&self, entries: Vec<(i64, Relay)>) -> BoxFuture<'_, Answer<Vec<Relayed>>> {
         let (inner, hand) = (self.inner.clone(), Arc::clone(&self.hand));
         self.run("relay", async move {
-            let unstorable = hand.unstorable.lock().clone();
-            let is_bad = |relay: &Relay| matches!(relay, Relay::Publish(event) if Some(&event.payload) == unstorable.as_ref());
+            let (unstorable, unwilling) = (hand.unstorable.lock().clone(), *hand.unwilling.lock());
+            let is_bad = |relay: &Relay| matches!(relay, Relay::Publish(event) if unwilling || Some(&event.payload) == unstorable.as_ref());
             if entries.iter().any(|(_, relay)| is_bad(relay)) {
                 return Err(StoreError { kind: StoreErrorKind::Internal, cause: "a bad row".to_owned() });
             }

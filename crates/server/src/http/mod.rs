@@ -23,11 +23,12 @@ use crate::{items, rpc, tasks, web};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use postrider_core::guard::Guard;
 use postrider_core::key::Scope;
 use postrider_core::retry::RetryPolicy;
@@ -35,6 +36,7 @@ use postrider_engine::Engine;
 use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -43,6 +45,9 @@ pub const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// Most headers of a request.
 pub const MAX_HEADERS: usize = 100;
+
+/// How long a request waits for what others have configured, where the database does not answer.
+const CATCH_UP: Duration = Duration::from_millis(500);
 
 /// What the APIs work with.
 #[derive(Debug)]
@@ -88,6 +93,15 @@ impl App {
         self.auth.caller(headers, &self.engine.routes(), self.engine.now())
     }
 
+    /// Whether a request's caller is known without asking the store: by a valid key, or as one who needs none.
+    fn knows_caller(&self, headers: &HeaderMap) -> bool {
+        match self.auth.caller(headers, &self.engine.routes(), self.engine.now()) {
+            Ok(Some(_)) => true,
+            Ok(None) => self.auth.without_key(headers).is_ok(),
+            Err(_) => false,
+        }
+    }
+
     /// The caller of a request, with the scope that it needs.
     pub async fn require(&self, headers: &HeaderMap, scope: Scope) -> Result<Access, Problem> {
         Ok(self.auth.require(headers, self.caller(headers).await, scope)?)
@@ -120,9 +134,22 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(rpc::router(&app))
         .merge(rpc::routes().into_router())
         .merge(web::routes().into_router())
+        .route_layer(from_fn_with_state(Arc::clone(&app), up_to_date))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
+}
+
+/// Sees to it that whoever asks finds what was configured through another node before. Not for what publishes, which is told of it a moment later as
+/// everybody is; and only for callers who are known, so that nobody else makes the node ask its database. All who ask at the same time share one
+/// look; a key that is not known is looked for by [`App::caller`] anyway.
+async fn up_to_date(State(app): State<Arc<App>>, request: Request<Body>, next: Next) -> Response {
+    let publishes = items::publishes(request.method(), request.uri().path()) || rpc::publishes(request.uri().path());
+    if !publishes && app.knows_caller(request.headers()) {
+        // Where the database is away, what is known has to do.
+        _ = tokio::time::timeout(CATCH_UP, app.engine.catch_up()).await;
+    }
+    next.run(request).await
 }
 
 /// Every route that clients call.

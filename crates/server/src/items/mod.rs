@@ -27,6 +27,7 @@ pub use envelope::dress;
 use crate::http::{App, Table};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use http::Method;
 use std::sync::Arc;
 
 /// What the paths of this API begin with.
@@ -72,6 +73,11 @@ pub fn routes() -> Table {
         .get("/v1/keys/{id}", keys::show)
         .delete("/v1/keys/{id}", keys::revoke)
         .get(nodes::PATH, nodes::list)
+}
+
+/// Whether a request publishes.
+pub fn publishes(method: &Method, path: &str) -> bool {
+    *method == Method::POST && path.starts_with(events::PATH)
 }
 
 /// The routes behind the gate.

@@ -72,6 +72,11 @@ pub fn routes() -> Table {
     Table::default().get("/health", status::health).get("/ready", status::ready)
 }
 
+/// Whether a request publishes.
+pub fn publishes(path: &str) -> bool {
+    path.ends_with("/PushEvent")
+}
+
 /// The routes of the RPC API, of health checks and of reflection.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     let services = services(app);

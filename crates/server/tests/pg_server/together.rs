@@ -131,6 +131,34 @@ fn each_node_in_development_mode_has_a_key_of_its_own() {
     assert!(!works(&four, &third) && works(&four, &second), "the next start ends it");
 }
 
+/// A proxy in front of them sends each request to another one.
+#[test]
+fn what_was_configured_through_one_node_is_there_on_the_other_at_once() {
+    let database = Database::new();
+    let (one, two) = (start(&database, directory(), &["--dev"]), start(&database, directory(), &["--dev"]));
+    for n in 0..50 {
+        let (here, there) = if n % 2 == 0 { (&one, &two) } else { (&two, &one) };
+        let id = here.subscribe_to(&format!("http://127.0.0.1:9/{n}"));
+        let path = format!("/subscriptions/{id}");
+        let shown = there.get(&path);
+        assert_eq!(shown.status, 200, "{n}: {}", shown.text());
+        assert!(there.get("/subscriptions").text().contains(&id), "{n}");
+        let moved = format!("http://127.0.0.1:9/moved/{n}");
+        let put = there.send_json("PUT", &path, &json!({ "target_url": moved }));
+        assert_eq!(put.status, 204, "{n}: {}", put.text());
+        assert_eq!(here.get(&path).json()["target_url"], moved.as_str(), "{n}");
+        assert!(here.delete(&path).status < 300, "{n}");
+        assert_eq!(there.get(&path).status, 404, "{n}");
+    }
+    // The Items API shows the same, behind its gate.
+    let [mine, theirs] = [&one, &two].map(crate::common::items::Api::of);
+    for n in 0..25 {
+        let id = mine.make("destinations", &crate::common::items::destination(&format!("http://127.0.0.1:9/{n}")));
+        assert_eq!(theirs.get(&format!("/v1/delivery/destinations/{id}")).status, 200, "{n}");
+        theirs.make("bindings", &crate::common::items::binding(&id, "a.b", json!({})));
+    }
+}
+
 #[test]
 fn nodes_with_other_keys_of_secrets_do_not_start() {
     let (database, here) = (Database::new(), directory());

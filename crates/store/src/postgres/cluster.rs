@@ -30,13 +30,13 @@ const COME_BACK: &str = "UPDATE nodes SET resigned = false WHERE incarnation = $
 /// From whom they are taken is said by `owner`: that of nobody stays clean if it was.
 const TAKE: &str = "UPDATE slots s SET owner = $1, clean = s.clean AND s.owner = 0 \
      FROM unnest($2::int2[], $3::int8[]) AS u (slot, owner) WHERE s.slot = ANY (ARRAY[u.slot]) AND s.owner = u.owner \
-     AND EXISTS (SELECT FROM nodes n WHERE n.incarnation = $1 AND n.ended_at IS NULL) RETURNING s.slot, s.clean";
+     AND EXISTS (SELECT FROM living n WHERE n.incarnation = $1) RETURNING s.slot, s.clean";
 
 const LEFT_TO_KNOW: &str = "SELECT endpoint, slot, (extract(epoch FROM full_at - clock_timestamp()) * 1000000)::int8 \
      FROM handovers WHERE slot = ANY ($1::int2[]) AND full_at > clock_timestamp()";
 
 const BUSY: &str = "SELECT h.endpoint, h.slot FROM handovers h WHERE h.holder <> 0 AND h.holder <> $1 \
-     AND EXISTS (SELECT FROM nodes n WHERE n.incarnation = h.holder AND n.ended_at IS NULL)";
+     AND EXISTS (SELECT FROM living n WHERE n.incarnation = h.holder)";
 
 const LEAVE: &str = "UPDATE slots SET owner = 0, clean = true WHERE slot = ANY ($2::int2[]) AND owner = $1 RETURNING slot";
 
@@ -46,7 +46,7 @@ const RESIGN: &str = "UPDATE nodes SET resigned = true WHERE incarnation = $1 AN
 
 /// What was left before is out of date, but for who still has exchanges under way.
 const CLEAR: &str = "WITH kept AS (SELECT k.slot, k.endpoint FROM handovers k WHERE k.slot = ANY ($2::int2[]) AND k.holder <> 0 AND k.holder <> $1 \
-     AND EXISTS (SELECT FROM nodes n WHERE n.incarnation = k.holder AND n.ended_at IS NULL) ORDER BY k.slot, k.endpoint FOR UPDATE), \
+     AND EXISTS (SELECT FROM living n WHERE n.incarnation = k.holder) ORDER BY k.slot, k.endpoint FOR UPDATE), \
      blank AS (UPDATE handovers h SET full_at = NULL FROM kept WHERE h.slot = ANY (ARRAY[kept.slot]) AND h.endpoint = ANY (ARRAY[kept.endpoint])) \
      DELETE FROM handovers d WHERE d.slot = ANY ($2::int2[]) AND (d.slot, d.endpoint) NOT IN (SELECT slot, endpoint FROM kept)";
 

@@ -138,6 +138,7 @@ impl PgStore {
         options.check()?;
         let server = Server::new(&options)?;
         let mut client = server.connect(Use::Migrate, &options).await?;
+        roles::check_or_warn(&client, &options.schema).await?;
         migrate::migrate(&mut client, &options.schema).await?;
         drop(client);
         let standing = Arc::new(Standing::new(options.lease));

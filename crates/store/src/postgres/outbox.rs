@@ -31,8 +31,9 @@ const STAND: &str = "SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END, 
                      FROM outbox_id_seq q, pg_current_snapshot() AS s";
 
 /// Rows in their order until their payloads sum up to so many bytes; at least one, if there is any. No payload is looked into that is not answered.
+/// Nothing of a row makes this fail: whatever its TTL is it becomes one that can be told from a right one.
 const WAITING: &str = "SELECT s.id, s.namespace, s.type, s.payload, s.labels::text, s.metadata::text, s.idempotency_key, \
-     (least(extract(epoch FROM s.ttl), 31622400) * 1000000)::int8 \
+     CASE WHEN s.ttl IS NOT NULL THEN (greatest(least(extract(epoch FROM s.ttl), 31622400), -1) * 1000000)::int8 END \
      FROM (SELECT o.*, sum(octet_length(o.payload)) OVER (ORDER BY o.id ROWS UNBOUNDED PRECEDING) - octet_length(o.payload) AS before \
      FROM outbox o WHERE o.refused_at IS NULL AND o.id > $1::int8 ORDER BY o.id LIMIT $2::int8) s WHERE s.before < $3::int8 ORDER BY s.id";
 
@@ -63,7 +64,14 @@ pub(super) async fn waiting(conn: &Conn, floor: &Floor, limit: u32, max_bytes: u
     let from = floor.begin(began);
     let stand = conn.only(STAND, &[]).await?;
     let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
-    let rows = conn.rows(WAITING, &[&from, &i64::from(limit), &max_bytes]).await?;
+    let stand = Stand { given: get(&stand, 0)?, oldest: get(&stand, 1)?, next: get(&stand, 2)? };
+    let rows = match conn.rows(WAITING, &[&from, &i64::from(limit), &max_bytes]).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            floor.failed(Look { from, began, ended: Instant::now() }, stand.given);
+            return Err(error);
+        }
+    };
     let (mut waiting, mut found) = (Waiting::default(), Vec::with_capacity(rows.len()));
     for row in &rows {
         let id: i64 = get(row, 0)?;
@@ -73,7 +81,6 @@ pub(super) async fn waiting(conn: &Conn, floor: &Floor, limit: u32, max_bytes: u
             Err(error) => waiting.broken.push((id, error.to_string())),
         }
     }
-    let stand = Stand { given: get(&stand, 0)?, oldest: get(&stand, 1)?, next: get(&stand, 2)? };
     floor.end(Look { from, began, ended: Instant::now() }, stand, &found);
     Ok(waiting)
 }
@@ -87,8 +94,16 @@ fn entry(id: i64, row: &Row) -> Result<OutboxEntry> {
         labels: json(row, 4)?,
         metadata: json(row, 5)?,
         idempotency_key: get(row, 6)?,
-        ttl: get::<Option<i64>>(row, 7)?.map(|us| Duration::from_micros(us.unsigned_abs())),
+        ttl: get::<Option<i64>>(row, 7)?.map(ttl).transpose()?,
     })
+}
+
+/// That of an event is at least a second: see `core::event`.
+fn ttl(us: i64) -> Result<Duration> {
+    if us < 1_000_000 {
+        return Err(bad_value("a TTL of less than a second"));
+    }
+    Ok(Duration::from_micros(us.unsigned_abs()))
 }
 
 /// Refuses what could not be stored if nothing else was: `most` is how much new work there may be at all, in bytes.

@@ -245,7 +245,7 @@ impl Table {
              DO $$ BEGIN IF NOT EXISTS (SELECT FROM {name}) THEN DROP TABLE {name}; \
              ELSIF (SELECT count(*) FROM (SELECT FROM {name} LIMIT {FEW} + 1) AS r) <= {FEW} THEN \
              ALTER TABLE {table} DETACH PARTITION {name}; INSERT INTO {table} SELECT * FROM {name}; DROP TABLE {name}; END IF; \
-             DELETE FROM meta WHERE key IN ('touched {name}', 'watched {name}') AND to_regclass('{name}') IS NULL; END $$"
+             DELETE FROM meta WHERE key IN ('touched {name}', 'watched {name}', 'waiting {table}') AND to_regclass('{name}') IS NULL; END $$"
         )
     }
 }
@@ -308,7 +308,7 @@ async fn make(conn: &Conn, table: &Table, days: Days) -> Result<()> {
         Err(error) if has_state(&error, &SqlState::DUPLICATE_TABLE) || has_state(&error, &SqlState::INVALID_OBJECT_DEFINITION) => {
             tracing::debug!(partition, %error, "a partition was made by another node");
         }
-        Err(error) if is_for_later(&error) || has_state(&error, &SqlState::CHECK_VIOLATION) => {
+        Err(error) if is_for_later(&error) => {
             tracing::warn!(partition, %error, "a partition could not be made for now: until then rows of these days go to the default one");
         }
         Err(error) if has_state(&error, &SqlState::INSUFFICIENT_PRIVILEGE) => tracing::warn!(

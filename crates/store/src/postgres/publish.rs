@@ -105,8 +105,9 @@ async fn decide(conn: &Conn, events: &[&NewEvent]) -> Result<(Vec<Fate>, Vec<Eve
                 *fate = Fate::Known(first);
             }
         }
-        // What is left was taken a moment ago, and is free by now.
+        // What is left was taken a moment ago and is free by now, or its event went with its partition a moment ago and it is about to follow.
         if !keys.is_empty() {
+            let_go(conn, &keys).await?;
             numbers.extend(take(conn, &mut keys, events, 0).await?);
         }
     }
@@ -139,6 +140,15 @@ async fn take(conn: &Conn, keys: &mut Keys<'_>, events: &[&NewEvent], more: usiz
     }
     keys.retain(|_, at| events.get(*at).is_none_or(|event| !taken.contains(&event.id)));
     Ok(numbers)
+}
+
+/// Removes those whose events are gone. Of a transaction that goes on neither can be seen, and of one that has ended both.
+async fn let_go(conn: &Conn, keys: &Keys<'_>) -> Result<()> {
+    let namespaces: Vec<&str> = keys.keys().map(|(namespace, _)| *namespace).collect();
+    let texts: Vec<&str> = keys.keys().map(|(_, key)| &**key).collect();
+    let sql = "DELETE FROM event_keys k USING unnest($1::text[], $2::text[]) AS u (namespace, key) \
+               WHERE k.namespace = ANY (ARRAY[u.namespace]) AND k.key = u.key AND (SELECT e.id FROM events e WHERE e.id = k.event LIMIT 1) IS NULL";
+    conn.execute(sql, &[&namespaces, &texts]).await.map(drop)
 }
 
 /// The events that have the keys; what was found is taken out of `keys`. Without `OFFSET` a walk over all deliveries in their order might be

@@ -2,6 +2,7 @@
 
 use super::admin::PgAdmin;
 use super::error::Error;
+use super::migrate;
 use super::open_error::PgOpenError;
 use super::options::PgOptions;
 use super::pool::{Server, Use};
@@ -11,21 +12,46 @@ use tokio_postgres::error::SqlState;
 /// The longest name that PostgreSQL does not cut, in bytes.
 const LONGEST_ROLE: usize = 63;
 
+/// Who owns what Postrider has made in a schema `n`. Others may own things in it too, and functions of the same name.
+macro_rules! owner {
+    () => {
+        "(SELECT c.relowner FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'outbox')"
+    };
+}
+
+/// The functions that publish.
+macro_rules! publishing {
+    () => {
+        concat!(
+            "FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $2::text AND p.proname = 'publish' AND p.proowner = ",
+            owner!()
+        )
+    };
+}
+
 /// What a role needs that publishes.
-const GRANTS: &str = "SELECT format('GRANT USAGE ON SCHEMA %I TO %I', $2::text, $1::text) \
-     UNION ALL SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', p.oid::regprocedure, $1::text) \
-     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $2::text AND p.proname = 'publish'";
+const GRANTS: &str = concat!(
+    "SELECT format('GRANT USAGE ON SCHEMA %I TO %I', $2::text, $1::text) \
+     UNION ALL SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', p.oid::regprocedure, $1::text) ",
+    publishing!()
+);
 
 /// Whether it has that: one who may not grant something is only warned.
-const HAS_ALL: &str = "SELECT has_schema_privilege($1::text::name, $2::text, 'USAGE') AND bool_and(has_function_privilege($1::text::name, p.oid, \
-     'EXECUTE')) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $2::text AND p.proname = 'publish'";
+const HAS_ALL: &str = concat!(
+    "SELECT has_schema_privilege($1::text::name, $2::text, 'USAGE') AND bool_and(has_function_privilege($1::text::name, p.oid, 'EXECUTE')) ",
+    publishing!()
+);
 
-/// Who may create things in a schema besides its owner, who owns the function that runs with its owner's rights, and superusers. A name in that
-/// function that somebody else has made there would run with these rights too.
-pub(super) const OTHER_CREATORS: &str = "SELECT DISTINCT coalesce(format('%I', g.rolname), 'PUBLIC') \
+/// Who may create things in a schema besides its owner, who owns what is in it (or is about to, where there is nothing), and superusers. A name in the
+/// function that runs with its owner's rights, and that somebody else has made there, would run with these rights too.
+pub(super) const OTHER_CREATORS: &str = concat!(
+    "SELECT DISTINCT coalesce(format('%I', g.rolname), 'PUBLIC') \
      FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a LEFT JOIN pg_roles g ON g.oid = a.grantee \
      WHERE n.nspname = $1::text AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner AND NOT coalesce(g.rolsuper, false) \
-     AND NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid AND p.prosecdef AND p.proowner = a.grantee) ORDER BY 1";
+     AND a.grantee <> coalesce(",
+    owner!(),
+    ", (SELECT u.oid FROM pg_roles u WHERE u.rolname = current_user)) ORDER BY 1"
+);
 
 /// Refuses a schema in which others may create things. One that is not there has none.
 pub(super) async fn check_closed(client: &Client, schema: &str) -> Result<(), PgOpenError> {
@@ -40,6 +66,16 @@ pub(super) async fn check_closed(client: &Client, schema: &str) -> Result<(), Pg
         "others than the owner of the schema {schema} may create things in it ({others}), which could be run with the owner's rights when somebody \
          publishes: REVOKE CREATE ON SCHEMA {schema} FROM {others}, or name another schema"
     )))
+}
+
+/// The same for a node that starts. A schema that is in use already is used on, and warned of.
+pub(super) async fn check_or_warn(client: &Client, schema: &str) -> Result<(), PgOpenError> {
+    let Err(error) = check_closed(client, schema).await else { return Ok(()) };
+    if !matches!(error, PgOpenError::Denied(_)) || migrate::version(client, schema).await? == 0 {
+        return Err(error);
+    }
+    tracing::warn!("{error}");
+    Ok(())
 }
 
 impl PgAdmin {

@@ -63,6 +63,17 @@ async fn prune(store: &PgStore, request: PruneRequest) -> Pruned {
     panic!("retention comes to no end: {sum:?}");
 }
 
+/// An event with a key and a label, and without deliveries.
+fn keyed(make: &mut Fixtures) -> NewEvent {
+    let labels = [("colour".to_owned(), "red".to_owned())].into();
+    NewEvent { idempotency_key: Some("key".to_owned()), labels, ..make.event(0) }
+}
+
+/// How many partitions have it noted that somebody changes them.
+async fn watched(client: &Client) -> i64 {
+    number(client, "SELECT count(*) FROM pg_trigger WHERE tgname = 'noted' AND tgenabled <> 'D'").await
+}
+
 /// Stores so many events in one go, each with a delivery that succeeds.
 async fn sent_together(store: &PgStore, make: &mut Fixtures, route: Route, number: usize) {
     let events: Vec<NewEvent> = (0..number).map(|_| make.claimed_event_for(&[route])).collect();
@@ -204,17 +215,104 @@ fn a_partition_that_somebody_reads_is_dropped_by_the_next_run() {
         let (events, first) = partition_of_long_ago(&client, "events").await;
         let mut make = noon(first);
         let route = make.route();
-        sent_together(&store, &mut make, route, 20).await;
+        sent_together(&store, &mut make, route, 19).await;
+        let keyed = keyed(&mut make);
+        stored(store.publish(vec![keyed.clone()]).await);
         let request = after_five_days(make.now().after(9 * DAY));
         reader.batch_execute(&format!("BEGIN; SELECT count(*) FROM {events}")).await.expect("a read");
         let pruned = prune(&store, request).await;
-        assert_eq!((pruned.deliveries, pruned.events), (20, 0));
+        assert_eq!((pruned.deliveries, pruned.events), (19, 0));
         assert!(is_there(&client, &events).await);
         assert_eq!(number(&client, "SELECT count(*) FROM events").await, 20, "none of them goes by itself");
+        assert_eq!(number(&client, "SELECT count(*) FROM event_labels").await, 1, "and nothing of them");
+        let again = store.publish(vec![NewEvent { idempotency_key: keyed.idempotency_key, ..make.event(0) }]).await.expect("an answer");
+        assert!(matches!(again[..], [Published::Duplicate { id, .. }] if id == keyed.id), "{again:?}");
         assert_counted(&client).await;
         reader.batch_execute("COMMIT").await.expect("the read ends");
         assert_eq!(prune(&store, request).await.events, 20);
         assert!(!is_there(&client, &events).await);
+        assert_counted(&client).await;
+    });
+}
+
+/// There is always somebody who reads the table: the others of it are not even begun with, and after a day their rows go one by one.
+#[test]
+fn partitions_of_a_table_that_is_always_read_go_row_by_row_in_the_end() {
+    block_on(async {
+        let database = Database::new().await;
+        let (store, client, reader) = (database.open().await, database.client().await, database.client().await);
+        let mut last = Timestamp::MIN;
+        for day in [-11, -10, -9] {
+            let (_, first) = partition_of(&client, "events", day).await;
+            let mut make = noon(first);
+            let event = make.event(0);
+            stored(store.publish(vec![event]).await);
+            last = make.now();
+        }
+        reader.batch_execute("BEGIN; SELECT count(*) FROM events").await.expect("a read");
+        let now = last.after(9 * DAY);
+        for run in 0..2 {
+            assert_eq!(prune(&store, after_five_days(now)).await.events, 0);
+            assert_eq!(watched(&client).await, 1, "run {run}");
+        }
+        assert_eq!(prune(&store, after_five_days(now.after(DAY))).await.events, 3);
+        assert_eq!(watched(&client).await, 0);
+        let partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'events'::regclass AND pg_relation_size(inhrelid) > 0";
+        assert_eq!(number(&client, partitions).await, 3);
+        assert_counted(&client).await;
+    });
+}
+
+/// What was begun with and is needed after all has nobody noted who changes it.
+#[test]
+fn a_partition_that_stays_is_not_watched() {
+    const ATTEMPTS: usize = 300;
+    block_on(async {
+        let database = Database::new().await;
+        let (store, client) = (database.open().await, database.client().await);
+        let (attempts, first) = partition_of_long_ago(&client, "attempts").await;
+        let mut make = noon(first);
+        let route = make.route();
+        sent_together(&store, &mut make, route, ATTEMPTS).await;
+        let request = PruneRequest { events_before: Timestamp::MIN, ..after_five_days(make.now().after(9 * DAY)) };
+        assert!(store.prune(request).await.expect("prune").more);
+        assert_eq!(watched(&client).await, 1);
+        assert_eq!(client.execute("UPDATE attempts SET keeps_rows = true", &[]).await.ok(), Some(ATTEMPTS as u64));
+        assert_eq!(prune(&store, request).await.attempts, 0);
+        assert!(is_there(&client, &attempts).await);
+        assert_eq!(watched(&client).await, 0);
+        assert_eq!(number(&client, "SELECT count(*) FROM meta WHERE key LIKE 'watched %' OR key LIKE 'touched %'").await, 0);
+    });
+}
+
+/// Whoever comes after a node that died in between goes on.
+#[test]
+fn what_is_left_of_a_partition_goes_however_far_it_had_come() {
+    block_on(async {
+        let database = Database::new().await;
+        let (a, b, client) = (database.open().await, database.open().await, database.client().await);
+        let (events, first) = partition_of_long_ago(&client, "events").await;
+        let mut make = noon(first);
+        let first = keyed(&mut make);
+        stored(a.publish(vec![first]).await);
+        let request = after_five_days(make.now().after(9 * DAY));
+        let is_part = format!("SELECT count(*) FROM pg_class WHERE oid = to_regclass('{events}') AND relispartition");
+        while number(&client, &is_part).await > 0 {
+            assert!(a.prune(request).await.expect("prune").more);
+        }
+        assert!(is_there(&client, &events).await);
+        assert_eq!(number(&client, "SELECT count(*) FROM event_keys").await, 1);
+        drop(a);
+        let mut now = Fixtures::new(2);
+        now.advance(make.now().after(9 * DAY).since(now.now()));
+        let again = keyed(&mut now);
+        stored(b.publish(vec![again.clone()]).await);
+        prune(&b, request).await;
+        assert!(!is_there(&client, &events).await);
+        for table in ["event_keys", "event_labels", "events"] {
+            assert_eq!(number(&client, &format!("SELECT count(*) FROM {table}")).await, 1, "{table}");
+        }
+        assert_eq!(number(&client, "SELECT count(*) FROM meta WHERE key LIKE 'leaving %'").await, 0);
         assert_counted(&client).await;
     });
 }
@@ -349,9 +447,13 @@ fn numbers_are_put_together_again() {
                     ORDER BY namespace, subscription, endpoint, kind, code) FROM (SELECT namespace, subscription, endpoint, kind, code, sum(n) AS n \
                     FROM tallies GROUP BY 1, 2, 3, 4, 5 HAVING sum(n) <> 0) t";
         let sums = async || client.query_one(sums, &[]).await.expect("sums").get::<_, String>(0);
-        let shards = "SELECT max(shards) FROM (SELECT count(*) AS shards FROM tallies WHERE namespace <> '' \
+        let shards = "SELECT max(shards) FROM (SELECT count(*) AS shards FROM tallies WHERE subscription <> '00000000-0000-0000-0000-000000000000' \
                       GROUP BY namespace, subscription, endpoint, kind, code) t";
+        let of_namespace =
+            "SELECT count(*) FROM tallies WHERE namespace <> '' AND subscription = '00000000-0000-0000-0000-000000000000' AND kind = 11";
         assert!(number(&client, shards).await > 1);
+        let written_all_the_time = number(&client, of_namespace).await;
+        assert!(written_all_the_time > 1, "{written_all_the_time}");
         // What transactions leave behind that were undone, and nodes that have gone.
         let left = "INSERT INTO tallies SELECT '', id, id, 11, '', -n, 1 FROM generate_series(1, 100) AS n, \
                     CAST('00000000-0000-0000-0000-000000000000' AS uuid) AS id";
@@ -366,10 +468,52 @@ fn numbers_are_put_together_again() {
         assert_eq!(prune(&a, request).await, Pruned::default());
         assert_eq!(number(&client, shards).await, 1);
         assert_eq!(number(&client, "SELECT count(*) FROM tallies WHERE namespace = '' AND kind = 11").await, 1);
-        assert_eq!(number(&client, "SELECT count(*) FROM tallies WHERE namespace <> '' AND n = 0").await, 0);
+        let nothing = "SELECT count(*) FROM tallies WHERE subscription <> '00000000-0000-0000-0000-000000000000' AND n = 0";
+        assert_eq!(number(&client, nothing).await, 0);
+        assert_eq!(number(&client, of_namespace).await, written_all_the_time, "few are left as they are: whoever writes them would wait");
         assert_eq!(sums().await, before);
         // They go on from there.
         sent(&b, &mut make, routes[0], (false, State::Succeeded)).await;
         assert_eq!(a.counters(vec![routes[0].subscription]).await.expect("counters")[0].deliveries[StateKind::Succeeded as usize], 11);
+    });
+}
+
+/// Whoever writes such a number waits until it is committed.
+#[test]
+fn of_numbers_that_are_written_all_the_time_no_more_than_a_page_is_put_together_at_once() {
+    block_on(async {
+        let database = Database::new().await;
+        let (store, client) = (database.open().await, database.client().await);
+        let made = "INSERT INTO tallies SELECT namespace, id, id, 11, '', n, 1 FROM generate_series(1, 100) AS n, \
+                    unnest(ARRAY['one', 'two']) AS namespace, CAST('00000000-0000-0000-0000-000000000000' AS uuid) AS id";
+        assert_eq!(client.execute(made, &[]).await.ok(), Some(200));
+        let now = Fixtures::new(1).now();
+        let request = PruneRequest { attempts_before: Timestamp::MIN, events_before: Timestamp::MIN, limit: 1, ..after_five_days(now) };
+        let shards =
+            async |namespace: &str| number(&client, &format!("SELECT count(*) FROM tallies WHERE namespace = '{namespace}'")).await;
+        while shards("one").await > 1 {
+            assert!(store.prune(request).await.expect("prune").more);
+        }
+        assert_eq!(shards("two").await, 100);
+        prune(&store, request).await;
+        assert_eq!(shards("two").await, 1);
+    });
+}
+
+/// As where a node has dropped their partition, and has not come to remove their keys yet.
+#[test]
+fn a_key_whose_event_is_gone_is_free() {
+    block_on(async {
+        let database = Database::new().await;
+        let (store, client) = (database.open().await, database.client().await);
+        let mut make = Fixtures::new(1);
+        let mut keyed = async || {
+            let event = NewEvent { idempotency_key: Some("key".to_owned()), ..make.event(0) };
+            store.publish(vec![event]).await.expect("an answer")
+        };
+        assert!(matches!(keyed().await[..], [Published::Stored(_)]));
+        client.batch_execute("DELETE FROM events").await.expect("the event goes");
+        assert!(matches!(keyed().await[..], [Published::Stored(_)]));
+        assert!(matches!(keyed().await[..], [Published::Duplicate { .. }]));
     });
 }

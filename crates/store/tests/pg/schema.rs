@@ -27,6 +27,26 @@ fn the_schema_is_made_once() {
     });
 }
 
+/// What others make in it could be run with the owner's rights. A schema that is in use goes on all the same.
+#[test]
+fn nothing_is_made_in_a_schema_in_which_others_may_create_things() {
+    block_on(async {
+        let (database, intruder) = (Database::new().await, pg::unique("r"));
+        let client = pg::connect(&database.url).await;
+        let open = format!("CREATE ROLE {intruder}; CREATE SCHEMA {SCHEMA}; GRANT CREATE ON SCHEMA {SCHEMA} TO {intruder}");
+        client.batch_execute(&open).await.expect("a schema");
+        let words = format!("REVOKE CREATE ON SCHEMA {SCHEMA} FROM {intruder}");
+        let refused = database.refusal(database.options()).await;
+        assert!(matches!(&refused, PgOpenError::Denied(why) if why.contains(&words)), "{refused:?}");
+        assert_eq!(number(&client, &format!("SELECT (to_regclass('{SCHEMA}.schema_steps') IS NULL)::int::int8")).await, 1);
+        client.batch_execute(&words).await.expect("it is closed");
+        drop(database.open().await);
+        client.batch_execute(&format!("GRANT CREATE ON SCHEMA {SCHEMA} TO {intruder}")).await.expect("it is open again");
+        drop(database.open().await);
+        client.batch_execute(&format!("{words}; DROP ROLE {intruder}")).await.expect("the role goes");
+    });
+}
+
 #[test]
 fn a_newer_schema_is_refused() {
     block_on(async {

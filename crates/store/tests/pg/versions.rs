@@ -26,9 +26,9 @@ async fn buffers(client: &Client, sql: &str) -> i64 {
 
 #[test]
 fn numbers_move_from_their_old_versions() {
-    const WRITES: i64 = 1_500;
-    /// Of a number that was changed so often in one row it takes about 80.
-    const MOST: i64 = 60;
+    const WRITES: i64 = 5_000;
+    /// Of a number that was changed so often in one row it takes about 260.
+    const MOST: i64 = 130;
     block_on(async {
         let database = Database::new().await;
         let (store, client, old) = (database.open().await, database.client().await, database.client().await);

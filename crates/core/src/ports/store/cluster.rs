@@ -137,7 +137,7 @@ pub struct Leaving {
 pub enum News {
     /// The configuration was changed.
     Configuration,
-    /// An engine came, left or was taken for dead; or slots or endpoints are free.
+    /// An engine came, left or was taken for dead; or slots or endpoints are free: who has which is to be asked.
     Members,
     /// Unclaimed deliveries of these endpoints are, or become, due.
     Due(Vec<EndpointId>),
@@ -161,7 +161,8 @@ pub trait ClusterStore: Send + Sync {
     }
 
     /// Whether this engine may begin what others must not do at the same time: it may not once others may have taken it for dead. Cheap: asked
-    /// before every exchange.
+    /// before every exchange. An engine asks 50 times a second while it has exchanges under way that must not overlap with others', and ends them then:
+    /// the answer has to change by that much before anybody can take over.
     fn may_act(&self) -> bool {
         true
     }

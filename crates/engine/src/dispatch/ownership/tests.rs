@@ -28,7 +28,16 @@ fn takes(state: &mut State, endpoints: &[EndpointId], limiters: Limiters, busy: 
 }
 
 fn leaves(state: &mut State, endpoint: EndpointId, now: Timestamp) -> Leaving {
-    state.disown([slot_of(endpoint)].into_iter().collect(), now).0
+    let slots: SlotSet = [slot_of(endpoint)].into_iter().collect();
+    let (mut leaving, mut lanes) = (Leaving { slots, ..Leaving::default() }, Vec::new());
+    let endpoints = state.stop_sending(&slots);
+    state.give_up(&endpoints, now, &mut leaving, &mut lanes);
+    let mut place = state.give_up_timers(&slots, None, 1);
+    while place.is_some() {
+        place = state.give_up_timers(&slots, place, 1);
+    }
+    state.forget_slots(&slots);
+    leaving
 }
 
 /// Deliveries come into memory.
@@ -109,6 +118,37 @@ fn what_waits_goes_back_when_its_slot_is_left_and_nothing_is_asked_for_any_more(
     state.refilled(endpoint, Some(BEGINNING));
     assert_eq!((state.coming, state.strays.len()), (0, 1));
     assert_eq!(state.ownership.take_untold().due, [endpoint], "there is more of it");
+}
+
+/// Others want the lock in between, and must find nothing to send.
+#[test]
+fn slots_are_left_piece_by_piece_and_nothing_begins_meanwhile() {
+    let endpoints: Vec<EndpointId> = (0..400).map(endpoint_id).collect();
+    let mut state = state(&endpoints);
+    endpoints.iter().for_each(|endpoint| comes(&mut state, *endpoint, 2));
+    let slots: SlotSet = (0..128).map(Slot).collect();
+    let (left, kept): (Vec<EndpointId>, Vec<EndpointId>) =
+        endpoints.iter().copied().partition(|endpoint| slots.contains(slot_of(*endpoint)));
+    assert!(left.len() > 100 && kept.len() > 100);
+    let busy = std::iter::from_fn(|| next(&mut state, BEGINNING))
+        .find(|turn| left.contains(&turn.job.delivery.endpoint))
+        .expect("they have turns");
+    let hung = busy.job.delivery.endpoint;
+    let mut found = state.stop_sending(&slots);
+    found.sort_unstable();
+    assert_eq!((&found, state.strays.len()), (&left, 0));
+    left.iter().for_each(|endpoint| state.offer(*endpoint));
+    let begun: Vec<Turn> = std::iter::from_fn(|| next(&mut state, BEGINNING)).collect();
+    assert!(begun.iter().all(|turn| kept.contains(&turn.job.delivery.endpoint)), "nothing begins");
+    let (mut leaving, mut lanes) = (Leaving { slots, ..Leaving::default() }, Vec::new());
+    state.give_up(&left[..10], BEGINNING, &mut leaving, &mut lanes);
+    let pieces = state.strays.len();
+    assert!((10..=20).contains(&pieces), "{pieces}");
+    state.give_up(&left[10..], BEGINNING, &mut leaving, &mut lanes);
+    assert!(state.strays.iter().all(|job| left.contains(&job.delivery.endpoint)));
+    assert!(leaving.busy.contains(&hung) && state.ownership.is_leaving(hung));
+    assert!(ends(&mut state, busy, BEGINNING).is_none_or(|turn| kept.contains(&turn.job.delivery.endpoint)));
+    assert_eq!(state.ownership.take_freed(), [hung]);
 }
 
 #[test]

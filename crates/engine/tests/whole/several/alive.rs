@@ -88,3 +88,27 @@ fn an_engine_whose_slots_are_gone_gives_back_what_it_has_of_them() {
         assert!(gaps(&all).0 >= 10 * SECOND);
     });
 }
+
+/// However many exchanges are counted.
+#[test]
+fn one_asks_for_all_of_them_whether_they_may_go_on() {
+    run(async {
+        const MANY: u128 = 100;
+        const ASKS: usize = 1_000_000;
+        let hand = hand();
+        for n in 1..=MANY {
+            subscribe(&hand, n, |to| Endpoint { concurrency: Some(1), ..to }).await;
+        }
+        let engine = start(&hand).await;
+        *hand.takes.lock() = 5 * SECOND;
+        for n in 1..=MANY {
+            publish(&engine, n, 1).await;
+        }
+        pass(SECOND).await;
+        assert_eq!(engine.stats().load.running, MANY as usize);
+        *hand.acts.lock() = ASKS;
+        pass(SECOND).await;
+        let asked = ASKS - *hand.acts.lock();
+        assert!((10..=200).contains(&asked), "{asked} times in a second");
+    });
+}

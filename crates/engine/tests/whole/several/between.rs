@@ -225,3 +225,53 @@ fn failures_in_a_row_are_counted_anew_when_an_endpoint_comes_back() {
         assert!(!is_active(), "that is the third one");
     });
 }
+
+/// Each piece of them is a commit, and makes everybody look who has what.
+#[test]
+fn endpoints_whose_exchanges_end_one_after_the_other_are_freed_together() {
+    run(async {
+        const MANY: usize = 100;
+        let hand = hand();
+        let [_, other] = shares().await;
+        let numbers: Vec<u128> = numbers_in(other).take(MANY).collect();
+        for n in &numbers {
+            subscribe(&hand, *n, |to| to).await;
+        }
+        let first = start(&hand).await;
+        *hand.takes.lock() = 5 * SECOND;
+        for n in &numbers {
+            publish(&first, *n, 1).await;
+            pass(MILLIS).await;
+        }
+        assert_eq!(first.stats().load.running, MANY);
+        let second = start(&hand).await;
+        *hand.takes.lock() = MILLIS;
+        pass(6 * SECOND).await;
+        let freed = hand.verbs("free");
+        assert!((2..=25).contains(&freed), "{freed} commits");
+        for n in &numbers {
+            publish(&second, *n, 1).await;
+        }
+        pass(SECOND).await;
+        assert_eq!(by(&hand, &hand.exchanges.lock()), [MANY, MANY]);
+    });
+}
+
+/// It is told each time that an exchange has ended that was under way at a handover.
+#[test]
+fn that_something_is_free_is_no_reason_to_look_at_all_that_waits() {
+    run(async {
+        let hand = hand();
+        let (_first, _second) = two(&hand).await;
+        pass(3 * SECOND).await;
+        let mut at_once = 0;
+        for _ in 0..10 {
+            let before = hand.verbs("backlog_after");
+            hand.handle(0).tell(vec![News::Members]).await.expect("the model never fails");
+            pass(10 * MILLIS).await;
+            at_once += hand.verbs("backlog_after") - before;
+            pass(1_290 * MILLIS).await;
+        }
+        assert!(at_once <= 4, "{at_once} times");
+    });
+}

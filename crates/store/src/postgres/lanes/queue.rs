@@ -88,8 +88,9 @@ enum Doing {
 struct Lane {
     doing: Doing,
     patient: Line,
-    /// What it is writing.
+    /// What it is writing, and since when.
     in_hand: u32,
+    since: Instant,
 }
 
 struct Waiting {
@@ -100,9 +101,11 @@ struct Waiting {
 
 impl Waiting {
     /// Whether urgent work waits for company, or for a lane that comes back: less of it is there than is being written. A transaction of few rows costs
-    /// almost as much as one of many, and whoever waits for the lanes that write is served by them soon. Where little is written nothing is held.
+    /// almost as much as one of many, and whoever waits for the lanes that write is served by them soon. Where little is written nothing is held, and
+    /// nothing for a lane that somebody else keeps waiting.
     fn is_held(&self) -> bool {
-        let writing = self.lanes.iter().filter(|lane| lane.doing == Doing::Writing);
+        let now = Instant::now();
+        let writing = self.lanes.iter().filter(|lane| lane.doing == Doing::Writing && now.duration_since(lane.since) < HELD);
         let enough = writing.map(|lane| lane.in_hand.min(COMPANY)).sum();
         self.urgent.weight < enough
     }
@@ -127,7 +130,7 @@ impl Waiting {
         self.urgent.move_into(&mut group, &mut weight, MAX_GROUP);
         patient.move_into(&mut group, &mut weight, MAX_GROUP);
         self.lanes[lane].doing = Doing::Writing;
-        self.lanes[lane].in_hand = weight;
+        (self.lanes[lane].in_hand, self.lanes[lane].since) = (weight, Instant::now());
         group
     }
 }
@@ -152,7 +155,8 @@ pub(super) struct Queue {
 impl Queue {
     /// For so many lanes, at least one.
     pub(super) fn new(lanes: usize) -> Self {
-        let each = || Lane { doing: Doing::Nothing, patient: Line::default(), in_hand: 0 };
+        let since = Instant::now();
+        let each = || Lane { doing: Doing::Nothing, patient: Line::default(), in_hand: 0, since };
         let lanes: Vec<Lane> = std::iter::repeat_with(each).take(lanes.max(1)).collect();
         Queue {
             calls: lanes.iter().map(|_| Notify::new()).collect(),
@@ -196,12 +200,16 @@ impl Queue {
             Some(lane) => {
                 let its = &mut waiting.lanes[lane];
                 its.patient.push(entry);
-                // To begin lingering, or to end it.
-                let is_wanted = its.doing == Doing::Nothing || (its.doing == Doing::Lingering && its.patient.weight >= MAX_GROUP);
-                if is_wanted {
-                    its.doing = Doing::Called;
+                let is_full = its.patient.weight >= MAX_GROUP;
+                match its.doing {
+                    // To begin lingering, or to end it.
+                    Doing::Nothing => its.doing = Doing::Called,
+                    Doing::Lingering if is_full => its.doing = Doing::Called,
+                    // It lingers for urgent work that is held, which may be for longer. It goes on lingering, and sees to that as before.
+                    Doing::Lingering if its.patient.entries.len() == 1 => {}
+                    _ => return Ok(()),
                 }
-                is_wanted.then_some(lane)
+                Some(lane)
             }
         };
         drop(waiting);

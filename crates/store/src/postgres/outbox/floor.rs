@@ -8,6 +8,9 @@
 //!   given out. A transaction of `publish` has its own number before it takes one of these. Once a second it is looked from there on: for those that
 //!   took longer.
 //! - The first row of all, every thirty seconds: people may have put one there with their own hands.
+//!
+//! A look that takes long is repeated after ten times as long at the earliest, and one that fails by that keeps nobody back: looks go on behind what had
+//! been given out when it began.
 
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -20,7 +23,7 @@ const LOOK_AT_ALL: Duration = Duration::from_secs(30);
 /// How often it is looked from the floor on, and for how long whoever has a number usually takes until the commit.
 const LOOK_BACK: Duration = Duration::from_secs(1);
 
-/// Looks from the floor take no more than this part of the time: beside an old transaction there may be much that is gone.
+/// Looks from the floor or from the first row on take no more than this part of the time: beside an old transaction there may be much that is gone.
 const SHARE: u32 = 10;
 
 /// Where a look begins, for all looks of a node.
@@ -47,6 +50,17 @@ pub(super) struct Look {
     pub(super) ended: Instant,
 }
 
+impl Look {
+    fn took(self) -> Duration {
+        self.ended.duration_since(self.began)
+    }
+
+    /// When to do the same again.
+    fn again(self, every: Duration) -> Option<Instant> {
+        Some(self.ended + every.max(self.took() * SHARE))
+    }
+}
+
 impl Floor {
     /// Behind which number to look now.
     pub(super) fn begin(&self, now: Instant) -> i64 {
@@ -56,6 +70,11 @@ impl Floor {
     /// It was looked, all of it at a moment, and these were found, in their order.
     pub(super) fn end(&self, look: Look, stand: Stand, found: &[i64]) {
         self.0.lock().end(look, stand, found);
+    }
+
+    /// It was looked, and there is no answer. This was the last number that was given out.
+    pub(super) fn failed(&self, look: Look, given: i64) {
+        self.0.lock().failed(look, given);
     }
 
     /// These are gone, or put aside.
@@ -83,17 +102,21 @@ struct State {
     old: i64,
     /// These will be.
     aging: Option<(Instant, i64)>,
-    looked_at_all: Option<Instant>,
+    /// When to look from the first row on again.
+    look_at_all: Option<Instant>,
     /// When to look from the floor again.
     look_back: Option<Instant>,
 }
 
 impl State {
-    fn begin(&self, now: Instant) -> i64 {
-        if self.looked_at_all.is_none_or(|at| now.duration_since(at) >= LOOK_AT_ALL) {
+    fn begin(&mut self, now: Instant) -> i64 {
+        // Whatever becomes of it: what has no end would be begun again and again.
+        if self.look_at_all.is_none_or(|due| now >= due) {
+            self.look_at_all = Some(now + LOOK_AT_ALL);
             return 0;
         }
         if self.look_back.is_none_or(|due| now >= due) {
+            self.look_back = Some(now + LOOK_BACK);
             return self.at;
         }
         let next = self.open.first().map_or(self.seen, |first| first - 1);
@@ -101,9 +124,14 @@ impl State {
     }
 
     fn end(&mut self, look: Look, stand: Stand, found: &[i64]) {
-        let Look { from, began, ended } = look;
+        let Look { from, ended, .. } = look;
+        if stand.given < self.given || self.candidate.is_some_and(|(_, next)| stand.next < next) {
+            // Numbers went back, as when another server goes on that had not heard of the last ones: nothing that is known here holds there.
+            *self = State::default();
+            return;
+        }
         if from == 0 {
-            self.looked_at_all = Some(ended);
+            self.look_at_all = look.again(LOOK_AT_ALL);
         }
         if from <= self.at {
             // Whoever had one of these numbers has ended: what is not here now comes no more.
@@ -111,7 +139,7 @@ impl State {
                 self.at = self.at.max(given);
             }
             self.at = found.first().map_or(self.at, |first| self.at.min(first - 1));
-            self.look_back = Some(ended + LOOK_BACK.max(ended.duration_since(began) * SHARE));
+            self.look_back = look.again(LOOK_BACK);
         }
         // What was given out by the look before, was given out to transactions that had begun by this one.
         if self.candidate.is_none() && self.given > self.at {
@@ -127,6 +155,20 @@ impl State {
         }
         self.seen = found.last().copied().unwrap_or(stand.given);
         self.open = found.iter().copied().collect();
+    }
+
+    fn failed(&mut self, look: Look, given: i64) {
+        if look.from == 0 {
+            self.look_at_all = look.again(LOOK_AT_ALL);
+        }
+        if look.from <= self.at {
+            self.look_back = look.again(LOOK_BACK);
+        }
+        // It was too much to look through. What lies before is found once that can be done.
+        if look.took() >= LOOK_BACK {
+            (self.seen, self.old) = (given.max(self.seen), given.max(self.old));
+            self.open.clear();
+        }
     }
 }
 
@@ -226,6 +268,63 @@ mod tests {
         state.end(Look { from: 0, began: now, ended: now + took }, stand, &[]);
         state.end(Look { from: 5, began: now + took, ended: now + took }, stand, &[]);
         assert_eq!(state.look_back, Some(now + took + took * SHARE), "a look that was not from the floor is none");
+    }
+
+    #[test]
+    fn looks_at_all_that_take_long_are_rare() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let (took, stand) = (Duration::from_secs(10), Stand { given: 9, oldest: 1, next: 2 });
+        assert_eq!(state.begin(now), 0);
+        state.end(Look { from: 0, began: now, ended: now + took }, stand, &[]);
+        assert_eq!(state.look_at_all, Some(now + took + took * SHARE));
+    }
+
+    #[test]
+    fn what_fails_is_not_begun_again_at_once() {
+        let mut looks = Looks::new();
+        for next in 1..5 {
+            looks.look(LOOK_BACK, (50, next, next), &[]);
+        }
+        let now = looks.now + LOOK_AT_ALL;
+        // It has no end, and there is no answer from the floor on either.
+        assert_eq!((looks.state.begin(now), looks.state.begin(now), looks.state.begin(now + SOON)), (0, 50, 50));
+        let ended = now + LOOK_AT_ALL;
+        looks.state.failed(Look { from: 0, began: now, ended }, 70);
+        assert_eq!(looks.state.begin(ended), 70, "behind what there was too much of");
+        assert_eq!(looks.state.look_at_all, Some(ended + LOOK_AT_ALL * SHARE));
+        assert_eq!(looks.state.begin(ended + LOOK_AT_ALL * SHARE), 0);
+    }
+
+    /// Whoever comes to look for the first time knows of no floor.
+    #[test]
+    fn a_first_look_that_takes_too_long_keeps_nobody_back() {
+        let (mut state, began) = (State::default(), Instant::now());
+        assert_eq!(state.begin(began), 0);
+        let ended = began + LOOK_AT_ALL;
+        state.failed(Look { from: 0, began, ended }, 70);
+        assert_eq!(state.begin(ended), 70);
+        assert_eq!(state.begin(ended + LOOK_AT_ALL), 70);
+        state.failed(Look { from: 70, began: ended, ended: ended + SOON }, 80);
+        assert_eq!(state.begin(ended + LOOK_AT_ALL), 70, "a connection that breaks says nothing");
+    }
+
+    #[test]
+    fn numbers_that_go_back_are_looked_for_from_the_first_row_on() {
+        let mut looks = Looks::new();
+        for next in 1..5 {
+            looks.look(LOOK_BACK, (50, next, next), &[]);
+        }
+        assert_eq!(looks.look(LOOK_BACK, (50, 5, 5), &[]), 50);
+        assert_eq!(looks.look(SOON, (20, 6, 6), &[]), 50);
+        assert_eq!(looks.look(SOON, (21, 6, 6), &[20, 21]), 0);
+        assert_eq!(looks.look(SOON, (21, 6, 6), &[20, 21]), 0, "and nothing of it is passed over");
+        // Transactions of another history.
+        for next in 100..105 {
+            looks.look(LOOK_BACK, (60 + next, 7, next), &[]);
+        }
+        assert!(looks.state.candidate.is_some());
+        looks.look(SOON, (200, 7, 50), &[]);
+        assert_eq!(looks.look(SOON, (200, 7, 51), &[]), 0);
     }
 
     #[test]

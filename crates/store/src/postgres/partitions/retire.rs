@@ -4,9 +4,11 @@
 //! to stay move to the partition by default; one of which more has to goes row by row.
 //!
 //! Rows whose partition is to be dropped soon are not removed one by one, see [`below`]: they stay until all of it is past its age, and where somebody
-//! was in the way, until the next run.
+//! was in the way, until the next run; but not for ever, see `stuck.rs`.
 
 mod dropping;
+mod leaving;
+mod stuck;
 
 use super::super::aging;
 use super::super::conn::Conn;
@@ -17,10 +19,12 @@ use super::super::tallies::Tallies;
 use super::super::tx::Tx;
 use super::{BEHIND, Day, Days, FEW, MOST_BYTES, TABLES, Table, names};
 use dropping::Dropped;
+use leaving::Leaving;
 use postrider_core::id::floor_at;
 use postrider_core::ports::{PruneRequest, REQUEST_MEMORY};
 use postrider_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// So many rows are counted in a slice.
@@ -29,8 +33,9 @@ const PAGE: i64 = 10_000;
 /// So many notes of bare events are removed in a slice.
 const NOTES: i64 = 10_000;
 
-/// How often it is tried to drop a partition in a run: somebody may read in it.
-const TRIES: u32 = 5;
+/// How often it is tried to drop a partition in a run, and after which pause: somebody may read in it. With each try all wait who use the table.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Rows go on with their partition for no longer than this part of their age, or for a day.
 const PART_OF_AGE: i64 = 4;
@@ -67,9 +72,11 @@ pub(in crate::postgres) struct Retiring {
     kept: BTreeSet<String>,
     /// Partitions that somebody was in the way of, with their first ids: all of them are the next run's.
     waiting: BTreeMap<String, (What, Uuid)>,
+    /// What nobody could lock for long enough: none of the others would go either.
+    held: Option<What>,
     counted: Option<Counted>,
-    /// The bounds of events that went, and of which notes are left.
-    notes: Option<(Uuid, Uuid)>,
+    /// Events that went, and of which something is left.
+    leaving: Option<Leaving>,
 }
 
 impl Retiring {
@@ -120,10 +127,14 @@ impl Stays {
     }
 }
 
-/// The day on which it is asked for what is past its age, and `None` where it is asked for something else: there is no age then, or room has to be
-/// made at once.
+/// When it is asked for what is past its age, and `None` where it is asked for something else: there is no age then, or room has to be made at once.
+fn now(request: &PruneRequest) -> Option<Timestamp> {
+    (request.requests_before > Timestamp::MIN).then(|| request.requests_before.after(REQUEST_MEMORY))
+}
+
+/// The day of that.
 fn today(request: &PruneRequest) -> Option<Day> {
-    (request.requests_before > Timestamp::MIN).then(|| Day::of(request.requests_before.after(REQUEST_MEMORY)))
+    now(request).map(Day::of)
 }
 
 /// Whether history of these days, of which some is past this age, is left until all of them are.
@@ -152,47 +163,78 @@ pub(in crate::postgres) async fn retire(
     request: &PruneRequest,
     slice: &mut Slice,
 ) -> Result<bool> {
-    let Some(today) = today(request) else { return Ok(true) };
-    if let Some(bounds) = run.notes {
-        if remove_notes(&tx.conn, bounds).await? {
-            run.notes = None;
-        }
+    let Some(now) = now(request) else { return Ok(true) };
+    if let Some(leaving) = run.leaving.take() {
+        leaving::go_on(&tx.conn, run, leaving).await?;
         return Ok(false);
     }
-    let Some(mut counted) = run.counted.take() else { return begin(&tx.conn, run, what, request, today).await };
+    let Some(mut counted) = run.counted.take() else { return begin(&tx.conn, run, what, request, now).await };
     let Some(from) = counted.from else {
+        if counted.tries > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
         match dropping::drop_it(tx, &counted).await? {
-            Dropped::Yes => gone(run, &counted, slice),
+            Dropped::Yes => gone(run, counted, slice),
             Dropped::NotNow if counted.tries + 1 < TRIES => run.counted = Some(Counted { tries: counted.tries + 1, ..counted }),
-            Dropped::NotNow | Dropped::Changed => run.wait(counted.name, counted.what, counted.days),
+            come_to => {
+                run.held = (come_to == Dropped::NotNow).then_some(what);
+                wait(&tx.conn, run, (counted.name, what, counted.days), now).await?;
+            }
         }
         return Ok(false);
     };
     if count_page(&tx.conn, &mut counted, from).await? {
         run.counted = Some(counted);
     } else {
+        dropping::unwatch(&tx.conn, &counted.name).await?;
         run.keep(counted.name);
     }
     Ok(false)
 }
 
+/// It is the next run's.
+async fn wait(conn: &Conn, run: &mut Retiring, (name, what, days): (String, What, Days), now: Timestamp) -> Result<()> {
+    if let Some(table) = what.table() {
+        stuck::note(conn, table, now).await?;
+    }
+    run.wait(name, what, days);
+    Ok(())
+}
+
 /// It was dropped.
-fn gone(run: &mut Retiring, counted: &Counted, slice: &mut Slice) {
+fn gone(run: &mut Retiring, counted: Counted, slice: &mut Slice) {
     tracing::info!(partition = counted.name, rows = counted.gone, "a partition was dropped that is past its age");
     match counted.what {
         What::Attempts => slice.pruned.attempts += counted.gone,
         What::Events => {
             slice.pruned.events += counted.gone;
-            run.notes = Some(counted.days.bounds());
+            run.leaving = Some(Leaving::new(counted.name, counted.days));
         }
     }
 }
 
 /// Chooses the next partition and has changes of it noted; whether there is none.
-async fn begin(conn: &Conn, run: &mut Retiring, what: What, request: &PruneRequest, today: Day) -> Result<bool> {
+async fn begin(conn: &Conn, run: &mut Retiring, what: What, request: &PruneRequest, now: Timestamp) -> Result<bool> {
     let Some(table) = what.table() else { return Ok(true) };
-    let is_past = |days: &Days| days.to.start() <= what.before(request) && days.to <= today.after(-BEHIND);
-    for days in table.days_among(&names(conn).await?).into_iter().filter(is_past) {
+    if what == What::Events {
+        run.leaving = leaving::begun(conn, table, run).await?;
+        if run.leaving.is_some() {
+            return Ok(false);
+        }
+    }
+    if run.held == Some(what) {
+        return Ok(true);
+    }
+    let is_past = |days: &Days| days.to.start() <= what.before(request) && days.to <= Day::of(now).after(-BEHIND);
+    let past: Vec<Days> = table.days_among(&names(conn).await?).into_iter().filter(is_past).collect();
+    if !past.is_empty() && stuck::is(conn, table, now).await? {
+        tracing::warn!(table = table.name, "for a day no partition of it could be dropped, for somebody uses it: rows go one by one");
+        for days in past {
+            dropping::unwatch(conn, &table.partition(days)).await?;
+        }
+        return Ok(true);
+    }
+    for days in past {
         let name = table.partition(days);
         if run.is_done_with(&name) {
             continue;
@@ -203,11 +245,12 @@ async fn begin(conn: &Conn, run: &mut Retiring, what: What, request: &PruneReque
         let mut stays = Stays::default();
         look_for_those_that_stay(conn, what, (from, next.unwrap_or(to)), &mut stays).await?;
         if stays.are_too_many() || !dropping::may_be_dropped(conn, &name).await? {
+            dropping::unwatch(conn, &name).await?;
             run.keep(name);
             continue;
         }
         let Some(token) = dropping::watch(conn, &name).await? else {
-            run.wait(name, what, days);
+            wait(conn, run, (name, what, days), now).await?;
             return Ok(false);
         };
         let (tallies, stays) = (Tallies::default(), Stays::default());
@@ -246,15 +289,6 @@ const EVENTS_THAT_STAY: &str = concat!(
     is_bare!("e.id"),
     " IS NULL ORDER BY e.id LIMIT $3"
 );
-
-/// An event that goes lets go of its key and its labels before.
-const KEYS: &str = concat!(
-    "DELETE FROM event_keys k USING (SELECT e.id, e.namespace, e.idempotency_key FROM events e WHERE e.id >= $1 AND e.id < $2 \
-     AND e.idempotency_key IS NOT NULL AND ",
-    is_bare!("e.id"),
-    " IS NOT NULL OFFSET 0) u WHERE k.namespace = ANY (ARRAY[u.namespace]) AND k.key = u.idempotency_key AND k.event = u.id"
-);
-const LABELS: &str = concat!("DELETE FROM event_labels l WHERE l.event >= $1 AND l.event < $2 AND ", is_bare!("l.event"), " IS NOT NULL");
 
 /// The first id behind a page; `None` behind the last one.
 async fn next_page(conn: &Conn, what: What, from: Uuid, end: Uuid) -> Result<Option<Uuid>> {
@@ -300,20 +334,10 @@ async fn count_page(conn: &Conn, counted: &mut Counted, from: Uuid) -> Result<bo
                 counted.tallies.bytes(-get::<i64>(row, 2)?);
                 counted.gone += n.unsigned_abs();
             }
-            conn.execute(KEYS, &[&from, &to]).await?;
-            conn.execute(LABELS, &[&from, &to]).await?;
         }
     }
     counted.from = next;
     Ok(true)
-}
-
-/// Removes notes of events within these bounds that are not there any more; whether all were removed.
-async fn remove_notes(conn: &Conn, (from, to): (Uuid, Uuid)) -> Result<bool> {
-    let sql = "WITH old AS MATERIALIZED (SELECT b.event FROM bare_events b WHERE b.event >= $1 AND b.event < $2 \
-               AND (SELECT e.id FROM events e WHERE e.id = b.event LIMIT 1) IS NULL ORDER BY b.event LIMIT $3) \
-               DELETE FROM bare_events b USING old o WHERE b.event = ANY (ARRAY[o.event])";
-    Ok(conn.execute(sql, &[&from, &to, &NOTES]).await? < NOTES.unsigned_abs())
 }
 
 #[cfg(test)]

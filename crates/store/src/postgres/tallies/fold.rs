@@ -19,8 +19,9 @@ pub(in crate::postgres) struct Place {
     endpoint: Uuid,
 }
 
-/// Numbers of everything are written all the time, and whoever does so waits for whoever puts them together: that is for more shards than so many.
-const MOST_OF_EVERYTHING: i64 = 64;
+/// Numbers of everything and of a namespace are written all the time, and whoever does so waits for whoever puts them together: that is for more shards
+/// than so many.
+const MOST_OF_MANY: i64 = 64;
 
 /// All numbers of some subscriptions and endpoints, with how many shards each has, and of how many of them there is nothing.
 macro_rules! page {
@@ -52,9 +53,14 @@ fn key(row: &Row) -> Result<Key> {
     Ok(Key { namespace: get(row, 0)?, subscription: get(row, 1)?, endpoint: get(row, 2)?, kind: get(row, 3)?, code: get(row, 4)? })
 }
 
-/// Whether it is worth it, for a number of so many shards.
+/// Whether it is of a namespace or of everything.
+fn is_of_many(key: &Key) -> bool {
+    key.subscription.is_nil() && key.endpoint.is_nil()
+}
+
+/// Whether it is worth it, for a number of so many shards. What has come to nothing goes.
 fn is_worth_it(key: &Key, shards: i64, empty: i64) -> bool {
-    if key.namespace.is_empty() { shards > MOST_OF_EVERYTHING } else { shards > 1 || empty > 0 }
+    if is_of_many(key) { shards > MOST_OF_MANY || (empty == shards && !key.namespace.is_empty()) } else { shards > 1 || empty > 0 }
 }
 
 /// Goes on with it; whether it has come to its end. A transaction that changes numbers otherwise must not do it.
@@ -78,7 +84,7 @@ pub(in crate::postgres) async fn fold(tx: &mut Tx, after: &mut Place, slice: &mu
         if looked_at < page {
             return Ok(true);
         }
-        if keys.iter().any(|key| key.namespace.is_empty()) {
+        if keys.iter().any(is_of_many) {
             // Nobody waits for more than that.
             return Ok(false);
         }

@@ -109,6 +109,41 @@ async fn nothing_is_held_for_long() {
     answer(slow);
 }
 
+/// A lane that lingers for what is held does not keep what is patient waiting for as long as that.
+#[tokio::test(start_paused = true)]
+async fn patient_work_waits_no_longer_for_what_is_held() {
+    let queue = Queue::new(2);
+    let first = written_by_one(&queue).await;
+    let (mut held, mut call) = (Box::pin(urgent(&queue, 1)), Box::pin(patient(&queue, 1, 1)));
+    queued(&mut held).await;
+    let comes = async {
+        tokio::time::sleep(Duration::from_micros(100)).await;
+        queued(&mut call).await;
+        Instant::now()
+    };
+    let (group, came) = tokio::join!(biased; taken(&queue, 1), comes);
+    // A clock of milliseconds.
+    assert!(came.elapsed() <= LINGER + Duration::from_millis(1), "{:?}", came.elapsed());
+    assert_eq!(group.len(), 2);
+    answer(first);
+    answer(group);
+    assert_eq!((held.await, call.await), (Ok(Vec::new()), Ok(Vec::new())));
+}
+
+/// Somebody keeps a lane waiting: only the first of what comes meanwhile pays for it.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_held_for_a_lane_that_is_stuck() {
+    let queue = Queue::new(2);
+    let stuck = written_by_one(&queue).await;
+    tokio::time::sleep(HELD).await;
+    let mut late = Box::pin(urgent(&queue, 1));
+    queued(&mut late).await;
+    let began = Instant::now();
+    answer(taken(&queue, 1).await);
+    assert_eq!((late.await, began.elapsed()), (Ok(Vec::new()), Duration::ZERO));
+    answer(stuck);
+}
+
 #[tokio::test]
 async fn while_all_lanes_write_everything_gathers_for_the_first_free_one() {
     let queue = Queue::new(1);

@@ -2,6 +2,9 @@
 //! whoever drops it looks at that behind its lock. Of two runs that count the same one, as when another node comes to lead, the first one gives it up:
 //! what it would look at was taken away by the second one.
 //!
+//! Of events it goes in two steps. With its numbers it is taken out of the table, and nobody finds anything of it any more; what else there is of them is
+//! removed by what is in it, page by page, and then it is dropped, which keeps nobody waiting: see `leaving.rs`.
+//!
 //! The lock on the whole table keeps everybody waiting who uses it. Before it is asked for the numbers are written, which may wait for others; behind it
 //! there is no more to do than to move a few rows, and for no longer than [`LIMIT`].
 
@@ -10,7 +13,7 @@ use super::super::super::error::Result;
 use super::super::super::rows::get;
 use super::super::super::tx::Tx;
 use super::super::{Table, has_state, is_for_later};
-use super::Counted;
+use super::{Counted, What};
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
@@ -52,6 +55,19 @@ pub(super) async fn watch(conn: &Conn, name: &str) -> Result<Option<i64>> {
     token.map(|row| get(&row, 0)).transpose()
 }
 
+/// Nobody wants to know any more who changes it, which costs whoever does so something. As far as that can be had at once.
+pub(super) async fn unwatch(conn: &Conn, name: &str) -> Result<()> {
+    let sql = format!(
+        "DO $$ DECLARE patience text := current_setting('lock_timeout'); BEGIN \
+         IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass('{name}') AND tgname = 'noted' AND tgenabled <> 'D') THEN RETURN; END IF; \
+         BEGIN PERFORM set_config('lock_timeout', '{PATIENCE}', true); \
+         ALTER TABLE {name} DISABLE TRIGGER noted; DELETE FROM meta WHERE key IN ('touched {name}', 'watched {name}'); \
+         EXCEPTION WHEN lock_not_available OR undefined_table OR undefined_object OR insufficient_privilege THEN NULL; END; \
+         PERFORM set_config('lock_timeout', patience, true); END $$"
+    );
+    conn.batch(&sql).await
+}
+
 /// Whether nobody has changed it since it was watched with this token.
 async fn is_as_watched(conn: &Conn, name: &str, token: i64) -> Result<bool> {
     let (touched, watched) = (format!("touched {name}"), format!("watched {name}"));
@@ -88,6 +104,10 @@ pub(super) async fn drop_it(tx: &mut Tx, counted: &Counted) -> Result<Dropped> {
 fn dropping(table: &Table, counted: &Counted) -> String {
     let (table, name, token) = (table.name, &counted.name, counted.token);
     let moving = moving(table, name, &counted.stays.ids);
+    let dropping = match counted.what {
+        What::Attempts => format!("DROP TABLE {name}"),
+        What::Events => format!("INSERT INTO meta VALUES ('leaving {name}', 1) ON CONFLICT DO NOTHING"),
+    };
     format!(
         "SELECT set_config('postrider.patience', current_setting('lock_timeout'), true), \
          set_config('postrider.limit', current_setting('statement_timeout'), true); \
@@ -95,7 +115,8 @@ fn dropping(table: &Table, counted: &Counted) -> String {
          LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE; LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE; \
          DO $$ BEGIN IF NOT EXISTS (SELECT FROM meta WHERE key = 'touched {name}') \
          AND EXISTS (SELECT FROM meta WHERE key = 'watched {name}' AND value = {token}) THEN \
-         ALTER TABLE {table} DETACH PARTITION {name}; {moving}DROP TABLE {name}; DELETE FROM meta WHERE key = 'watched {name}'; \
+         ALTER TABLE {table} DETACH PARTITION {name}; DROP TRIGGER IF EXISTS noted ON {name}; {moving}{dropping}; \
+         DELETE FROM meta WHERE key IN ('watched {name}', 'waiting {table}'); \
          PERFORM set_config('postrider.dropped', '{name}', true); END IF; END $$; \
          SELECT set_config('lock_timeout', current_setting('postrider.patience'), true), \
          set_config('statement_timeout', current_setting('postrider.limit'), true)"
@@ -107,7 +128,8 @@ fn moving(table: &str, name: &str, stays: &[Uuid]) -> String {
         return String::new();
     }
     let ids: Vec<String> = stays.iter().map(|id| format!("'{id}'")).collect();
-    format!("INSERT INTO {table} SELECT * FROM {name} WHERE id IN ({}); ", ids.join(", "))
+    let ids = ids.join(", ");
+    format!("WITH moved AS (DELETE FROM {name} WHERE id IN ({ids}) RETURNING *) INSERT INTO {table} SELECT * FROM moved; ")
 }
 
 #[cfg(test)]
@@ -118,7 +140,8 @@ mod tests {
     fn what_stays_is_named() {
         let sql = moving("events", "events_p20261123", &[Uuid::nil(), Uuid::max()]);
         let ids = "'00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff'";
-        assert_eq!(sql, format!("INSERT INTO events SELECT * FROM events_p20261123 WHERE id IN ({ids}); "));
+        let deleted = format!("DELETE FROM events_p20261123 WHERE id IN ({ids}) RETURNING *");
+        assert_eq!(sql, format!("WITH moved AS ({deleted}) INSERT INTO events SELECT * FROM moved; "));
         assert!(moving("events", "events_p20261123", &[]).is_empty());
     }
 }
