@@ -8,6 +8,7 @@ mod limits;
 pub(crate) mod memory;
 mod recognisable;
 mod silent;
+mod together;
 mod whole;
 
 pub(crate) use whole::Whole;

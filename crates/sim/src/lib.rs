@@ -7,7 +7,9 @@
 //! |---|---|
 //! | `scenario` | the plan that a seed stands for |
 //! | `world` | what survives a crash |
+//! | `process` | what does not |
 //! | `life` | one life of the engine between two crashes |
+//! | `together` | in place of that: two or three engines that share the store, and come, go and die beside each other |
 //! | `rest` | the end of the last life, where everything must come to rest |
 //! | `people` | publishers, editors, repairers, schedulers |
 //! | `store`, `network`, `clock` | the ports, with faults |
@@ -20,10 +22,12 @@ mod life;
 mod network;
 mod panics;
 mod people;
+mod process;
 mod records;
 mod rest;
 mod scenario;
 mod store;
+mod together;
 mod trace;
 mod world;
 
@@ -35,6 +39,8 @@ use world::World;
 /// How a run differs from the plain one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
+    /// Whether several engines share the store, in place of one that lives several times.
+    pub together: bool,
     /// Whether every line of the trace is printed on stdout.
     pub trace: bool,
     /// A port that breaks its contract on purpose: the proof that a checker can fail.
@@ -105,6 +111,8 @@ pub enum Sabotage {
     ExpiresEarly,
     /// The store loses retry policies: the first failure is the last.
     ForgetsRetries,
+    /// The store does not say what an engine left of its endpoints' limits to the next one.
+    ForgetsHandovers,
 }
 
 /// A promise that was broken.
@@ -121,11 +129,13 @@ pub struct Violation {
 pub struct Report {
     /// The seed.
     pub seed: u64,
+    /// Whether several engines shared the store.
+    pub together: bool,
     /// Over the whole trace: two runs with the same hash did the same.
     pub hash: u64,
     /// How many things happened.
     pub lines: u64,
-    /// Lives that the engine had.
+    /// Processes that there were.
     pub lives: usize,
     /// Events that were stored.
     pub events: usize,
@@ -140,10 +150,13 @@ pub fn run(seed: u64, options: Options) -> Report {
     panics::watch();
     // What an earlier run on this thread left.
     _ = panics::taken();
-    let world = Arc::new(World::new(Plan::of(seed), options));
+    let plan = if options.together { Plan::together(seed) } else { Plan::of(seed) };
+    let world = Arc::new(World::new(plan, options));
     life::install(&world);
-    for life in &world.plan.lives {
-        life::live(&world, life);
+    if options.together {
+        together::live(&world);
+    } else {
+        world.plan.lives.iter().for_each(|life| life::live(&world, life));
     }
     world.panics();
     checkers::check(&world);
@@ -151,8 +164,9 @@ pub fn run(seed: u64, options: Options) -> Report {
     let state = world.state();
     let events = events + state.removed.events.len();
     let (hash, lines, exchanges) = (state.trace.hash(), state.trace.lines(), state.exchanges.len());
+    let lives = state.processes.len();
     drop(state);
-    Report { seed, hash, lines, lives: world.plan.lives.len(), events, exchanges, violations: world.violations() }
+    Report { seed, together: options.together, hash, lines, lives, events, exchanges, violations: world.violations() }
 }
 
 impl fmt::Display for Report {
@@ -161,7 +175,8 @@ impl fmt::Display for Report {
             writeln!(f, "seed {} failed: {checker}: {what}", self.seed)?;
         }
         if !self.violations.is_empty() {
-            write!(f, "replay it: cargo run -p postrider-sim --release -- --seed {} --trace", self.seed)?;
+            let together = if self.together { "--together " } else { "" };
+            write!(f, "replay it: cargo run -p postrider-sim --release -- {together}--seed {} --trace", self.seed)?;
         }
         Ok(())
     }

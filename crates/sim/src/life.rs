@@ -2,6 +2,7 @@
 
 use crate::network::FakeTransport;
 use crate::people;
+use crate::process::Process;
 use crate::rest;
 use crate::scenario::{End, Life};
 use crate::store::FaultyStore;
@@ -33,12 +34,14 @@ pub(crate) fn live(world: &Arc<World>, life: &Life) {
             End::CrashAtStep(step, _) => Some(step),
             _ => None,
         };
-        let clock = world.begin(crash_at);
+        let clock = world.begin();
+        let process = Process::begin(world, crash_at);
         let clean = tokio::select! {
             biased;
-            () = world.crashed() => false,
-            clean = lived(world, life, clock) => clean,
+            () = process.died() => false,
+            clean = lived(&process, life, clock) => clean,
         };
+        process.over();
         world.end();
         clean
     });
@@ -47,60 +50,72 @@ pub(crate) fn live(world: &Arc<World>, life: &Life) {
     world.bury(clean, life);
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+/// A runtime of its own, in paused time.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().start_paused(true);
     builder.build().expect("a runtime without I/O needs nothing that could be missing")
 }
 
 /// Answers whether the engine could put everything in order before its end.
-async fn lived(world: &Arc<World>, life: &Life, clock: crate::clock::FakeClock) -> bool {
+async fn lived(process: &Process, life: &Life, clock: crate::clock::FakeClock) -> bool {
     let began = tokio::time::Instant::now();
-    let store = Arc::new(FaultyStore::new(world));
-    let transport = Arc::new(FakeTransport::new(world));
-    let started = Engine::start(config(world), store, transport, Arc::new(clock)).await;
+    let store = Arc::new(FaultyStore::new(process));
+    let incarnation = store.incarnation();
+    let transport = Arc::new(FakeTransport::new(process));
+    let started = Engine::start(config(process), store, transport, Arc::new(clock)).await;
     let engine = match started {
         Ok(engine) => engine,
         Err(error) => {
             // The process ends with a message, and its supervisor starts it again.
-            world.note(format_args!("cannot start: {}", error.kind));
+            process.note(format_args!("cannot start: {}", error.kind));
             return false;
         }
     };
-    world.watch(engine.clone());
-    let mut everybody = people::employ(world, &engine);
+    process.watch(engine.clone());
+    let mut everybody = people::employ(process, &engine);
     match life.end {
         End::CrashAtStep(_, after) | End::CrashAfter(after) => {
             tokio::time::sleep(after).await;
-            world.kill();
+            process.kill();
             std::future::pending().await
         }
         End::Shutdown(after, within) => {
             tokio::time::sleep(after).await;
-            shut_down(world, &engine, within).await
+            shut_down(process, &engine, within).await
         }
         End::Rest => {
             while everybody.join_next().await.is_some() {}
             tokio::time::sleep_until(began + UNREST).await;
-            people::revive(world, &engine).await;
-            let rested = tokio::time::timeout(PATIENCE, rest::rested(world, &engine)).await;
-            if rested.is_err() {
-                let what = "there is no end".to_owned();
-                world.violated(crate::Checker::NoForgottenDelivery, what);
-            }
-            let clean = shut_down(world, &engine, Duration::from_secs(60)).await;
-            if clean {
-                rest::given_back(world);
-            } else {
-                let what = "a shutdown without any trouble left outcomes unstored".to_owned();
-                world.violated(crate::Checker::NoForgottenDelivery, what);
-            }
+            people::revive(process, &engine).await;
+            comes_to_rest(process, &[(incarnation, engine.clone())]).await;
+            let clean = shut_down(process, &engine, Duration::from_secs(60)).await;
+            ended(process, clean);
             clean
         }
     }
 }
 
-async fn shut_down(world: &World, engine: &Engine, within: Duration) -> bool {
+/// Waits until everything rests; the engines are those that live, each with the number that its claims carry.
+pub(crate) async fn comes_to_rest(world: &World, engines: &[(u64, Engine)]) {
+    let rested = tokio::time::timeout(PATIENCE, rest::rested(world, engines)).await;
+    if rested.is_err() {
+        let what = "there is no end".to_owned();
+        world.violated(crate::Checker::NoForgottenDelivery, what);
+    }
+}
+
+/// After the last shutdown, at rest and without any trouble.
+pub(crate) fn ended(world: &World, clean: bool) {
+    if clean {
+        rest::given_back(world);
+    } else {
+        let what = "a shutdown without any trouble left outcomes unstored".to_owned();
+        world.violated(crate::Checker::NoForgottenDelivery, what);
+    }
+}
+
+pub(crate) async fn shut_down(world: &World, engine: &Engine, within: Duration) -> bool {
     world.note(format_args!("shutdown within {within:?}"));
     let report = engine.shutdown(within).await;
     let clean = engine.stats().unsettled == 0;
@@ -113,7 +128,7 @@ pub(crate) fn key_ring() -> KeyRing {
     KeyRing::parse(&"5e".repeat(32)).expect("a right key")
 }
 
-fn config(world: &World) -> EngineConfig {
+pub(crate) fn config(world: &World) -> EngineConfig {
     EngineConfig {
         seed: world.state().rng.u64(..),
         keys: Arc::new(Keys::fixed(key_ring())),

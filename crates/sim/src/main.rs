@@ -4,7 +4,7 @@ use postrider_sim::{Options, run};
 use std::io::Write;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: sim [--from N] [--seeds N] | --seed N [--trace]";
+const USAGE: &str = "usage: sim [--together] [--from N] [--seeds N] | --seed N [--trace]";
 
 /// How often progress is shown, in seeds.
 const PROGRESS: u64 = 500;
@@ -12,6 +12,7 @@ const PROGRESS: u64 = 500;
 struct Arguments {
     from: u64,
     seeds: u64,
+    together: bool,
     trace: bool,
 }
 
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     let (mut failed, mut events, mut exchanges) = (0u64, 0, 0);
     for done in 0..arguments.seeds {
         let seed = arguments.from + done;
-        let options = Options { trace: arguments.trace, sabotage: None };
+        let options = Options { together: arguments.together, trace: arguments.trace, sabotage: None };
         let report = run(seed, options);
         events += report.events;
         exchanges += report.exchanges;
@@ -47,12 +48,13 @@ fn main() -> ExitCode {
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Option<Arguments> {
-    let mut arguments = Arguments { from: 0, seeds: 1_000, trace: false };
+    let mut arguments = Arguments { from: 0, seeds: 1_000, together: false, trace: false };
     while let Some(name) = given.next() {
         match name.as_str() {
             "--from" => arguments.from = given.next()?.parse().ok()?,
             "--seeds" => arguments.seeds = given.next()?.parse().ok()?,
             "--seed" => (arguments.from, arguments.seeds) = (given.next()?.parse().ok()?, 1),
+            "--together" => arguments.together = true,
             "--trace" => arguments.trace = true,
             _ => return None,
         }

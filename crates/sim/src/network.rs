@@ -1,10 +1,10 @@
 //! The network and the receivers behind it. Receivers keep a log of every request.
 
 use crate::Sabotage;
+use crate::process::Process;
 use crate::records::{Answer, Exchanged};
 use crate::scenario::Manner;
 use crate::store::pass;
-use crate::world::World;
 use bytes::Bytes;
 use http::HeaderMap;
 use postrider_core::attempt::Phases;
@@ -14,23 +14,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The network as one life sees it.
+/// The network as one process sees it.
 pub(crate) struct FakeTransport {
-    world: Arc<World>,
+    process: Process,
     /// With [`Sabotage::OneAtATime`] every exchange passes here.
     bottleneck: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl FakeTransport {
-    pub(crate) fn new(world: &Arc<World>) -> Self {
-        FakeTransport { world: Arc::clone(world), bottleneck: Arc::default() }
+    pub(crate) fn new(process: &Process) -> Self {
+        FakeTransport { process: process.clone(), bottleneck: Arc::default() }
     }
 }
 
 impl Transport for FakeTransport {
     fn lane(&self, target: &Arc<Target>) -> Box<dyn Lane> {
         Box::new(FakeLane {
-            world: Arc::clone(&self.world),
+            process: self.process.clone(),
             bottleneck: Arc::clone(&self.bottleneck),
             receiver: receiver_of(&target.host),
             timeout: target.timeout,
@@ -45,7 +45,7 @@ fn receiver_of(host: &str) -> usize {
 }
 
 struct FakeLane {
-    world: Arc<World>,
+    process: Process,
     bottleneck: Arc<tokio::sync::Mutex<()>>,
     receiver: usize,
     timeout: Duration,
@@ -55,8 +55,8 @@ impl Lane for FakeLane {
     fn exchange(&mut self, request: Outgoing) -> BoxFuture<'_, Exchange> {
         Box::pin(async move {
             let began = Instant::now();
-            let sabotage = self.world.options.sabotage;
-            self.world.step().await;
+            let sabotage = self.process.options.sabotage;
+            self.process.step().await;
             let turn = async { if sabotage == Some(Sabotage::OneAtATime) { Some(self.bottleneck.lock().await) } else { None } };
             let _turn = turn.await;
             if sabotage == Some(Sabotage::RepeatsRequests) {
@@ -67,17 +67,35 @@ impl Lane for FakeLane {
     }
 }
 
+/// An exchange of which the engine wants to know what comes back, until it is dropped.
+struct UnderWay<'a> {
+    process: &'a Process,
+    number: usize,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut state = self.process.state();
+        let now = state.now();
+        let exchange = &mut state.exchanges[self.number];
+        if exchange.result.is_none() {
+            exchange.cut = Some(now);
+        }
+    }
+}
+
 impl FakeLane {
     async fn exchanged(&self, request: &Outgoing, began: Instant) -> Exchange {
         let number = self.log(request);
-        let (manner, latency) = self.world.manner(self.receiver);
+        let _under_way = UnderWay { process: &self.process, number };
+        let (manner, latency) = self.process.manner(self.receiver);
         let way = self.way(number, manner, latency);
         let result = match tokio::time::timeout(self.timeout, way).await {
             Ok(result) => result,
             Err(_) => Err(FaultKind::Timeout(Phase::Response)),
         };
-        self.world.step().await;
-        let mut state = self.world.state();
+        self.process.step().await;
+        let mut state = self.process.state();
         let now = state.now();
         state.note(format_args!("exchange {number} ends: {result:?}"));
         state.exchanges[number].result = Some((now, result));
@@ -89,7 +107,7 @@ impl FakeLane {
     /// To the receiver and back.
     async fn way(&self, number: usize, manner: Manner, latency: Duration) -> Result<Answer, FaultKind> {
         pass(latency / 2).await;
-        self.world.step().await;
+        self.process.step().await;
         let well = Answer { status: 200, retry_after: None };
         match manner {
             Manner::Unreachable(kind) => return Err(kind),
@@ -97,7 +115,7 @@ impl FakeLane {
             Manner::Hangs { received: false } => std::future::pending().await,
             _ => self.receive(number),
         }
-        self.world.step().await;
+        self.process.step().await;
         let answer = match manner {
             Manner::Breaks { .. } => return Err(FaultKind::Reset),
             Manner::Hangs { .. } => std::future::pending().await,
@@ -113,7 +131,7 @@ impl FakeLane {
     }
 
     fn receive(&self, number: usize) {
-        let mut state = self.world.state();
+        let mut state = self.process.state();
         let now = state.now();
         let exchange = &mut state.exchanges[number];
         exchange.received = Some(now);
@@ -122,7 +140,7 @@ impl FakeLane {
     }
 
     fn response(&self, answer: Answer) -> Response {
-        let hides = self.world.options.sabotage == Some(Sabotage::HidesRetryAfter);
+        let hides = self.process.options.sabotage == Some(Sabotage::HidesRetryAfter);
         let retry_after = answer.retry_after.filter(|_| !hides);
         Response { status: answer.status, retry_after, body: Bytes::new(), truncated: false }
     }
@@ -130,15 +148,16 @@ impl FakeLane {
     /// Writes an exchange into the log; answers its number there.
     fn log(&self, request: &Outgoing) -> usize {
         let text = |name: &str| text(&request.headers, name);
-        let body = if self.world.options.sabotage == Some(Sabotage::ChangesBytes) {
+        let body = if self.process.options.sabotage == Some(Sabotage::ChangesBytes) {
             Bytes::from([&request.body[..], b" "].concat())
         } else {
             request.body.clone()
         };
         let delivery = text("webhook-id").strip_prefix("msg_").and_then(DeliveryId::parse);
-        let mut state = self.world.state();
+        let mut state = self.process.state();
         let exchange = Exchanged {
             life: state.life,
+            by: self.process.number,
             // A request without an id is found by the checkers, as one of a delivery that nobody knows.
             delivery: delivery.unwrap_or(DeliveryId::new(Default::default())),
             event: text("x-postrider-event-id"),
@@ -148,6 +167,7 @@ impl FakeLane {
             began: state.now(),
             received: None,
             result: None,
+            cut: None,
         };
         let number = state.exchanges.len();
         state.note(format_args!("exchange {number} begins: {} attempt {} to {}", exchange.delivery, exchange.number, self.receiver));

@@ -1,9 +1,12 @@
 //! Who uses the engine: publishers, people who change the configuration, people who repair, people who schedule.
 
 mod editors;
+mod together;
 
 pub(crate) use editors::revive;
+pub(crate) use together::employ as employ_together;
 
+use crate::process::Process;
 use crate::records::{Booking, Call, CallOutcome, Fact};
 use crate::scenario::{Latency, draw, parts_of_events};
 use crate::store::pass;
@@ -22,19 +25,19 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Sets everybody to work; the tasks end when their work is done.
-pub(crate) fn employ(world: &Arc<World>, engine: &Engine) -> JoinSet<()> {
-    let traffic = world.plan.traffic;
+pub(crate) fn employ(process: &Process, engine: &Engine) -> JoinSet<()> {
+    let traffic = process.plan.traffic;
     let mut everybody = JoinSet::new();
     for _ in 0..traffic.publishers {
-        let seed = world.state().rng.u64(..);
-        everybody.spawn(publisher(Arc::clone(world), engine.clone(), seed));
+        let seed = process.state().rng.u64(..);
+        everybody.spawn(publisher(process.clone(), engine.clone(), seed));
     }
-    let seed = world.state().rng.u64(..);
-    everybody.spawn(editors::editor(Arc::clone(world), engine.clone(), seed));
-    let seed = world.state().rng.u64(..);
-    everybody.spawn(repairer(Arc::clone(world), engine.clone(), seed));
-    let seed = world.state().rng.u64(..);
-    everybody.spawn(scheduler(Arc::clone(world), engine.clone(), seed));
+    let seed = process.state().rng.u64(..);
+    everybody.spawn(editors::editor(process.clone(), engine.clone(), seed));
+    let seed = process.state().rng.u64(..);
+    everybody.spawn(repairer(process.clone(), engine.clone(), seed));
+    let seed = process.state().rng.u64(..);
+    everybody.spawn(scheduler(process.clone(), engine.clone(), seed));
     everybody
 }
 
@@ -44,15 +47,15 @@ async fn rest(rng: &mut fastrand::Rng, pause: Latency) {
 }
 
 /// Publishes bursts. Each event of a burst has a task of its own, so that they meet in groups.
-async fn publisher(world: Arc<World>, engine: Engine, seed: u64) {
+async fn publisher(process: Process, engine: Engine, seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let traffic = world.plan.traffic;
+    let traffic = process.plan.traffic;
     let mut calls = JoinSet::new();
     for _ in 0..traffic.bursts {
         for _ in 0..rng.usize(1..=traffic.burst) {
-            let fact = fact(&world, &engine, &mut rng);
+            let fact = fact(&process, &engine, &mut rng);
             let patience = (rng.u8(..100) < traffic.impatient).then(|| Duration::from_millis(rng.u64(0..20)));
-            calls.spawn(publish(Arc::clone(&world), engine.clone(), fact, patience));
+            calls.spawn(publish(process.clone(), engine.clone(), fact, patience));
         }
         rest(&mut rng, traffic.pause).await;
     }
@@ -61,12 +64,18 @@ async fn publisher(world: Arc<World>, engine: Engine, seed: u64) {
 
 /// Something new, or something with a key that is said again.
 fn fact(world: &World, engine: &Engine, rng: &mut fastrand::Rng) -> usize {
-    let traffic = world.plan.traffic;
-    let mut state = world.state();
+    let state = world.state();
     let again: Vec<usize> = (0..state.facts.len()).filter(|n| state.facts[*n].key.is_some()).collect();
+    drop(state);
     if !again.is_empty() && rng.u8(..100) < 20 {
         return draw(rng, &again);
     }
+    new_fact(world, engine, rng)
+}
+
+fn new_fact(world: &World, engine: &Engine, rng: &mut fastrand::Rng) -> usize {
+    let traffic = world.plan.traffic;
+    let mut state = world.state();
     let number = state.facts.len();
     let routes = engine.routes();
     let known: Vec<_> = routes.subscriptions().collect();
@@ -95,12 +104,12 @@ fn payload(rng: &mut fastrand::Rng, kind: &str, number: usize, size: usize) -> B
     payload.into()
 }
 
-async fn publish(world: Arc<World>, engine: Engine, number: usize, patience: Option<Duration>) {
-    world.step().await;
-    let fact = world.state().facts[number].clone();
+async fn publish(process: Process, engine: Engine, number: usize, patience: Option<Duration>) {
+    process.step().await;
+    let fact = process.state().facts[number].clone();
     let routes = engine.routes();
     let (expected, skipped) = expected(&routes, &fact);
-    let call = world.calls(number, Call { at: engine.now(), expected, skipped, outcome: CallOutcome::Unknown });
+    let call = process.calls(number, Call { at: engine.now(), expected, skipped, outcome: CallOutcome::Unknown });
     // The engine matches when it is first polled: that is before anything else happens.
     let publishing = engine.publish(Publish {
         namespace: fact.namespace,
@@ -117,11 +126,11 @@ async fn publish(world: Arc<World>, engine: Engine, number: usize, patience: Opt
         None => publishing.await,
         Some(patience) => match tokio::time::timeout(patience, publishing).await {
             Ok(answer) => answer,
-            Err(_) => return world.note(format_args!("publisher of {number} went away")),
+            Err(_) => return process.note(format_args!("publisher of {number} went away")),
         },
     };
-    world.told(number, call, &answer);
-    world.step().await;
+    process.told(number, call, &answer);
+    process.step().await;
 }
 
 /// Who must get it and who is skipped, found the slow way.
@@ -140,16 +149,20 @@ fn expected(routes: &Routes, fact: &Fact) -> (BTreeSet<postrider_core::id::Subsc
 }
 
 /// Replays deliveries, retries and dismisses dead letters; sometimes goes away in the middle.
-async fn repairer(world: Arc<World>, engine: Engine, seed: u64) {
+async fn repairer(process: Process, engine: Engine, seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    for _ in 0..world.plan.traffic.repairs {
+    for _ in 0..process.plan.traffic.repairs {
         rest(&mut rng, Latency { from: 0, to: 5_000 }).await;
-        world.step().await;
-        let patience = if rng.u8(..100) < 20 { rng.u64(0..10) } else { 3_600_000 };
-        let repair = repair(&world, &engine, &mut rng);
-        // What came of it is seen in the store.
-        _ = tokio::time::timeout(Duration::from_millis(patience), repair).await;
+        repair_something(&process, &engine, &mut rng).await;
     }
+}
+
+async fn repair_something(process: &Process, engine: &Engine, rng: &mut fastrand::Rng) {
+    process.step().await;
+    let patience = if rng.u8(..100) < 20 { rng.u64(0..10) } else { 3_600_000 };
+    let repair = repair(process, engine, rng);
+    // What came of it is seen in the store.
+    _ = tokio::time::timeout(Duration::from_millis(patience), repair).await;
 }
 
 async fn repair(world: &World, engine: &Engine, rng: &mut fastrand::Rng) {
@@ -181,43 +194,51 @@ async fn repair(world: &World, engine: &Engine, rng: &mut fastrand::Rng) {
 }
 
 /// Stores scheduled webhooks, and takes some of them back.
-async fn scheduler(world: Arc<World>, engine: Engine, seed: u64) {
+async fn scheduler(process: Process, engine: Engine, seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    for _ in 0..world.plan.traffic.bookings {
+    for _ in 0..process.plan.traffic.bookings {
         rest(&mut rng, Latency { from: 0, to: 10_000 }).await;
-        world.step().await;
-        let routes = engine.routes();
-        let known: Vec<_> = routes.subscriptions().collect();
-        if known.is_empty() {
+        if !book(&process, &engine, &mut rng).await {
             return;
         }
-        let of = known[rng.usize(..known.len())];
-        let number = world.state().bookings.len();
-        let payload = payload(&mut rng, "booking", number, 40);
-        let id = ScheduledId::new(engine.new_id());
-        let now = engine.now();
-        let due_at = now.after(Duration::from_millis(rng.u64(0..60_000)));
-        world.state().bookings.push(Booking { id, payload: payload.clone(), taken_back: false, acknowledged: false });
-        let stored = engine.schedule(Scheduled {
-            id,
-            namespace: of.namespace.clone(),
-            subscription: of.id,
-            payload,
-            due_at,
-            recurrence: draw(&mut rng, &[Recurrence::None, Recurrence::Daily, Recurrence::Monthly]),
-            anchor: due_at,
-            status: ScheduledStatus::Pending,
-            created_at: now,
-            updated_at: now,
-        });
-        let stored = stored.await.is_ok();
-        if !world.is_dead() {
-            world.state().bookings[number].acknowledged = stored;
-            world.note(format_args!("scheduled {id}: {stored}"));
-        }
-        if rng.u8(..10) < 2 {
-            world.state().bookings[number].taken_back = true;
-            _ = engine.unschedule(id).await;
-        }
     }
+}
+
+/// Stores one; answers whether there was anybody to get it.
+async fn book(process: &Process, engine: &Engine, rng: &mut fastrand::Rng) -> bool {
+    process.step().await;
+    let routes = engine.routes();
+    let known: Vec<_> = routes.subscriptions().collect();
+    if known.is_empty() {
+        return false;
+    }
+    let of = known[rng.usize(..known.len())];
+    let number = process.state().bookings.len();
+    let payload = payload(rng, "booking", number, 40);
+    let id = ScheduledId::new(engine.new_id());
+    let now = engine.now();
+    let due_at = now.after(Duration::from_millis(rng.u64(0..60_000)));
+    process.state().bookings.push(Booking { id, payload: payload.clone(), taken_back: false, acknowledged: false });
+    let stored = engine.schedule(Scheduled {
+        id,
+        namespace: of.namespace.clone(),
+        subscription: of.id,
+        payload,
+        due_at,
+        recurrence: draw(rng, &[Recurrence::None, Recurrence::Daily, Recurrence::Monthly]),
+        anchor: due_at,
+        status: ScheduledStatus::Pending,
+        created_at: now,
+        updated_at: now,
+    });
+    let stored = stored.await.is_ok();
+    if !process.is_dead() {
+        process.state().bookings[number].acknowledged = stored;
+        process.note(format_args!("scheduled {id}: {stored}"));
+    }
+    if rng.u8(..10) < 2 {
+        process.state().bookings[number].taken_back = true;
+        _ = engine.unschedule(id).await;
+    }
+    true
 }

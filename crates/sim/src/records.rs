@@ -56,6 +56,8 @@ pub(crate) enum CallOutcome {
 #[derive(Clone, Debug)]
 pub(crate) struct Exchanged {
     pub(crate) life: usize,
+    /// The number of the process that made it.
+    pub(crate) by: usize,
     pub(crate) delivery: DeliveryId,
     pub(crate) event: String,
     pub(crate) number: u32,
@@ -66,6 +68,8 @@ pub(crate) struct Exchanged {
     pub(crate) received: Option<Timestamp>,
     /// What the engine got to see, and when; `None` if it ended first.
     pub(crate) result: Option<(Timestamp, Result<Answer, FaultKind>)>,
+    /// When the engine broke it off, if it did.
+    pub(crate) cut: Option<Timestamp>,
 }
 
 /// What the receiver answered.

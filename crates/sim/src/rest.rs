@@ -42,30 +42,30 @@ impl Outlook {
     }
 }
 
-/// Waits until everything rests, or is late.
-pub(crate) async fn rested(world: &World, engine: &Engine) {
+/// Waits until everything rests, or is late. The engines are those that live, each with the number that its claims carry.
+pub(crate) async fn rested(world: &World, engines: &[(u64, Engine)]) {
     // Outcomes, slices and claims that are on their way when the last delivery is made.
     tokio::time::sleep(LOOK.0).await;
-    let mut outlook = Outlook { since: engine.now(), crowd: BTreeMap::new(), all: 0, next: None, late: Vec::new() };
+    let mut outlook = Outlook { since: world.now(), crowd: BTreeMap::new(), all: 0, next: None, late: Vec::new() };
     loop {
         outlook.next = None;
-        look(world, engine, &mut outlook).await;
+        look(world, engines, &mut outlook).await;
         if let Some(late) = outlook.late.first() {
             let what = format!("{late} (and {} more)", outlook.late.len() - 1);
             world.violated(Checker::NoForgottenDelivery, what);
             return;
         }
         let Some(next) = outlook.next else { break };
-        let wait = next.since(engine.now()).clamp(LOOK.0, LOOK.1);
+        let wait = next.since(world.now()).clamp(LOOK.0, LOOK.1);
         tokio::time::sleep(wait).await;
     }
-    claims(world, engine);
+    claims(world, engines);
 }
 
-async fn look(world: &World, engine: &Engine, outlook: &mut Outlook) {
+async fn look(world: &World, engines: &[(u64, Engine)], outlook: &mut Outlook) {
     let dump = world.store.dump();
     let configuration = world.store.configuration().await.expect("the model never fails");
-    let now = engine.now();
+    let now = world.now();
     deliveries(world, &dump, &configuration, now, outlook);
     for row in &dump.scheduled {
         // What comes after the day is for another run.
@@ -82,7 +82,7 @@ async fn look(world: &World, engine: &Engine, outlook: &mut Outlook) {
             outlook.late.push(format!("the fan-out of {event} stopped after {after}"));
         }
     }
-    if engine.stats().unsettled > 0 {
+    if engines.iter().any(|(_, engine)| engine.stats().unsettled > 0) {
         outlook.waits(now);
     }
 }
@@ -162,17 +162,19 @@ pub(crate) fn given_back(world: &World) {
     }
 }
 
-/// At rest, the engine has in memory what the store says that it has, and nothing belongs to the dead.
-fn claims(world: &World, engine: &Engine) {
+/// At rest, each engine has in memory what the store says that it has, and nothing belongs to the dead.
+fn claims(world: &World, engines: &[(u64, Engine)]) {
     let dump = world.store.dump();
-    let held = engine.stats().load.held;
-    // The first handle is the world's own, and every life has had one.
-    let newest = world.state().life as u64 + 2;
-    if dump.claims.len() != held {
-        let what = format!("at rest {} deliveries are claimed and {held} in memory", dump.claims.len());
-        world.violated(Checker::NoForgottenDelivery, what);
+    for (incarnation, engine) in engines {
+        let claimed = dump.claims.values().filter(|of| *of == incarnation).count();
+        let held = engine.stats().load.held;
+        if claimed != held {
+            let what = format!("at rest {claimed} deliveries are claimed by {incarnation} and {held} in memory");
+            world.violated(Checker::NoForgottenDelivery, what);
+        }
     }
-    if let Some((id, of)) = dump.claims.iter().find(|(_, of)| **of != newest) {
+    let is_dead = |of: u64| engines.iter().all(|(incarnation, _)| *incarnation != of);
+    if let Some((id, of)) = dump.claims.iter().find(|(_, of)| is_dead(**of)) {
         let what = format!("at rest {id} is claimed by the dead engine {of}");
         world.violated(Checker::NoForgottenDelivery, what);
     }

@@ -2,6 +2,7 @@
 
 mod generate;
 mod parts;
+mod together;
 
 pub(crate) use parts::{draw, parts_of_events, subscription};
 
@@ -28,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) traffic: Traffic,
     /// Set where healthy receivers must be served within bounds while the others hang: the numbers of the healthy ones.
     pub(crate) healthy: Option<Vec<usize>>,
+    /// Set where several engines share the store: then there is one life.
+    pub(crate) cluster: Option<Cluster>,
 }
 
 /// How a receiver behaves.
@@ -144,4 +147,43 @@ pub(crate) struct Traffic {
     pub(crate) repairs: usize,
     /// Scheduled webhooks stored in a life.
     pub(crate) bookings: usize,
+}
+
+/// Several engines beside each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    pub(crate) seats: Vec<Seat>,
+    /// How many of a hundred news are lost.
+    pub(crate) lost_news: u8,
+}
+
+/// A machine on which one process follows the other. After the last of these comes one that stays.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    /// When the first one is started.
+    pub(crate) after: Duration,
+    pub(crate) stays: Vec<Stay>,
+}
+
+/// One process that ends before the world does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stay {
+    /// How long it is there before its end begins.
+    pub(crate) length: Duration,
+    pub(crate) end: Ending,
+    /// How long nobody is there afterwards.
+    pub(crate) pause: Duration,
+}
+
+/// How a process ends that has others beside it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ending {
+    /// It dies.
+    Crash,
+    /// The same at this step, or after its time if the step does not come.
+    CrashAtStep(u64),
+    /// It is shut down within this time.
+    Stop(Duration),
+    /// It cannot reach the store for so long. If that is a lease the others take it for dead, else it is shut down a moment later.
+    Away(Duration),
 }

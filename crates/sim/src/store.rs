@@ -1,6 +1,9 @@
 //! The memory store with a disk under it that is slow, fills up, and loses its power between any two things.
 
+mod cluster;
+
 use crate::Sabotage;
+use crate::process::Process;
 use crate::world::{State, World};
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::Namespace;
@@ -14,17 +17,22 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One life's handle on the store.
+/// One process's handle on the store.
 pub(crate) struct FaultyStore {
     inner: MemoryStore,
-    world: Arc<World>,
+    process: Process,
 }
 
 type Answer<T> = Result<T, StoreError>;
 
 impl FaultyStore {
-    pub(crate) fn new(world: &Arc<World>) -> Self {
-        FaultyStore { inner: world.store.new_incarnation(), world: Arc::clone(world) }
+    pub(crate) fn new(process: &Process) -> Self {
+        FaultyStore { inner: process.store.new_incarnation(), process: process.clone() }
+    }
+
+    /// The number that its claims carry.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.inner.incarnation()
     }
 
     /// A verb runs on its own once it has begun, as on a real store's writer: whoever asked may go away meanwhile.
@@ -34,24 +42,24 @@ impl FaultyStore {
         is_write: bool,
         act: impl Future<Output = Answer<T>> + Send + 'static,
     ) -> BoxFuture<'_, Answer<T>> {
-        let world = Arc::clone(&self.world);
+        let process = self.process.clone();
         let verb = async move {
-            world.step().await;
-            let treatment = world.treat(is_write);
+            process.step().await;
+            let treatment = process.treat(is_write);
             pass(treatment.before).await;
             if let Some(kind) = treatment.refusal {
-                world.note(format_args!("{verb} fails: {kind:?}"));
+                process.note(format_args!("{verb} fails: {kind:?}"));
                 let cause = "simulated".to_owned();
                 return Err(StoreError { kind, cause });
             }
-            world.step().await;
+            process.step().await;
             let answer = act.await;
             if is_write {
-                world.note(format_args!("{verb} is stored"));
+                process.note(format_args!("{verb} is stored"));
             }
-            world.step().await;
+            process.step().await;
             pass(treatment.after).await;
-            world.step().await;
+            process.step().await;
             answer
         };
         Box::pin(async move {
@@ -64,7 +72,7 @@ impl FaultyStore {
     }
 
     fn sabotaged(&self, how: Sabotage) -> bool {
-        self.world.options.sabotage == Some(how)
+        self.process.options.sabotage == Some(how)
     }
 }
 
@@ -132,9 +140,6 @@ impl HealthStore for FaultyStore {
         age_health(now: Timestamp, limit: u32) -> u32;
     }
 }
-
-// One engine at a time.
-impl ClusterStore for FaultyStore {}
 
 impl OutboxStore for FaultyStore {}
 
@@ -217,7 +222,7 @@ impl Store for FaultyStore {
 
     fn publish(&self, mut events: Vec<NewEvent>) -> BoxFuture<'_, Answer<Vec<Published>>> {
         let inner = self.inner.clone();
-        let world = Arc::clone(&self.world);
+        let world = Arc::clone(self.process.world());
         if self.sabotaged(Sabotage::StoresEventsAlone) {
             events.iter_mut().for_each(|e| e.deliveries.clear());
         }
@@ -243,7 +248,7 @@ impl Store for FaultyStore {
             settlements
         };
         let (lies, panics) = (self.sabotaged(Sabotage::SettlesWithoutStoring), self.sabotaged(Sabotage::Panics));
-        let world = Arc::clone(&self.world);
+        let world = Arc::clone(self.process.world());
         self.run("settle", true, async move {
             if lies && world.state().rng.u8(..4) == 0 {
                 return Ok(vec![Settled::Stored; settlements.len()]);
@@ -283,7 +288,7 @@ impl Store for FaultyStore {
 
     fn replay(&self, replays: Vec<Replay>) -> BoxFuture<'_, Answer<Vec<Replayed>>> {
         let inner = self.inner.clone();
-        let world = Arc::clone(&self.world);
+        let world = Arc::clone(self.process.world());
         self.run("replay", true, async move {
             let answers = inner.replay(replays.clone()).await?;
             replayed(&world, &replays, &answers);
@@ -293,7 +298,7 @@ impl Store for FaultyStore {
 
     fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Answer<Vec<Retried>>> {
         let inner = self.inner.clone();
-        let world = Arc::clone(&self.world);
+        let world = Arc::clone(self.process.world());
         self.run("retry", true, async move {
             let answers = inner.retry(ids, force, at).await?;
             answers.iter().filter_map(Retried::waiting).for_each(|id| made_again(&mut world.state(), id));
@@ -303,7 +308,7 @@ impl Store for FaultyStore {
 
     fn advance_batch(&self, step: BatchStep) -> BoxFuture<'_, Answer<BatchStepped>> {
         let inner = self.inner.clone();
-        let world = Arc::clone(&self.world);
+        let world = Arc::clone(self.process.world());
         self.run("advance_batch", true, async move {
             let stepped = inner.advance_batch(step).await?;
             if let BatchStepped::Done(_, answers) = &stepped {
@@ -315,7 +320,7 @@ impl Store for FaultyStore {
 
     fn advance_job(&self, step: JobStep) -> BoxFuture<'_, Answer<Advanced>> {
         let inner = self.inner.clone();
-        let world = Arc::clone(&self.world);
+        let world = Arc::clone(self.process.world());
         self.run("advance_job", true, async move {
             let advanced = inner.advance_job(step).await?;
             if let Advanced::Done(answers, _) = &advanced {
@@ -327,7 +332,7 @@ impl Store for FaultyStore {
 
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Answer<Pruned>> {
         let inner = self.inner.clone();
-        let world = Arc::clone(&self.world);
+        let world = Arc::clone(self.process.world());
         let hasty = self.sabotaged(Sabotage::PrunesTooEarly);
         self.run("prune", true, async move {
             let before = inner.dump();

@@ -1,22 +1,20 @@
 //! What survives a crash: the store's data, the receivers and their logs, what publishers were told, the time.
 //!
-//! Everything that happens passes [`World::step`]; a process dies at a step or at an instant, and from then on nothing of its life has
-//! any effect: whoever reaches a step waits there for ever.
+//! What does not survive it is a [`Process`](crate::process::Process).
 
 use crate::clock::FakeClock;
-use crate::records::{Booking, Call, CallOutcome, EndOfLife, Exchanged, Fact, Removed, Replays};
+use crate::process::Body;
+use crate::records::{Booking, Call, EndOfLife, Exchanged, Fact, Removed, Replays};
 use crate::scenario::{Life, Manner, Plan};
 use crate::trace::Trace;
 use crate::{Checker, Options, Violation};
 use parking_lot::{Mutex, MutexGuard};
 use postrider_core::ports::{Clock, FaultKind, StoreErrorKind};
 use postrider_core::time::Timestamp;
-use postrider_engine::{Engine, PublishError, Receipt};
 use postrider_store::memory::MemoryStore;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// When every world begins.
 pub(crate) const BEGINNING: Timestamp = Timestamp::from_secs(1_767_225_600);
@@ -34,7 +32,6 @@ pub(crate) struct World {
     /// The first handle of the store. It is used for looking only.
     pub(crate) store: MemoryStore,
     state: Mutex<State>,
-    crash: Notify,
 }
 
 /// What changes.
@@ -47,15 +44,13 @@ pub(crate) struct State {
     pub(crate) removed: Removed,
     pub(crate) bookings: Vec<Booking>,
     pub(crate) ends: Vec<EndOfLife>,
+    /// Every process that there ever was, by its number.
+    pub(crate) processes: Vec<Body>,
     pub(crate) trace: Trace,
     violations: Vec<Violation>,
     /// When the present life began, or the last one ended.
     base: Timestamp,
     clock: Option<FakeClock>,
-    engine: Option<Engine>,
-    steps: u64,
-    crash_at: Option<u64>,
-    dead: bool,
 }
 
 /// What the store does with a verb.
@@ -76,20 +71,22 @@ impl World {
             removed: Removed::default(),
             bookings: Vec::new(),
             ends: Vec::new(),
+            processes: Vec::new(),
             trace: Trace::new(options.trace),
             violations: Vec::new(),
             base: BEGINNING,
             clock: None,
-            engine: None,
-            steps: 0,
-            crash_at: None,
-            dead: false,
         };
-        World { plan, options, store: MemoryStore::new(), state: Mutex::new(state), crash: Notify::new() }
+        let store = if plan.cluster.is_some() { MemoryStore::new().shared() } else { MemoryStore::new() };
+        World { plan, options, store, state: Mutex::new(state) }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.state().now()
     }
 
     /// Notes a line of the trace.
@@ -111,33 +108,20 @@ impl World {
 
     // ---- lives ---------------------------------------------------------------------------------------------------
 
-    /// A life begins; must be called inside its runtime. It dies at step `crash_at`, if set.
-    pub(crate) fn begin(&self, crash_at: Option<u64>) -> FakeClock {
+    /// A life begins; must be called inside its runtime.
+    pub(crate) fn begin(&self) -> FakeClock {
         let mut state = self.state();
         let clock = FakeClock::starting_at(state.base);
         state.clock = Some(clock);
-        state.steps = 0;
-        state.crash_at = crash_at;
-        state.dead = false;
         state.note(format_args!("life begins"));
         clock
     }
 
-    /// The engine of this life, to be looked at.
-    pub(crate) fn watch(&self, engine: Engine) {
-        self.state().engine = Some(engine);
-    }
-
-    /// The life is over; must be called inside its runtime, before that is dropped.
+    /// The life is over; must be called inside its runtime, before that is dropped, and when its processes are over.
     pub(crate) fn end(&self) {
-        let engine = {
-            let mut state = self.state();
-            state.base = state.now();
-            state.clock = None;
-            state.dead = true;
-            state.engine.take()
-        };
-        drop(engine);
+        let mut state = self.state();
+        state.base = state.now();
+        state.clock = None;
     }
 
     /// The process is down: the store is looked at, time passes, the next life is waited for.
@@ -151,50 +135,14 @@ impl World {
         state.life += 1;
     }
 
-    /// Waits for the process to die.
-    pub(crate) async fn crashed(&self) {
-        self.crash.notified().await;
-    }
-
-    /// The process dies now.
-    pub(crate) fn kill(&self) {
-        let mut state = self.state();
-        if !state.dead {
-            state.dead = true;
-            state.note(format_args!("crash"));
-            self.crash.notify_one();
-        }
-    }
-
-    /// Something happens. In a dead process nothing does: it never returns.
-    pub(crate) async fn step(&self) {
-        let dies = {
-            let mut state = self.state();
-            state.steps += 1;
-            state.crash_at == Some(state.steps)
-        };
-        if dies {
-            self.kill();
-        }
-        if self.is_dead() {
-            std::future::pending::<()>().await;
-        }
-        self.look();
-    }
-
-    pub(crate) fn is_dead(&self) -> bool {
-        self.state().dead
-    }
-
-    /// Holds the engine against its bounds.
-    fn look(&self) {
-        let engine = self.state().engine.clone();
-        if let Some(engine) = engine {
-            crate::checkers::memory::look(self, engine.stats().load);
-        }
-    }
-
     // ---- trouble -------------------------------------------------------------------------------------------------
+
+    /// Whether the store has trouble at times, and may still have some.
+    pub(crate) fn has_troubles(&self) -> bool {
+        let state = self.state();
+        let lived = state.now().since(state.base);
+        !(self.plan.lives[state.life].troubles.is_empty() || self.is_last(state.life) && lived >= UNREST)
+    }
 
     /// What becomes of a verb that begins now.
     pub(crate) fn treat(&self, is_write: bool) -> Treatment {
@@ -247,21 +195,6 @@ impl World {
         let calls = &mut state.facts[fact].calls;
         calls.push(call);
         calls.len() - 1
-    }
-
-    /// The publisher is told what became of it, unless the process is dead.
-    pub(crate) fn told(&self, fact: usize, call: usize, answer: &Result<Receipt, PublishError>) {
-        let mut state = self.state();
-        if state.dead {
-            return;
-        }
-        state.note(format_args!("publish {fact} answered: {answer:?}"));
-        state.facts[fact].calls[call].outcome = match answer {
-            Ok(receipt) => CallOutcome::Acknowledged(*receipt),
-            // A shutdown overtook it on its way into the store.
-            Err(PublishError::Unknown) => CallOutcome::Unknown,
-            Err(_) => CallOutcome::Refused,
-        };
     }
 }
 

@@ -6,9 +6,19 @@ use postrider_sim::{Checker, Options, Sabotage, run};
 const SEEDS: u64 = 60;
 
 fn is_caught(sabotage: Sabotage, by: Checker) {
-    let options = Options { sabotage: Some(sabotage), ..Options::default() };
+    is_caught_in(Options { sabotage: Some(sabotage), ..Options::default() }, by);
+}
+
+fn is_caught_in(options: Options, by: Checker) {
     let caught = (0..SEEDS).any(|seed| run(seed, options).violations.iter().any(|v| v.checker == by));
-    assert!(caught, "{by} did not find {sabotage:?} in {SEEDS} seeds");
+    assert!(caught, "{by} did not find {:?} in {SEEDS} seeds", options.sabotage);
+}
+
+/// Each engine keeps the limits then, and all of them together do not.
+#[test]
+fn a_store_that_forgets_what_was_left_of_limits() {
+    let sabotage = Some(Sabotage::ForgetsHandovers);
+    is_caught_in(Options { sabotage, together: true, ..Options::default() }, Checker::LimitsAreKept);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What was set is honoured: rate limits and concurrency of endpoints, the gaps of retry policies, what receivers ask for.
 
-use super::Whole;
+use super::{Whole, together};
 use crate::Checker::LimitsAreKept;
 use crate::records::{EndOfLife, Exchanged};
 use crate::world::World;
@@ -15,8 +15,8 @@ use std::time::Duration;
 
 pub(super) fn check(world: &World, whole: &Whole) {
     retries(world, whole);
-    // Where people change limits it is not known which of them applied when.
-    if world.plan.traffic.edits > 0 {
+    // Where people change limits it is not known which of them applied when. Where several engines keep them, people leave them alone.
+    if world.plan.traffic.edits > 0 && world.plan.cluster.is_none() {
         return;
     }
     let mut sent: BTreeMap<(EndpointId, usize), Vec<&Exchanged>> = BTreeMap::new();
@@ -47,11 +47,15 @@ fn rate(endpoint: &Endpoint, exchanges: &[&Exchanged]) -> Result<(), String> {
 fn concurrency(world: &World, endpoint: &Endpoint, exchanges: &[&Exchanged]) -> Result<(), String> {
     let cap = endpoint.concurrency.unwrap_or(world.plan.limits.exchanges_per_endpoint).max(1);
     let cap = usize::try_from(cap).unwrap_or(usize::MAX);
-    let end = |e: &Exchanged| e.result.as_ref().map_or(Timestamp::MAX, |(at, _)| *at);
-    let crowd = |at: Timestamp| exchanges.iter().filter(|e| e.began <= at && at < end(e)).count();
-    match exchanges.iter().find(|e| crowd(e.began) > cap) {
+    let end = |e: &Exchanged| match world.plan.cluster {
+        Some(_) => together::counts_until(world, endpoint, e),
+        None => e.result.as_ref().map_or(Timestamp::MAX, |(at, _)| *at),
+    };
+    let spans: Vec<_> = exchanges.iter().map(|e| (e.began, end(e))).collect();
+    let crowd = |at: Timestamp| spans.iter().filter(|(began, ended)| *began <= at && at < *ended).count();
+    match spans.iter().find(|(began, _)| crowd(*began) > cap) {
         None => Ok(()),
-        Some(e) => Err(format!("{} exchanges at once at {:?}, {cap} are allowed", crowd(e.began), e.began)),
+        Some((began, _)) => Err(format!("{} exchanges at once at {began:?}, {cap} are allowed", crowd(*began))),
     }
 }
 
@@ -62,7 +66,8 @@ fn retries(world: &World, whole: &Whole) {
         for pair in numbers.windows(2) {
             let (a, b) = (&whole.exchanges[pair[0]], &whole.exchanges[pair[1]]);
             let Some((ended, wait)) = wait_after(whole, delivery, a) else { continue };
-            let is_known = a.life == b.life || is_settled(&world.state().ends[a.life], a);
+            let is_known =
+                if a.life == b.life { !together::is_lost_between(world, a, b) } else { is_settled(&world.state().ends[a.life], a) };
             if is_known && !whole.is_replayed_between(a, b) && b.began < ended.after(wait) {
                 let what = format!("attempt {} of {id} came {:?} after the one before, {wait:?} were due", b.number, b.began.since(ended));
                 world.violated(LimitsAreKept, what);

@@ -8,6 +8,9 @@ use postrider_engine::{Load, Retention};
 /// a piece has a quarter of what may be held besides at the most.
 const GIVEN_UP: usize = 512;
 
+/// So many at a time are taken over from an engine that has died beside this one (`RESCUE` in the engine's upkeep).
+const RESCUED: usize = 512;
+
 /// What a delivery in memory counts besides its payload.
 const OVERHEAD: usize = 512;
 
@@ -18,7 +21,8 @@ pub(crate) fn look(world: &World, load: Load) {
     let endpoints = world.plan.endpoints.len();
     let gives_up = world.plan.retention.parked < Retention::default().parked;
     let expired = if world.plan.traffic.mortal > 0 { (limits.held / 4).clamp(1, GIVEN_UP) } else { 0 };
-    let given_up = expired + if gives_up { GIVEN_UP } else { 0 };
+    let rescued = if world.plan.cluster.is_some() { RESCUED } else { 0 };
+    let given_up = expired + rescued + if gives_up { GIVEN_UP } else { 0 };
     let held = limits.held + endpoints + given_up;
     // The payload's own bytes, its frame, and what every delivery counts.
     let largest = world.plan.traffic.payload + 64 + OVERHEAD;

@@ -1,6 +1,6 @@
 //! Promise 2: at least once, recognisably. One key for each event and subscription, no request too many, attempts in order.
 
-use super::Whole;
+use super::{Whole, together};
 use crate::Checker::AtLeastOnceRecognisably;
 use crate::records::Exchanged;
 use crate::world::World;
@@ -57,6 +57,9 @@ fn first(world: &World, delivery: &Delivery, exchange: &Exchanged) {
 
 /// Whether exchange `b` may come after `a`, the one before it of the same delivery.
 fn follows(world: &World, whole: &Whole, delivery: &Delivery, a: &Exchanged, b: &Exchanged) -> Result<(), &'static str> {
+    if world.plan.cluster.is_some() {
+        return together::follows(world, whole, a, b);
+    }
     let replayed = || whole.is_replayed_between(a, b);
     if a.life == b.life {
         return match &a.result {

@@ -1,6 +1,7 @@
 //! People who change the configuration, through the engine or behind its back.
 
 use super::rest;
+use crate::process::Process;
 use crate::scenario::{Latency, draw, subscription};
 use crate::world::World;
 use postrider_core::endpoint::{Deletion, Endpoint, EndpointStatus};
@@ -15,27 +16,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Changes something now and then; sometimes goes away before it is done.
-pub(super) async fn editor(world: Arc<World>, engine: Engine, seed: u64) {
+pub(super) async fn editor(process: Process, engine: Engine, seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    for _ in 0..world.plan.traffic.edits {
+    for _ in 0..process.plan.traffic.edits {
         rest(&mut rng, Latency { from: 0, to: 8_000 }).await;
-        world.step().await;
-        if rng.u8(..100) < 15 {
-            behind_its_back(&world, &engine, &mut rng).await;
-            continue;
-        }
-        let patience = if rng.u8(..100) < 10 { rng.u64(0..10) } else { 3_600_000 };
-        let mut choices = rng.fork();
-        let busy = busy(&world);
-        let doing = edit(&world, &engine, |routes, now, id| {
-            // What is being sent to is the most interesting to delete.
-            match busy.and_then(|id| routes.subscription(id)) {
-                Some(gone) if choices.u8(..100) < 15 => vec![deleted(gone, now)],
-                _ => change(&mut choices, routes, now, id),
-            }
-        });
-        _ = tokio::time::timeout(Duration::from_millis(patience), doing).await;
+        once(&process, &engine, &mut rng).await;
     }
+}
+
+/// Changes something.
+pub(super) async fn once(process: &Process, engine: &Engine, rng: &mut fastrand::Rng) {
+    process.step().await;
+    if rng.u8(..100) < 15 {
+        behind_its_back(process, engine, rng).await;
+        return;
+    }
+    let patience = if rng.u8(..100) < 10 { rng.u64(0..10) } else { 3_600_000 };
+    let mut choices = rng.fork();
+    let busy = busy(process);
+    let limits_stay = process.plan.cluster.is_some();
+    let doing = edit(process, engine, |routes, now, id| {
+        // What is being sent to is the most interesting to delete.
+        let mut changes = match busy.and_then(|id| routes.subscription(id)) {
+            Some(gone) if choices.u8(..100) < 15 => vec![deleted(gone, now)],
+            _ => change(&mut choices, routes, now, id),
+        };
+        if limits_stay {
+            changes.retain(|change| leaves_limits(routes, change));
+        }
+        changes
+    });
+    _ = tokio::time::timeout(Duration::from_millis(patience), doing).await;
+}
+
+/// Whether a change leaves the limits of an endpoint as they are: where they are held against what all engines do it must be known which applied.
+fn leaves_limits(routes: &Routes, change: &ConfigChange) -> bool {
+    let ConfigChange::Endpoint(new) = change else { return true };
+    let is_same = |old: &Arc<Endpoint>| (old.rate_limit, old.concurrency) == (new.rate_limit, new.concurrency);
+    routes.endpoint(new.id).is_none_or(is_same)
 }
 
 /// Makes a change; a person tries again when the store cannot take it.
@@ -133,9 +151,11 @@ async fn behind_its_back(world: &World, engine: &Engine, rng: &mut fastrand::Rng
     let put = ConfigChange::Subscription(subscription(rng, id, endpoint, engine.now()));
     let changes = vec![put];
     world.note(format_args!("behind its back: {}", told(&changes)));
-    // The model never fails, and nobody comes in between.
-    if let Ok(version) = world.store.configuration_version().await {
-        _ = world.store.configure(version, changes).await;
+    // The model never fails, and nobody comes in between. What this engine knows may be old where there are others.
+    if let Ok(stored) = world.store.configuration().await
+        && stored.endpoints.iter().any(|there| there.id == endpoint.id && there.deleted.is_none())
+    {
+        _ = world.store.configure(stored.version, changes).await;
     }
 }
 

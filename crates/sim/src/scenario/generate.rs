@@ -10,12 +10,12 @@ use std::time::Duration;
 
 /// What a seed is about. Most seeds mix everything; some leave things out, so that the stricter checks apply.
 #[derive(Clone, Copy, Debug)]
-struct Flavour {
-    crashes: bool,
-    store: bool,
-    network: bool,
-    people: bool,
-    isolation: bool,
+pub(super) struct Flavour {
+    pub(super) crashes: bool,
+    pub(super) store: bool,
+    pub(super) network: bool,
+    pub(super) people: bool,
+    pub(super) isolation: bool,
 }
 
 impl Flavour {
@@ -41,37 +41,51 @@ impl Plan {
         let mut ids = IdGen::new(rng.u64(..));
         let count = draw(rng, &[1, 2, 5, 12, 40]);
         let count = if flavour.isolation { 8 } else { rng.usize(1..=count) };
-        let limits = limits(rng, flavour, count);
-        let lives = lives(rng, flavour);
-        let horizon = Duration::from_secs(40 * lives.len() as u64);
-        let namespaces = ["default", "other"].map(|n| Namespace::new(n).expect("a right name"));
-        let mut plan = Plan {
-            seed,
-            limits,
-            retention: retention(rng, flavour),
-            endpoints: Vec::new(),
-            subscriptions: Vec::new(),
-            receivers: Vec::new(),
-            store_latency: store_latency(rng, flavour),
-            traffic: traffic(rng, flavour, count),
-            lives,
-            healthy: None,
-        };
-        for number in 0..count {
-            let namespace = namespaces[usize::from(percent(rng, 20))].clone();
-            let endpoint = parts::endpoint(rng, &mut ids, number, namespace, BEGINNING);
-            for _ in 0..draw(rng, &[1, 1, 1, 2, 4]) {
-                let id = SubscriptionId::new(ids.next(BEGINNING));
-                plan.subscriptions.push(parts::subscription(rng, id, &endpoint, BEGINNING));
-            }
-            plan.endpoints.push(endpoint);
-            plan.receivers.push(parts::receiver(rng, flavour.network, horizon));
-        }
+        let mut plan = drawn(seed, rng, &mut ids, flavour, count, lives);
         if flavour.isolation {
             isolate(rng, &mut plan);
         }
         plan
     }
+}
+
+/// A plan with so many endpoints.
+pub(super) fn drawn(
+    seed: u64,
+    rng: &mut fastrand::Rng,
+    ids: &mut IdGen,
+    flavour: Flavour,
+    count: usize,
+    lives: fn(&mut fastrand::Rng, Flavour) -> Vec<Life>,
+) -> Plan {
+    let limits = limits(rng, flavour, count);
+    let lives = lives(rng, flavour);
+    let horizon = Duration::from_secs(40 * lives.len() as u64);
+    let namespaces = ["default", "other"].map(|n| Namespace::new(n).expect("a right name"));
+    let mut plan = Plan {
+        seed,
+        limits,
+        retention: retention(rng, flavour),
+        endpoints: Vec::new(),
+        subscriptions: Vec::new(),
+        receivers: Vec::new(),
+        store_latency: store_latency(rng, flavour),
+        traffic: traffic(rng, flavour, count),
+        lives,
+        healthy: None,
+        cluster: None,
+    };
+    for number in 0..count {
+        let namespace = namespaces[usize::from(percent(rng, 20))].clone();
+        let endpoint = parts::endpoint(rng, ids, number, namespace, BEGINNING);
+        for _ in 0..draw(rng, &[1, 1, 1, 2, 4]) {
+            let id = SubscriptionId::new(ids.next(BEGINNING));
+            plan.subscriptions.push(parts::subscription(rng, id, &endpoint, BEGINNING));
+        }
+        plan.endpoints.push(endpoint);
+        plan.receivers.push(parts::receiver(rng, flavour.network, horizon));
+    }
+    plan
 }
 
 /// Some receivers hang for ever or fail, the others are well and have no limits of their own.
@@ -159,15 +173,19 @@ fn traffic(rng: &mut fastrand::Rng, flavour: Flavour, endpoints: usize) -> Traff
 fn lives(rng: &mut fastrand::Rng, flavour: Flavour) -> Vec<Life> {
     let before = if flavour.isolation { 0 } else { rng.usize(1..=4) };
     let mut lives: Vec<Life> = (0..before).map(|_| life(rng, flavour)).collect();
-    // In the last one all faults are over after a while, and what they left must come to rest.
+    lives.push(last_life(rng, flavour));
+    lives
+}
+
+/// The life in which all faults are over after a while, and what they left must come to rest.
+pub(super) fn last_life(rng: &mut fastrand::Rng, flavour: Flavour) -> Life {
     let troubles = if flavour.store { rng.usize(0..4) } else { 0 };
     let start = Duration::from_secs(10);
     let trouble = |_| parts::trouble(rng, UNREST - start - parts::LONGEST_TROUBLE);
     // Not at once: an engine that cannot start is another story, told by the lives before.
     let late = |t: Trouble| Trouble { from: t.from + start, to: t.to + start, ..t };
     let troubles = (0..troubles).map(trouble).map(late).collect();
-    lives.push(Life { end: End::Rest, downtime: Duration::ZERO, set_back: Duration::ZERO, troubles });
-    lives
+    Life { end: End::Rest, downtime: Duration::ZERO, set_back: Duration::ZERO, troubles }
 }
 
 fn life(rng: &mut fastrand::Rng, flavour: Flavour) -> Life {
