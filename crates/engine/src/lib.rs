@@ -267,6 +267,11 @@ impl Engine {
         _ = maintain::see_changes(&self.shared).await;
     }
 
+    /// Whether several engines use the store, so that what is configured may be newer than what this one knows.
+    pub fn shares_its_store(&self) -> bool {
+        self.shared.store.is_shared()
+    }
+
     /// The same where others share the store, and nothing where nobody does: for whoever must see what was configured through another engine
     /// before this was called.
     pub async fn catch_up(&self) {

@@ -370,16 +370,22 @@ fn what_no_node_takes_is_put_aside_and_can_be_tried_again() {
     assert_eq!(receiver.count(), 2);
 }
 
-#[test]
-fn what_is_committed_while_no_node_runs_is_delivered_when_one_does() {
-    const COUNT: usize = 5_000;
+/// So many events, published in one transaction for a receiver that was subscribed before; no node has run since.
+fn committed_while_no_node_runs(count: usize) -> (Database, Receiver) {
     let database = Database::new();
     let server = start(&database, &[]);
     let receiver = subscribed(&server, "a.*");
     assert!(server.stop().0.success());
     database.execute(&format!(
-        "SELECT count(postrider.publish('default', 'a.b', jsonb_build_object('n', n))) FROM generate_series(1, {COUNT}) n"
+        "SELECT count(postrider.publish('default', 'a.b', jsonb_build_object('n', n))) FROM generate_series(1, {count}) n"
     ));
+    (database, receiver)
+}
+
+#[test]
+fn what_is_committed_while_no_node_runs_is_delivered_when_one_does() {
+    const COUNT: usize = 5_000;
+    let (database, receiver) = committed_while_no_node_runs(COUNT);
     assert_eq!(database.number("SELECT count(*) FROM postrider.outbox"), COUNT as i64);
     let server = start(&database, &[]);
     let came: BTreeSet<String> = bodies(&receiver, COUNT).into_iter().collect();
@@ -442,13 +448,7 @@ fn a_hundred_thousand_rows_are_delivered_once_each() {
 #[test]
 fn a_node_that_dies_while_it_relays_a_backlog_loses_nothing_of_it() {
     const COUNT: usize = 6_000;
-    let database = Database::new();
-    let server = start(&database, &[]);
-    let receiver = subscribed(&server, "a.*");
-    assert!(server.stop().0.success());
-    database.execute(&format!(
-        "SELECT count(postrider.publish('default', 'a.b', jsonb_build_object('n', n))) FROM generate_series(1, {COUNT}) n"
-    ));
+    let (database, receiver) = committed_while_no_node_runs(COUNT);
     // So that there is a middle.
     database.execute(
         "CREATE FUNCTION public.take_a_while() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END'; \

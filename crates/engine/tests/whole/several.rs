@@ -35,6 +35,14 @@ async fn start(hand: &Arc<Hand>) -> Engine {
     hand.start(Limits::default(), Retention::default()).await
 }
 
+/// An engine that has everything by itself, and a subscription.
+async fn one() -> (Arc<Hand>, Engine) {
+    let hand = hand();
+    subscribe(&hand, 1, |to| to).await;
+    let engine = start(&hand).await;
+    (hand, engine)
+}
+
 /// Two engines that have their shares.
 async fn two(hand: &Arc<Hand>) -> (Engine, Engine) {
     let (first, second) = (start(hand).await, start(hand).await);
@@ -316,9 +324,7 @@ fn an_exchange_that_an_engine_waits_for_while_it_stops_holds_up_its_own_endpoint
 #[test]
 fn who_may_not_act_sends_nothing_and_goes_on_when_it_may() {
     run(async {
-        let hand = hand();
-        subscribe(&hand, 1, |to| to).await;
-        let engine = start(&hand).await;
+        let (hand, engine) = one().await;
         *hand.acts.lock() = 0;
         publish(&engine, 1, 2).await;
         pass(3 * SECOND).await;

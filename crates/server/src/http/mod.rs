@@ -128,16 +128,14 @@ impl App {
 
 /// Everything but the hot path, which [`Server`] takes straight to its handler.
 pub fn router(app: Arc<App>) -> Router {
-    tasks::routes()
+    let routes = tasks::routes()
         .into_router()
         .merge(items::router(&app))
         .merge(rpc::router(&app))
         .merge(rpc::routes().into_router())
-        .merge(web::routes().into_router())
-        .route_layer(from_fn_with_state(Arc::clone(&app), up_to_date))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(app)
+        .merge(web::routes().into_router());
+    let routes = if app.engine.shares_its_store() { routes.route_layer(from_fn_with_state(Arc::clone(&app), up_to_date)) } else { routes };
+    routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app)
 }
 
 /// Sees to it that whoever asks finds what was configured through another node before. Not for what publishes, which is told of it a moment later as

@@ -77,7 +77,7 @@ pub fn routes() -> Table {
 
 /// Whether a request publishes.
 pub fn publishes(method: &Method, path: &str) -> bool {
-    *method == Method::POST && path.starts_with(events::PATH)
+    *method == Method::POST && (path == events::PATH || path == batch::PATH)
 }
 
 /// The routes behind the gate.

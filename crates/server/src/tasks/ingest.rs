@@ -60,7 +60,13 @@ where
     B::Error: std::fmt::Display,
 {
     let caller = app.caller(&parts.headers).await;
-    let route = find(app, parts, &caller)?;
+    let mut route = find(app, parts, &caller);
+    if route.is_err() && app.engine.shares_its_store() && SubscriptionId::parse(id_of(parts)).is_some() {
+        // Another node may have made it a moment ago, and a sender that is told 404 would drop the event for good.
+        app.auth.look(app.engine.catch_up()).await;
+        route = find(app, parts, &caller);
+    }
+    let route = route?;
     let payload = app.bodies.read(&parts.headers, body).await?;
     authenticate(app, &parts.headers, &route, caller, &payload)?;
     json::check(&payload)?;
@@ -86,11 +92,15 @@ where
 
 type Caller = Result<Option<Access>, Denied>;
 
+/// The id of the subscription, as it was given.
+fn id_of(parts: &Parts) -> &str {
+    parts.uri.path().strip_prefix(PREFIX).unwrap_or_default()
+}
+
 /// The subscription. A key that is shown decides which subscriptions exist for it.
 fn find(app: &App, parts: &Parts, caller: &Caller) -> Result<Arc<Route>, Problem> {
     let routes = app.engine.routes();
-    let id = parts.uri.path().strip_prefix(PREFIX).and_then(SubscriptionId::parse);
-    let route = id.and_then(|id| routes.route(id));
+    let route = SubscriptionId::parse(id_of(parts)).and_then(|id| routes.route(id));
     let sees = |route: &&Arc<Route>| match caller {
         Ok(Some(access)) => access.sees(&route.subscription.namespace),
         Ok(None) => app.auth.shows_without_key(&route.subscription.namespace),

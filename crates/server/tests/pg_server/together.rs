@@ -150,6 +150,12 @@ fn what_was_configured_through_one_node_is_there_on_the_other_at_once() {
         assert!(here.delete(&path).status < 300, "{n}");
         assert_eq!(there.get(&path).status, 404, "{n}");
     }
+    // Who publishes is told nothing wrong either: what was made a moment ago is there.
+    for (here, there) in [(&one, &two), (&two, &one)].repeat(5) {
+        let id = here.subscribe_to("http://127.0.0.1:9/");
+        let accepted = there.send_json("POST", &format!("/ingest/{id}?event_type=a.b"), &json!({}));
+        assert_eq!(accepted.status, 202, "{}", accepted.text());
+    }
     // The Items API shows the same, behind its gate.
     let [mine, theirs] = [&one, &two].map(crate::common::items::Api::of);
     for n in 0..25 {

@@ -34,6 +34,14 @@ fn noon(first: Uuid) -> Fixtures {
     make
 }
 
+/// A partition of nine days ago, fixtures of that day's noon, and a route of theirs.
+async fn long_ago(client: &Client, table: &str) -> (String, Fixtures, Route) {
+    let (name, first) = partition_of_long_ago(client, table).await;
+    let mut make = noon(first);
+    let route = make.route();
+    (name, make, route)
+}
+
 /// What is past its age after five days; nothing is for its configuration.
 fn after_five_days(now: Timestamp) -> PruneRequest {
     let before = now.before(5 * DAY);
@@ -47,6 +55,11 @@ fn after_five_days(now: Timestamp) -> PruneRequest {
         configuration_before: Timestamp::MIN,
         limit: 1_000,
     }
+}
+
+/// The same, as it is asked for on the day of a test whose rows are of a partition of long ago.
+fn nine_days_after(make: &Fixtures) -> PruneRequest {
+    after_five_days(make.now().after(9 * DAY))
 }
 
 async fn prune(store: &PgStore, request: PruneRequest) -> Pruned {
@@ -63,10 +76,10 @@ async fn prune(store: &PgStore, request: PruneRequest) -> Pruned {
     panic!("retention comes to no end: {sum:?}");
 }
 
-/// An event with a key and a label, and without deliveries.
-fn keyed(make: &mut Fixtures) -> NewEvent {
+/// An event with the `n`th key and a label, and without deliveries.
+fn keyed(make: &mut Fixtures, n: u32) -> NewEvent {
     let labels = [("colour".to_owned(), "red".to_owned())].into();
-    NewEvent { idempotency_key: Some("key".to_owned()), labels, ..make.event(0) }
+    NewEvent { idempotency_key: Some(format!("key {n}")), labels, ..make.event(0) }
 }
 
 /// How many partitions have it noted that somebody changes them.
@@ -128,10 +141,6 @@ fn what_is_past_its_age_goes_with_its_partition() {
         }
         let kept = sent(&store, &mut make, stays, (true, State::Succeeded)).await;
         let under_way = sent(&store, &mut make, goes, (false, State::Sending)).await;
-        let keyed = |make: &mut Fixtures, n: u32| {
-            let labels = [("colour".to_owned(), "red".to_owned())].into();
-            NewEvent { idempotency_key: Some(format!("key {n}")), labels, ..make.event(0) }
-        };
         for n in 0..5 {
             let event = keyed(&mut make, n);
             stored(store.publish(vec![event]).await);
@@ -167,12 +176,10 @@ fn events_go_with_their_partition_however_many_deliveries_they_had() {
     block_on(async {
         let database = Database::new().await;
         let (store, client) = (database.open().await, database.client().await);
-        let (events, first) = partition_of_long_ago(&client, "events").await;
-        let mut make = noon(first);
-        let route = make.route();
+        let (events, mut make, route) = long_ago(&client, "events").await;
         sent_together(&store, &mut make, route, EVENTS).await;
         assert_eq!(number(&client, &format!("SELECT count(*) FROM {events}")).await, EVENTS as i64);
-        let pruned = prune(&store, after_five_days(make.now().after(9 * DAY))).await;
+        let pruned = prune(&store, nine_days_after(&make)).await;
         assert_eq!((pruned.deliveries, pruned.events), (EVENTS as u64, EVENTS as u64));
         assert!(!is_there(&client, &events).await);
         assert_eq!(number(&client, "SELECT count(*) FROM events").await, 0);
@@ -186,13 +193,11 @@ fn a_partition_that_somebody_changes_is_dropped_by_the_next_run() {
     block_on(async {
         let database = Database::new().await;
         let (store, client) = (database.open().await, database.client().await);
-        let (attempts, first) = partition_of_long_ago(&client, "attempts").await;
-        let mut make = noon(first);
-        let route = make.route();
+        let (attempts, mut make, route) = long_ago(&client, "attempts").await;
         for _ in 0..3 {
             sent(&store, &mut make, route, (false, State::Succeeded)).await;
         }
-        let request = PruneRequest { events_before: Timestamp::MIN, ..after_five_days(make.now().after(9 * DAY)) };
+        let request = PruneRequest { events_before: Timestamp::MIN, ..nine_days_after(&make) };
         let slice = store.prune(request).await.expect("prune");
         assert!(slice.more && slice.attempts == 0, "{slice:?}");
         assert_eq!(number(&client, "SELECT count(*) FROM pg_trigger WHERE tgname = 'noted'").await, 1);
@@ -212,13 +217,11 @@ fn a_partition_that_somebody_reads_is_dropped_by_the_next_run() {
     block_on(async {
         let database = Database::new().await;
         let (store, client, reader) = (database.open().await, database.client().await, database.client().await);
-        let (events, first) = partition_of_long_ago(&client, "events").await;
-        let mut make = noon(first);
-        let route = make.route();
+        let (events, mut make, route) = long_ago(&client, "events").await;
         sent_together(&store, &mut make, route, 19).await;
-        let keyed = keyed(&mut make);
+        let keyed = keyed(&mut make, 0);
         stored(store.publish(vec![keyed.clone()]).await);
-        let request = after_five_days(make.now().after(9 * DAY));
+        let request = nine_days_after(&make);
         reader.batch_execute(&format!("BEGIN; SELECT count(*) FROM {events}")).await.expect("a read");
         let pruned = prune(&store, request).await;
         assert_eq!((pruned.deliveries, pruned.events), (19, 0));
@@ -270,11 +273,9 @@ fn a_partition_that_stays_is_not_watched() {
     block_on(async {
         let database = Database::new().await;
         let (store, client) = (database.open().await, database.client().await);
-        let (attempts, first) = partition_of_long_ago(&client, "attempts").await;
-        let mut make = noon(first);
-        let route = make.route();
+        let (attempts, mut make, route) = long_ago(&client, "attempts").await;
         sent_together(&store, &mut make, route, ATTEMPTS).await;
-        let request = PruneRequest { events_before: Timestamp::MIN, ..after_five_days(make.now().after(9 * DAY)) };
+        let request = PruneRequest { events_before: Timestamp::MIN, ..nine_days_after(&make) };
         assert!(store.prune(request).await.expect("prune").more);
         assert_eq!(watched(&client).await, 1);
         assert_eq!(client.execute("UPDATE attempts SET keeps_rows = true", &[]).await.ok(), Some(ATTEMPTS as u64));
@@ -293,9 +294,9 @@ fn what_is_left_of_a_partition_goes_however_far_it_had_come() {
         let (a, b, client) = (database.open().await, database.open().await, database.client().await);
         let (events, first) = partition_of_long_ago(&client, "events").await;
         let mut make = noon(first);
-        let first = keyed(&mut make);
+        let first = keyed(&mut make, 0);
         stored(a.publish(vec![first]).await);
-        let request = after_five_days(make.now().after(9 * DAY));
+        let request = nine_days_after(&make);
         let is_part = format!("SELECT count(*) FROM pg_class WHERE oid = to_regclass('{events}') AND relispartition");
         while number(&client, &is_part).await > 0 {
             assert!(a.prune(request).await.expect("prune").more);
@@ -305,7 +306,7 @@ fn what_is_left_of_a_partition_goes_however_far_it_had_come() {
         drop(a);
         let mut now = Fixtures::new(2);
         now.advance(make.now().after(9 * DAY).since(now.now()));
-        let again = keyed(&mut now);
+        let again = keyed(&mut now, 0);
         stored(b.publish(vec![again.clone()]).await);
         prune(&b, request).await;
         assert!(!is_there(&client, &events).await);
@@ -323,11 +324,9 @@ fn of_two_that_count_the_same_partition_the_last_one_drops_it() {
     block_on(async {
         let database = Database::new().await;
         let (a, b, client) = (database.open().await, database.open().await, database.client().await);
-        let (attempts, first) = partition_of_long_ago(&client, "attempts").await;
-        let mut make = noon(first);
-        let route = make.route();
+        let (attempts, mut make, route) = long_ago(&client, "attempts").await;
         sent_together(&a, &mut make, route, 3).await;
-        let request = PruneRequest { events_before: Timestamp::MIN, ..after_five_days(make.now().after(9 * DAY)) };
+        let request = PruneRequest { events_before: Timestamp::MIN, ..nine_days_after(&make) };
         // It is watched, and counted.
         for _ in 0..2 {
             assert!(a.prune(request).await.expect("prune").more);
@@ -382,7 +381,7 @@ fn whoever_works_beside_a_drop_goes_on() {
         let mut make = noon(first);
         let route = make.route();
         sent_together(&store, &mut make, route, 300).await;
-        let request = after_five_days(make.now().after(9 * DAY));
+        let request = nine_days_after(&make);
         let mut later = noon(first);
         later.advance(9 * DAY);
         let is_done = std::cell::Cell::new(false);
@@ -420,7 +419,7 @@ fn one_node_at_a_time_does_it() {
         let mut make = Fixtures::new(1);
         let event = make.event(0);
         stored(store.publish(vec![event.clone()]).await);
-        let request = after_five_days(make.now().after(9 * DAY));
+        let request = nine_days_after(&make);
         let lock = |name: &str| format!("SELECT {name}(hashtextextended('postrider retention ' || current_schema(), 0))");
         client.batch_execute(&lock("pg_advisory_lock")).await.expect("a lock");
         assert_eq!(store.prune(request).await, Ok(Pruned { busy: true, ..Pruned::default() }));

@@ -43,9 +43,7 @@ fn exchanges_that_are_counted_are_cut_off_when_others_may_have_taken_over() {
 #[test]
 fn what_waited_for_its_connection_meanwhile_is_not_sent() {
     run(async {
-        let hand = hand();
-        subscribe(&hand, 1, |to| to).await;
-        let engine = start(&hand).await;
+        let (hand, engine) = one().await;
         *hand.connects.lock() = 2 * SECOND;
         publish(&engine, 1, 1).await;
         pass(SECOND).await;
