@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// So long before others can take over it ends acting: an engine needs up to 20 ms to notice, and what it has under way then needs time to end.
+const MARGIN: Duration = Duration::from_millis(100);
+
 /// Whether this node may write. Asked before every exchange, so that it takes no lock.
 #[derive(Debug)]
 pub(super) struct Standing {
@@ -49,14 +52,14 @@ impl Standing {
         self.lost.subscribe()
     }
 
-    /// Whether nobody can have taken it for dead yet.
+    /// Whether nobody can have taken it for dead yet, nor will in a moment.
     pub(super) fn may_act(&self) -> bool {
         !self.is_lost() && self.is_fresh(uptime())
     }
 
-    /// Whether the last heartbeat is younger than a lease at this time.
+    /// Whether the last heartbeat is younger than a lease at this time, with the [`MARGIN`].
     fn is_fresh(&self, at: Duration) -> bool {
-        micros(at) < self.beaten.load(Ordering::Relaxed).saturating_add(micros(self.lease))
+        micros(at) < self.beaten.load(Ordering::Relaxed).saturating_add(micros(self.lease.saturating_sub(MARGIN)))
     }
 
     /// Refuses if it was taken for dead.
@@ -100,11 +103,11 @@ mod tests {
         assert!(standing.may_write().is_ok() && standing.may_act());
         // As after a lease that the machine slept through: by no clock that stands still meanwhile.
         let now = uptime();
-        standing.beat(now.saturating_sub(LEASE));
+        standing.beat(now.saturating_sub(LEASE - MARGIN));
         assert!(matches!(standing.may_write(), Err(Error::NoConnection(_))));
         assert!(standing.may_read().is_ok() && !standing.may_act());
         standing.beat(now);
-        assert!(standing.is_fresh(now + LEASE - Duration::from_micros(1)) && !standing.is_fresh(now + LEASE));
+        assert!(standing.is_fresh(now + LEASE - MARGIN - Duration::from_micros(1)) && !standing.is_fresh(now + LEASE - MARGIN));
         let watch = standing.watch();
         standing.lose();
         assert!(!standing.may_act() && *watch.borrow() && standing.is_lost());
