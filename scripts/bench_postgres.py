@@ -17,6 +17,10 @@ from bench_database import SCHEMA, STATISTICS_S, VACUUMED_S, Server, Session, di
 TURNS = setting("BENCH_TURNS", 5)
 EVENTS = setting("BENCH_EVENTS", 100_000)
 WARM_UP = ["--events", "20000"]
+# How many publishers there are at a time. Each waits for its answer, so that few leave both stores with nothing to do in between: with many, the
+# processors are the limit of both, and what those can do is compared.
+FEW = setting("BENCH_FEW", 64)
+MANY = setting("BENCH_MANY", 256)
 NODES = 3
 # So many endpoints that each node has about as many.
 ENDPOINTS = 240
@@ -111,31 +115,40 @@ def idle(server: Server, database: str, nodes: list) -> dict:
 
 def run_postgres(binary: str) -> dict:
     """Throughput on both stores in turns; what is typical of a delivery over PostgreSQL; which statements it consists of."""
-    runs, arguments = {"sqlite": [], "postgres": []}, ["--events", str(EVENTS)]
+    runs: dict = {(store, publishers): [] for publishers in (FEW, MANY) for store in ("sqlite", "postgres")}
+
+    def measure(store: str, nodes: list, *where) -> None:
+        load(binary, nodes[0], WARM_UP)
+        for publishers in (FEW, MANY):
+            arguments = ["--events", str(EVENTS), "--connections", str(publishers)]
+            runs[store, publishers].append(measured(binary, nodes, arguments, *where))
+
     with directory() as home:
         synced = sync_s(home)
         with Server(home) as server:
             for turn in range(TURNS):
                 with node(binary, os.path.join(home, f"sqlite-{turn}"), {}) as at:
-                    load(binary, at, WARM_UP)
-                    runs["sqlite"].append(measured(binary, [at], arguments))
+                    measure("sqlite", [at])
                 database = f"turn_{turn}"
                 with node(binary, os.path.join(home, database), server.make(database)) as at:
-                    load(binary, at, WARM_UP)
-                    runs["postgres"].append(measured(binary, [at], arguments, server, database))
+                    measure("postgres", [at], server, database)
                     if turn == 0:
                         unused = idle(server, database, [at])
                 server.drop(database)
         statements = inspected(binary, home)
     typical = {name: median_of(of) for name, of in runs.items()}
-    report = {"server": together([*runs["sqlite"], *runs["postgres"]]), "runs": runs, "typical": typical, "idle": unused}
-    report["ratio"] = typical["postgres"]["per_second"] / typical["sqlite"]["per_second"]
-    report["statements"] = statements
+    few, many = typical["postgres", FEW], typical["postgres", MANY]
+    report = {"server": together([run for of in runs.values() for run in of]), "idle": unused, "statements": statements}
+    report["runs"] = {f"{store}, {publishers} publishers": of for (store, publishers), of in runs.items()}
+    report["ratio"] = many["per_second"] / typical["sqlite", MANY]["per_second"]
+    report["ratio_of_few"] = few["per_second"] / typical["sqlite", FEW]["per_second"]
     report["figures"] = {
         "one fdatasync of 8 KiB, back to back, ms": synced * 1_000,
-        "embedded: deliveries/s": typical["sqlite"]["per_second"],
-        "embedded: node CPU s per 1,000": typical["sqlite"]["node_cpu_s_per_1000"],
-        **figures("PostgreSQL", typical["postgres"]),
+        **figures(f"embedded, {FEW} publishers", typical["sqlite", FEW]),
+        **figures(f"embedded, {MANY} publishers", typical["sqlite", MANY]),
+        **figures(f"PostgreSQL, {FEW} publishers", few),
+        **figures(f"PostgreSQL, {MANY} publishers", many),
+        f"deliveries/s, PostgreSQL against embedded, {FEW} publishers": report["ratio_of_few"],
         **{f"a node without work, per second: {name}": value for name, value in unused.items()},
     }
     if statements:

@@ -1,8 +1,11 @@
 //! What nodes on PostgreSQL do together: who has which slots, what they leave for each other to know, what they tell each other, and who is
 //! fenced off.
 
+#[path = "pg/database.rs"]
+mod database;
 mod pg;
 
+use database::{Database, SCHEMA, number};
 use postrider_core::id::*;
 use postrider_core::ports::*;
 use postrider_store::conformance::{Fixtures, block_on};
@@ -10,29 +13,12 @@ use postrider_store::{PgOptions, PgStore};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
-use tokio_postgres::Client;
 use uuid::Uuid;
-
-const SCHEMA: &str = "postrider";
 
 /// Longer than anything takes that a test waits for.
 const WAIT: Duration = Duration::from_secs(60);
 
-/// A database of its own, for as long as this is there: what is told in it is heard by nobody else.
-struct Database {
-    url: String,
-    name: String,
-}
-
 impl Database {
-    async fn new() -> Self {
-        let (server, name) = (pg::server(), pg::unique("c"));
-        let made = format!("CREATE DATABASE {name} TEMPLATE template0");
-        pg::connect(&server).await.batch_execute(&made).await.expect("a database");
-        let (place, _) = server.rsplit_once('/').expect("a URL with a database");
-        Database { url: format!("{place}/{name}"), name }
-    }
-
     /// Nobody is taken for dead by mistake.
     fn options(&self) -> PgOptions {
         let (heartbeat, lease) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -50,19 +36,6 @@ impl Database {
 
     async fn node(&self) -> Node {
         Node::open(self.options()).await
-    }
-
-    /// A connection past the store, into its schema.
-    async fn client(&self) -> Client {
-        let client = pg::connect(&self.url).await;
-        client.batch_execute(&format!("SET search_path TO {SCHEMA}")).await.expect("a setting");
-        client
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        pg::clean_up(&pg::server(), vec![format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)]);
     }
 }
 
@@ -103,10 +76,6 @@ impl Node {
     }
 }
 
-async fn number(client: &Client, sql: &str) -> i64 {
-    client.query_one(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).get(0)
-}
-
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let since = Instant::now();
     while !is_so().await {
@@ -141,7 +110,7 @@ async fn two(database: &Database) -> (Node, Node, SlotSet) {
 #[test]
 fn a_node_alone_has_all_slots_and_nobody_has_sent_before() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let mut a = database.node().await;
         let first = a.survey().await;
         assert_eq!((first.owned, first.to_leave), (SlotSet::ALL, SlotSet::default()));
@@ -157,7 +126,7 @@ fn a_node_alone_has_all_slots_and_nobody_has_sent_before() {
 #[test]
 fn who_joins_gets_its_share_with_what_is_left_of_the_limits() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let (mut a, mut b, to_leave) = two(&database).await;
         assert!((64..=192).contains(&to_leave.len()), "{} of 256", to_leave.len());
         let mut slots = to_leave.iter();
@@ -189,7 +158,7 @@ fn who_joins_gets_its_share_with_what_is_left_of_the_limits() {
 #[test]
 fn limits_are_full_again_in_time() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let (mut a, mut b, to_leave) = two(&database).await;
         let slot = to_leave.iter().next().expect("one");
         let soon = vec![(endpoint_in(slot), Duration::from_millis(10))];
@@ -202,7 +171,7 @@ fn limits_are_full_again_in_time() {
 #[test]
 fn an_endpoint_stays_busy_until_its_exchanges_have_ended() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let (mut a, mut b, to_leave) = two(&database).await;
         let busy: Vec<EndpointId> = to_leave.iter().map(endpoint_in).collect();
         a.leave(Leaving { slots: to_leave, limiters: vec![(busy[0], WAIT)], busy: busy.clone() }).await;
@@ -231,7 +200,7 @@ fn an_endpoint_stays_busy_until_its_exchanges_have_ended() {
 #[test]
 fn whoever_has_ended_keeps_nobody_waiting() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let (mut a, mut b, to_leave) = two(&database).await;
         let busy = endpoint_in(to_leave.iter().next().expect("one"));
         a.leave(Leaving { slots: to_leave, busy: vec![busy], ..Leaving::default() }).await;
@@ -251,7 +220,7 @@ fn whoever_has_ended_keeps_nobody_waiting() {
 #[test]
 fn others_take_over_from_a_node_that_died() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let short = PgOptions { heartbeat: Duration::from_millis(200), lease: Duration::from_secs(2), ..database.options() };
         let mut a = Node::open(short).await;
         assert_eq!(a.survey().await.owned, SlotSet::ALL);
@@ -281,7 +250,7 @@ fn others_take_over_from_a_node_that_died() {
 #[test]
 fn whoever_leaves_everything_is_about_to_go() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let (mut a, mut b, _) = two(&database).await;
         a.leave(Leaving { slots: SlotSet::ALL, ..Leaving::default() }).await;
         let survey = b.survey().await;
@@ -299,7 +268,7 @@ fn whoever_leaves_everything_is_about_to_go() {
 #[test]
 fn whoever_leaves_everything_and_stays_gets_its_share_again() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let (mut a, mut b, to_leave) = two(&database).await;
         a.leave(Leaving { slots: SlotSet::ALL, ..Leaving::default() }).await;
         assert_eq!(b.survey().await.owned, SlotSet::ALL);
@@ -312,7 +281,7 @@ fn whoever_leaves_everything_and_stays_gets_its_share_again() {
 #[test]
 fn who_has_not_asked_for_slots_yet_gets_none() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let mut a = database.node().await;
         assert_eq!(a.survey().await.owned, SlotSet::ALL);
         let mut b = database.node().await;
@@ -328,7 +297,7 @@ fn who_has_not_asked_for_slots_yet_gets_none() {
 #[test]
 fn nodes_hear_what_others_tell() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let (a, b) = (database.node().await, database.node().await);
         a.tells(News::Configuration).await;
         assert_eq!(b.hears().await, News::Configuration);
@@ -355,7 +324,7 @@ fn nodes_hear_what_others_tell() {
 #[test]
 fn who_changes_the_configuration_tells_the_others() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let (a, b) = (database.node().await, database.node().await);
         let endpoint = Fixtures::new(1).endpoint();
         let stored = a.store.configure(0, vec![ConfigChange::Endpoint(endpoint.clone())]).await;
@@ -371,7 +340,7 @@ fn who_changes_the_configuration_tells_the_others() {
 #[test]
 fn news_go_on_after_the_connection_was_lost() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let (node, client) = (database.node().await, database.client().await);
         let applications = "SELECT pg_notify('postrider_postrider', '1 0 outbox')";
         client.batch_execute(applications).await.expect("it is told");
@@ -393,7 +362,7 @@ fn news_go_on_after_the_connection_was_lost() {
 #[test]
 fn the_backlog_is_read_in_pages() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let (node, mut make) = (database.node().await, Fixtures::new(1));
         let routes: Vec<_> = (0..7).map(|_| make.route()).collect();
         for _ in 0..3 {
@@ -428,7 +397,7 @@ fn the_backlog_is_read_in_pages() {
 fn several_nodes_share_what_a_dead_one_had() {
     const DELIVERIES: usize = 50;
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let (a, b, c) = (database.node().await, database.node().await, database.node().await);
         let (mut make, client) = (Fixtures::new(1), database.client().await);
         let route = make.route();
@@ -458,7 +427,7 @@ fn several_nodes_share_what_a_dead_one_had() {
 #[test]
 fn a_node_that_is_ended_in_the_middle_of_a_transaction_stores_nothing() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         // It does not find out by its heartbeat.
         let (heartbeat, lease) = (Duration::from_secs(600), Duration::from_secs(3_600));
         let node = Node::open(PgOptions { heartbeat, lease, ..database.options() }).await;
@@ -483,7 +452,7 @@ fn a_node_that_is_ended_in_the_middle_of_a_transaction_stores_nothing() {
 #[test]
 fn closing_waits_for_what_is_under_way() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("c").await;
         let node = database.node().await;
         let (client, locking, mut make) = (database.client().await, database.client().await, Fixtures::new(1));
         let event = make.event(1);

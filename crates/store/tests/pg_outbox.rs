@@ -1,12 +1,15 @@
 //! The outbox of the store on PostgreSQL: what applications publish in their own transactions, what becomes of it, and that nothing of it is passed
 //! over.
 
+#[path = "pg/database.rs"]
+mod database;
 #[path = "pg/own.rs"]
 #[expect(dead_code, reason = "other tests crash it")]
 mod own;
 mod pg;
 
 use bytes::Bytes;
+use database::{Database, SCHEMA, client, number};
 use own::Own;
 use postrider_core::ports::*;
 use postrider_store::conformance::{Fixtures, block_on};
@@ -16,50 +19,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-const SCHEMA: &str = "postrider";
-
 /// So much at once, of everything.
 const ALL: (u32, u64) = (512, 8 << 20);
 
-/// A database of its own, for as long as this is there.
-struct Database {
-    url: String,
-    name: String,
-}
-
 impl Database {
-    async fn new() -> Self {
-        let (server, name) = (pg::server(), pg::unique("o"));
-        let made = format!("CREATE DATABASE {name} TEMPLATE template0");
-        pg::connect(&server).await.batch_execute(&made).await.expect("a database");
-        let (place, _) = server.rsplit_once('/').expect("a URL with a database");
-        Database { url: format!("{place}/{name}"), name }
-    }
-
     async fn store(&self) -> PgStore {
         PgStore::open(options(&self.url)).await.expect("the store opens")
     }
 }
 
-impl Drop for Database {
-    fn drop(&mut self) {
-        pg::clean_up(&pg::server(), vec![format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)]);
-    }
-}
-
 fn options(url: &str) -> PgOptions {
     PgOptions { schema: SCHEMA.to_owned(), lanes: 2, writers: 3, readers: 1, own_readers: 2, ..PgOptions::new(url) }
-}
-
-/// A connection past the store, into its schema.
-async fn client(url: &str) -> Client {
-    let client = pg::connect(url).await;
-    client.batch_execute(&format!("SET search_path TO {SCHEMA}")).await.expect("a setting");
-    client
-}
-
-async fn number(client: &Client, sql: &str) -> i64 {
-    client.query_one(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).get(0)
 }
 
 /// What stands beside a row that was put aside.
@@ -104,8 +74,8 @@ fn is_published(relayed: &Relayed) -> bool {
 #[test]
 fn a_publication_of_all_tables_stops_nothing() {
     block_on(async {
-        let database = Database::new().await;
-        let (store, client) = (database.store().await, client(&database.url).await);
+        let database = Database::new("o").await;
+        let (store, client) = (database.store().await, database.client().await);
         client.batch_execute("CREATE PUBLICATION everything FOR ALL TABLES").await.expect("a publication");
         let keyless = "SELECT count(*) FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') \
                        AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)";
@@ -163,8 +133,8 @@ fn a_transaction_that_begins_last_and_ends_late_is_not_passed_over() {
 #[test]
 fn what_was_looked_at_and_not_relayed_comes_again() {
     block_on(async {
-        let database = Database::new().await;
-        let (store, old, client) = (database.store().await, client(&database.url).await, client(&database.url).await);
+        let database = Database::new("o").await;
+        let (store, old, client) = (database.store().await, database.client().await, database.client().await);
         old.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.expect("a transaction");
         let numbers = publish(&client, 6, 1).await;
         // What was given out longer ago than this is looked at once.
@@ -185,8 +155,8 @@ fn what_was_looked_at_and_not_relayed_comes_again() {
 #[test]
 fn looks_are_bounded_by_rows_and_by_bytes() {
     block_on(async {
-        let database = Database::new().await;
-        let (store, client) = (database.store().await, client(&database.url).await);
+        let database = Database::new("o").await;
+        let (store, client) = (database.store().await, database.client().await);
         let numbers = publish(&client, 10, 100_000).await;
         let look = async |limit, bytes| ids(&store.outbox(limit, bytes).await.expect("a look"));
         assert_eq!(look(512, 250_000).await, numbers[..3], "it ends with the one that goes beyond");
@@ -200,8 +170,8 @@ fn looks_are_bounded_by_rows_and_by_bytes() {
 fn of_two_that_relay_the_same_each_event_comes_once() {
     const COUNT: i64 = 200;
     block_on(async {
-        let database = Database::new().await;
-        let (one, two, client) = (database.store().await, database.store().await, client(&database.url).await);
+        let database = Database::new("o").await;
+        let (one, two, client) = (database.store().await, database.store().await, database.client().await);
         publish(&client, COUNT, 1).await;
         let (of_one, of_two) = (waiting(&one).await, waiting(&two).await);
         assert_eq!(ids(&of_one), ids(&of_two));
@@ -226,8 +196,8 @@ fn of_two_that_relay_the_same_each_event_comes_once() {
 #[test]
 fn what_was_refused_is_forgotten_by_its_age_and_piece_by_piece() {
     block_on(async {
-        let database = Database::new().await;
-        let (store, client) = (database.store().await, client(&database.url).await);
+        let database = Database::new("o").await;
+        let (store, client) = (database.store().await, database.client().await);
         let numbers = publish(&client, 4, 1).await;
         let relayed = store.relay(refusals(&numbers[..3])).await;
         assert_eq!(relayed, Ok(vec![Relayed::Refused; 3]));
@@ -246,10 +216,10 @@ fn what_was_refused_is_forgotten_by_its_age_and_piece_by_piece() {
 fn a_budget_holds_up_what_could_fit_and_refuses_what_could_not() {
     const BUDGET: u64 = 1 << 20;
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("o").await;
         let options = PgOptions { budget_bytes: Some(BUDGET), ..options(&database.url) };
         let store = PgStore::open(options).await.expect("the store opens");
-        let (client, mut make) = (client(&database.url).await, Fixtures::new(1));
+        let (client, mut make) = (database.client().await, Fixtures::new(1));
         let numbers = publish(&client, 2, 700_000).await;
         let large = publish(&client, 1, 2_000_000).await[0];
         let small = publish(&client, 1, 1).await[0];
@@ -274,8 +244,8 @@ fn a_budget_holds_up_what_could_fit_and_refuses_what_could_not() {
 #[test]
 fn rows_that_nobody_can_read_are_put_aside_and_keep_nothing_back() {
     block_on(async {
-        let database = Database::new().await;
-        let (store, client) = (database.store().await, client(&database.url).await);
+        let database = Database::new("o").await;
+        let (store, client) = (database.store().await, database.client().await);
         let broken = "ALTER TABLE outbox DISABLE TRIGGER outbox_check; \
                       INSERT INTO outbox (namespace, type, payload, labels, ttl) VALUES ('a b', 'a.b', '{}', '{}', NULL), \
                       ('d', 'a.b', '{}', '{\"a\": 1}', NULL), ('d', 'a.b', '{}', '[1]', NULL), ('d', 'a.b', '{}', '{}', '-170000000 years'), \

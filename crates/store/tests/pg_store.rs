@@ -1,10 +1,14 @@
-//! What the store on PostgreSQL promises beyond the port: nodes that share it, connections that break, commits in doubt, partitions, rows that stay
-//! in their pages, retention, old snapshots.
+//! What the store on PostgreSQL promises beyond the port: nodes that share it, connections that break or are encrypted, commits in doubt,
+//! statements that take too long, partitions, rows that stay in their pages, retention, old snapshots.
 
 #[path = "pg/connections.rs"]
 mod connections;
+#[path = "pg/database.rs"]
+mod database;
 #[path = "pg/doubt.rs"]
 mod doubt;
+#[path = "pg/limits.rs"]
+mod limits;
 #[path = "pg/nodes.rs"]
 mod nodes;
 #[path = "pg/own.rs"]
@@ -14,11 +18,16 @@ mod pg;
 mod proxy;
 #[path = "pg/retention.rs"]
 mod retention;
+#[path = "pg/retention_leader.rs"]
+mod retention_leader;
 #[path = "pg/schema.rs"]
 mod schema;
+#[path = "pg/tls.rs"]
+mod tls;
 #[path = "pg/versions.rs"]
 mod versions;
 
+use database::{Database, SCHEMA, number};
 use postrider_core::attempt::{Attempt, Outcome};
 use postrider_core::delivery::{Progress, State, StateKind};
 use postrider_core::id::*;
@@ -26,28 +35,11 @@ use postrider_core::ports::*;
 use postrider_core::time::Timestamp;
 use postrider_store::{PgOpenError, PgOptions, PgStore};
 use std::time::Duration;
-use tokio_postgres::Client;
-
-const SCHEMA: &str = "postrider";
 
 /// Longer than anything takes that a test waits for.
 const WAIT: Duration = Duration::from_secs(60);
 
-/// A database of its own, for as long as this is there: its connections are the store's, and no other test's transaction keeps old rows in it.
-struct Database {
-    url: String,
-    name: String,
-}
-
 impl Database {
-    async fn new() -> Self {
-        let (server, name) = (pg::server(), pg::unique("d"));
-        let made = format!("CREATE DATABASE {name} TEMPLATE template0");
-        pg::connect(&server).await.batch_execute(&made).await.expect("a database");
-        let (place, _) = server.rsplit_once('/').expect("a URL with a database");
-        Database { url: format!("{place}/{name}"), name }
-    }
-
     /// The same as another user, whose password is the name, or by another way.
     fn url_of(&self, user: &str, place: &str) -> String {
         let (own, _) = self.url.trim_start_matches("postgres://").rsplit_once('@').expect("a URL with a user");
@@ -73,24 +65,6 @@ impl Database {
     async fn refusal(&self, options: PgOptions) -> PgOpenError {
         PgStore::open(options).await.map(drop).expect_err("it cannot be opened")
     }
-
-    /// A connection past the store, into its schema.
-    async fn client(&self) -> Client {
-        let client = pg::connect(&self.url).await;
-        client.batch_execute(&format!("SET search_path TO {SCHEMA}")).await.expect("a setting");
-        client
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let server = pg::server();
-        pg::clean_up(&server, vec![format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)]);
-    }
-}
-
-async fn number(client: &Client, sql: &str) -> i64 {
-    client.query_one(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).get(0)
 }
 
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {

@@ -12,17 +12,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 #[tokio::test]
 async fn a_request_arrives_as_it_was_made_in_one_write() {
-    let (seen, mut requests) = mpsc::channel(1);
-    let server = Server::start(move |_, stream| {
-        let seen = seen.clone();
-        async move {
-            let mut connection = Conn::new(stream);
-            let request = connection.request().await.unwrap();
-            seen.send(request).await.unwrap();
-            connection.send(ok("thanks")).await;
-        }
-    })
-    .await;
+    let (server, mut requests) = Server::recording(|_| ok("thanks")).await;
     let mut lane = lane(&outbound(), &server.named("http", "receiver.test", "/hook?a=b%20c"));
     let request = post_with(
         &[("content-type", "application/json"), ("x-mine", "1"), ("content-length", "3"), ("transfer-encoding", "chunked")],
@@ -49,18 +39,7 @@ async fn a_request_arrives_as_it_was_made_in_one_write() {
 
 #[tokio::test]
 async fn an_empty_post_announces_its_emptiness_and_a_get_does_not() {
-    let (seen, mut requests) = mpsc::channel(2);
-    let server = Server::start(move |_, stream| {
-        let seen = seen.clone();
-        async move {
-            let mut connection = Conn::new(stream);
-            while let Some(request) = connection.request().await {
-                seen.send(request).await.unwrap();
-                connection.send(ok("")).await;
-            }
-        }
-    })
-    .await;
+    let (server, mut requests) = Server::recording(|_| ok("")).await;
     let mut lane = lane(&outbound(), &server.url("/"));
     answer(lane.exchange(post("")).await);
     answer(lane.exchange(Outgoing { method: Method::GET, ..post("") }).await);
@@ -71,18 +50,7 @@ async fn an_empty_post_announces_its_emptiness_and_a_get_does_not() {
 /// While a connection is made somebody may come to know that the request must not be sent any more.
 #[tokio::test]
 async fn what_is_withheld_once_the_connection_is_there_does_not_arrive() {
-    let (seen, mut requests) = mpsc::channel(4);
-    let server = Server::start(move |_, stream| {
-        let seen = seen.clone();
-        async move {
-            let mut connection = Conn::new(stream);
-            while let Some(request) = connection.request().await {
-                seen.send(request.body).await.unwrap();
-                connection.send(ok("")).await;
-            }
-        }
-    })
-    .await;
+    let (server, mut requests) = Server::recording(|_| ok("")).await;
     let mut lane = lane(&outbound(), &server.url("/"));
     let (is_open, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let gate = (Arc::clone(&is_open), Arc::clone(&asked));
@@ -94,7 +62,8 @@ async fn what_is_withheld_once_the_connection_is_there_does_not_arrive() {
     is_open.store(true, Ordering::SeqCst);
     answer(lane.exchange(post("first")).await);
     answer(lane.exchange(post("second")).await);
-    assert_eq!([requests.recv().await.unwrap(), requests.recv().await.unwrap()], [&b"first"[..], b"second"]);
+    assert_eq!(requests.recv().await.unwrap().body, b"first");
+    assert_eq!(requests.recv().await.unwrap().body, b"second");
     assert_eq!((asked.load(Ordering::SeqCst), server.accepted()), (2, 2), "over a connection that is there it is not asked");
 }
 

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use url::Url;
 
@@ -145,13 +146,30 @@ impl Server {
 
     /// Answers every request of every connection with the same bytes.
     pub async fn answering(response: &'static str) -> Self {
-        Self::start(move |_, stream| async move {
-            let mut connection = Conn::new(stream);
-            while connection.request().await.is_some() {
-                connection.send(response).await;
+        Self::recording(move |_| response).await.0
+    }
+
+    /// Tells of every request of every connection, and then answers it with what `reply` makes of it.
+    pub async fn recording<F, B>(reply: F) -> (Self, mpsc::UnboundedReceiver<Received>)
+    where
+        F: Fn(&Received) -> B + Clone + Send + 'static,
+        B: AsRef<[u8]> + Send + 'static,
+    {
+        let (seen, requests) = mpsc::unbounded_channel();
+        let server = Self::start(move |_, stream| {
+            let (reply, seen) = (reply.clone(), seen.clone());
+            async move {
+                let mut connection = Conn::new(stream);
+                while let Some(request) = connection.request().await {
+                    let answer = reply(&request);
+                    // Not every test looks at what came.
+                    let _ = seen.send(request);
+                    connection.send(answer).await;
+                }
             }
         })
-        .await
+        .await;
+        (server, requests)
     }
 
     pub fn accepted(&self) -> usize {

@@ -14,25 +14,23 @@ fn redirect(status: u16, location: &str) -> &'static str {
     format!("HTTP/1.1 {status} Go\r\nlocation: {location}\r\ncontent-length: 4\r\n\r\ngone").leak()
 }
 
-/// A server that redirects every path but `/end`, and tells what it gets there.
-async fn redirecting(response: &'static str) -> (Server, mpsc::Receiver<Received>) {
-    let (seen, requests) = mpsc::channel(64);
-    let server = Server::start(move |_, stream| {
-        let seen = seen.clone();
-        async move {
-            let mut connection = Conn::new(stream);
-            while let Some(request) = connection.request().await {
-                if request.head.contains(" /end") {
-                    connection.send(ok("arrived")).await;
-                    seen.send(request).await.unwrap();
-                } else {
-                    connection.send(response).await;
-                }
-            }
+fn is_at_the_end(request: &Received) -> bool {
+    request.head.contains(" /end")
+}
+
+/// A server that redirects every path but `/end`, and tells what it gets.
+async fn redirecting(response: &'static str) -> (Server, mpsc::UnboundedReceiver<Received>) {
+    Server::recording(move |request| if is_at_the_end(request) { ok("arrived") } else { response.into() }).await
+}
+
+/// What came to `/end` next.
+async fn arrived(requests: &mut mpsc::UnboundedReceiver<Received>) -> Received {
+    loop {
+        let request = requests.recv().await.unwrap();
+        if is_at_the_end(&request) {
+            return request;
         }
-    })
-    .await;
-    (server, requests)
+    }
 }
 
 #[tokio::test]
@@ -43,7 +41,7 @@ async fn the_same_request_goes_to_another_path_over_the_same_connection() {
         for _ in 0..2 {
             let response = answer(lane.exchange(post_with(&[("authorization", "secret"), ("x-mine", "1")], "body")).await);
             assert_eq!((response.status, &response.body[..]), (200, &b"arrived"[..]));
-            let received = requests.recv().await.unwrap();
+            let received = arrived(&mut requests).await;
             assert!(received.head.starts_with("POST /end?x=1 "));
             assert_eq!((received.header("authorization"), received.header("x-mine")), (Some("secret"), Some("1")));
             assert_eq!(received.body, b"body");
@@ -60,7 +58,7 @@ async fn another_origin_sees_no_credentials_and_keeps_its_connection() {
     for _ in 0..2 {
         let secrets = [("authorization", "a"), ("cookie", "b"), ("x-api-key", "c"), ("webhook-signature", "v1,x")];
         answer(lane.exchange(post_with(&secrets, "body")).await);
-        let received = requests.recv().await.unwrap();
+        let received = arrived(&mut requests).await;
         assert_eq!(received.header("host"), Some(format!("other.test:{}", end.address.port()).as_str()));
         for (name, _) in &secrets[..3] {
             assert_eq!(received.header(name), None, "{name}");
@@ -91,14 +89,11 @@ async fn a_circle_ends() {
 
 #[tokio::test]
 async fn ten_redirects_are_not_too_many() {
-    let server = Server::start(|_, stream| async move {
-        let mut connection = Conn::new(stream);
-        while let Some(request) = connection.request().await {
-            let number: u32 = request.head.split([' ', '/']).find_map(|part| part.parse().ok()).unwrap();
-            match number {
-                10 => connection.send(ok("")).await,
-                _ => connection.send(redirect(307, &format!("/{}", number + 1))).await,
-            }
+    let (server, _) = Server::recording(|request| {
+        let number: u32 = request.head.split([' ', '/']).find_map(|part| part.parse().ok()).unwrap();
+        match number {
+            10 => ok(""),
+            _ => redirect(307, &format!("/{}", number + 1)).into(),
         }
     })
     .await;

@@ -22,7 +22,7 @@ const SAY_SO: Duration = Duration::from_secs(10);
 
 /// What is said when others have taken this node for dead.
 pub(super) const LOST: &str = "this node was taken for dead by the others that share the database, and they go on with what it had under way: \
-     start it again, as a supervisor does by itself. It had stood still or not reached the database for longer than its lease of 4 s, or could \
+     start it again, as a supervisor does by itself. It had stood still or not reached the database for longer than its lease, or could \
      not learn whether something was stored; its log says which";
 
 /// A store that is open.

@@ -48,6 +48,16 @@ impl Conn {
         Ok(self.0.execute(&statement, params).await?)
     }
 
+    /// The same of a statement that is not run again, such as one with the name of a partition: it is not kept.
+    pub(super) async fn row_once(&self, sql: &str, params: Params<'_>) -> Result<Option<Row>> {
+        Ok(self.0.query_opt(sql, params).await?)
+    }
+
+    /// How many rows were written by a statement that is not run again.
+    pub(super) async fn execute_once(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        Ok(self.0.execute(sql, params).await?)
+    }
+
     /// Several statements without parameters.
     pub(super) async fn batch(&self, sql: &str) -> Result<()> {
         Ok(self.0.batch_execute(sql).await?)

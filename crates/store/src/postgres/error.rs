@@ -127,7 +127,9 @@ impl Error {
     /// only that is heard which a failure has done to other statements, time and again.
     pub(super) fn is_fault_of_one(&self) -> bool {
         match self {
-            Error::BadValue(_) | Error::Refused(_) => true,
+            Error::BadValue(_) => true,
+            // Nor where all connections are taken, or the store is closed.
+            Error::Refused(error) => error.kind != StoreErrorKind::Unavailable,
             Error::Database(error) if error.code().is_none() => !is_io(error) && !error.is_closed(),
             Error::Database(_) => {
                 matches!(self.class(), Some("21" | "22" | "23" | "54")) || self.state() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)

@@ -136,6 +136,11 @@ fn tally(row: &Row, column: usize) -> Result<HealthTally> {
     }))
 }
 
+/// Writes tallies.
+pub(super) const UPDATE: &str = "UPDATE health h SET class = u.class, ages_at = u.ages_at, tally = u.tally \
+    FROM unnest($1::uuid[], $2::int2[], $3::int8[], $4::bytea[]) AS u (endpoint, class, ages_at, tally) \
+    WHERE h.endpoint = ANY (ARRAY[u.endpoint])";
+
 /// Tallies that are to be written, with what they say.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
@@ -164,10 +169,7 @@ impl Changes {
             return Ok(());
         }
         let Changes { endpoints, classes, ages_at, tallies } = self;
-        let sql = "UPDATE health h SET class = u.class, ages_at = u.ages_at, tally = u.tally \
-                   FROM unnest($1::uuid[], $2::int2[], $3::int8[], $4::bytea[]) AS u (endpoint, class, ages_at, tally) \
-                   WHERE h.endpoint = ANY (ARRAY[u.endpoint])";
-        conn.execute(sql, &[&endpoints, &classes, &ages_at, &tallies]).await?;
+        conn.execute(UPDATE, &[&endpoints, &classes, &ages_at, &tallies]).await?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@
 //! throughout. A transaction writes 125 bytes of log for it: 71 for the row, 54 for asking before whether somebody has it. A new row for each
 //! transaction would take 143, and 54 to delete it.
 
-use super::conn::Conn;
+use super::conn::{Conn, Params};
 use super::error::{Error, Result, bad_value};
 use super::rows::get;
 use parking_lot::Mutex;
@@ -26,6 +26,11 @@ const USES: u32 = 256;
 
 /// How many places are tried that the server may still hold for transactions that were cut off.
 const TRIES: usize = 16;
+
+/// Both prepared: parsing and planning them for each transaction took a twelfth of the server's time.
+const BEGIN: &str = "BEGIN";
+const CHANGE: &str = "UPDATE marks SET n = n + 1 WHERE place = (SELECT place FROM marks WHERE place = $1 FOR UPDATE SKIP LOCKED) \
+    RETURNING n, pg_backend_pid()";
 
 /// What this engine's transactions change. One transaction at a time has a place.
 pub(super) struct Places {
@@ -59,15 +64,11 @@ impl Places {
         for _ in 0..TRIES {
             let mut held = self.take()?;
             let row = held.row(conn).await?;
-            let sql = format!(
-                "BEGIN; UPDATE marks SET n = n + 1 WHERE place = (SELECT place FROM marks WHERE place = {row} FOR UPDATE SKIP LOCKED) \
-                 RETURNING n, pg_backend_pid()"
-            );
-            if let Some(said) = first(conn.simple(&sql).await?) {
-                let (Some(n), Some(backend)) = (said.try_get(0)?, said.try_get(1)?) else {
-                    return Err(bad_value("a mark without a number"));
-                };
-                let (n, backend): (i64, i32) = (n.parse().map_err(bad_value)?, backend.parse().map_err(bad_value)?);
+            conn.ready(&[BEGIN, CHANGE]).await?;
+            let place: Params<'_> = &[&row];
+            let (_, changed) = tokio::try_join!(biased; conn.execute(BEGIN, &[]), conn.row(CHANGE, place))?;
+            if let Some(changed) = changed {
+                let (n, backend) = (get(&changed, 0)?, get(&changed, 1)?);
                 held.place.uses += 1;
                 return Ok(Mark { held, row, n, backend });
             }

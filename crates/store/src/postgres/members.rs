@@ -33,6 +33,9 @@ const UPKEEP: Duration = Duration::from_secs(3_600);
 /// After a failure sooner.
 const UPKEEP_AGAIN: Duration = Duration::from_secs(60);
 
+/// How long making partitions may take, or removing them: each statement has a limit of its own that the server keeps.
+const TIDYING: Duration = Duration::from_secs(600);
+
 /// Of nodes that have ended these are kept, and for a day.
 const LAST_ENDED: &str =
     "SELECT e.incarnation FROM nodes e WHERE e.ended_at IS NOT NULL ORDER BY e.ended_at DESC, e.incarnation DESC LIMIT 100";
@@ -280,6 +283,11 @@ async fn end(conn: &Conn, node: &Alive) -> Result<bool> {
     Ok(true)
 }
 
+/// What is said of a server that has not answered in time.
+fn stood_still(_: tokio::time::error::Elapsed) -> Error {
+    Error::NoConnection(format!("the database did not come to an end within {} s", TIDYING.as_secs()))
+}
+
 /// Does [`tidy`] every hour.
 pub(super) async fn keep_up(pool: Arc<Pool>) {
     let mut pause = UPKEEP;
@@ -297,10 +305,11 @@ pub(super) async fn keep_up(pool: Arc<Pool>) {
 pub(super) async fn tidy(pool: &Pool) -> Result<()> {
     let reading = pool.reading().await?;
     let Some(conn) = reading.conn() else { return Err(ended()) };
-    let at = now(conn).await?;
-    partitions::ensure(conn, at).await?;
-    partitions::remove_empty(conn, at).await?;
-    forget(conn).await?;
+    // All of it together may rightly take longer than one piece of work does.
+    let at = pool.within(now(conn)).await?;
+    tokio::time::timeout(TIDYING, partitions::ensure(conn, at)).await.map_err(stood_still)??;
+    tokio::time::timeout(TIDYING, partitions::remove_empty(conn, at)).await.map_err(stood_still)??;
+    pool.within(forget(conn)).await?;
     reading.end(Ok(()))
 }
 

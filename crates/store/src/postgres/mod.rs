@@ -138,7 +138,9 @@ impl PgStore {
         options.check()?;
         let server = Server::new(&options)?;
         let mut client = server.connect(Use::Migrate, &options).await?;
-        roles::check_or_warn(&client, &options.schema).await?;
+        // One that stands still gives no sign of it where something between acknowledges for it. Steps of the schema may take long.
+        let checked = tokio::time::timeout(server.patience(&options) + pool::SLACK, roles::check_or_warn(&client, &options.schema)).await;
+        checked.map_err(|_| PgOpenError::Away("the database took the connection and does not answer".to_owned()))??;
         migrate::migrate(&mut client, &options.schema).await?;
         drop(client);
         let standing = Arc::new(Standing::new(options.lease));

@@ -46,7 +46,8 @@ pub enum PgOpenError {
     },
     /// No connection that is encrypted as the URL asks for.
     #[error(
-        "no encrypted connection to PostgreSQL at {at}: check sslmode and sslrootcert in the URL, and the server's certificate ({cause})"
+        "no encrypted connection to PostgreSQL at {at}: check sslmode, sslrootcert, sslcert and sslkey in the URL, and the server's \
+         certificate ({cause})"
     )]
     Tls {
         /// Where it is.
@@ -101,9 +102,10 @@ pub enum PgOpenError {
 }
 
 impl PgOpenError {
-    /// What it means that this server could not be connected to. The driver says in a text alone which part failed.
+    /// What it means that this server could not be connected to. Mostly the driver says in a text alone which part failed.
     pub(super) fn from_connecting(at: &str, error: tokio_postgres::Error) -> Self {
         let (code, shown) = (error.code().cloned(), error.to_string());
+        let (is_refusal, was_cut_off) = (is_refused_encryption(&error), was_cut_off(&error));
         let (at, cause) = (at.to_owned(), Error::from(error).to_string());
         match code {
             Some(SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION | SqlState::INSUFFICIENT_PRIVILEGE) => {
@@ -112,7 +114,7 @@ impl PgOpenError {
             Some(SqlState::INVALID_CATALOG_NAME) => PgOpenError::NoDatabase { at, cause },
             Some(code) if is_passing(&code) => PgOpenError::Away(cause),
             Some(_) => PgOpenError::Failed(cause),
-            None if shown.contains("TLS") => PgOpenError::Tls { at, cause },
+            None if is_refusal || (shown.contains("TLS") && !was_cut_off) => PgOpenError::Tls { at, cause },
             None if shown.contains("authentication") || shown.contains("configuration") => PgOpenError::Refused { at, cause },
             None => PgOpenError::Unreachable { at, cause },
         }
@@ -122,6 +124,19 @@ impl PgOpenError {
     pub fn may_pass(&self) -> bool {
         matches!(self, PgOpenError::Unreachable { .. } | PgOpenError::Away(_) | PgOpenError::Busy(_))
     }
+}
+
+/// Whether encryption was refused when it was thought to be there already: what the server says of a client's certificate comes with the
+/// first answer, and looks like a connection that is lost.
+fn is_refused_encryption(error: &tokio_postgres::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+/// Whether the connection ended on the way, as where the server is started again, and nobody has refused anything.
+fn was_cut_off(error: &tokio_postgres::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.get_ref().is_none_or(|inner| !inner.is::<rustls::Error>()))
 }
 
 /// Whether the server says so of itself, and nothing of who asks.

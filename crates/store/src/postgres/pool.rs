@@ -30,7 +30,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 const PROBES: u32 = 2;
 
 /// How long after a statement's own limit its answer is waited for: then the server itself stands still.
-const SLACK: Duration = Duration::from_secs(5);
+pub(super) const SLACK: Duration = Duration::from_secs(5);
 
 /// How long the server waits for a transaction whose node stands still, with what that has locked: by the time at which others take over it has
 /// let go of that.

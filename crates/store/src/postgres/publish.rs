@@ -21,7 +21,13 @@ pub(super) async fn publish(tx: &mut Tx, events: &[&NewEvent]) -> Result<Vec<Pub
         return Ok(Vec::new());
     }
     let conn = &tx.conn;
-    let ((fates, numbers), erased) = tokio::try_join!(biased; decide(conn, events), erased(conn))?;
+    let (fates, numbers, erased) = if events.iter().all(|event| event.idempotency_key.is_none()) {
+        let (numbers, erased) = plain(conn, events.len()).await?;
+        (events.iter().map(|_| Fate::New).collect(), numbers, erased)
+    } else {
+        let ((fates, numbers), erased) = tokio::try_join!(biased; decide(conn, events), erased(conn))?;
+        (fates, numbers, erased)
+    };
     let mut numbers = numbers.into_iter();
     let mut stored: Vec<Option<EventSeq>> = Vec::with_capacity(events.len());
     for fate in &fates {
@@ -91,9 +97,6 @@ async fn decide(conn: &Conn, events: &[&NewEvent]) -> Result<(Vec<Fate>, Vec<Eve
         fates.push(if first == at { Fate::New } else { Fate::Same(first) });
     }
     let plain = events.iter().filter(|event| event.idempotency_key.is_none()).count();
-    if keys.is_empty() {
-        return Ok((fates, numbers(conn, plain).await?));
-    }
     let mut numbers = take(conn, &mut keys, events, plain).await?;
     for _ in 0..TRIES {
         if keys.is_empty() {
@@ -114,10 +117,13 @@ async fn decide(conn: &Conn, events: &[&NewEvent]) -> Result<(Vec<Fate>, Vec<Eve
     Err(bad_value("an idempotency key of an event that is not there"))
 }
 
-async fn numbers(conn: &Conn, of: usize) -> Result<Vec<EventSeq>> {
-    let of = i64::try_from(of).unwrap_or(i64::MAX);
-    let rows = conn.rows("SELECT nextval('event_seq') FROM generate_series(1, $1::int8)", &[&of]).await?;
-    rows.iter().map(|row| Ok(EventSeq(get(row, 0)?))).collect()
+/// Numbers for so many events without keys, ascending, and what [`erased`] says.
+async fn plain(conn: &Conn, events: usize) -> Result<(Vec<EventSeq>, BTreeSet<EndpointId>)> {
+    let events = i64::try_from(events).unwrap_or(i64::MAX);
+    let sql = "SELECT ARRAY(SELECT nextval('event_seq') FROM generate_series(1, $1::int8)), ARRAY(SELECT endpoint FROM erased_endpoints)";
+    let row = conn.only(sql, &[&events]).await?;
+    let (numbers, erased): (Vec<i64>, Vec<Uuid>) = (get(&row, 0)?, get(&row, 1)?);
+    Ok((numbers.into_iter().map(EventSeq).collect(), erased.into_iter().map(EndpointId::new).collect()))
 }
 
 /// Takes the keys that are free; those that are not are left in `keys`. Answers a number for each that was, and so many more.
@@ -331,28 +337,22 @@ pub(super) async fn put_deliveries(conn: &Conn, incarnation: i64, placed: &[Plac
         return Ok(());
     }
     let ids: Vec<Uuid> = placed.iter().map(|p| p.new.id.uuid()).collect();
+    let events: Vec<i64> = placed.iter().map(|p| p.event.0).collect();
+    let event_ids: Vec<Uuid> = placed.iter().map(|p| p.event_id.uuid()).collect();
+    let namespaces: Vec<&str> = placed.iter().map(|p| p.namespace.as_str()).collect();
+    let subscriptions: Vec<Uuid> = placed.iter().map(|p| p.new.subscription.uuid()).collect();
     let endpoints: Vec<Uuid> = placed.iter().map(|p| p.new.endpoint.uuid()).collect();
+    let keeps_rows: Vec<bool> = placed.iter().map(|p| p.new.keeps_rows).collect();
     let created: Vec<i64> = placed.iter().map(|p| p.created_at.as_micros()).collect();
     let expires: Vec<Option<i64>> = placed.iter().map(|p| micros(p.new.expires_at)).collect();
-    let rows = async {
-        let events: Vec<i64> = placed.iter().map(|p| p.event.0).collect();
-        let event_ids: Vec<Uuid> = placed.iter().map(|p| p.event_id.uuid()).collect();
-        let namespaces: Vec<&str> = placed.iter().map(|p| p.namespace.as_str()).collect();
-        let subscriptions: Vec<Uuid> = placed.iter().map(|p| p.new.subscription.uuid()).collect();
-        let keeps_rows: Vec<bool> = placed.iter().map(|p| p.new.keeps_rows).collect();
-        let sql = "INSERT INTO deliveries (id, event, event_id, namespace, subscription, endpoint, keeps_rows, created_at, due_at, expires_at, \
-                   state, attempts, spent) SELECT u.id, u.event, u.event_id, u.namespace, u.subscription, u.endpoint, u.keeps_rows, \
-                   u.created_at, u.created_at, u.expires_at, 0, 0, 0 FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::text[], $5::uuid[], \
-                   $6::uuid[], $7::bool[], $8::int8[], $9::int8[]) \
-                   AS u (id, event, event_id, namespace, subscription, endpoint, keeps_rows, created_at, expires_at)";
-        conn.execute(sql, &[&ids, &events, &event_ids, &namespaces, &subscriptions, &endpoints, &keeps_rows, &created, &expires]).await
-    };
-    let queue = async {
-        let claims: Vec<i64> = placed.iter().map(|p| if p.new.claimed { incarnation } else { 0 }).collect();
-        let sql = "INSERT INTO queue (id, endpoint, claim, due_at, expires_at) \
-                   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int8[], $4::int8[], $5::int8[])";
-        conn.execute(sql, &[&ids, &endpoints, &claims, &created, &expires]).await
-    };
-    tokio::try_join!(biased; rows, queue)?;
+    let claims: Vec<i64> = placed.iter().map(|p| if p.new.claimed { incarnation } else { 0 }).collect();
+    let sql = "WITH new AS (SELECT * FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::text[], $5::uuid[], $6::uuid[], $7::bool[], $8::int8[], \
+               $9::int8[], $10::int8[]) AS u (id, event, event_id, namespace, subscription, endpoint, keeps_rows, created_at, expires_at, claim)), \
+               stored AS (INSERT INTO deliveries (id, event, event_id, namespace, subscription, endpoint, keeps_rows, created_at, due_at, \
+               expires_at, state, attempts, spent) SELECT id, event, event_id, namespace, subscription, endpoint, keeps_rows, created_at, \
+               created_at, expires_at, 0, 0, 0 FROM new) \
+               INSERT INTO queue (id, endpoint, claim, due_at, expires_at) SELECT id, endpoint, claim, created_at, expires_at FROM new";
+    conn.execute(sql, &[&ids, &events, &event_ids, &namespaces, &subscriptions, &endpoints, &keeps_rows, &created, &expires, &claims])
+        .await?;
     Ok(())
 }

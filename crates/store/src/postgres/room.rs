@@ -63,7 +63,7 @@ impl Room {
     /// Takes room for new work of about so many bytes; the answer to give if there is none.
     pub(super) async fn take(&self, conn: &Conn, bytes: u64) -> Result<std::result::Result<(), StoreError>> {
         let Some(budget) = self.budget else { return Ok(Ok(())) };
-        if self.take_of_measured(budget, bytes, Instant::now()) {
+        if self.take_of_measured(bytes, Instant::now()) {
             return Ok(Ok(()));
         }
         let (at, taken) = (Instant::now(), self.state.lock().taken);
@@ -78,8 +78,9 @@ impl Room {
         Ok(Ok(()))
     }
 
-    /// Takes it if there is enough by the last measure, and that still holds.
-    fn take_of_measured(&self, budget: u64, bytes: u64, now: Instant) -> bool {
+    /// Takes it if there is enough by the last measure, and that still holds: then nobody has to be asked.
+    pub(super) fn take_of_measured(&self, bytes: u64, now: Instant) -> bool {
+        let Some(budget) = self.budget else { return true };
         let mut state = self.state.lock();
         let holds = state.measured.is_some_and(|measured| now.duration_since(measured.at) < HOLDS);
         let fits = holds && bytes <= state.left(budget);
@@ -123,14 +124,14 @@ mod tests {
     #[test]
     fn what_was_promised_since_counts_until_it_is_measured() {
         let (room, now) = (Room::new(Some(1_600)), Instant::now());
-        assert!(!room.take_of_measured(1_600, 1, now), "nothing is known");
+        assert!(!room.take_of_measured(1, now), "nothing is known");
         measured(&room, now, 1_000);
         // A sixteenth is kept for what follows.
-        assert!(room.take_of_measured(1_600, 400, now) && !room.take_of_measured(1_600, 101, now));
-        assert!(room.take_of_measured(1_600, 100, now) && !room.take_of_measured(1_600, 1, now));
+        assert!(room.take_of_measured(400, now) && !room.take_of_measured(101, now));
+        assert!(room.take_of_measured(100, now) && !room.take_of_measured(1, now));
         measured(&room, now, 1_450);
-        assert!(room.take_of_measured(1_600, 50, now));
+        assert!(room.take_of_measured(50, now));
         measured(&room, now, 0);
-        assert!(!room.take_of_measured(1_600, 1, now + HOLDS), "it does not hold any more");
+        assert!(!room.take_of_measured(1, now + HOLDS), "it does not hold any more");
     }
 }

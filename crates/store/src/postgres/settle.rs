@@ -79,10 +79,13 @@ struct Moved<'s> {
     created_at: i64,
     /// Its delivery had an attempt of that number, or of a greater one.
     number_taken: bool,
+    /// Its row is in the queue still.
+    is_queued: bool,
 }
 
 impl<'s> Moved<'s> {
-    fn read(row: &Row, items: &[Item<'s>], number_taken: bool) -> Result<Self> {
+    /// What [`ADVANCE`] or [`END`] says.
+    fn read(row: &Row, items: &[Item<'s>], number_taken: bool, is_queued: bool) -> Result<Self> {
         let delivery = id(row, 0, DeliveryId::new)?;
         let place = items.binary_search_by_key(&delivery, |item| item.settlement.delivery).ok();
         let item = place.and_then(|place| items.get(place)).ok_or_else(|| bad_value("a delivery that was not asked for"))?;
@@ -95,6 +98,7 @@ impl<'s> Moved<'s> {
             kept_letter: get(row, 4)?,
             created_at: get(row, 5)?,
             number_taken,
+            is_queued,
         })
     }
 
@@ -177,9 +181,24 @@ const ADVANCE: &str = "WITH held AS (SELECT u.* FROM unnest($1::uuid[], $2::int2
     FROM held h WHERE d.id = ANY (ARRAY[h.id]) AND d.state = h.was AND d.attempts < h.free_from \
     RETURNING d.id, d.endpoint, d.event, d.keeps_rows, d.kept_letter, d.created_at";
 
+/// The same where all of them rest afterwards: what rests is not in the queue, and whoever removes a row has it. Behind those that were changed come
+/// those that were removed and not changed, without an event.
+const END: &str = "WITH gone AS (DELETE FROM queue q USING unnest($1::uuid[], $2::int2[], $3::int2[], $4::int4[], $5::int4[], $6::int8[], \
+    $7::text[], $8::int8[], $9::int8[], $10::int4[]) AS u (id, was, state, attempts, spent, due_at, reason, expires_at, began_at, free_from) \
+    WHERE q.id = ANY (ARRAY[u.id]) AND q.claim = $11::int8 \
+    RETURNING u.*, q.endpoint AS queued_of, q.due_at AS queued_due, q.expires_at AS queued_until), \
+    moved AS (UPDATE deliveries d SET state = g.state, attempts = g.attempts, spent = g.spent, due_at = g.due_at, reason = g.reason, \
+    expires_at = g.expires_at, last_attempt_at = coalesce(g.began_at, d.last_attempt_at) \
+    FROM gone g WHERE d.id = ANY (ARRAY[g.id]) AND d.state = g.was AND d.attempts < g.free_from \
+    RETURNING d.id, d.endpoint, d.event, d.keeps_rows, d.kept_letter, d.created_at) \
+    SELECT id, endpoint, event, keeps_rows, kept_letter, created_at, NULL::int8, NULL::int8 FROM moved \
+    UNION ALL SELECT id, queued_of, NULL, NULL, NULL, NULL, queued_due, queued_until FROM gone \
+    WHERE (SELECT count(*) FROM gone) > (SELECT count(*) FROM moved) AND id NOT IN (SELECT id FROM moved)";
+
 /// Changes the deliveries that are claimed by this engine in the expected state.
 async fn advance<'s>(conn: &Conn, incarnation: i64, round: &[Item<'s>]) -> Result<Vec<Moved<'s>>> {
-    let mut moved = update(conn, incarnation, round, false).await?;
+    let all_rest = round.iter().all(|item| item.settlement.progress.state.kind().is_resting());
+    let mut moved = if all_rest { end(conn, incarnation, round).await? } else { update(conn, incarnation, round, false).await? };
     if moved.len() == round.len() {
         return Ok(moved);
     }
@@ -199,7 +218,42 @@ fn number(settlement: &Settlement) -> Option<u32> {
 }
 
 async fn update<'s>(conn: &Conn, incarnation: i64, items: &[Item<'s>], any_number: bool) -> Result<Vec<Moved<'s>>> {
-    let all: Vec<&'s Settlement> = items.iter().map(|item| item.settlement).collect();
+    let rows = said(conn, ADVANCE, incarnation, items, any_number).await?;
+    rows.iter().map(|row| Moved::read(row, items, any_number, true)).collect()
+}
+
+/// Takes them out of the queue and changes them; what is not as it was expected to be is in the queue again.
+async fn end<'s>(conn: &Conn, incarnation: i64, items: &[Item<'s>]) -> Result<Vec<Moved<'s>>> {
+    let rows = said(conn, END, incarnation, items, false).await?;
+    let (mut moved, mut back) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in &rows {
+        if get::<Option<i64>>(row, 2)?.is_some() {
+            moved.push(Moved::read(row, items, false, false)?);
+        } else {
+            back.push(row);
+        }
+    }
+    if !back.is_empty() {
+        put_back(conn, incarnation, &back).await?;
+    }
+    Ok(moved)
+}
+
+/// Rows of the queue as they were.
+async fn put_back(conn: &Conn, incarnation: i64, rows: &[&Row]) -> Result<()> {
+    let ids: Vec<Uuid> = rows.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;
+    let endpoints: Vec<Uuid> = rows.iter().map(|row| get(row, 1)).collect::<Result<_>>()?;
+    let due: Vec<Option<i64>> = rows.iter().map(|row| get(row, 6)).collect::<Result<_>>()?;
+    let expires: Vec<Option<i64>> = rows.iter().map(|row| get(row, 7)).collect::<Result<_>>()?;
+    let sql = "INSERT INTO queue (id, endpoint, claim, due_at, expires_at) SELECT u.id, u.endpoint, $5::int8, u.due_at, u.expires_at \
+               FROM unnest($1::uuid[], $2::uuid[], $3::int8[], $4::int8[]) AS u (id, endpoint, due_at, expires_at)";
+    conn.execute(sql, &[&ids, &endpoints, &due, &expires, &incarnation]).await?;
+    Ok(())
+}
+
+/// What [`ADVANCE`] or [`END`] says of these.
+async fn said(conn: &Conn, sql: &str, incarnation: i64, items: &[Item<'_>], any_number: bool) -> Result<Vec<Row>> {
+    let all: Vec<&Settlement> = items.iter().map(|item| item.settlement).collect();
     let ids: Vec<Uuid> = all.iter().map(|s| s.delivery.uuid()).collect();
     let was: Vec<i16> = all.iter().map(|s| s.from as i16).collect();
     let states: Vec<i16> = all.iter().map(|s| s.progress.state.kind() as i16).collect();
@@ -210,16 +264,14 @@ async fn update<'s>(conn: &Conn, incarnation: i64, items: &[Item<'s>], any_numbe
     let expires: Vec<Option<i64>> = all.iter().map(|s| micros(s.progress.expires_at)).collect();
     let began: Vec<Option<i64>> = all.iter().map(|s| s.attempt.as_ref().map(|attempt| attempt.started_at.as_micros())).collect();
     let free_from: Vec<i32> = all.iter().map(|s| number(s).filter(|_| !any_number).map_or(i32::MAX, int)).collect();
-    let rows =
-        conn.rows(ADVANCE, &[&ids, &was, &states, &attempts, &spent, &due, &reasons, &expires, &began, &free_from, &incarnation]).await?;
-    rows.iter().map(|row| Moved::read(row, items, any_number)).collect()
+    conn.rows(sql, &[&ids, &was, &states, &attempts, &spent, &due, &reasons, &expires, &began, &free_from, &incarnation]).await
 }
 
 // ---- the second round trip -------------------------------------------------------------------------------------------
 
-/// What rests is not in the queue.
+/// What rests is not in the queue, if it is still.
 async fn let_go(conn: &Conn, moved: &[Moved<'_>]) -> Result<()> {
-    let ids: Vec<Uuid> = moved.iter().filter(|m| m.state().is_resting()).map(|m| m.settlement.delivery.uuid()).collect();
+    let ids: Vec<Uuid> = moved.iter().filter(|m| m.is_queued && m.state().is_resting()).map(|m| m.settlement.delivery.uuid()).collect();
     if !ids.is_empty() {
         conn.execute("DELETE FROM queue WHERE id = ANY ($1::uuid[])", &[&ids]).await?;
     }

@@ -42,6 +42,13 @@ pub(super) const HEALTH: i16 = 12;
 /// Bytes.
 pub(super) const BYTES: i16 = 13;
 
+/// Adds to numbers, and begins those that are not there.
+pub(super) const COUNT: &str = "INSERT INTO tallies AS t (namespace, subscription, endpoint, kind, code, shard, n) \
+    SELECT u.namespace, u.subscription, u.endpoint, u.kind, u.code, u.shard, u.n \
+    FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::int2[], $5::text[], $6::int8[], $7::int8[]) WITH ORDINALITY \
+    AS u (namespace, subscription, endpoint, kind, code, shard, n, at) ORDER BY u.at \
+    ON CONFLICT (namespace, subscription, endpoint, kind, code, shard) DO UPDATE SET n = t.n + excluded.n";
+
 /// Whose number it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Of<'a> {
@@ -125,22 +132,36 @@ impl Tallies {
         *self.0.entry(key).or_default() += by;
     }
 
-    /// Writes what was summed up, in the transaction that is open. Whoever has the counter writes into shards that nobody else writes into, but for who
-    /// puts them together, and who waits for nobody.
-    pub(super) async fn flush(&mut self, conn: &Conn, counter: &mut Counter) -> Result<()> {
+    /// What was summed up, and in which shards it is to be counted; what has to move there has moved, in the transaction that is open.
+    pub(super) async fn placed(&mut self, conn: &Conn, counter: &mut Counter) -> Result<PlacedTallies> {
         let changed: Vec<(Key, i64)> = std::mem::take(&mut self.0).into_iter().filter(|(_, by)| *by != 0).collect();
-        if changed.is_empty() {
+        let shards = if changed.is_empty() { Vec::new() } else { counter.shards(conn, &changed).await? };
+        Ok(PlacedTallies { changed, shards })
+    }
+
+    /// Writes what was summed up, in the transaction that is open.
+    pub(super) async fn flush(&mut self, conn: &Conn, counter: &mut Counter) -> Result<()> {
+        self.placed(conn, counter).await?.write(conn).await
+    }
+}
+
+/// Numbers to write, each with its shard. Whoever has the counter writes into shards that nobody else writes into, but for who puts them together, and
+/// who waits for nobody.
+pub(super) struct PlacedTallies {
+    changed: Vec<(Key, i64)>,
+    shards: Vec<i64>,
+}
+
+impl PlacedTallies {
+    /// Writes them with [`COUNT`].
+    pub(super) async fn write(&self, conn: &Conn) -> Result<()> {
+        if self.changed.is_empty() {
             return Ok(());
         }
-        let shards = counter.shards(conn, &changed).await?;
-        let (columns, by) = (Columns::of(changed.iter().map(|(key, _)| key)), changed.iter().map(|(_, by)| *by).collect::<Vec<i64>>());
+        let columns = Columns::of(self.changed.iter().map(|(key, _)| key));
+        let by: Vec<i64> = self.changed.iter().map(|(_, by)| *by).collect();
         let Columns { namespaces, subscriptions, endpoints, kinds, codes } = &columns;
-        let sql = "INSERT INTO tallies AS t (namespace, subscription, endpoint, kind, code, shard, n) \
-                   SELECT u.namespace, u.subscription, u.endpoint, u.kind, u.code, u.shard, u.n \
-                   FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::int2[], $5::text[], $6::int8[], $7::int8[]) WITH ORDINALITY \
-                   AS u (namespace, subscription, endpoint, kind, code, shard, n, at) ORDER BY u.at \
-                   ON CONFLICT (namespace, subscription, endpoint, kind, code, shard) DO UPDATE SET n = t.n + excluded.n";
-        conn.execute(sql, &[namespaces, subscriptions, endpoints, kinds, codes, &shards, &by]).await?;
+        conn.execute(COUNT, &[namespaces, subscriptions, endpoints, kinds, codes, &self.shards, &by]).await?;
         Ok(())
     }
 }

@@ -106,15 +106,6 @@ macro_rules! snapshot {
 /// Begins a read of one moment.
 pub(super) const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
-/// Commits, unless this engine was ended: then the division fails, and nothing behind it is done. In a transaction in which a statement failed the
-/// server would take a COMMIT for the end of it and say nothing: it says so of any other statement.
-///
-/// The row that it looks at is not the one that heartbeats change: with a snapshot held for an hour of them that cost 113 buffers for every COMMIT,
-/// and this one costs 2.
-fn commit(incarnation: i64) -> String {
-    format!("SELECT 1 / count(*) FROM living WHERE incarnation = {incarnation}; COMMIT")
-}
-
 /// The first pause before the next try, long enough for whoever was in the way, and the longest one.
 const PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -171,7 +162,6 @@ pub(super) struct Writers {
     give_up: Duration,
     /// How long it is tried to learn what became of a commit.
     doubt: Duration,
-    commit: String,
     places: Places,
     /// Where transactions have counted that have ended well: the next one goes on with the last one's.
     counters: Mutex<Vec<Counter>>,
@@ -184,8 +174,8 @@ impl Writers {
     pub(super) fn new(pool: Arc<Pool>, standing: Arc<Standing>, incarnation: i64, options: &PgOptions) -> Self {
         let places = Places::new(incarnation, options.lanes + options.writers);
         let PgOptions { give_up, doubt, .. } = *options;
-        let (commit, counters, open) = (commit(incarnation), Mutex::default(), AtomicUsize::new(0));
-        Writers { pool, standing, incarnation, give_up, doubt, commit, places, counters, open }
+        let (counters, open) = (Mutex::default(), AtomicUsize::new(0));
+        Writers { pool, standing, incarnation, give_up, doubt, places, counters, open }
     }
 
     /// For a transaction on a connection that all share.
@@ -288,11 +278,12 @@ impl Open<'_> {
 
     async fn commit(&mut self) -> Result<()> {
         let Some(tx) = &mut self.tx else { return Err(ended()) };
-        if let Err(error) = self.seat.within(Box::pin(tx.flush())).await {
-            return Err(self.undo(error).await);
-        }
+        let gathered = match self.seat.within(Box::pin(tx.gathered())).await {
+            Ok(gathered) => gathered,
+            Err(error) => return Err(self.undo(error).await),
+        };
         let Some(tx) = &self.tx else { return Err(ended()) };
-        match self.seat.within(tx.conn.batch(&self.seat.writers.commit)).await {
+        match self.seat.within(Box::pin(gathered.commit(&tx.conn, tx.incarnation))).await {
             Ok(()) => {
                 if let Some(tx) = self.close() {
                     self.seat.writers.counters.lock().push(tx.counter);

@@ -15,12 +15,14 @@ macro_rules! grow {
     ($store:expr, $bytes:expr, $conn:ident => $known:expr) => {
         if $store.has_budget {
             let bytes: u64 = $bytes;
-            let taken = look!($store.own, $conn => async {
-                let taken = $store.room.take($conn, bytes).await?;
-                let is_known = taken.is_err() && $known.await?;
-                Ok::<_, Error>(if is_known { Ok(()) } else { taken })
-            });
-            taken.map_err(Error::into_store)??;
+            if !$store.room.take_of_measured(bytes, tokio::time::Instant::now()) {
+                let taken = look!($store.own, $conn => async {
+                    let taken = $store.room.take($conn, bytes).await?;
+                    let is_known = taken.is_err() && $known.await?;
+                    Ok::<_, Error>(if is_known { Ok(()) } else { taken })
+                });
+                taken.map_err(Error::into_store)??;
+            }
         }
     };
 }
@@ -256,7 +258,7 @@ impl Store for PgStore {
     }
 
     fn event_by_seq(&self, seq: EventSeq, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>> {
-        read!(self.own, conn => reads::event_by_seq(conn, seq, namespace.as_ref()))
+        read!(self.readers, conn => reads::event_by_seq(conn, seq, namespace.as_ref()))
     }
 
     fn event_by_id(&self, id: EventId, namespace: Option<Namespace>) -> BoxFuture<'_, Result<Option<EventRow>, StoreError>> {

@@ -22,7 +22,7 @@ fn connections_that_are_killed_lose_nothing_and_store_nothing_twice() {
     const EACH: usize = 60;
     const KILL_AFTER: [usize; 5] = [5, 50, 100, 150, 200];
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client) = (Arc::new(database.open().await), database.client().await);
         let route = Fixtures::new(1).route();
         let (acknowledged, mut progress) = watch::channel(0);
@@ -63,7 +63,7 @@ fn connections_that_are_killed_lose_nothing_and_store_nothing_twice() {
 #[test]
 fn a_commit_whose_answer_is_lost_is_found_out() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let proxy = Proxy::start(database.place()).await;
         let url = database.url_of("postgres", &format!("127.0.0.1:{}", proxy.port()));
         let store = PgStore::open(PgOptions { url, ..database.options() }).await.expect("the store opens");

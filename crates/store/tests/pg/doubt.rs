@@ -28,7 +28,7 @@ async fn by(proxy: &Proxy, database: &Database, options: PgOptions) -> PgStore {
 #[test]
 fn a_commit_is_found_out_whatever_comes_instead_of_its_answer() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let proxy = Proxy::start(database.place()).await;
         let options = PgOptions { write_timeout: Duration::from_secs(3), ..database.options() };
         let (store, client) = (by(&proxy, &database, options).await, database.client().await);
@@ -50,7 +50,7 @@ fn a_commit_is_found_out_whatever_comes_instead_of_its_answer() {
 #[test]
 fn a_node_that_does_not_learn_what_became_of_a_commit_leaves() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let proxy = Proxy::start(database.place()).await;
         let options = PgOptions { doubt: Duration::from_millis(500), ..database.options() };
         let (store, client) = (by(&proxy, &database, options).await, database.client().await);
@@ -65,7 +65,7 @@ fn a_node_that_does_not_learn_what_became_of_a_commit_leaves() {
 #[test]
 fn who_stops_waiting_for_what_became_of_a_commit_leaves_the_place_to_others() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let proxy = Proxy::start(database.place()).await;
         let options = PgOptions { lanes: 1, writers: 1, lease: HOUR, doubt: HOUR, ..database.options() };
         let store = by(&proxy, &database, options).await;
@@ -90,7 +90,7 @@ fn who_stops_waiting_for_what_became_of_a_commit_leaves_the_place_to_others() {
 #[test]
 fn nobody_waits_for_a_place_that_the_server_still_holds() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let give_up = Duration::from_secs(1);
         let options = PgOptions { lanes: 1, writers: 1, lock_timeout: HOUR, write_timeout: HOUR, give_up, ..database.options() };
         let (store, client) = (PgStore::open(options).await.expect("the store opens"), database.client().await);
@@ -114,7 +114,7 @@ fn a_place_moves_to_a_new_row_before_the_old_one_grows_dear() {
     const EVENTS: i64 = 300;
     const USES: i64 = 256;
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client) = (database.open().await, database.client().await);
         let mut make = Fixtures::new(1);
         for _ in 0..EVENTS {
@@ -128,7 +128,7 @@ fn a_place_moves_to_a_new_row_before_the_old_one_grows_dear() {
 #[test]
 fn a_node_whose_marks_are_gone_leaves() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client) = (database.open().await, database.client().await);
         let mut make = Fixtures::new(1);
         stored(store.publish(vec![make.event(1)]).await);
@@ -142,7 +142,7 @@ fn a_node_whose_marks_are_gone_leaves() {
 #[test]
 fn without_its_mark_nobody_says_that_a_commit_has_failed() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let proxy = Proxy::start(database.place()).await;
         let (store, client) = (by(&proxy, &database, database.options()).await, database.client().await);
         proxy.arm_and_leave(Cut::AfterCommit);

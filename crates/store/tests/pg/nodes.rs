@@ -13,7 +13,7 @@ use std::time::Duration;
 #[test]
 fn what_one_node_stores_all_read() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (a, b) = (database.open().await, database.open().await);
         let mut make = Fixtures::new(1);
         let (first, second) = (make.event(2), make.event(1));
@@ -38,7 +38,7 @@ fn what_one_node_stores_all_read() {
 fn nodes_claim_nothing_twice() {
     const DELIVERIES: usize = 300;
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (a, b) = (database.open().await, database.open().await);
         let mut make = Fixtures::new(1);
         let route = make.route();
@@ -59,7 +59,7 @@ fn nodes_claim_nothing_twice() {
 fn of_one_key_on_two_nodes_one_event_is_stored() {
     const ROUNDS: i64 = 25;
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (a, b) = (database.open().await, database.open().await);
         let mut make = Fixtures::new(1);
         for round in 0..ROUNDS {
@@ -86,7 +86,7 @@ fn of_one_key_on_two_nodes_one_event_is_stored() {
 #[test]
 fn a_node_that_was_taken_for_dead_stores_nothing_more() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let a = PgStore::open(PgOptions { heartbeat: Duration::from_millis(100), ..database.options() }).await.expect("the store opens");
         let mut make = Fixtures::new(1);
         let route = make.route();
@@ -132,7 +132,7 @@ fn a_node_that_was_taken_for_dead_stores_nothing_more() {
 fn of_one_slice_on_two_nodes_one_is_stored() {
     const ROUNDS: usize = 25;
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (a, b) = (database.open().await, database.open().await);
         let mut make = Fixtures::new(1);
         for _ in 0..ROUNDS {
@@ -164,7 +164,7 @@ fn of_one_slice_on_two_nodes_one_is_stored() {
 fn of_nodes_that_have_ended_few_are_kept_and_their_marks_for_minutes() {
     const KEPT: i64 = 100;
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let a = database.open().await;
         stored(a.publish(vec![Fixtures::new(1).event(1)]).await);
         let client = database.client().await;

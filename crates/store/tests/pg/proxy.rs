@@ -109,8 +109,22 @@ async fn serve(client: TcpStream, way: Arc<Way>) -> io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.into_split(), server.into_split());
-    // A query in one message, as transactions are ended: Q, and its text.
-    let asks = |kind: u8, body: &[u8]| if kind == b'Q' && has(body, b"COMMIT") { way.fires(&TO_QUESTIONS) } else { None };
+    // A query in one message: Q, and its text. Or one that is prepared once, as P with its name and its text, and then run as B with a portal's name
+    // and its own.
+    let mut commit: Option<Vec<u8>> = None;
+    let asks = |kind: u8, body: &[u8]| {
+        let mut texts = body.split(|byte| *byte == 0);
+        let (first, second) = (texts.next(), texts.next());
+        match kind {
+            b'P' if second == Some(b"COMMIT") => {
+                commit = first.map(<[u8]>::to_vec);
+                None
+            }
+            b'Q' if has(body, b"COMMIT") => way.fires(&TO_QUESTIONS),
+            b'B' if commit.is_some() && second == commit.as_deref() => way.fires(&TO_QUESTIONS),
+            _ => None,
+        }
+    };
     // What was done, in the server's words: C, and the command.
     let done = |kind: u8, body: &[u8]| if kind == b'C' && body == b"COMMIT\0" { way.fires(&TO_ANSWERS) } else { None };
     let cut = tokio::select! {
@@ -146,13 +160,13 @@ async fn leave(away: &mut watch::Receiver<bool>) {
 }
 
 /// What a client says first has no kind.
-async fn up(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, cut: impl Fn(u8, &[u8]) -> Option<Cut>) -> io::Result<Cut> {
+async fn up(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, cut: impl FnMut(u8, &[u8]) -> Option<Cut>) -> io::Result<Cut> {
     let body = body(from).await?;
     to.write_all(&message(None, &body)).await?;
     pump(from, to, cut).await
 }
 
-async fn pump(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, cut: impl Fn(u8, &[u8]) -> Option<Cut>) -> io::Result<Cut> {
+async fn pump(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, mut cut: impl FnMut(u8, &[u8]) -> Option<Cut>) -> io::Result<Cut> {
     loop {
         let kind = from.read_u8().await?;
         let mut body = body(from).await?;

@@ -35,7 +35,7 @@ fn noon(first: Uuid) -> Fixtures {
 }
 
 /// A partition of nine days ago, fixtures of that day's noon, and a route of theirs.
-async fn long_ago(client: &Client, table: &str) -> (String, Fixtures, Route) {
+pub(crate) async fn long_ago(client: &Client, table: &str) -> (String, Fixtures, Route) {
     let (name, first) = partition_of_long_ago(client, table).await;
     let mut make = noon(first);
     let route = make.route();
@@ -58,11 +58,11 @@ fn after_five_days(now: Timestamp) -> PruneRequest {
 }
 
 /// The same, as it is asked for on the day of a test whose rows are of a partition of long ago.
-fn nine_days_after(make: &Fixtures) -> PruneRequest {
+pub(crate) fn nine_days_after(make: &Fixtures) -> PruneRequest {
     after_five_days(make.now().after(9 * DAY))
 }
 
-async fn prune(store: &PgStore, request: PruneRequest) -> Pruned {
+pub(crate) async fn prune(store: &PgStore, request: PruneRequest) -> Pruned {
     let mut sum = Pruned::default();
     for _ in 0..10_000 {
         let slice = store.prune(request).await.expect("prune");
@@ -88,7 +88,7 @@ async fn watched(client: &Client) -> i64 {
 }
 
 /// Stores so many events in one go, each with a delivery that succeeds.
-async fn sent_together(store: &PgStore, make: &mut Fixtures, route: Route, number: usize) {
+pub(crate) async fn sent_together(store: &PgStore, make: &mut Fixtures, route: Route, number: usize) {
     let events: Vec<NewEvent> = (0..number).map(|_| make.claimed_event_for(&[route])).collect();
     store.publish(events.clone()).await.expect("publishes");
     let to = (StateKind::Pending, State::Succeeded);
@@ -110,7 +110,7 @@ async fn sent(store: &PgStore, make: &mut Fixtures, route: Route, (keeps_rows, t
 }
 
 /// Kept numbers are what is there.
-async fn assert_counted(client: &Client) {
+pub(crate) async fn assert_counted(client: &Client) {
     for (kinds, counted) in [
         ("9", "SELECT count(*) FROM attempts WHERE finished_at IS NOT NULL"),
         ("11", "SELECT count(*) FROM events"),
@@ -130,7 +130,7 @@ async fn assert_counted(client: &Client) {
 #[test]
 fn what_is_past_its_age_goes_with_its_partition() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client) = (database.open().await, database.client().await);
         let ((attempts, first), (events, _)) =
             (partition_of_long_ago(&client, "attempts").await, partition_of_long_ago(&client, "events").await);
@@ -174,7 +174,7 @@ fn what_is_past_its_age_goes_with_its_partition() {
 fn events_go_with_their_partition_however_many_deliveries_they_had() {
     const EVENTS: usize = 300;
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client) = (database.open().await, database.client().await);
         let (events, mut make, route) = long_ago(&client, "events").await;
         sent_together(&store, &mut make, route, EVENTS).await;
@@ -191,7 +191,7 @@ fn events_go_with_their_partition_however_many_deliveries_they_had() {
 #[test]
 fn a_partition_that_somebody_changes_is_dropped_by_the_next_run() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client) = (database.open().await, database.client().await);
         let (attempts, mut make, route) = long_ago(&client, "attempts").await;
         for _ in 0..3 {
@@ -215,7 +215,7 @@ fn a_partition_that_somebody_changes_is_dropped_by_the_next_run() {
 #[test]
 fn a_partition_that_somebody_reads_is_dropped_by_the_next_run() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client, reader) = (database.open().await, database.client().await, database.client().await);
         let (events, mut make, route) = long_ago(&client, "events").await;
         sent_together(&store, &mut make, route, 19).await;
@@ -242,7 +242,7 @@ fn a_partition_that_somebody_reads_is_dropped_by_the_next_run() {
 #[test]
 fn partitions_of_a_table_that_is_always_read_go_row_by_row_in_the_end() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client, reader) = (database.open().await, database.client().await, database.client().await);
         let mut last = Timestamp::MIN;
         for day in [-11, -10, -9] {
@@ -271,7 +271,7 @@ fn partitions_of_a_table_that_is_always_read_go_row_by_row_in_the_end() {
 fn a_partition_that_stays_is_not_watched() {
     const ATTEMPTS: usize = 300;
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client) = (database.open().await, database.client().await);
         let (attempts, mut make, route) = long_ago(&client, "attempts").await;
         sent_together(&store, &mut make, route, ATTEMPTS).await;
@@ -290,7 +290,7 @@ fn a_partition_that_stays_is_not_watched() {
 #[test]
 fn what_is_left_of_a_partition_goes_however_far_it_had_come() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (a, b, client) = (database.open().await, database.open().await, database.client().await);
         let (events, first) = partition_of_long_ago(&client, "events").await;
         let mut make = noon(first);
@@ -322,7 +322,7 @@ fn what_is_left_of_a_partition_goes_however_far_it_had_come() {
 #[test]
 fn of_two_that_count_the_same_partition_the_last_one_drops_it() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (a, b, client) = (database.open().await, database.open().await, database.client().await);
         let (attempts, mut make, route) = long_ago(&client, "attempts").await;
         sent_together(&a, &mut make, route, 3).await;
@@ -348,7 +348,7 @@ fn of_two_that_count_the_same_partition_the_last_one_drops_it() {
 fn what_stays_moves_unless_it_is_large() {
     const MIB: usize = 1 << 20;
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client) = (database.open().await, database.client().await);
         let ((moves, older), (stays, newer)) = (partition_of(&client, "events", -10).await, partition_of(&client, "events", -9).await);
         for (first, large) in [(older, 3), (newer, 5)] {
@@ -375,7 +375,7 @@ fn what_stays_moves_unless_it_is_large() {
 #[test]
 fn whoever_works_beside_a_drop_goes_on() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, other, client) = (database.open().await, database.open().await, database.client().await);
         let (events, first) = partition_of_long_ago(&client, "events").await;
         let mut make = noon(first);
@@ -414,7 +414,7 @@ fn whoever_works_beside_a_drop_goes_on() {
 #[test]
 fn one_node_at_a_time_does_it() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client) = (database.open().await, database.client().await);
         let mut make = Fixtures::new(1);
         let event = make.event(0);
@@ -433,7 +433,7 @@ fn one_node_at_a_time_does_it() {
 #[test]
 fn numbers_are_put_together_again() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (a, b, client) = (database.open().await, database.open().await, database.client().await);
         let mut make = Fixtures::new(1);
         let routes = [make.route(), make.route()];
@@ -481,7 +481,7 @@ fn numbers_are_put_together_again() {
 #[test]
 fn of_numbers_that_are_written_all_the_time_no_more_than_a_page_is_put_together_at_once() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client) = (database.open().await, database.client().await);
         let made = "INSERT INTO tallies SELECT namespace, id, id, 11, '', n, 1 FROM generate_series(1, 100) AS n, \
                     unnest(ARRAY['one', 'two']) AS namespace, CAST('00000000-0000-0000-0000-000000000000' AS uuid) AS id";
@@ -503,7 +503,7 @@ fn of_numbers_that_are_written_all_the_time_no_more_than_a_page_is_put_together_
 #[test]
 fn a_key_whose_event_is_gone_is_free() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client) = (database.open().await, database.client().await);
         let mut make = Fixtures::new(1);
         let mut keyed = async || {

@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 #[test]
 fn the_schema_is_made_once() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (a, b) = tokio::join!(database.open(), database.open());
         let client = database.client().await;
         let steps = number(&client, "SELECT count(*) FROM schema_steps").await;
@@ -31,7 +31,7 @@ fn the_schema_is_made_once() {
 #[test]
 fn nothing_is_made_in_a_schema_in_which_others_may_create_things() {
     block_on(async {
-        let (database, intruder) = (Database::new().await, pg::unique("r"));
+        let (database, intruder) = (Database::new("d").await, pg::unique("r"));
         let client = pg::connect(&database.url).await;
         let open = format!("CREATE ROLE {intruder}; CREATE SCHEMA {SCHEMA}; GRANT CREATE ON SCHEMA {SCHEMA} TO {intruder}");
         client.batch_execute(&open).await.expect("a schema");
@@ -50,7 +50,7 @@ fn nothing_is_made_in_a_schema_in_which_others_may_create_things() {
 #[test]
 fn a_newer_schema_is_refused() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         drop(database.open().await);
         let client = database.client().await;
         let known = number(&client, "SELECT max(step)::int8 FROM schema_steps").await;
@@ -83,7 +83,7 @@ fn another_encoding_is_refused() {
 #[test]
 fn a_user_without_rights_is_told_what_is_missing() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (client, user) = (pg::connect(&database.url).await, pg::unique("u"));
         client.batch_execute(&format!("CREATE ROLE {user} LOGIN PASSWORD '{user}'")).await.expect("a role");
         let url = database.url_of(&user, &database.place());
@@ -101,7 +101,7 @@ fn a_user_without_rights_is_told_what_is_missing() {
 #[test]
 fn a_node_that_cannot_start_leaves() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (admin, user) = (pg::connect(&database.url).await, pg::unique("u"));
         let made = format!("CREATE ROLE {user} LOGIN PASSWORD '{user}'; GRANT CREATE ON DATABASE {} TO {user}", database.name);
         admin.batch_execute(&made).await.expect("a role");
@@ -126,7 +126,7 @@ fn a_node_that_cannot_start_leaves() {
 #[test]
 fn partitions_are_the_owners_whoever_makes_them() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (admin, owner, member) = (pg::connect(&database.url).await, pg::unique("o"), pg::unique("m"));
         let made = format!(
             "CREATE ROLE {owner} LOGIN PASSWORD '{owner}'; GRANT CREATE ON DATABASE {} TO {owner}; \
@@ -175,7 +175,7 @@ pub(crate) async fn is_there(client: &Client, table: &str) -> bool {
 #[test]
 fn days_to_come_have_partitions_and_those_of_hardly_any_rows_go() {
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         drop(database.open().await);
         let client = database.client().await;
         for table in ["events", "event_labels", "deliveries", "attempts"] {
@@ -214,7 +214,7 @@ fn deliveries_stay_in_their_pages() {
     const GROUPS: i64 = 60;
     const AT_A_TIME: i64 = 8;
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client) = (database.open().await, database.client().await);
         let mut make = of_today(&client).await;
         let route = make.route();

@@ -30,7 +30,7 @@ fn numbers_move_from_their_old_versions() {
     /// Of a number that was changed so often in one row it takes about 260.
     const MOST: i64 = 130;
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client, old) = (database.open().await, database.client().await, database.client().await);
         let mut make = Fixtures::new(1);
         old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM nodes").await.expect("a snapshot");
@@ -57,7 +57,7 @@ fn numbers_move_from_their_old_versions() {
 fn who_is_alive_is_said_by_rows_that_heartbeats_do_not_change() {
     const HEARTBEATS: usize = 2_000;
     block_on(async {
-        let database = Database::new().await;
+        let database = Database::new("d").await;
         let (store, client, old) = (database.open().await, database.client().await, database.client().await);
         let node = store.incarnation();
         old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM nodes").await.expect("a snapshot");

@@ -63,7 +63,7 @@ fn mend_of(error: &PgOpenError) -> &'static str {
         PgOpenError::Url(_) => "correct POSTRIDER_DATABASE_URL, --database-url or database_url",
         PgOpenError::Refused { .. } => "correct the user or the password, or allow them in the server's pg_hba.conf",
         PgOpenError::NoDatabase { .. } => "CREATE DATABASE, or correct the URL",
-        PgOpenError::Tls { .. } => "correct sslmode or sslrootcert in the URL, or the server's certificate",
+        PgOpenError::Tls { .. } => "correct sslmode, sslrootcert, sslcert or sslkey in the URL, or the server's certificate",
         _ => "mend what it says; nothing else could be looked at",
     }
 }

@@ -1,6 +1,7 @@
 //! What can be said about transactions without a database.
 
 use super::*;
+use crate::postgres::tx::FENCE;
 
 fn lost() -> Error {
     Error::NoConnection("gone".to_owned())
@@ -27,7 +28,7 @@ async fn what_cannot_go_better_is_not_tried_again() {
 /// See tests/pg/versions.rs for what it costs to look there.
 #[test]
 fn before_a_commit_it_is_looked_where_heartbeats_change_nothing() {
-    assert_eq!(commit(7), "SELECT 1 / count(*) FROM living WHERE incarnation = 7; COMMIT");
+    assert_eq!(FENCE, "SELECT 1 / count(*) FROM living WHERE incarnation = $1");
 }
 
 #[test]

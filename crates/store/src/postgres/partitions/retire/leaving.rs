@@ -61,7 +61,7 @@ pub(super) async fn go_on(conn: &Conn, run: &mut Retiring, mut leaving: Leaving)
 /// The first id behind a page; `None` behind the last one.
 async fn next_page(conn: &Conn, name: &str, from: Uuid) -> Result<Option<Uuid>> {
     let sql = format!("SELECT id FROM {name} WHERE id >= $1 ORDER BY id OFFSET $2 LIMIT 1");
-    conn.row(&sql, &[&from, &PAGE]).await?.map(|row| get(&row, 0)).transpose()
+    conn.row_once(&sql, &[&from, &PAGE]).await?.map(|row| get(&row, 0)).transpose()
 }
 
 /// A key may be another event's by now. Those of events that stay have moved out of it, and are in the table.
@@ -70,7 +70,7 @@ async fn remove_keys_and_labels(conn: &Conn, name: &str, from: Uuid, to: Uuid) -
         "DELETE FROM event_keys k USING (SELECT e.id, e.namespace, e.idempotency_key FROM {name} e WHERE e.id >= $1 AND e.id < $2 \
          AND e.idempotency_key IS NOT NULL OFFSET 0) u WHERE k.namespace = ANY (ARRAY[u.namespace]) AND k.key = u.idempotency_key AND k.event = u.id"
     );
-    conn.execute(&keys, &[&from, &to]).await?;
+    conn.execute_once(&keys, &[&from, &to]).await?;
     let labels = "DELETE FROM event_labels l WHERE l.event >= $1 AND l.event < $2 AND (SELECT e.id FROM events e WHERE e.id = l.event LIMIT 1) IS NULL";
     conn.execute(labels, &[&from, &to]).await.map(drop)
 }
