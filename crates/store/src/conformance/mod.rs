@@ -195,6 +195,7 @@ macro_rules! conformance_tests {
                 closes_the_open_dead_letter
                 numbers_attempts_on_and_fails_anew
                 makes_a_new_delivery_of_a_dead_letter
+                changes_nothing_of_an_erased_endpoint
                 refuses_a_dead_letter_that_is_closed
                 outlives_a_restart
                 a_kept_dead_letter_is_closed_by_success

@@ -3,6 +3,7 @@
 use super::{Harness, Route, World};
 use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::{Progress, State, StateKind};
+use postrider_core::endpoint::{Deletion, Endpoint};
 use postrider_core::error::ErrorCode;
 use postrider_core::id::*;
 use postrider_core::ports::*;
@@ -154,6 +155,22 @@ pub async fn makes_a_new_delivery_of_a_dead_letter<H: Harness>(w: &mut World<H>)
         assert_eq!(found, usize::from(!claim), "in the store exactly if it was not claimed");
         w.succeed(new).await;
     }
+}
+
+/// Of an endpoint that was erased nothing is there to be made again, and the dead letter of such a delivery stays as it is: open, and not to
+/// be found.
+pub async fn changes_nothing_of_an_erased_endpoint<H: Harness>(w: &mut World<H>) {
+    let route = w.make.route();
+    let id = w.claimed(route).await;
+    let letter = w.fail(id).await;
+    let endpoint = Endpoint { id: route.endpoint, deleted: Some(Deletion::Erased { erased_at: w.make.now() }), ..w.make.endpoint() };
+    w.configure(vec![ConfigChange::Endpoint(endpoint)]).await.expect("configure");
+    let as_new = ReplayTarget::DeadLetterAsNew { dead_letter: letter, new: DeliveryId::new(w.make.uuid()) };
+    for target in [ReplayTarget::Delivery(id), as_new] {
+        let answer = w.replay(target, false).await;
+        assert!(matches!(answer, Replayed::NotFound), "{target:?}: {answer:?}");
+    }
+    w.forget(route.subscription);
 }
 
 /// A dead letter is retried once: then, or when it was dismissed, it is closed.

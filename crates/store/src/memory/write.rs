@@ -120,7 +120,8 @@ impl Data {
         let claim = replay.claim.then_some(me);
         match replay.target {
             ReplayTarget::Delivery(id) => {
-                if !replay.keep_dead_letter {
+                // Nothing is changed of a delivery whose endpoint was erased.
+                if !replay.keep_dead_letter && self.seen(id).is_some() {
                     self.retry_open_dead_letter(id, Some(replay.at));
                 }
                 self.replay_delivery(id, claim, replay.at)
