@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Everything works from a fresh clone: what a target lacks, scripts/setup installs.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint proto fmt interop fuzz sim crash chaos bench
+.PHONY: help setup demo test lint proto fmt interop fuzz e2e picture sim crash chaos bench
 
 SEEDS ?= 5000
 FROM ?= 0
@@ -9,7 +9,7 @@ KILLS ?= 200
 POSTRIDER_CHAOS_SECONDS ?= 600
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
 
 setup: ## Install what the other targets need
 	scripts/setup
@@ -17,7 +17,7 @@ setup: ## Install what the other targets need
 demo: ## Build, start a server, deliver real events (one fails and recovers), keep the server open
 	scripts/demo
 
-test: ## Everything that CI runs: format, lints, licences, tests, interoperability
+test: ## Everything that CI runs: format, lints, licences, tests, the dashboard in a browser, interoperability
 	scripts/test
 
 lint: ## Format check, clippy, dependency rules
@@ -34,6 +34,12 @@ interop: ## Run published Node and Python libraries against the real binary
 
 fuzz: ## Hold every answer against the OpenAPI document: make fuzz SEED=1 EXAMPLES=12
 	scripts/fuzz
+
+e2e: ## The dashboard in a real browser, with pictures of each page: make e2e TESTS=tests/bulk.spec.ts
+	scripts/e2e $(TESTS)
+
+picture: ## The picture of the README, docs/images/dashboard.png, made anew in a quarter of an hour
+	scripts/picture
 
 sim: ## Simulate whole systems with faults: make sim SEEDS=5000 FROM=0
 	cargo run --locked -p postrider-sim -- --seeds $(SEEDS) --from $(FROM)

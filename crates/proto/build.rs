@@ -1,11 +1,19 @@
-//! Makes Rust from the descriptors of the contract, `proto/webhook.binpb`. Needs no other program; `scripts/proto` makes the descriptors.
+//! Makes Rust from the descriptors of both packages of the contract, `proto/webhook.binpb`. Needs no other program; `scripts/proto` makes the descriptors.
 
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     buffa_build::Config::new()
         .descriptor_set("../../proto/webhook.binpb")
-        .files(&["webhook/webhook.proto"])
+        .files(&[
+            "webhook/webhook.proto",
+            "postrider/v1/admin.proto",
+            "postrider/v1/dead_letters.proto",
+            "postrider/v1/endpoints.proto",
+            "postrider/v1/ledger.proto",
+            "postrider/v1/overview.proto",
+            "postrider/v1/schedule.proto",
+        ])
         .generate_json(true)
         // A request is read once, into fields that are owned.
         .generate_views(false)

@@ -10,8 +10,11 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod head;
 #[cfg(test)]
 mod tests;
+
+pub use head::{HeadBlock, MAX_HEAD_BLOCK_BYTES};
 
 /// Longest error message kept with an attempt, in bytes (contract of the Tasks API, section 8.16).
 pub const MAX_ERROR_MESSAGE_BYTES: usize = 500;
@@ -60,6 +63,9 @@ pub struct Outcome {
     pub response_body: Bytes,
     /// Whether the response went on after that.
     pub response_truncated: bool,
+    /// The headers of the response. `None` where there was no response, where retention took them with the bodies, and in lists that show
+    /// no more than the beginning of these.
+    pub response_headers: Option<HeadBlock>,
 }
 
 impl Outcome {

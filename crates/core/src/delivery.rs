@@ -65,7 +65,7 @@ pub enum State {
     Failed(ErrorCode),
     /// Its time to live ran out first.
     Expired,
-    /// Ended without the receiver: its endpoint or subscription was deleted, or a person dismissed it.
+    /// Ended without the receiver: its endpoint or subscription was deleted, or a person called it off.
     Cancelled(ErrorCode),
 }
 

@@ -57,6 +57,10 @@ pub struct Endpoint {
     pub auth: Auth,
     /// Signing secrets, newest first; while a rotation overlaps every one signs.
     pub secrets: Vec<Sealed>,
+    /// From when on only the newest of each kind signs: the first of the secrets that both sides have, and the first pair of keys. `None`: all of
+    /// them sign for as long as they are there.
+    #[serde(default)]
+    pub old_secrets_until: Option<Timestamp>,
     /// Which signatures a delivery carries when there is a secret.
     pub schemes: Vec<Scheme>,
     /// How to speak HTTP with it.
@@ -111,6 +115,11 @@ impl Endpoint {
     /// Whether it was deleted with its history.
     pub fn is_erased(&self) -> bool {
         self.deleted.is_some_and(Deletion::is_erased)
+    }
+
+    /// Whether all of its secrets sign at this time, and not only the newest of each kind.
+    pub fn old_secrets_sign(&self, at: Timestamp) -> bool {
+        self.old_secrets_until.is_none_or(|until| at < until)
     }
 
     /// The largest body that a subscription made through `origin` may send to it, in bytes. Without a cap of its own it is
@@ -283,6 +292,10 @@ mod tests {
             "created_at":1,"updated_at":1,"deleted_at":null}"#;
         let mut endpoint: Endpoint = serde_json::from_str(old).expect("an endpoint");
         assert_eq!((&*endpoint.name, &endpoint.auth, endpoint.payload_cap), ("", &Auth::None, None));
+        assert!(endpoint.old_secrets_sign(Timestamp::MAX), "a rotation without an end");
+        let until = Timestamp::from_secs(9);
+        let rotated = Endpoint { old_secrets_until: Some(until), ..endpoint.clone() };
+        assert!(rotated.old_secrets_sign(Timestamp::from_secs(8)) && !rotated.old_secrets_sign(until));
         assert_eq!(endpoint.http, HttpOptions::tasks());
         assert_eq!(endpoint.cap_for(Origin::Tasks), usize::MAX);
         assert_eq!(endpoint.cap_for(Origin::Items), 5_242_880);

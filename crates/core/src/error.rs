@@ -77,6 +77,8 @@ codes! {
     TemplateError = "template_error";
     /// The endpoint was disabled because its deliveries failed for good, one after the other. It is no error of a delivery.
     ConsecutiveFailures = "consecutive_failures";
+    /// A person called the delivery off.
+    CancelledByHand = "cancelled_by_hand";
 }
 
 impl ErrorCode {
@@ -97,7 +99,7 @@ impl ErrorCode {
             ErrorCode::SubscriptionDeleted | ErrorCode::EndpointDeleted | ErrorCode::DestinationDisabled => Category::Unknown,
             ErrorCode::SecretUnreadable | ErrorCode::PayloadTooLarge | ErrorCode::SerializationFailed => Category::Unknown,
             ErrorCode::TemplateError => Category::Unknown,
-            ErrorCode::ConsecutiveFailures => Category::Unknown,
+            ErrorCode::ConsecutiveFailures | ErrorCode::CancelledByHand => Category::Unknown,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 
 #[cfg(test)]
 mod tests;
-mod wire;
+pub(crate) mod wire;
 
 /// How many hours count: the current one of the UTC clock and the 23 before it (contract of the RPC API, section 11: 24 hours).
 pub const WINDOW_HOURS: i64 = 24;
@@ -128,7 +128,8 @@ impl FailureKind {
             | ErrorCode::PayloadTooLarge
             | ErrorCode::SerializationFailed
             | ErrorCode::TemplateError
-            | ErrorCode::ConsecutiveFailures => return None,
+            | ErrorCode::ConsecutiveFailures
+            | ErrorCode::CancelledByHand => return None,
         })
     }
 }
@@ -317,6 +318,19 @@ impl HealthTally {
             results.numbers.iter().enumerate().for_each(|(number, by)| sum.add(number, *by));
         }
         sum
+    }
+
+    /// The deliveries of each hour of the window that ends with the current one, the oldest first.
+    pub fn hours(&self, now: Timestamp) -> [Counts; WINDOW_HOURS as usize] {
+        let oldest = oldest_of(hour_of(now));
+        let mut counts = [Counts::default(); WINDOW_HOURS as usize];
+        for (hour, results) in &self.hours {
+            let place = usize::try_from(hour.saturating_sub(oldest)).ok();
+            if let Some(of_hour) = place.and_then(|place| counts.get_mut(place)) {
+                *of_hour = results.deliveries();
+            }
+        }
+        counts
     }
 
     /// What they say.

@@ -18,6 +18,7 @@
 //! | [`sign`], [`seal`] | signatures on the wire, secrets at rest |
 //! | [`schema`] | what payloads of an event type must be like |
 //! | [`health`] | how well an endpoint takes what it is sent |
+//! | [`series`] | what happened over time, in numbers |
 //! | [`guard`] | which addresses may be dialled |
 //! | [`error`], [`invalid`] | stable error codes and the categories of outcomes; what is wrong with a value that was given |
 
@@ -48,6 +49,7 @@ pub mod retry;
 pub mod schedule;
 pub mod schema;
 pub mod seal;
+pub mod series;
 pub mod sign;
 pub mod signal;
 pub mod subscription;

@@ -46,6 +46,8 @@ pub mod header {
     pub const LEGACY_SIGNATURE: &str = "x-sparrow-signature-256";
     /// [`super::Scheme::LegacyTimestamped`]: Unix seconds.
     pub const LEGACY_TIMESTAMP: &str = "x-sparrow-timestamp";
+    /// Those whose values are signatures: they are as good as the requests that they were made for, and are shown to nobody.
+    pub const SIGNATURES: [&str; 4] = [STANDARD_SIGNATURE, POSTRIDER, HUB, LEGACY_SIGNATURE];
 }
 
 /// A way to sign deliveries.
@@ -214,6 +216,29 @@ impl SigningKeys {
         Ok(())
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.shared.is_empty() && self.pairs.is_empty()
+    }
+
+    /// Those that sign: all of them, as while a rotation overlaps, or only the newest of each kind.
+    pub fn in_use(&self, all: bool) -> KeysInUse<'_> {
+        let most = if all { usize::MAX } else { 1 };
+        let Self { shared, pairs } = self;
+        KeysInUse { shared: &shared[..shared.len().min(most)], pairs: &pairs[..pairs.len().min(most)] }
+    }
+}
+
+/// The keys of an endpoint that sign at a time, newest first.
+#[derive(Clone, Copy, Debug)]
+pub struct KeysInUse<'k> {
+    /// Secrets that both sides have.
+    pub shared: &'k [SigningKey],
+    /// Keys of which receivers have the public half.
+    pub pairs: &'k [Ed25519Key],
+}
+
+impl KeysInUse<'_> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.shared.is_empty() && self.pairs.is_empty()

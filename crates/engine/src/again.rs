@@ -4,6 +4,7 @@ use crate::batches::{self, NoBatch};
 use crate::shared::Shared;
 use crate::{Engine, cut_off};
 use postrider_core::delivery::{Delivery, StateKind};
+use postrider_core::event::Namespace;
 use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId};
 use postrider_core::ports::{
     Batch, BatchEntries, DeliveryFilter, MAX_BATCH, News, Replay, ReplayTarget, Replayed, Retried, StoreError, Window,
@@ -91,6 +92,16 @@ impl Engine {
             // The oldest first.
             ids.reverse();
             batches::prepare(&shared, namespace, BatchEntries::Deliveries(ids), found.total).await
+        })
+        .await
+    }
+
+    /// The same of exactly these, at most [`MAX_BATCH`] and in this order, all of that namespace if one is given. `None` where there are none.
+    pub async fn prepare_retry_of(&self, namespace: Option<Namespace>, ids: Vec<DeliveryId>) -> Result<Option<Batch>, NoBatch> {
+        let shared = Arc::clone(&self.shared);
+        batches::to_its_end(async move {
+            let total = ids.len() as u64;
+            batches::prepare(&shared, namespace, BatchEntries::Deliveries(ids), total).await
         })
         .await
     }

@@ -1,10 +1,11 @@
-//! Places for what holds payloads against schemas: it goes on beside the runtime's threads, little of it at a time.
+//! Places for what holds payloads against schemas, or against what a subscription asks for: it goes on beside the runtime's threads, little of it at
+//! a time.
 
 use parking_lot::Mutex;
 use postrider_core::event::Namespace;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
 
 /// Checks at the same time, over all: each may take a core for some tenths of a second.
@@ -20,9 +21,22 @@ pub(crate) struct Checks {
     own: Mutex<BTreeMap<Namespace, Arc<Semaphore>>>,
 }
 
+/// Places that a tenant has, until they are dropped.
+pub(crate) struct Places {
+    _own: Result<OwnedSemaphorePermit, AcquireError>,
+    _of_all: Result<OwnedSemaphorePermit, AcquireError>,
+}
+
 impl Checks {
     pub(crate) fn new() -> Self {
         Checks { all: Arc::new(Semaphore::new(CHECKS)), own: Mutex::default() }
+    }
+
+    /// Places for this tenant, once there are some.
+    pub(crate) async fn places(&self, tenant: Namespace) -> Places {
+        // None is ever closed.
+        let own = self.of(tenant).acquire_owned().await;
+        Places { _own: own, _of_all: Arc::clone(&self.all).acquire_owned().await }
     }
 
     /// Does what takes its time for this tenant, once there is a place for it. An error says that it panicked.
@@ -31,11 +45,10 @@ impl Checks {
         tenant: Namespace,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {
-        // None is ever closed. The work keeps its places to its end, though nobody may wait for it any more.
-        let own = self.of(tenant).acquire_owned().await;
-        let place = Arc::clone(&self.all).acquire_owned().await;
+        // The work keeps its places to its end, though nobody may wait for it any more.
+        let places = self.places(tenant).await;
         let working = move || {
-            let _places = (own, place);
+            let _places = places;
             work()
         };
         tokio::task::spawn_blocking(working).await

@@ -14,6 +14,7 @@ mod watch;
 pub(crate) use watch::watch;
 
 use crate::again;
+use crate::cancel;
 use crate::maintain;
 use crate::shared::Shared;
 use parking_lot::Mutex;
@@ -34,8 +35,8 @@ const GATHER: Duration = Duration::from_millis(2);
 /// How long endpoints gather with which the last exchange has ended: each piece of them is a commit, and makes all others look who has what.
 const FREED: Duration = Duration::from_millis(10);
 
-/// Deliveries to be hastened that wait to be told of. What goes beyond waits for its time.
-const HASTENED: usize = 4_096;
+/// Deliveries to be hastened that wait to be told of, and such to be called off. What goes beyond waits for its time, and is sent once more.
+const WISHES: usize = 4_096;
 
 /// What the tasks here share.
 #[derive(Default)]
@@ -123,8 +124,12 @@ impl Cluster {
         let mut news = self.news.lock();
         match new {
             News::Hasten(more) => match news.iter_mut().find_map(hastened) {
-                Some(there) => there.extend(more.into_iter().take(HASTENED.saturating_sub(there.len()))),
+                Some(there) => there.extend(more.into_iter().take(WISHES.saturating_sub(there.len()))),
                 None => news.push(News::Hasten(more)),
+            },
+            News::CallOff(more) => match news.iter_mut().find_map(called_off) {
+                Some(there) => there.extend(more.into_iter().take(WISHES.saturating_sub(there.len()))),
+                None => news.push(News::CallOff(more)),
             },
             new if news.contains(&new) => {}
             new => news.push(new),
@@ -136,6 +141,10 @@ impl Cluster {
 
 fn hastened(news: &mut News) -> Option<&mut Vec<(DeliveryId, EndpointId)>> {
     if let News::Hasten(there) = news { Some(there) } else { None }
+}
+
+fn called_off(news: &mut News) -> Option<&mut Vec<(DeliveryId, EndpointId)>> {
+    if let News::CallOff(there) = news { Some(there) } else { None }
 }
 
 /// Takes the slots that fall to this engine, before anything is sent, and makes the others leave theirs.
@@ -293,6 +302,7 @@ pub(crate) async fn hear(shared: Arc<Shared>) {
             News::Due(endpoints) => shared.dispatcher.hear(endpoints),
             News::Backlog => shared.cluster.backlog.notify_one(),
             News::Hasten(deliveries) => again::hasten_told(&shared, deliveries),
+            News::CallOff(deliveries) => cancel::told(&shared, deliveries),
             News::Work => wake_workers(&shared),
             News::Outbox => shared.outbox.notify_one(),
             News::Missed => {

@@ -2,6 +2,7 @@
 
 use crate::maintain;
 use crate::publish;
+use crate::series::Part;
 use crate::shared::Shared;
 use postrider_core::id::DeliveryId;
 use postrider_core::ports::{FanOutSlice, NewDelivery, Sliced, StoreError, UnfinishedFanOut};
@@ -56,15 +57,18 @@ async fn round(shared: &Arc<Shared>) -> Result<bool, StoreError> {
         let (written, left) = rest.split_at(slices.len());
         let stored: Vec<_> = slices.iter().map(|slice| (slice.created_at, slice.deliveries.clone())).collect();
         let result = shared.store.fan_out(slices).await;
+        let mut part = Part::default();
         for (at, (pending, (created_at, deliveries))) in written.iter().zip(&stored).enumerate() {
             // Of what is gone somebody else has seen to: the next round looks where the fan-out is by now.
             let is_stored = result.as_ref().is_ok_and(|answers| answers.get(at) == Some(&Sliced::Stored));
             if is_stored {
+                part.deliveries(&pending.event.namespace, deliveries.len());
                 shared.dispatcher.push(shared, publish::jobs(shared, &pending.event, *created_at, deliveries));
             } else {
                 publish::give_back(shared, &pending.event, deliveries);
             }
         }
+        shared.series.add(shared.now(), part);
         result?;
         rest = left;
     }

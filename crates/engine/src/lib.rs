@@ -14,6 +14,7 @@
 //! | [`route`] | the configuration as an immutable snapshot; who gets an event |
 //! | [`publish`] | match, store as a group, hand over, acknowledge |
 //! | `again` | deliveries that people want made again, or at once |
+//! | `cancel` | deliveries that people call off |
 //! | `edit` | changes of the configuration |
 //! | `cluster` | where several engines share a store: who sends to which endpoints, and what they tell each other |
 //! | `fan_out` | fan-outs too large for one piece |
@@ -22,11 +23,14 @@
 //! | `render` | the body of that |
 //! | `kept` | templates and schemas that were used last, within a bound on memory |
 //! | `send` | one attempt |
+//! | `look_through` | which of the newest events a subscription would have got |
 //! | `sample` | requests that belong to no delivery: probes and previews |
+//! | `story` | what an attempt carried, for who looks at it afterwards |
 //! | `settle` | outcomes into the store as a group |
 //! | `meta` | the events that follow from outcomes |
 //! | `refill` | what only the store has comes into memory |
 //! | `schedule` | scheduled webhooks |
+//! | `series` | what happens, in numbers over time, and what is late |
 //! | `outbox` | events that applications publish through the database |
 //! | `jobs` | bulk replays |
 //! | `repush` | earlier events published again, one or a batch of them |
@@ -37,12 +41,14 @@
 //! | `looks` | looks for configuration that others changed, and what came of them |
 //! | `lapse` | what must end when others may have taken this engine for dead |
 //! | `retired` | deleted bindings, until nothing waits for them |
+//! | `rotation` | signing secrets that sign no more |
 //! | `health` | what is a day old does not count any more for the health of endpoints |
 //! | `retain` | what is too old goes, and what was erased |
 //! | `room` | where the store is nearly full, more than that |
 
 mod again;
 mod batches;
+mod cancel;
 mod checks;
 mod cluster;
 pub mod config;
@@ -55,6 +61,7 @@ mod jobs;
 mod kept;
 pub mod keys;
 mod lapse;
+mod look_through;
 mod looks;
 mod maintain;
 mod meta;
@@ -67,12 +74,15 @@ mod request;
 mod retain;
 mod retired;
 mod room;
+mod rotation;
 pub mod route;
 mod sample;
 mod schedule;
 mod send;
+mod series;
 mod settle;
 mod shared;
+mod story;
 mod tasks;
 #[cfg(test)]
 mod testing;
@@ -83,10 +93,12 @@ pub use config::{EngineConfig, Limits, Retention};
 pub use dispatch::Load;
 pub use jobs::{MAX_RUNNING_JOBS, NewJob, NoJob};
 pub use keys::Keys;
+pub use look_through::{Looked, MAX_EXAMPLES, MAX_LOOKED_THROUGH, NotLooked};
 pub use publish::{Publish, PublishError, Receipt, To};
 pub use repush::NotAgain;
 pub use route::{Checked, KnownType, Route, Routes};
 pub use sample::{NotProbed, Preview, Probed};
+pub use story::Carried;
 
 use bytes::Bytes;
 use postrider_core::body::Unrenderable;
@@ -204,6 +216,10 @@ impl Engine {
                 outcomes = shared.settler.unsettled(),
                 "outcomes could not be stored in time: their deliveries are made again at the next start"
             );
+        }
+        // They take no part in any promise: what is left of the grace is enough for them.
+        if !matches!(tokio::time::timeout_at(grace, series::flush(shared)).await, Ok(Ok(()))) {
+            tracing::warn!("the last numbers for charts could not be stored");
         }
         for tasks in [&self.tasks.publishers, &self.tasks.claiming, &self.tasks.upkeep] {
             let mut tasks = std::mem::take(&mut *tasks.lock());
@@ -331,9 +347,9 @@ impl Engine {
         scheduling.await.unwrap_or_else(|ended| Err(cut_off(&ended)))
     }
 
-    /// Removes a scheduled webhook; answers whether it was there.
-    pub async fn unschedule(&self, id: ScheduledId) -> Result<bool, StoreError> {
-        self.shared.store.unschedule(id).await
+    /// Removes a scheduled webhook, with `only_pending` unless it has fired; answers whether it did.
+    pub async fn unschedule(&self, id: ScheduledId, only_pending: bool) -> Result<bool, StoreError> {
+        self.shared.store.unschedule(id, only_pending).await
     }
 
     /// Sends a signed test to an endpoint, whatever its status, and answers what came of it, within 10 s. Nothing is recorded.

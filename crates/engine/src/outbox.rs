@@ -7,6 +7,7 @@ use crate::cluster::LOOK;
 use crate::maintain;
 use crate::publish::{self, Handover, Publish, To};
 use crate::repush;
+use crate::series::Part;
 use crate::shared::Shared;
 use portion::{Next, Piece, Portion};
 use postrider_core::event::{SchemaCheck, check_event_type};
@@ -212,16 +213,20 @@ async fn check(shared: &Shared, entry: &OutboxEntry) -> Result<SchemaCheck, Stri
 }
 
 fn hand_over(shared: &Arc<Shared>, plans: Vec<Plan>, relayed: Vec<Relayed>) {
-    let mut jobs = Vec::with_capacity(plans.len());
+    let (mut jobs, mut part) = (Vec::with_capacity(plans.len()), Part::default());
     for (plan, relayed) in plans.into_iter().zip(relayed) {
         match (plan, relayed) {
-            (Plan::Publish(handover), Relayed::Published(Published::Stored(seq))) => jobs.append(&mut handover.stored(shared, seq)),
+            (Plan::Publish(handover), Relayed::Published(Published::Stored(seq))) => {
+                handover.count(&mut part);
+                jobs.append(&mut handover.stored(shared, seq));
+            }
             (Plan::Refuse(id, why), Relayed::Refused) => {
                 tracing::warn!(id, why, "an event in the outbox is refused and put aside");
             }
             (plan, _) => plan.dropped(shared),
         }
     }
+    shared.series.add(shared.now(), part);
     shared.dispatcher.push(shared, jobs);
 }
 

@@ -9,7 +9,7 @@ use postrider_core::body::Unrenderable;
 use postrider_core::endpoint::{Endpoint, ITEMS_BODY_BYTES};
 use postrider_core::id::{AttemptId, idempotency_key};
 use postrider_core::ports::Outgoing;
-use postrider_core::sign::{Scheme, SigningKeys, postrider_header};
+use postrider_core::sign::{KeysInUse, Scheme, postrider_header};
 use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 use std::fmt::{Arguments, Write as _};
@@ -116,15 +116,16 @@ pub(crate) async fn request(
     route.secrets.headers.as_ref().map_err(|_| Unsendable::Secret)?;
     let idempotency_key = idempotency_key(job.delivery.subscription, job.event.seq);
     let body = render::body(renders, route, job, &idempotency_key, started_at).await.map_err(Unsendable::Body)?;
+    let keys = keys.in_use(route.endpoint.old_secrets_sign(started_at));
     let headers = headers(route, job, keys, (attempt, started_at), &idempotency_key, &body);
     Ok(Outgoing { method: route.subscription.request.method.into(), headers, body })
 }
 
 /// The headers of an attempt with this body.
-fn headers(
+pub(crate) fn headers(
     route: &Route,
     job: &Job,
-    keys: &SigningKeys,
+    keys: KeysInUse<'_>,
     (attempt, started_at): (AttemptId, Timestamp),
     idempotency_key: &str,
     body: &[u8],
@@ -194,7 +195,7 @@ pub(crate) fn kept(body: &Bytes, payload: &Bytes) -> (Option<Bytes>, bool) {
 }
 
 /// While a rotation overlaps, schemes that can carry several signatures carry one per secret, the others that of the newest.
-fn sign(scheme: Scheme, keys: &SigningKeys, id: &str, at: i64, body: &[u8], mut put: impl FnMut(HeaderName, String)) {
+fn sign(scheme: Scheme, keys: KeysInUse<'_>, id: &str, at: i64, body: &[u8], mut put: impl FnMut(HeaderName, String)) {
     if scheme == Scheme::Standard {
         return put(names::WEBHOOK_SIGNATURE, keys.standard(id, at, body));
     }
@@ -264,8 +265,12 @@ mod tests {
     ];
 
     fn headers_of(route: &Route, job: &Job) -> HeaderMap {
-        let keys = route.secrets.keys.as_ref().expect("it can be signed");
-        let attempt = (AttemptId::new(uuid::Uuid::from_u128(9)), Timestamp::from_secs(1_700_000_000));
+        headers_at(route, job, Timestamp::from_secs(1_700_000_000))
+    }
+
+    fn headers_at(route: &Route, job: &Job, at: Timestamp) -> HeaderMap {
+        let keys = route.secrets.keys.as_ref().expect("it can be signed").in_use(route.endpoint.old_secrets_sign(at));
+        let attempt = (AttemptId::new(uuid::Uuid::from_u128(9)), at);
         headers(route, job, keys, attempt, &idempotency_key(job.delivery.subscription, job.event.seq), &job.event.payload)
     }
 
@@ -326,6 +331,35 @@ mod tests {
         let both = signed_by(&[&pair, "secret"], vec![Scheme::Standard]);
         let entries: Vec<&str> = both["webhook-signature"].to_str().expect("text").split(' ').map(|entry| &entry[..4]).collect();
         assert!(matches!(entries[..], [shared, "v1a,"] if shared.starts_with("v1,")), "{entries:?}");
+    }
+
+    /// Nobody has to look at the configuration when a rotation ends: who was routed before it is signed for by the clock.
+    #[test]
+    fn an_older_secret_signs_until_its_end() {
+        let (ring, until) = (testing::key_ring(), Timestamp::from_secs(1_700_000_000));
+        let secrets = ["newer", "older"].map(|secret| ring.seal(secret.as_bytes(), &mut |bytes| bytes.fill(7)));
+        let schemes = vec![Scheme::Standard, Scheme::Postrider, Scheme::Hub];
+        let rotated = |end| {
+            testing::route(|endpoint| Endpoint { secrets: secrets.to_vec(), schemes: schemes.clone(), old_secrets_until: end, ..endpoint })
+        };
+        let signatures = |route: &Route, at| {
+            let headers = headers_at(route, &testing::job(route), at);
+            let text = |name: &str| headers[name].to_str().expect("ASCII").to_owned();
+            (
+                text("webhook-signature").split(' ').count(),
+                text("x-postrider-signature").matches("v1=").count(),
+                text("x-hub-signature-256"),
+            )
+        };
+        let route = rotated(Some(until));
+        let hub = postrider_core::sign::SigningKey::new("newer").expect("a secret").hub(b"{}");
+        assert_eq!(signatures(&route, Timestamp::from_secs(1_699_999_999)), (2, 2, hub.clone()));
+        assert_eq!(signatures(&route, until), (1, 1, hub.clone()));
+        assert_eq!(signatures(&rotated(None), until), (2, 2, hub), "without an end");
+        // What was ingested is held against the same ones.
+        let older = postrider_core::sign::SigningKey::new("older").expect("a secret").hub(b"{}");
+        let verified = |at| route.verify_hub(&older, b"{}", at);
+        assert_eq!((verified(Timestamp::from_secs(1_699_999_999)), verified(until)), (Ok(true), Ok(false)));
     }
 
     #[test]

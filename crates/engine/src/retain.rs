@@ -3,6 +3,7 @@
 use crate::cluster;
 use crate::maintain::UPKEEP_RETRY;
 use crate::room;
+use crate::series;
 use crate::shared::Shared;
 use postrider_core::ports::{PruneRequest, Pruned, REQUEST_MEMORY, StoreError};
 use postrider_core::time::Timestamp;
@@ -84,6 +85,8 @@ impl Agenda {
                     Ok(None) | Err(_) => UPKEEP_RETRY.min(every),
                 };
             self.looked_for_erased(result);
+            // What makes room on a full disk comes first.
+            series::forget(shared).await;
         } else if self.erased.is_some_and(|at| at <= Instant::now()) {
             let result = all(shared, by_no_age(shared)).await;
             self.looked_for_erased(result);

@@ -13,6 +13,7 @@ use postrider_core::ports::{ConfigChange, Configuration, Target};
 use postrider_core::seal::KeyRing;
 use postrider_core::sign;
 use postrider_core::subscription::{Origin, Subscription};
+use postrider_core::time::Timestamp;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ pub(crate) use types::Compiled;
 pub use types::{Checked, KnownType};
 
 use parked::skips;
-pub(crate) use secrets::{Secrets, Signs};
+pub(crate) use secrets::{Secrets, Signs, newest_secrets};
 use types::Types;
 
 /// One subscription with its endpoint, ready to send.
@@ -68,10 +69,10 @@ impl Route {
         !self.endpoint.secrets.is_empty()
     }
 
-    /// Whether `header` is a right `X-Hub-Signature-256` of `body` under one of its secrets. The error says why a secret cannot be
-    /// opened: then nobody can tell.
-    pub fn verify_hub(&self, header: &str, body: &[u8]) -> Result<bool, &str> {
-        let keys = self.secrets.keys.as_ref().map_err(String::as_str)?;
+    /// Whether `header` is a right `X-Hub-Signature-256` of `body` under one of the secrets that sign at this time. The error says why a secret
+    /// cannot be opened: then nobody can tell.
+    pub fn verify_hub(&self, header: &str, body: &[u8], at: Timestamp) -> Result<bool, &str> {
+        let keys = self.secrets.keys.as_ref().map_err(String::as_str)?.in_use(self.endpoint.old_secrets_sign(at));
         Ok(keys.shared.iter().any(|key| sign::verify_hub(key, header, body)))
     }
 }

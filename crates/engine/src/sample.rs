@@ -8,18 +8,20 @@ use crate::shared::Shared;
 use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
-use postrider_core::attempt::{AttemptError, judge};
+use postrider_core::attempt::{AttemptError, Phases, judge};
 use postrider_core::body::{BodyForm, ItemsBody, Unrenderable};
 use postrider_core::delivery::{Delivery, Progress, StateKind};
 use postrider_core::endpoint::Endpoint;
 use postrider_core::error::ErrorCode;
 use postrider_core::event::{Event, Namespace};
 use postrider_core::filter::LabelFilter;
-use postrider_core::id::{DeliveryId, EndpointId, EventId, EventSeq, SubscriptionId};
+use postrider_core::id::{AttemptId, DeliveryId, EndpointId, EventId, EventSeq, SubscriptionId};
+use postrider_core::ports::Response;
 use postrider_core::retry::RetryPolicy;
 use postrider_core::sign::SigningKeys;
 use postrider_core::signal::TEST;
 use postrider_core::subscription::{Origin, RequestForm, Subscription};
+use postrider_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +76,18 @@ pub struct Probed {
     pub took: Duration,
     /// Why a delivery would have failed like this; `None` is success.
     pub error: Option<AttemptError>,
+    /// What the request calls itself. Nothing is kept under it.
+    pub attempt: AttemptId,
+    /// Where it went.
+    pub url: Arc<str>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long the parts took.
+    pub phases: Phases,
+    /// The headers and the body of the request, values of secret headers marked as sensitive; `None` where it could not be made.
+    pub request: Option<(HeaderMap, Bytes)>,
+    /// The answer, if there was one.
+    pub response: Option<Response>,
 }
 
 /// Why there was no probe.
@@ -127,10 +141,22 @@ pub(crate) async fn probe(shared: &Shared, id: EndpointId) -> Result<Probed, Not
     };
     let route = Route::new(Arc::new(subscription), Arc::clone(endpoint), Arc::clone(secrets), &shared.config.user_agent);
     let job = job(shared, &route, Arc::new(event));
-    let outgoing = match request(&shared.renders, &route, &job, shared.attempt_id(now), now).await {
-        Ok(outgoing) => outgoing,
-        Err(why) => return Ok(Probed { http_status: None, took: Duration::ZERO, error: Some(why.error()) }),
+    let unsent = Probed {
+        http_status: None,
+        took: Duration::ZERO,
+        error: None,
+        attempt: shared.attempt_id(now),
+        url: Arc::clone(&route.url),
+        started_at: now,
+        phases: Phases::default(),
+        request: None,
+        response: None,
     };
+    let outgoing = match request(&shared.renders, &route, &job, unsent.attempt, now).await {
+        Ok(outgoing) => outgoing,
+        Err(why) => return Ok(Probed { error: Some(why.error()), ..unsent }),
+    };
+    let sent = (outgoing.headers.clone(), outgoing.body.clone());
     let exchange = shared.transport.lane(&route.target).exchange(outgoing).await;
     let code = judge(Origin::Items, &[], &exchange).code();
     let error = |message| code.map(|code| AttemptError { code, message });
@@ -138,7 +164,8 @@ pub(crate) async fn probe(shared: &Shared, id: EndpointId) -> Result<Probed, Not
         Ok(response) => (Some(response.status), error(status_line(Origin::Items, response.status))),
         Err(fault) => (None, error(clipped(&fault.message))),
     };
-    Ok(Probed { http_status, took: Duration::from_micros(u64::from(exchange.phases.total)), error })
+    let (took, phases) = (Duration::from_micros(u64::from(exchange.phases.total)), exchange.phases);
+    Ok(Probed { http_status, took, error, phases, request: Some(sent), response: exchange.result.ok(), ..unsent })
 }
 
 /// What a subscription would send for an event now.

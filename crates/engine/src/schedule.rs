@@ -3,6 +3,7 @@
 use crate::cluster;
 use crate::maintain;
 use crate::publish::{self, Handover, Publish, To};
+use crate::series::Part;
 use crate::shared::Shared;
 use postrider_core::event::SchemaCheck;
 use postrider_core::id::ScheduledId;
@@ -106,11 +107,16 @@ fn next(shared: &Shared, row: &Scheduled, now: Timestamp) -> Option<Scheduled> {
 }
 
 fn handed_over(shared: &Arc<Shared>, handovers: Vec<Option<Handover>>, fired: Vec<Fired>) {
+    let mut part = Part::default();
     for (handover, fired) in handovers.into_iter().zip(fired) {
         match (handover, fired) {
-            (Some(handover), Fired::Stored(seq)) => shared.dispatcher.push(shared, handover.stored(shared, seq)),
+            (Some(handover), Fired::Stored(seq)) => {
+                handover.count(&mut part);
+                shared.dispatcher.push(shared, handover.stored(shared, seq));
+            }
             (Some(handover), Fired::Failed | Fired::Gone) => handover.dropped(shared),
             (None, _) => {}
         }
     }
+    shared.series.add(shared.now(), part);
 }

@@ -153,25 +153,30 @@ fn judged(shared: &Shared, route: &Route, turn: &Turn, request: Request, exchang
     let pulse = Pulse::new(verdict.code().is_none(), request.made_in.saturating_add(took));
     let finished_at = turn.started_at.after(took).max(turn.started_at);
     let finished_at = finished_at.min(shared.now().max(turn.started_at));
-    let (http_status, error, response_body, response_truncated) = match exchange.result {
-        Ok(response) => {
-            let error = verdict.code().map(|code| AttemptError { code, message: status_line(route.subscription.origin, response.status) });
-            (Some(response.status), error, response.body, response.truncated)
-        }
-        Err(fault) => {
-            let code = verdict.code().unwrap_or(ErrorCode::ProtocolError);
-            (None, Some(AttemptError { code, message: clipped(&fault.message) }), Bytes::new(), false)
-        }
-    };
-    let outcome = Outcome {
+    let nothing = Outcome {
         finished_at,
-        http_status,
-        error,
+        http_status: None,
+        error: None,
         phases: exchange.phases,
         request_body: request.body,
         request_truncated: request.truncated,
-        response_body,
-        response_truncated,
+        response_body: Bytes::new(),
+        response_truncated: false,
+        response_headers: None,
+    };
+    let outcome = match exchange.result {
+        Ok(response) => Outcome {
+            http_status: Some(response.status),
+            error: verdict.code().map(|code| AttemptError { code, message: status_line(route.subscription.origin, response.status) }),
+            response_body: response.body,
+            response_truncated: response.truncated,
+            response_headers: Some(response.head),
+            ..nothing
+        },
+        Err(fault) => {
+            let code = verdict.code().unwrap_or(ErrorCode::ProtocolError);
+            Outcome { error: Some(AttemptError { code, message: clipped(&fault.message) }), ..nothing }
+        }
     };
     Sent::Attempted { attempt: attempt(route, turn, Some(outcome)), verdict, pulse }
 }
@@ -194,6 +199,7 @@ fn unsendable(route: &Route, turn: &Turn, why: Unsendable, made_in: Duration) ->
         request_truncated: false,
         response_body: Bytes::new(),
         response_truncated: false,
+        response_headers: None,
     };
     Sent::Attempted { attempt: attempt(route, turn, Some(outcome)), verdict, pulse }
 }

@@ -10,6 +10,7 @@ use crate::publish::Publisher;
 use crate::render::Renders;
 use crate::route::{Compiled, Routes};
 use crate::sample::Probes;
+use crate::series::Series;
 use crate::settle::Settler;
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) checks: Checks,
     /// The schemas of these.
     pub(crate) compiled: Arc<Compiled>,
+    /// Places for looks through events.
+    pub(crate) looking: Checks,
     /// Endpoints to be disabled, and why.
     pub(crate) disabling: Mutex<BTreeMap<EndpointId, ErrorCode>>,
     pub(crate) disable: Notify,
@@ -70,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) renders: Renders,
     /// Places for probes.
     pub(crate) probes: Probes,
+    /// What happened, on its way into the store.
+    pub(crate) series: Series,
     /// An endpoint was erased.
     pub(crate) erased: Notify,
     /// The store has refused new work for want of room.
@@ -106,6 +111,7 @@ impl Shared {
             batches: Notify::new(),
             checks: Checks::new(),
             compiled: Arc::new(Compiled::new()),
+            looking: Checks::new(),
             disabling: Mutex::default(),
             disable: Notify::new(),
             looks: Looks::default(),
@@ -113,6 +119,7 @@ impl Shared {
             dead_in_a_row: Mutex::default(),
             renders: Renders::new(),
             probes: Probes::default(),
+            series: Series::default(),
             erased: Notify::new(),
             full: Notify::new(),
             stopping: AtomicBool::new(false),

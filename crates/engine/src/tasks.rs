@@ -1,7 +1,7 @@
 //! The engine's tasks, by when they end.
 
 use crate::shared::Shared;
-use crate::{batches, cluster, fan_out, health, jobs, lapse, maintain, outbox, refill, retain, retired, schedule};
+use crate::{batches, cluster, fan_out, health, jobs, lapse, maintain, outbox, refill, retain, retired, rotation, schedule, series};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -34,7 +34,10 @@ impl Tasks {
         upkeep.spawn(maintain::disable(Arc::clone(shared)));
         upkeep.spawn(retain::run(Arc::clone(shared)));
         upkeep.spawn(health::run(Arc::clone(shared)));
+        upkeep.spawn(series::run(Arc::clone(shared)));
+        upkeep.spawn(series::watch(Arc::clone(shared)));
         upkeep.spawn(retired::run(Arc::clone(shared)));
+        upkeep.spawn(rotation::run(Arc::clone(shared)));
         upkeep.spawn(maintain::sweep(Arc::clone(shared)));
     }
 

@@ -41,6 +41,7 @@ pub(crate) fn endpoint(n: u128) -> Endpoint {
         name: String::new(),
         secret_headers: Vec::new(),
         auth: Auth::None,
+        old_secrets_until: None,
         payload_cap: None,
         concurrency: None,
         status: EndpointStatus::Active,

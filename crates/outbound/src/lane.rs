@@ -15,7 +15,7 @@ use http::{HeaderMap, Request};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use postrider_core::attempt::Phases;
+use postrider_core::attempt::{HeadBlock, Phases};
 use postrider_core::ports::{BoxFuture, Exchange, Fault, FaultKind, Gate, Lane, Outgoing, Phase, Response};
 use postrider_core::retry::parse_retry_after;
 use std::pin::pin;
@@ -177,6 +177,7 @@ impl NetLane {
             response: Response {
                 status: head.status.as_u16(),
                 retry_after: retry_after(&head.headers, shared),
+                head: HeadBlock::new(&head.headers),
                 body: collected.body,
                 truncated: collected.truncated,
             },

@@ -15,9 +15,11 @@
 //! | `body` | the response body up to the cap, decompressed |
 //! | `redirect` | where a 307 or 308 leads, and what may follow it there |
 //! | `classify` | errors of hyper, rustls and the kernel as faults |
+//! | `client` | TLS for who calls one server and keeps its own connections |
 
 mod body;
 mod classify;
+mod client;
 mod connector;
 mod drive;
 mod h1;
@@ -27,6 +29,8 @@ mod redirect;
 mod resolve;
 mod route;
 mod tls;
+
+pub use crate::client::ClientTls;
 
 use crate::connector::Connector;
 use crate::lane::NetLane;

@@ -33,7 +33,7 @@ impl Route {
     pub(crate) fn new(target: Arc<Target>) -> Self {
         let literal = target.host.parse::<IpAddr>().ok();
         let aim = aim(&target, literal);
-        let tls_name = tls_name(&target, literal);
+        let tls_name = tls_name(&target.host, literal);
         Route { target, literal, h2: Slot::default(), aim, tls_name }
     }
 
@@ -90,12 +90,13 @@ fn aim(target: &Target, literal: Option<IpAddr>) -> Result<Aim, Fault> {
     })
 }
 
-fn tls_name(target: &Target, literal: Option<IpAddr>) -> Result<ServerName<'static>, Fault> {
+/// The name that a certificate must be valid for: that of the host, or its address where it is `literal`.
+pub(crate) fn tls_name(host: &str, literal: Option<IpAddr>) -> Result<ServerName<'static>, Fault> {
     if let Some(address) = literal {
         return Ok(ServerName::IpAddress(address.into()));
     }
     // The root's dot belongs to DNS and is in no certificate.
-    let name = target.host.strip_suffix('.').unwrap_or(&target.host).to_owned();
+    let name = host.strip_suffix('.').unwrap_or(host).to_owned();
     ServerName::try_from(name).map_err(|_| fault(FaultKind::Tls, "the host is not a name that a certificate can be valid for"))
 }
 

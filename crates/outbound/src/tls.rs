@@ -1,4 +1,4 @@
-//! The two TLS policies: certificates checked, or not.
+//! The two TLS policies: certificates checked, or not. A client of one server checks them.
 
 use crate::OutboundError;
 use rustls::client::WebPkiServerVerifier;
@@ -9,6 +9,12 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 use tokio_rustls::TlsConnector;
 
+/// HTTP/1.1 in a handshake.
+const HTTP1: &[u8] = b"http/1.1";
+
+/// What deliveries speak, what they like best coming first.
+const BOTH: [&[u8]; 2] = [b"h2", HTTP1];
+
 /// A client configuration per policy. Each remembers its own sessions: one that was never checked must not spare a check.
 pub(crate) struct Tls {
     checked: TlsConnector,
@@ -18,12 +24,10 @@ pub(crate) struct Tls {
 impl Tls {
     pub(crate) fn new(extra_roots: &[CertificateDer<'static>]) -> Result<Self, OutboundError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(extra_roots)?), Arc::clone(&provider))
-            .build()
-            .map_err(|error| Error::General(error.to_string()))?;
+        let verifier = verifier(extra_roots, &provider)?;
         Ok(Tls {
-            checked: connector(Arc::clone(&provider), verifier)?,
-            unchecked: connector(Arc::clone(&provider), Arc::new(AnyCertificate(provider)))?,
+            checked: connector(Arc::clone(&provider), verifier, &BOTH)?,
+            unchecked: connector(Arc::clone(&provider), Arc::new(AnyCertificate(provider)), &BOTH)?,
         })
     }
 
@@ -32,13 +36,26 @@ impl Tls {
     }
 }
 
-fn connector(provider: Arc<CryptoProvider>, verifier: Arc<dyn ServerCertVerifier>) -> Result<TlsConnector, Error> {
+/// For [`crate::ClientTls`]: certificates are checked, and HTTP/1.1 is all that is spoken.
+pub(crate) fn of_client(extra_roots: &[CertificateDer<'static>]) -> Result<TlsConnector, OutboundError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = verifier(extra_roots, &provider)?;
+    Ok(connector(provider, verifier, &[HTTP1])?)
+}
+
+fn verifier(extra_roots: &[CertificateDer<'static>], provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Error> {
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots(extra_roots)?), Arc::clone(provider))
+        .build()
+        .map_err(|error| Error::General(error.to_string()))
+}
+
+fn connector(provider: Arc<CryptoProvider>, verifier: Arc<dyn ServerCertVerifier>, protocols: &[&[u8]]) -> Result<TlsConnector, Error> {
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(TlsConnector::from(Arc::new(config)))
 }
 

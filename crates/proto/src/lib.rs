@@ -1,8 +1,9 @@
-//! The contract of the RPC API, `proto/webhook/webhook.proto`, in Rust. Knows nothing of what answers it.
+//! The contract of the RPC API, `proto/webhook/webhook.proto` and what is in `proto/postrider/v1`, in Rust. Knows nothing of what answers it.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`webhook`] | the messages, made from the contract by `build.rs` |
+//! | [`webhook`] | the messages of the contract that other servers speak too, made from it by `build.rs` |
+//! | [`v1`] | the messages of the package `postrider.v1`, which the dashboard and the command line need besides |
 //! | [`service`] | a trait for each service, and [`Services`], which reads calls for them and writes their answers |
 //! | [`object`] | [`Object`], a `google.protobuf.Struct` that keeps the bytes it was sent as |
 //! | [`mask`] | [`Mask`], a `google.protobuf.FieldMask` as clients really write it |
@@ -24,7 +25,8 @@ mod contract {
     include!(concat!(env!("OUT_DIR"), "/contract.rs"));
 }
 
+pub use contract::postrider::v1;
 pub use contract::webhook;
 
-/// The descriptors of the contract and of all that it imports, as a `google.protobuf.FileDescriptorSet` with its comments.
+/// The descriptors of both packages and of all that they import, as a `google.protobuf.FileDescriptorSet` with its comments.
 pub const DESCRIPTORS: &[u8] = include_bytes!("../../../proto/webhook.binpb");

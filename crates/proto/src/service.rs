@@ -6,26 +6,46 @@
 mod call;
 mod traits;
 
-pub use traits::{DeliveryService, EventService, HealthService, SubscriptionService, WebhookService};
+pub use traits::{
+    AdminService, DeadLetterService, DeliveryService, EndpointService, EventService, HealthService, LedgerService, OverviewService,
+    ScheduleService, SubscriptionService, WebhookService,
+};
 
-use call::Call;
+use call::Method;
 use connectrpc::dispatcher::{RequestStream, StreamingResult, UnaryResult};
-use connectrpc::{CodecFormat, ConnectError, Dispatcher, MethodDescriptor, Payload, RequestContext};
+use connectrpc::{CodecFormat, ConnectError, Dispatcher, MethodDescriptor, Payload, RequestContext, ServiceStream};
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
 
 /// The names of all services of the contract, whether anything answers them or not.
-pub const NAMES: [&str; 5] =
-    ["webhook.WebhookService", "webhook.EventService", "webhook.SubscriptionService", "webhook.DeliveryService", "webhook.HealthService"];
+pub const NAMES: [&str; 11] = [
+    "webhook.WebhookService",
+    "webhook.EventService",
+    "webhook.SubscriptionService",
+    "webhook.DeliveryService",
+    "webhook.HealthService",
+    "postrider.v1.OverviewService",
+    "postrider.v1.LedgerService",
+    "postrider.v1.EndpointService",
+    "postrider.v1.DeadLetterService",
+    "postrider.v1.ScheduleService",
+    "postrider.v1.AdminService",
+];
 
 /// What a service answers with.
 pub type Answer<T> = Result<T, ConnectError>;
+
+/// The messages of a method that answers with a stream, as they come. An error is the last of them; without one the call ends well. It is
+/// dropped when the client goes away, which shows when something is written to it, or at once where the connection is closed.
+pub type Stream<T> = ServiceStream<T>;
 
 /// The services that answer. Each is added with its `with_…`.
 #[derive(Default)]
 pub struct Services {
     names: Vec<&'static str>,
-    /// By `webhook.Service/Method`.
-    methods: BTreeMap<&'static str, Box<dyn Call>>,
+    /// By `package.Service/Method`.
+    methods: BTreeMap<&'static str, Method>,
 }
 
 impl Services {
@@ -34,7 +54,7 @@ impl Services {
         &self.names
     }
 
-    /// The methods that are answered, each as `webhook.Service/Method`.
+    /// The methods that are answered, each as `package.Service/Method`.
     pub fn methods(&self) -> impl Iterator<Item = &'static str> {
         self.methods.keys().copied()
     }
@@ -49,37 +69,39 @@ impl std::fmt::Debug for Services {
 impl Dispatcher for Services {
     /// No method is marked as free of side effects, so that none is offered over GET.
     fn lookup(&self, path: &str) -> Option<MethodDescriptor> {
-        self.methods.get(path).map(|method| MethodDescriptor::unary(false).with_spec(method.spec()))
+        self.methods.get(path).map(Method::descriptor)
     }
 
     fn call_unary(&self, path: &str, context: RequestContext, request: Payload, format: CodecFormat) -> UnaryResult {
         match self.methods.get(path) {
-            Some(method) => method.call(context, request, format),
-            None => {
-                let refusal = unknown(path);
-                Box::pin(async move { Err(refusal) })
-            }
+            Some(Method::Unary(method)) => method.call(context, request, format),
+            Some(Method::Stream(_)) => refused(streams(path)),
+            None => refused(unknown(path)),
         }
     }
 
-    fn call_server_streaming(&self, path: &str, _: RequestContext, _: bytes::Bytes, _: CodecFormat) -> StreamingResult {
-        no_stream(path)
+    fn call_server_streaming(&self, path: &str, context: RequestContext, request: bytes::Bytes, format: CodecFormat) -> StreamingResult {
+        match self.methods.get(path) {
+            Some(Method::Stream(method)) => method.open(context, request, format),
+            _ => refused(unknown(path)),
+        }
     }
 
     fn call_client_streaming(&self, path: &str, _: RequestContext, _: RequestStream, _: CodecFormat) -> UnaryResult {
-        let refusal = unknown(path);
-        Box::pin(async move { Err(refusal) })
+        refused(unknown(path))
     }
 
     fn call_bidi_streaming(&self, path: &str, _: RequestContext, _: RequestStream, _: CodecFormat) -> StreamingResult {
-        no_stream(path)
+        refused(unknown(path))
     }
 }
 
-/// Nothing streams here, and nothing but a stream would be called so.
-fn no_stream(path: &str) -> StreamingResult {
-    let refusal = unknown(path);
+fn refused<T: 'static>(refusal: ConnectError) -> Pin<Box<dyn Future<Output = Answer<T>> + Send>> {
     Box::pin(async move { Err(refusal) })
+}
+
+fn streams(path: &str) -> ConnectError {
+    ConnectError::unimplemented(format!("{path} answers with a stream: ask by application/connect+json, application/connect+proto or gRPC"))
 }
 
 fn unknown(path: &str) -> ConnectError {

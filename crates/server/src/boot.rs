@@ -201,8 +201,10 @@ fn server(config: &Config, engine: &Engine, store: &Opened, guard: Arc<Guard>, s
         health: Health::default(),
         database: store.kind(),
         nodes: store.nodes(config, engine.now()),
+        node: config.node_name.clone(),
         started: Instant::now(),
         key_limits: KeyLimits::new(config.rate_limits),
+        settings: config.settings(),
         stopping,
     });
     let limits = Limits { connections: config.max_connections, head: config.header_timeout.0, idle: config.idle_timeout.0 };

@@ -6,6 +6,7 @@ mod database;
 mod file;
 mod flags;
 mod misspelt;
+mod settings;
 mod show;
 pub mod value;
 
@@ -17,6 +18,7 @@ pub use flags::Flags;
 pub use misspelt::misspelt_variables;
 use postrider_core::retry::{RetryPolicy, Schedule};
 use postrider_core::seal::KeyRing;
+pub use settings::{Setting, Source, Sources};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -109,6 +111,8 @@ pub struct Config {
     pub bootstrap_key: Option<Secret>,
     /// What [`SECRETS_KEY`] says.
     pub secrets_key: Option<Secret>,
+    /// Where each value comes from.
+    pub sources: Sources,
 }
 
 impl Config {
@@ -123,7 +127,10 @@ impl Config {
     pub(crate) fn read(flags: Flags) -> Result<Config, String> {
         let (path, file) = read_file(flags.config.as_deref())?;
         let (bootstrap_key, secrets_key) = (variable(BOOTSTRAP_KEY)?, variable(SECRETS_KEY)?);
-        Ok(Config { bootstrap_key, secrets_key, ..Config::merge(flags, file, path) })
+        let mut config = Config { bootstrap_key, secrets_key, ..Config::merge(flags, file, path) };
+        let arguments: Vec<String> = std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
+        settings::tell_apart(&mut config.sources, &arguments);
+        Ok(config)
     }
 
     /// From these flags alone: neither a file nor the environment, which are meant for other servers, is looked at.
@@ -140,6 +147,7 @@ impl Config {
             Schedule::Exponential { base, .. } => vec![Span(*base)],
         };
         Config {
+            sources: settings::sources(&flags, &file),
             file: path,
             listen: flags.listen.or(file.listen).unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8_080))),
             grpc_listen: flags.grpc_listen.or(file.grpc_listen),

@@ -13,7 +13,7 @@
 //! | [`nodes`] | who serves what is stored |
 //! | [`tasks`] | the Tasks API: `/subscriptions`, `/ingest`, `/deliveries`, `/dlq`, `/scheduled` |
 //! | [`items`] | the Items API: `/v1/delivery`, `/v1/keys` and `/v1/nodes` |
-//! | [`rpc`] | the RPC API: `/webhook.*Service` over Connect, gRPC and gRPC-Web; gRPC health checks and reflection |
+//! | [`rpc`] | the RPC API: `/webhook.*Service` and `/postrider.v1.*Service` over Connect, gRPC and gRPC-Web; gRPC health checks and reflection |
 //! | [`openapi`] | the document of both REST APIs, `openapi.json` |
 //! | [`web`] | the pages at `/` and `/docs`, and `/openapi.json` |
 //! | [`clock`], [`random`] | the only places that ask the operating system for the time and for randomness |

@@ -1,23 +1,20 @@
 //! What people open in a browser, and the OpenAPI document. Nothing here asks the network for anything.
 
+mod app;
 mod docs;
 mod document;
+mod packed;
 
 use crate::auth;
 use crate::http::Table;
-use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-
-const HOME: &str = include_str!("web/home.html");
-
-/// Nothing but the page itself and its own style; nobody may frame it.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+use http::header::IF_NONE_MATCH;
 
 /// The routes that belong to no API.
 pub fn routes() -> Table {
     Table::default()
-        .page("/", home)
+        .page("/", app::page)
+        .page("/assets/{name}", app::asset)
         .get("/openapi.json", document::show)
         .page("/docs", docs::page)
         .page("/docs/", docs::without_slash)
@@ -33,18 +30,6 @@ fn tag(content: impl AsRef<[u8]>) -> String {
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let named = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     named.flat_map(|value| value.split(',')).map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
-}
-
-/// `GET /`.
-async fn home() -> Response {
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-        (CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, HOME).into_response()
 }
 
 #[cfg(test)]

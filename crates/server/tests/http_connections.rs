@@ -208,11 +208,12 @@ async fn http2_without_tls_works() {
 }
 
 #[test]
-fn the_page_is_plain_and_locked_down() {
+fn the_page_is_locked_down() {
     let server = Server::dev(&[]);
     let page = server.get("/");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     assert!(page.header("content-security-policy").is_some_and(|p| p.starts_with("default-src 'none'")));
     let text = page.text();
-    assert!(text.contains("Postrider") && !text.contains("<script") && !text.contains("src=") && !text.contains("https://"), "{text}");
+    // Everything that it loads is a file of its own server: nothing stands in it, and nothing comes from elsewhere.
+    assert!(text.contains("Postrider") && !text.contains("<script>") && !text.contains("://"), "{text}");
 }

@@ -308,6 +308,9 @@ async fn reflection_lists_what_answers_and_knows_the_contract() {
         for service in ["Webhook", "Event", "Subscription", "Delivery", "Health"] {
             assert!(holds(&listed, &format!("webhook.{service}Service")), "{service}: {listed:?}");
         }
+        for service in ["Overview", "Ledger", "Endpoint", "DeadLetter", "Schedule", "Admin"] {
+            assert!(holds(&listed, &format!("postrider.v1.{service}Service")), "{service}: {listed:?}");
+        }
         let symbol = "webhook.DeliveryService";
         let (status, file) = grpc(server.address, &path, &[], &[&[0x22, symbol.len() as u8], symbol.as_bytes()].concat()).await;
         assert_eq!(status, "0");

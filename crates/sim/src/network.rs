@@ -7,7 +7,7 @@ use crate::scenario::Manner;
 use crate::store::pass;
 use bytes::Bytes;
 use http::HeaderMap;
-use postrider_core::attempt::Phases;
+use postrider_core::attempt::{HeadBlock, Phases};
 use postrider_core::id::DeliveryId;
 use postrider_core::ports::*;
 use std::sync::Arc;
@@ -142,7 +142,7 @@ impl FakeLane {
     fn response(&self, answer: Answer) -> Response {
         let hides = self.process.options.sabotage == Some(Sabotage::HidesRetryAfter);
         let retry_after = answer.retry_after.filter(|_| !hides);
-        Response { status: answer.status, retry_after, body: Bytes::new(), truncated: false }
+        Response { status: answer.status, retry_after, head: HeadBlock::default(), body: Bytes::new(), truncated: false }
     }
 
     /// Writes an exchange into the log; answers its number there.

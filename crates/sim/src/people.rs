@@ -238,7 +238,7 @@ async fn book(process: &Process, engine: &Engine, rng: &mut fastrand::Rng) -> bo
     }
     if rng.u8(..10) < 2 {
         process.state().bookings[number].taken_back = true;
-        _ = engine.unschedule(id).await;
+        _ = engine.unschedule(id, false).await;
     }
     true
 }

@@ -1,7 +1,7 @@
 //! What the world remembers over crashes, for the checkers to judge.
 
 use bytes::Bytes;
-use postrider_core::attempt::{Attempt, Phases, Verdict, judge};
+use postrider_core::attempt::{Attempt, HeadBlock, Phases, Verdict, judge};
 use postrider_core::deadletter::DeadLetter;
 use postrider_core::delivery::{Delivery, Progress};
 use postrider_core::endpoint::Endpoint;
@@ -84,7 +84,13 @@ impl Exchanged {
     pub(crate) fn verdict(&self, origin: Origin) -> Option<(Timestamp, Verdict)> {
         let (at, result) = self.result?;
         let result = result
-            .map(|a| Response { status: a.status, retry_after: a.retry_after, body: Bytes::new(), truncated: false })
+            .map(|a| Response {
+                status: a.status,
+                retry_after: a.retry_after,
+                head: HeadBlock::default(),
+                body: Bytes::new(),
+                truncated: false,
+            })
             .map_err(|kind| Fault { kind, message: String::new() });
         Some((at, judge(origin, &[], &Exchange { result, phases: Phases::default() })))
     }

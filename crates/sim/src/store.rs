@@ -5,12 +5,14 @@ mod cluster;
 use crate::Sabotage;
 use crate::process::Process;
 use crate::world::{State, World};
+use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::Endpoint;
 use postrider_core::event::Namespace;
 use postrider_core::health::{Health, HealthTally};
 use postrider_core::id::{AttemptId, BatchId, DeadLetterId, DeliveryId, EndpointId, EventId, EventSeq, JobId, ScheduledId, SubscriptionId};
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
+use postrider_core::series::{Numbers, Step};
 use postrider_core::time::Timestamp;
 use postrider_store::memory::MemoryStore;
 use std::future::Future;
@@ -143,6 +145,37 @@ impl HealthStore for FaultyStore {
 
 impl OutboxStore for FaultyStore {}
 
+impl SeriesStore for FaultyStore {
+    reads! {
+        series(namespace: Option<Namespace>, step: Step, from: Timestamp, before: Timestamp) -> Vec<(Timestamp, Numbers)>;
+        most_late(namespace: Option<Namespace>) -> Option<Late>;
+    }
+
+    writes! {
+        add_series(deltas: Vec<SeriesDelta>) -> ();
+        forget_series(now: Timestamp, limit: u32) -> u64;
+        note_late(late: Vec<Late>) -> ();
+    }
+}
+
+impl LookupStore for FaultyStore {
+    reads! {
+        page_of_deliveries(filter: DeliveryFilter, window: Window<DeliveryId>) -> Page<DeliveryRow, DeliveryId>;
+        deliveries_by_id(ids: Vec<DeliveryId>, namespace: Option<Namespace>) -> Vec<DeliveryRow>;
+        event_by_number(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventRow>;
+        counters_of(of: Vec<SubscriptionId>) -> Vec<Counters>;
+        open_dead_letters(filter: DeadLetterFilter, window: Window<DeadLetterPlace>) -> Page<DeadLetterRow, DeadLetterPlace>;
+        dead_letter_groups(namespace: Option<Namespace>, limit: u32) -> Vec<DeadLetterGroup>;
+        open_dead_letter(of: DeliveryId) -> Option<DeadLetterId>;
+        open_letters(ids: Vec<DeadLetterId>, namespace: Option<Namespace>) -> Vec<(DeadLetterId, Delivery)>;
+        whole_attempts(of: DeliveryId, namespace: Option<Namespace>, limit: u32, max_bytes: u64) -> Vec<WholeAttempt>;
+        events_by_key(namespaces: Vec<Namespace>, key: String) -> Vec<(Namespace, EventId)>;
+        counted_namespaces(after: Option<Namespace>) -> Vec<Namespace>;
+        delivery_keys(namespace: Option<Namespace>, after: Option<DeliveryId>, limit: u32) -> Vec<DeliveryKeyParts>;
+        event_total(namespace: Option<Namespace>) -> u64;
+    }
+}
+
 impl Store for FaultyStore {
     reads! {
         configuration_version() -> i64;
@@ -190,9 +223,10 @@ impl Store for FaultyStore {
         fan_out(slices: Vec<FanOutSlice>) -> Vec<Sliced>;
         claim_expired(by: Timestamp, limit: u32, max_bytes: u64) -> Vec<Claimed>;
         hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
+        cancel(id: DeliveryId) -> Cancelled;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
-        unschedule(id: ScheduledId) -> bool;
+        unschedule(id: ScheduledId, only_pending: bool) -> bool;
         fire(firings: Vec<Firing>) -> Vec<Fired>;
         put_job(job: Job) -> ();
         set_job_state(id: JobId, from: JobState, to: JobState, at: Timestamp) -> bool;

@@ -120,6 +120,7 @@ impl Filler {
             request_truncated: false,
             response_body: Bytes::from_static(b"{\"ok\":true}"),
             response_truncated: false,
+            response_headers: None,
         };
         let attempt = Attempt {
             id: AttemptId::new(self.ids.next(at)),
@@ -168,6 +169,7 @@ fn endpoint(id: EndpointId, n: usize, at: Timestamp) -> Endpoint {
         schemes: vec![Scheme::Postrider],
         http: HttpOptions::items(),
         rate_limit: None,
+        old_secrets_until: None,
         payload_cap: None,
         concurrency: None,
         status: EndpointStatus::Active,

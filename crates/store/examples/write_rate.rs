@@ -1,12 +1,13 @@
 //! How many whole deliveries (event, delivery, attempt, change of state, counters, health) the embedded store writes per second, by size of group.
 //!
-//! `cargo run --release -p postrider-store --example write_rate -- DIRECTORY [SECONDS] [SUBSCRIPTIONS]`
+//! `cargo run --release -p postrider-store --example write_rate -- DIRECTORY [SECONDS] [SUBSCRIPTIONS] [HEAD_BYTES]`
 //!
-//! The directory should be on the disk that matters; a directory of its own is made in it and removed again.
+//! The directory should be on the disk that matters; a directory of its own is made in it and removed again. HEAD_BYTES is how long the headers of
+//! each response are (none unless it is given; servers behind a proxy answer with 400 to 900).
 #![allow(clippy::print_stdout)] // The table is what this program is for.
 
 use bytes::Bytes;
-use postrider_core::attempt::{Attempt, Outcome, Phases};
+use postrider_core::attempt::{Attempt, HeadBlock, Outcome, Phases};
 use postrider_core::auth::Auth;
 use postrider_core::delivery::{Progress, State, StateKind};
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
@@ -26,14 +27,17 @@ struct Load {
     now: Timestamp,
     routes: Vec<(SubscriptionId, EndpointId)>,
     turn: usize,
+    /// The headers of each response, as they are kept.
+    head: Option<HeadBlock>,
 }
 
 impl Load {
-    fn new(subscriptions: usize) -> Self {
+    fn new(subscriptions: usize, head: usize) -> Self {
         let mut ids = IdGen::new(1);
         let now = Timestamp::from_secs(1_750_000_000);
         let routes = (0..subscriptions).map(|_| (SubscriptionId::new(ids.next(now)), EndpointId::new(ids.next(now)))).collect();
-        Load { ids, now, routes, turn: 0 }
+        let head = (head > 0).then(|| HeadBlock::from_lines(format!("x: {}\n", "h".repeat(head.saturating_sub(4)))));
+        Load { ids, now, routes, turn: 0, head }
     }
 
     /// Their endpoints, so that their health is kept.
@@ -78,6 +82,7 @@ impl Load {
             request_truncated: false,
             response_body: Bytes::from_static(b"ok"),
             response_truncated: false,
+            response_headers: self.head.clone(),
         };
         let attempt = Attempt {
             id: AttemptId::new(self.ids.next(self.now)),
@@ -117,6 +122,7 @@ fn blank(id: EndpointId, at: Timestamp) -> Endpoint {
         schemes: Vec::new(),
         http: HttpOptions::tasks(),
         rate_limit: None,
+        old_secrets_until: None,
         payload_cap: None,
         concurrency: None,
         status: EndpointStatus::Active,
@@ -160,12 +166,13 @@ async fn measure(store: &SqliteStore, load: &mut Load, group: usize, span: Durat
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let directory = arguments.next().ok_or("usage: write_rate DIRECTORY [SECONDS] [SUBSCRIPTIONS]")?;
+    let directory = arguments.next().ok_or("usage: write_rate DIRECTORY [SECONDS] [SUBSCRIPTIONS] [HEAD_BYTES]")?;
     let seconds: u64 = arguments.next().map_or(Ok(5), |text| text.parse())?;
     let subscriptions: usize = arguments.next().map_or(Ok(100), |text| text.parse())?;
+    let head: usize = arguments.next().map_or(Ok(0), |text| text.parse())?;
     let directory = tempfile::tempdir_in(directory)?;
-    let mut load = Load::new(subscriptions.max(1));
-    println!("{subscriptions} subscriptions, payloads of {PAYLOAD_BYTES} bytes");
+    let mut load = Load::new(subscriptions.max(1), head);
+    println!("{subscriptions} subscriptions, payloads of {PAYLOAD_BYTES} bytes, heads of responses of {head} bytes");
     println!("{:>6} {:>14} {:>16} {:>10} {:>14}", "group", "deliveries/s", "CPU us/delivery", "commits", "ms/commit");
     for group in [16, 64, 256, 1_024] {
         let store = SqliteStore::open(SqliteOptions::new(directory.path().join(group.to_string())))?;

@@ -14,6 +14,8 @@ mod nodes;
 #[path = "pg/own.rs"]
 mod own;
 mod pg;
+#[path = "pg/plans.rs"]
+mod plans;
 #[path = "pg/proxy.rs"]
 mod proxy;
 #[path = "pg/retention.rs"]

@@ -83,12 +83,16 @@ fn filters_narrow_a_long_history() {
     run(Sqlite::with_small_steps(), conformance::find_deliveries::bounds_in_time_are_exact);
     run(Sqlite::with_small_steps(), conformance::deliveries_change::totals_follow_every_change);
     run(Sqlite::with_small_steps(), conformance::deliveries_change::what_was_erased_is_hidden);
+    run(Sqlite::with_small_steps(), conformance::lookup::pages_are_those_of_the_list);
+    run(Sqlite::with_small_steps(), conformance::lookup::a_page_of_a_class_has_no_others_while_nothing_has_ended);
+    run(Sqlite::with_small_steps(), conformance::lookup::what_was_erased_is_hidden);
 }
 
 #[test]
 fn pages_of_a_long_history_make_up_the_list() {
     run(Sqlite::with_small_steps(), conformance::find_deliveries::pieces_make_up_the_list);
     run(Sqlite::with_small_steps(), conformance::deliveries_change::late_ones_come_in_their_order);
+    run(Sqlite::with_small_steps(), conformance::lookup::delivery_keys_come_newest_first);
 }
 
 /// What cannot be done takes its whole piece with it, and nothing else of its group; a job that cannot be read is no other's trouble.

@@ -4,7 +4,7 @@ use Origin::{Items, Rpc, Tasks};
 use std::collections::BTreeMap;
 
 fn answered(status: u16, retry_after: Option<Duration>) -> Exchange {
-    let response = Response { status, retry_after, body: Bytes::new(), truncated: false };
+    let response = Response { status, retry_after, head: HeadBlock::default(), body: Bytes::new(), truncated: false };
     Exchange { result: Ok(response), phases: Phases::default() }
 }
 
@@ -137,6 +137,7 @@ fn an_outcomes_category_follows_from_its_code() {
         request_truncated: false,
         response_body: Bytes::new(),
         response_truncated: false,
+        response_headers: None,
     };
     assert_eq!(outcome.category(), Category::Success);
     let failed = Outcome { error: Some(error(ErrorCode::DeliveryTimeout)), ..outcome };

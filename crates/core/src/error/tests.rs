@@ -29,7 +29,8 @@ fn codes_round_trip_through_text_and_json() {
 fn no_text_ever_changes() {
     let expected = "connector_4xx connector_5xx rate_limited auth_failed endpoint_gone redirect_blocked unexpected_status \
         delivery_timeout dns_error connection_refused connection_error tls_error ssrf_blocked protocol_error interrupted expired \
-        subscription_deleted endpoint_deleted destination_disabled secret_unreadable payload_too_large serialization_failed template_error consecutive_failures";
+        subscription_deleted endpoint_deleted destination_disabled secret_unreadable payload_too_large serialization_failed template_error consecutive_failures \
+        cancelled_by_hand";
     let actual: Vec<&str> = ErrorCode::ALL.iter().map(|c| c.as_str()).collect();
     for text in expected.split_whitespace() {
         assert!(actual.contains(&text), "{text} is gone");
@@ -63,7 +64,8 @@ fn every_code_has_its_category() {
         (
             "unknown",
             "redirect_blocked unexpected_status ssrf_blocked protocol_error interrupted expired subscription_deleted endpoint_deleted \
-             destination_disabled secret_unreadable payload_too_large serialization_failed template_error consecutive_failures",
+             destination_disabled secret_unreadable payload_too_large serialization_failed template_error consecutive_failures \
+             cancelled_by_hand",
         ),
     ];
     let mut seen = 0;

@@ -66,6 +66,25 @@ fn hours_leave_the_window() {
     assert_eq!((tally.last_success_at(), tally.last_failure_at()), (Some(at_hour(124)), Some(at_hour(101))));
 }
 
+#[test]
+fn hours_are_told_one_by_one() {
+    let mut tally = HealthTally::default();
+    assert_eq!(tally.hours(at_hour(100)), [Counts::default(); 24]);
+    tally.observe(&seen(at_hour(100), None, None));
+    tally.observe(&seen(at_hour(100), Some(FailureKind::Client), None));
+    tally.observe(&seen(at_hour(122), None, None));
+    let with = |places: &[(usize, Counts)]| {
+        let mut hours = [Counts::default(); 24];
+        places.iter().for_each(|(place, of_hour)| hours[*place] = *of_hour);
+        hours
+    };
+    assert_eq!(tally.hours(at_hour(122)), with(&[(1, counts(1, 1)), (23, counts(1, 0))]));
+    assert_eq!(tally.hours(at_hour(123)), with(&[(0, counts(1, 1)), (22, counts(1, 0))]));
+    assert_eq!(tally.hours(at_hour(124)), with(&[(21, counts(1, 0))]), "what has left the window and was not dropped yet");
+    // A clock that was set back: what comes later is of no hour yet.
+    assert_eq!(tally.hours(at_hour(110)), with(&[(13, counts(1, 1))]));
+}
+
 /// A receiver that takes each delivery at the second try is healthy, for all that its attempts say.
 #[test]
 fn a_delivery_counts_once() {
@@ -103,6 +122,7 @@ fn outcome(http_status: Option<u16>, code: Option<ErrorCode>) -> Outcome {
         request_truncated: false,
         response_body: Bytes::new(),
         response_truncated: false,
+        response_headers: None,
     }
 }
 

@@ -69,7 +69,8 @@ fn take_results(bytes: &mut &[u8]) -> Option<Results> {
     (mask >> NUMBERS == 0).then_some(results)
 }
 
-fn put(bytes: &mut Vec<u8>, mut number: u64) {
+/// Writes a number, seven bits a byte.
+pub(crate) fn put(bytes: &mut Vec<u8>, mut number: u64) {
     while number > 0x7f {
         bytes.push(number as u8 | 0x80);
         number >>= 7;
@@ -77,7 +78,8 @@ fn put(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-fn take(bytes: &mut &[u8]) -> Option<u64> {
+/// Reads what [`put`] wrote; `None` where that is no such number.
+pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..u64::BITS).step_by(7) {
         let (byte, rest) = bytes.split_first()?;

@@ -1,7 +1,7 @@
 //! The network, as the engine sees it.
 
 use super::BoxFuture;
-use crate::attempt::Phases;
+use crate::attempt::{HeadBlock, Phases};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::net::IpAddr;
@@ -82,6 +82,8 @@ pub struct Response {
     pub status: u16,
     /// The reason phrase's standard text is not kept; this is `Retry-After` as a span from now, if it was sent and made sense.
     pub retry_after: Option<Duration>,
+    /// Its headers, as far as they are kept.
+    pub head: HeadBlock,
     /// The body up to the cap, decompressed where it was compressed.
     pub body: Bytes,
     /// Whether there was more.

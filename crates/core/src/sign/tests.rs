@@ -101,12 +101,12 @@ fn generated_secrets_are_usable_and_of_the_known_form() {
 fn every_key_of_an_endpoint_signs() {
     let (id, ts, body) = ("msg_1", TS, &b"body"[..]);
     let mut keys = SigningKeys::default();
-    assert!(keys.is_empty() && keys.standard(id, ts, body).is_empty());
+    assert!(keys.is_empty() && keys.in_use(true).standard(id, ts, body).is_empty() && keys.in_use(false).shared.is_empty());
     let pair = ed25519_secret(&[7; 32]);
     for secret in ["newer", &*pair, "older"] {
         keys.add(secret).expect("a secret");
     }
-    let signed = keys.standard(id, ts, body);
+    let signed = keys.in_use(true).standard(id, ts, body);
     let entries: Vec<&str> = signed.split(' ').collect();
     let key = Ed25519Key::from_seed(&[7; 32]).expect("a seed");
     assert_eq!(
@@ -117,6 +117,11 @@ fn every_key_of_an_endpoint_signs() {
             key.standard(id, ts, body)
         ]
     );
+    let other = ed25519_secret(&[8; 32]);
+    keys.add(&other).expect("a pair");
+    let newest = keys.in_use(false);
+    assert_eq!(newest.standard(id, ts, body), [entries[0], entries[2]].join(" "), "the newest of each kind");
+    assert_eq!((newest.shared.len(), newest.pairs.len(), keys.in_use(true).pairs.len()), (1, 1, 2));
     // What looks like a private key is one, or nothing.
     assert_eq!(keys.add("whsk_AAAA"), Err(BadSecret::NotEd25519));
     assert_eq!(SigningKey::new(&pair).map(drop), Err(BadSecret::Private));

@@ -4,6 +4,7 @@ use crate::again::go_on;
 use crate::jobs::patience::{Next, Patience};
 use crate::maintain;
 use crate::repush;
+use crate::series::Part;
 use crate::shared::Shared;
 use postrider_core::event::Namespace;
 use postrider_core::id::{BatchId, EndpointId, EventId};
@@ -199,8 +200,11 @@ async fn advance(shared: &Arc<Shared>, step: BatchStep) -> Result<(), StoreError
     };
     let endpoints: Vec<EndpointId> = events.iter().flat_map(|event| event.deliveries.iter().map(|delivery| delivery.endpoint)).collect();
     let more: Vec<EventId> = events.iter().filter(|event| event.fan_out_after.is_some()).map(|event| event.id).collect();
+    let mut part = Part::default();
+    part.events(events);
     let at = step.at;
     let BatchStepped::Done(batch, answers) = shared.store.advance_batch(step).await? else { return Ok(()) };
+    shared.series.add(shared.now(), part);
     shared.dispatcher.note_stored(endpoints, at);
     more.into_iter().for_each(|event| shared.carry_on(event));
     // What is stored is stored: a step must not be made again because of what follows from it.

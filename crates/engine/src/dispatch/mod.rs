@@ -8,12 +8,14 @@
 
 mod backlog;
 mod clock;
+mod late;
 mod ownership;
 mod queue;
 mod room;
 mod several;
 mod state;
 mod timers;
+mod wishes;
 mod worker;
 
 pub(crate) use queue::Pulse;
@@ -141,8 +143,10 @@ impl Dispatcher {
                     state.note_stored(endpoint, shared.due_or_at_once(endpoint, due));
                     refill = true;
                 }
-                // Its slot was left since that was decided.
-                After::Wait(job) if !state.ownership.owns(job.delivery.endpoint) => state.strays.push(*job),
+                // Its slot was left since that was decided, or somebody called it off.
+                After::Wait(job) if !state.ownership.owns(job.delivery.endpoint) || state.called_off.take(job.delivery.id) => {
+                    state.strays.push(*job);
+                }
                 After::Wait(job) => match job.delivery.progress.state.due_at() {
                     Some(due) => {
                         // It was near when that was decided, perhaps by a clock that was set back since.

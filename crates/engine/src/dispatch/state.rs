@@ -6,15 +6,16 @@ use super::clock::Watch;
 use super::ownership::Ownership;
 use super::queue::{Blocked, HELD_WHEN_FAILING, IdleLane, Pulse, Queue, pace};
 use super::timers::{Timer, Timers};
+use super::wishes::CalledOff;
 use super::worker::{Ended, InFlight, Slots, Turn};
 use crate::config::Limits;
 use crate::job::Job;
 use crate::shared::Shared;
-use postrider_core::id::{AttemptId, DeliveryId, EndpointId};
+use postrider_core::id::{AttemptId, EndpointId};
 use postrider_core::limit::RateLimit;
 use postrider_core::ports::{Lane, Target};
 use postrider_core::time::Timestamp;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ pub(super) struct State {
     pub(super) settings: BTreeMap<EndpointId, Settings>,
     pub(super) timers: Timers,
     pub(super) slots: Slots,
+    pub(super) called_off: CalledOff,
     /// Deliveries that may not be sent now and go back to the store.
     pub(super) strays: Vec<Job>,
     /// No ready delivery is past its time to live before that; `None` where none has one.
@@ -84,6 +86,7 @@ impl State {
             settings: BTreeMap::new(),
             timers: Timers::default(),
             slots: Slots::default(),
+            called_off: CalledOff::default(),
             strays: Vec::new(),
             expires_at: None,
             held: 0,
@@ -141,9 +144,9 @@ impl State {
 
     pub(super) fn enqueue(&mut self, job: Job) {
         let endpoint = job.delivery.endpoint;
-        let is_owned = self.ownership.owns(endpoint);
+        let goes_back = !self.ownership.owns(endpoint) || self.called_off.take(job.delivery.id);
         let queue = self.queue(endpoint);
-        if !is_owned || queue.blocked == Blocked::Parked {
+        if goes_back || queue.blocked == Blocked::Parked {
             self.strays.push(job);
             return;
         }
@@ -317,20 +320,6 @@ impl State {
         }
     }
 
-    pub(super) fn hasten(&mut self, of: &BTreeMap<DeliveryId, EndpointId>, at: Timestamp) -> BTreeSet<DeliveryId> {
-        let mut found = self.timers.hasten(of.keys().copied(), at);
-        let mut left: BTreeMap<EndpointId, BTreeSet<DeliveryId>> = BTreeMap::new();
-        for (id, endpoint) in of.iter().filter(|(id, _)| !found.contains(id)) {
-            left.entry(*endpoint).or_default().insert(*id);
-        }
-        for (endpoint, mut wanted) in left {
-            if let Some(queue) = self.queues.get_mut(&endpoint) {
-                found.extend(queue.hasten(&mut wanted, at));
-            }
-        }
-        found
-    }
-
     pub(super) fn expired(&mut self, now: Timestamp) -> Vec<Job> {
         let mut expired = Vec::new();
         if self.expires_at.is_none_or(|at| at > now) {
@@ -379,6 +368,7 @@ impl State {
         });
         self.idle -= dropped.len();
         self.ownership.sweep(now);
+        self.called_off.sweep(now);
         dropped
     }
 

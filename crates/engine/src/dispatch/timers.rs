@@ -108,7 +108,7 @@ impl Timers {
     }
 
     /// Takes a waiting delivery out, with when it is due.
-    fn take(&mut self, id: DeliveryId) -> Option<(Timestamp, Box<Job>)> {
+    pub(crate) fn take(&mut self, id: DeliveryId) -> Option<(Timestamp, Box<Job>)> {
         let place = self.places.remove(&id)?;
         match self.queue.remove(&place)? {
             Timer::Retry(job) => Some((place.0, job)),

@@ -7,7 +7,7 @@ use crate::send;
 use crate::settle::Entry;
 use crate::shared::Shared;
 use postrider_core::attempt::Attempt;
-use postrider_core::id::{AttemptId, EndpointId};
+use postrider_core::id::{AttemptId, DeliveryId, EndpointId};
 use postrider_core::ports::{Lane, Target};
 use postrider_core::time::Timestamp;
 use std::sync::Arc;
@@ -164,6 +164,16 @@ impl Slots {
     /// The clock was set back by so much: the exchanges under way have been so for as long as before.
     pub(super) fn set_back(&self, by: Duration) {
         self.slots.iter().filter(|slot| slot.flight.is_some()).for_each(|slot| slot.exchange.set_back(by));
+    }
+
+    /// Nothing is sent of this delivery any more, unless that has begun: its worker gives it back. Answers whether a worker has it.
+    pub(super) fn call_off(&self, delivery: DeliveryId) -> bool {
+        let is_of_it = |slot: &&Slot| slot.flight.as_ref().is_some_and(|flight| flight.job.delivery.id == delivery);
+        let of_it = self.slots.iter().find(is_of_it);
+        if let Some(slot) = of_it {
+            _ = slot.exchange.end();
+        }
+        of_it.is_some()
     }
 
     fn set_worker(&mut self, slot: usize, worker: AbortHandle) {

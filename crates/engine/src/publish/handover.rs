@@ -3,6 +3,7 @@
 use super::{Publish, PublishError, To};
 use crate::job::Job;
 use crate::route::Matched;
+use crate::series::Part;
 use crate::shared::Shared;
 use postrider_core::delivery::{Delivery, Progress, StateKind};
 use postrider_core::event::Event;
@@ -101,6 +102,11 @@ impl Handover {
 
     pub(super) fn event_id(&self) -> EventId {
         self.event.id
+    }
+
+    /// It is stored: it counts.
+    pub(crate) fn count(&self, part: &mut Part) {
+        part.event(&self.event.namespace, self.deliveries.len());
     }
 
     /// As it is when it has just been stored.

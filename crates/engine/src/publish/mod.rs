@@ -10,6 +10,7 @@ mod handover;
 pub(crate) use gathering::Publisher;
 pub(crate) use handover::{Handover, give_back, jobs, plan, prepare};
 
+use crate::series::Part;
 use crate::shared::Shared;
 use bytes::Bytes;
 use gathering::Pending;
@@ -178,9 +179,11 @@ type Waiting = Vec<(Handover, oneshot::Sender<Result<Receipt, PublishError>>)>;
 fn complete(shared: &Arc<Shared>, waiting: Waiting, results: Vec<Published>) {
     let mut jobs = Vec::with_capacity(waiting.len());
     let mut replies = Vec::with_capacity(waiting.len());
+    let mut part = Part::default();
     for ((handover, reply), result) in waiting.into_iter().zip(results) {
         let receipt = match result {
             Published::Stored(seq) => {
+                handover.count(&mut part);
                 let receipt = Receipt { id: handover.event_id(), seq, duplicate: false, first_delivery: handover.first_delivery() };
                 jobs.append(&mut handover.stored(shared, seq));
                 receipt
@@ -192,6 +195,7 @@ fn complete(shared: &Arc<Shared>, waiting: Waiting, results: Vec<Published>) {
         };
         replies.push((reply, receipt));
     }
+    shared.series.add(shared.now(), part);
     let answer = |replies: Vec<(oneshot::Sender<_>, Receipt)>| {
         for (reply, receipt) in replies {
             // A publisher that has gone away is told nothing; its event is on its way.

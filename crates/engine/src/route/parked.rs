@@ -16,7 +16,7 @@ impl Routes {
     /// Since when what was made for an endpoint waits in the store; `None` while it is sent. A disabled endpoint gets nothing. A paused one
     /// gets what was made for it before (contract of the RPC API, section 6) where all of its subscriptions are of the RPC API; elsewhere, and
     /// where it has none, that waits too. One answer for an endpoint: its deliveries share a queue.
-    pub(crate) fn parked_since(&self, id: EndpointId) -> Option<Timestamp> {
+    pub fn parked_since(&self, id: EndpointId) -> Option<Timestamp> {
         let is_rpc = |s: &Arc<Subscription>| s.origin == Origin::Rpc;
         match self.endpoint(id)?.status {
             EndpointStatus::Active => None,

@@ -3,8 +3,8 @@
 use http::{HeaderName, HeaderValue};
 use postrider_core::auth;
 use postrider_core::endpoint::Endpoint;
-use postrider_core::seal::KeyRing;
-use postrider_core::sign::{Scheme, SigningKeys};
+use postrider_core::seal::{KeyRing, Sealed};
+use postrider_core::sign::{ED25519_SECRET_PREFIX, Scheme, SigningKeys};
 
 /// What the keys of an endpoint can sign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +49,18 @@ fn signing_keys(endpoint: &Endpoint, ring: &KeyRing) -> Result<SigningKeys, Stri
         keys.add(secret).map_err(|e| e.to_string())?;
     }
     Ok(keys)
+}
+
+/// The secrets of an endpoint that sign once its rotation is over: the first of each kind. `None` where one of them cannot be opened.
+pub(crate) fn newest_secrets(endpoint: &Endpoint, ring: &KeyRing) -> Option<Vec<Sealed>> {
+    let (mut newest, mut has) = (Vec::new(), [false; 2]);
+    for sealed in &endpoint.secrets {
+        let is_pair = ring.open(sealed).ok()?.starts_with(ED25519_SECRET_PREFIX.as_bytes());
+        if !std::mem::replace(&mut has[usize::from(is_pair)], true) {
+            newest.push(sealed.clone());
+        }
+    }
+    Some(newest)
 }
 
 /// The headers whose values are sealed, credentials last: nothing comes over them.

@@ -120,6 +120,11 @@ impl Routes {
         self.types.registry(of).into_iter().flat_map(BTreeMap::values)
     }
 
+    /// The namespaces that have types of their own, in no order.
+    pub fn registries(&self) -> impl Iterator<Item = &Namespace> {
+        self.types.own.keys()
+    }
+
     /// How many types a registry has.
     pub fn count_of_event_types(&self, of: Option<&Namespace>) -> usize {
         self.types.registry(of).map_or(0, BTreeMap::len)

@@ -2,6 +2,7 @@
 
 use super::store::BACKOFF;
 use super::{After, Entry, Group, stored};
+use crate::series::Part;
 use crate::shared::Shared;
 use postrider_core::id::DeliveryId;
 use std::collections::BTreeSet;
@@ -71,6 +72,9 @@ impl Apart {
             let answer = if refused.contains(&delivery) { None } else { shared.store.settle([entry.settlement.clone()].into()).await.ok() };
             match answer.and_then(|settled| settled.into_iter().next()) {
                 Some(settled) => {
+                    let mut part = Part::default();
+                    part.answered(&entry.settlement, entry.made_at, settled);
+                    shared.series.add(shared.now(), part);
                     shared.settler.done(usize::from(is_outcome), usize::from(!is_outcome));
                     stored(shared, &entry.settlement, &entry.after, settled);
                     afters.push(entry.after.given(settled));

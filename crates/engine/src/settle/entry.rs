@@ -21,6 +21,10 @@ const EXPIRED: &str = "its time to live ran out before it could be delivered";
 /// Why an attempt was broken off by a server that goes on, for people.
 const CUT_OFF: &str = "the server could not reach its database during this attempt, and other nodes may have taken over";
 
+/// How long after its event a delivery is made at the most: what is made later is made again, by a person. Later slices of a fan-out that takes longer
+/// are taken for that too.
+const MADE_WITH_EVENT: Duration = Duration::from_secs(60);
+
 /// After how long a delivery is looked at again of which nobody could say where it leads.
 const HELD: Duration = Duration::from_secs(1);
 
@@ -46,16 +50,19 @@ pub(crate) enum After {
 pub(crate) struct Entry {
     pub(super) settlement: Settlement,
     pub(super) after: After,
+    /// When the delivery was made, where it is to be counted how long it took.
+    pub(super) made_at: Option<Timestamp>,
 }
 
 impl After {
-    /// What follows if it was not stored because somebody else has the delivery now, or it is gone: here it is only forgotten.
+    /// What follows if it was not stored because somebody else has the delivery now, or it is gone, or if it was called off: here it is only
+    /// forgotten.
     pub(super) fn given(self, settled: Settled) -> After {
         match (self, settled) {
             (after, Settled::Stored) => after,
-            (After::Nothing, Settled::Fenced) => After::Nothing,
-            (After::LetGo { endpoint, bytes } | After::Stored { endpoint, bytes, .. }, Settled::Fenced) => After::LetGo { endpoint, bytes },
-            (After::Wait(job), Settled::Fenced) => After::LetGo { endpoint: job.delivery.endpoint, bytes: job.cost() },
+            (After::Nothing, _) => After::Nothing,
+            (After::LetGo { endpoint, bytes } | After::Stored { endpoint, bytes, .. }, _) => After::LetGo { endpoint, bytes },
+            (After::Wait(job), _) => After::LetGo { endpoint: job.delivery.endpoint, bytes: job.cost() },
         }
     }
 }
@@ -78,7 +85,7 @@ impl Entry {
         let progress = job.delivery.progress;
         let after =
             After::Stored { endpoint: job.delivery.endpoint, bytes: job.cost(), due: progress.state.due_at().unwrap_or(Timestamp::MIN) };
-        Entry { settlement: settlement(&job, progress, None), after }
+        Entry { settlement: settlement(&job, progress, None), after, made_at: None }
     }
 
     /// A delivery goes back to the store and is looked at again then: others of its endpoint are not to wait behind it.
@@ -118,6 +125,7 @@ impl Entry {
                 request_truncated: false,
                 response_body: bytes::Bytes::new(),
                 response_truncated: false,
+                response_headers: None,
             }),
             ..attempt
         });
@@ -128,7 +136,8 @@ impl Entry {
         if recorded {
             settlement.from = StateKind::Sending;
         }
-        Entry { settlement, after: After::Stored { endpoint: job.delivery.endpoint, bytes: job.cost(), due: at } }
+        let after = After::Stored { endpoint: job.delivery.endpoint, bytes: job.cost(), due: at };
+        Entry { settlement, after, made_at: None }
     }
 
     /// An attempt that this engine broke off, for others may have taken over. Whether it was recorded as under way is said when it lands.
@@ -149,7 +158,7 @@ impl Entry {
         let progress = transition(delivery.progress, Step::Start).ok()?;
         let mut settlement = settlement(&flight.job, progress, Some(flight.attempt(Arc::clone(&route.url))));
         settlement.keep_claim = true;
-        Some(Entry { settlement, after: After::Nothing })
+        Some(Entry { settlement, after: After::Nothing, made_at: None })
     }
 
     /// How many rows it stores, about.
@@ -209,6 +218,10 @@ fn attempted(shared: &Shared, mut job: Job, attempt: Attempt, verdict: &Verdict)
     settlement.follow_up = meta::follow_up(shared, &routes, &job, &progress, Some(&attempt));
     job.delivery.last_attempt_at = Some(attempt.started_at);
     settlement.attempt = Some(attempt);
+    // What somebody made again was made long ago: how long it took says nothing of the server or of the receiver.
+    let is_new = job.delivery.created_at.since(job.event.created_at) < MADE_WITH_EVENT;
+    let is_plain = progress.state == State::Succeeded && progress.uncounted() == 0 && is_new;
+    let made_at = is_plain.then_some(job.delivery.created_at);
     let (endpoint, bytes) = (job.delivery.endpoint, job.cost());
     let after = match progress.state.due_at() {
         None => After::LetGo { endpoint, bytes },
@@ -220,7 +233,7 @@ fn attempted(shared: &Shared, mut job: Job, attempt: Attempt, verdict: &Verdict)
         }
         Some(due) => After::Stored { endpoint, bytes, due },
     };
-    Entry { settlement, after }
+    Entry { settlement, after, made_at }
 }
 
 /// A delivery ends without an exchange because nobody wants it any more. It leaves no dead letter.
@@ -244,7 +257,7 @@ fn ended(shared: &Shared, job: Job, step: Step<'_>, message: &str) -> Entry {
 
 fn resting(job: &Job, progress: Progress) -> Entry {
     let after = After::LetGo { endpoint: job.delivery.endpoint, bytes: job.cost() };
-    Entry { settlement: settlement(job, progress, None), after }
+    Entry { settlement: settlement(job, progress, None), after, made_at: None }
 }
 
 /// A delivery that ends without success leaves a dead letter; a cancelled one does not, for somebody wanted it so.

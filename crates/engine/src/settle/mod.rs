@@ -12,6 +12,7 @@ pub(crate) use entry::{After, Entry};
 
 use crate::dispatch::InFlight;
 use crate::job::Job;
+use crate::series::Part;
 use crate::shared::Shared;
 use apart::Apart;
 use parking_lot::Mutex;
@@ -219,20 +220,22 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         };
         let group = apart.hold_back(&shared, group);
         let (outcomes, returns) = (group.outcomes, group.entries.len() - group.outcomes);
-        let (settlements, afters): (Vec<_>, Vec<_>) = group.entries.into_iter().map(|e| (e.settlement, e.after)).unzip();
+        let (settlements, rests): (Vec<_>, Vec<_>) = group.entries.into_iter().map(|e| (e.settlement, (e.after, e.made_at))).unzip();
         let settlements: Arc<[_]> = settlements.into();
         let results = store::until_stored(&shared, &settlements).await;
-        debug_assert_eq!(results.len(), afters.len(), "one answer for each settlement");
-        let mut settled = Vec::with_capacity(afters.len());
-        for (n, (after, result)) in afters.into_iter().zip(results).enumerate() {
+        debug_assert_eq!(results.len(), rests.len(), "one answer for each settlement");
+        let (mut settled, mut part) = (Vec::with_capacity(rests.len()), Part::default());
+        for (n, ((after, made_at), result)) in rests.into_iter().zip(results).enumerate() {
             match result {
                 Some(result) => {
                     stored(&shared, &settlements[n], &after, result);
+                    part.answered(&settlements[n], made_at, result);
                     settled.push(after.given(result));
                 }
-                None => apart.put(Entry { settlement: settlements[n].clone(), after }, n < outcomes),
+                None => apart.put(Entry { settlement: settlements[n].clone(), after, made_at }, n < outcomes),
             }
         }
+        shared.series.add(shared.now(), part);
         let kept = apart.just_put();
         // Room first: what goes off next may look at it.
         shared.settler.done(outcomes - kept.0, returns - kept.1);

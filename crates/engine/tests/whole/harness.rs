@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
-use postrider_core::attempt::Phases;
+use postrider_core::attempt::{HeadBlock, Phases};
 use postrider_core::auth::Auth;
+use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
 use postrider_core::event::Namespace;
 use postrider_core::filter::LabelFilter;
@@ -14,6 +15,7 @@ use postrider_core::ports::*;
 use postrider_core::retry::RetryPolicy;
 use postrider_core::schedule::Scheduled;
 use postrider_core::seal::KeyRing;
+use postrider_core::series::{Numbers, Step};
 use postrider_core::subscription::{BodyForm, Origin, RequestForm, Subscription};
 use postrider_core::time::Timestamp;
 use postrider_engine::{Engine, EngineConfig, Keys, Limits, Publish, Retention, To};
@@ -223,6 +225,7 @@ pub fn endpoint(status: EndpointStatus) -> Endpoint {
         name: String::new(),
         secret_headers: Vec::new(),
         auth: Auth::None,
+        old_secrets_until: None,
         payload_cap: None,
         concurrency: None,
         status,
@@ -342,7 +345,8 @@ impl Lane for Way {
             let (status, takes) = (*hand.status.lock(), *hand.takes.lock());
             pass(takes).await;
             hand.exchanges.lock()[n].ended = Some(hand.now());
-            let response = Response { status, retry_after: None, body: Bytes::new(), truncated: false };
+            let head = HeadBlock::from_lines("server: a test\n");
+            let response = Response { status, retry_after: None, head, body: Bytes::new(), truncated: false };
             let total = u32::try_from(takes.as_micros()).expect("a short time");
             let result = hand.fault.lock().clone().map_or(Ok(response), Err);
             Exchange { result, phases: Phases { total, ..Phases::default() } }
@@ -401,6 +405,34 @@ impl HealthStore for Handle {
         endpoints_by_health(namespace: Option<Namespace>, health: Health, window: Window<EndpointId>) -> Found<EndpointId, EndpointId>;
         health_summary(namespace: Option<Namespace>) -> [u64; 4];
         age_health(now: Timestamp, limit: u32) -> u32;
+    }
+}
+
+impl SeriesStore for Handle {
+    verbs! {
+        add_series(deltas: Vec<SeriesDelta>) -> ();
+        series(namespace: Option<Namespace>, step: Step, from: Timestamp, before: Timestamp) -> Vec<(Timestamp, Numbers)>;
+        forget_series(now: Timestamp, limit: u32) -> u64;
+        note_late(late: Vec<Late>) -> ();
+        most_late(namespace: Option<Namespace>) -> Option<Late>;
+    }
+}
+
+impl LookupStore for Handle {
+    verbs! {
+        page_of_deliveries(filter: DeliveryFilter, window: Window<DeliveryId>) -> Page<DeliveryRow, DeliveryId>;
+        deliveries_by_id(ids: Vec<DeliveryId>, namespace: Option<Namespace>) -> Vec<DeliveryRow>;
+        event_by_number(seq: EventSeq, namespace: Option<Namespace>) -> Option<EventRow>;
+        counters_of(of: Vec<SubscriptionId>) -> Vec<Counters>;
+        open_dead_letters(filter: DeadLetterFilter, window: Window<DeadLetterPlace>) -> Page<DeadLetterRow, DeadLetterPlace>;
+        dead_letter_groups(namespace: Option<Namespace>, limit: u32) -> Vec<DeadLetterGroup>;
+        open_dead_letter(of: DeliveryId) -> Option<DeadLetterId>;
+        open_letters(ids: Vec<DeadLetterId>, namespace: Option<Namespace>) -> Vec<(DeadLetterId, Delivery)>;
+        whole_attempts(of: DeliveryId, namespace: Option<Namespace>, limit: u32, max_bytes: u64) -> Vec<WholeAttempt>;
+        events_by_key(namespaces: Vec<Namespace>, key: String) -> Vec<(Namespace, EventId)>;
+        counted_namespaces(after: Option<Namespace>) -> Vec<Namespace>;
+        delivery_keys(namespace: Option<Namespace>, after: Option<DeliveryId>, limit: u32) -> Vec<DeliveryKeyParts>;
+        event_total(namespace: Option<Namespace>) -> u64;
     }
 }
 
@@ -477,9 +509,10 @@ impl Store for Handle {
         next_expiry() -> Option<Timestamp>;
         retry(ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> Vec<Retried>;
         hasten(id: DeliveryId, at: Timestamp) -> Option<EndpointId>;
+        cancel(id: DeliveryId) -> Cancelled;
         dismiss(ids: Vec<DeadLetterId>, at: Timestamp) -> Vec<bool>;
         schedule(rows: Vec<Scheduled>) -> ();
-        unschedule(id: ScheduledId) -> bool;
+        unschedule(id: ScheduledId, only_pending: bool) -> bool;
         due_scheduled(now: Timestamp, limit: u32, max_bytes: u64) -> DueScheduled;
         fire(firings: Vec<Firing>) -> Vec<Fired>;
         put_job(job: Job) -> ();

@@ -2,6 +2,7 @@
 
 mod batch;
 mod calendar;
+mod cancel;
 mod clock;
 mod erase;
 mod expire;
@@ -9,13 +10,16 @@ mod harness;
 mod health;
 mod items;
 mod jobs;
+mod look_through;
 mod meta;
 mod pace;
 mod parked;
 mod repush;
 mod retry;
 mod room;
+mod rotation;
 mod sample;
+mod series;
 mod several;
 mod shutdown;
 mod templates;

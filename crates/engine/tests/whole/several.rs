@@ -21,6 +21,7 @@ mod alive;
 mod begin;
 mod behind;
 mod between;
+mod called_off;
 mod relay;
 mod work;
 

@@ -68,6 +68,14 @@ async fn what_is_withheld_once_the_connection_is_there_does_not_arrive() {
 }
 
 #[tokio::test]
+async fn the_headers_of_an_answer_come_along_without_its_secrets() {
+    let server = Server::answering("HTTP/1.1 200 OK\r\nX-Request-Id: 7\r\nset-cookie: session=1\r\ncontent-length: 0\r\n\r\n").await;
+    let mut lane = lane(&outbound(), &server.url("/"));
+    let response = answer(lane.exchange(post("1")).await);
+    assert_eq!(response.head.as_str(), "x-request-id: 7\nset-cookie: ***\ncontent-length: 0\n");
+}
+
+#[tokio::test]
 async fn a_connection_is_kept_between_exchanges() {
     let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
     let mut lane = lane(&outbound(), &server.url("/"));

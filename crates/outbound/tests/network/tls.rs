@@ -2,12 +2,13 @@
 
 use crate::harness::*;
 use postrider_core::ports::FaultKind;
-use postrider_outbound::Outbound;
+use postrider_outbound::{ClientTls, Outbound};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::crypto::aws_lc_rs;
 use rustls::{HandshakeKind, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -226,4 +227,27 @@ async fn a_body_that_ends_without_goodbye_is_whole_where_nothing_else_ends_it() 
     let outbound = trusting(&authority);
     assert_eq!(&answer(lane(&outbound, &url).exchange(post("1")).await).body[..], b"all there is");
     fault(lane(&outbound, &url).exchange(post("1")).await, FaultKind::Reset);
+}
+
+#[tokio::test]
+async fn a_client_of_one_server_checks_whose_it_is_and_speaks_http_1() {
+    let authority = Authority::new();
+    let (server, _) = secure(authority.acceptor(&["receiver.test", "127.0.0.1"], &["h2", "http/1.1"])).await;
+    let connect = || async { TcpStream::connect(server.address).await.unwrap() };
+    let trusting = ClientTls::new(&[authority.root()]).unwrap();
+    for host in ["receiver.test", "receiver.test.", "127.0.0.1"] {
+        let mut stream = trusting.secure(host, connect().await).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]), "{host}");
+        stream.write_all(b"POST / HTTP/1.1\r\nhost: receiver.test\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        stream.flush().await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200", "{host}");
+    }
+    let wrong = trusting.secure("other.test", connect().await).await.unwrap_err();
+    assert_eq!((wrong.kind, &*wrong.message), (FaultKind::Tls, "certificate is not valid for the name other.test"));
+    let unknown = ClientTls::new(&[]).unwrap().secure("receiver.test", connect().await).await.unwrap_err();
+    assert_eq!((unknown.kind, &*unknown.message), (FaultKind::Tls, "certificate is self-signed or its issuer is unknown"));
+    let unnamed = trusting.secure("no name", connect().await).await.unwrap_err();
+    assert_eq!(unnamed.kind, FaultKind::Tls);
 }

@@ -182,6 +182,7 @@ mod tests {
             name: String::new(),
             secret_headers: Vec::new(),
             auth: Auth::None,
+            old_secrets_until: None,
             payload_cap: None,
             concurrency: None,
             status: EndpointStatus::Active,

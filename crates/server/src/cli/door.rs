@@ -29,6 +29,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// Whether a place was named, and not just assumed.
+    pub(super) fn is_named(&self) -> bool {
+        self.data_dir.is_some() || self.database_url.is_some() || self.config.is_some()
+    }
+
     /// The server's configuration, as far as it says where the store is. A directory that is named on the command line is meant: it is not passed
     /// over because a variable or the file names a database.
     pub(super) fn config(self) -> Result<Config, CommandError> {

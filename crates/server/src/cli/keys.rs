@@ -1,6 +1,10 @@
-//! `postrider keys`: works beside a running server, which takes a change over within about a second, and before the first start.
+//! `postrider keys`: works beside a running server, which takes a change over within about a second, and before the first start; with a server's
+//! URL or a profile it works through that.
+
+mod through;
 
 use super::door::{Door, Place, Unchanged};
+use super::remote::{self, Connection, Exit, Failure};
 use super::{CommandError, Outcome, print, say};
 use crate::clock::SystemClock;
 use crate::config::value::Span;
@@ -12,13 +16,21 @@ use postrider_core::key::{ApiKey, Scopes};
 use postrider_core::ports::{Clock, ConfigChange};
 use postrider_core::time::Timestamp;
 use serde::Serialize;
-use std::process::ExitCode;
 
 /// Flags of `postrider keys`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  postrider keys create --namespace shop --scopes read,write --name shop-backend
+  postrider keys list --url https://hooks.example.com
+  postrider keys revoke pr_1a2b3c4d --profile prod
+
+Works on the store, with or without a running server. With --url or --profile, or the variables of these, it works through the server, with a key
+that has the scope admin.")]
 pub struct Args {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    connection: Connection,
     #[command(subcommand)]
     command: Command,
 }
@@ -50,12 +62,25 @@ enum Command {
     Revoke {
         /// Its id, or its first characters as the list shows them.
         #[arg(value_name = "ID|PREFIX")]
-        key: String,
+        wanted: String,
     },
 }
 
 /// Runs `postrider keys`.
 pub fn run(args: Args) -> Outcome {
+    if args.connection.is_named() {
+        if args.place.is_named() {
+            let text = "a server and a store are named: leave away either --url and --profile or --data-dir, --database-url and --config, or \
+                        the variables of these";
+            return Ok(remote::ended(Err(Failure::usage(text))));
+        }
+        return through::run(&args.connection, args.command);
+    }
+    Ok(remote::ended(beside(args)))
+}
+
+/// Works on the store.
+fn beside(args: Args) -> Result<(), Failure> {
     // Only a new key may make a new database: an empty list, or "there is no key", of the wrong place would mislead.
     let door = Door::open(&args.place.config()?, matches!(args.command, Command::Create { .. }))?;
     match args.command {
@@ -64,27 +89,26 @@ pub fn run(args: Args) -> Outcome {
             create(&door, namespace.as_deref(), &scopes, expires, &name)
         }
         Command::List { json } => list(&door, json),
-        Command::Revoke { key } => revoke(&door, &key),
-    }?;
-    Ok(ExitCode::SUCCESS)
+        Command::Revoke { wanted } => revoke(&door, &wanted),
+    }
 }
 
 /// When a key expires: it must be after `now`.
-fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, CommandError> {
+fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let at = Timestamp::parse_rfc3339(text).or_else(|| text.parse::<Span>().ok().map(|span| now.after(span.0)));
     let at =
-        at.ok_or_else(|| CommandError(format!("--expires {text:?}: give a time such as 2027-01-31T12:00:00Z, or a span such as 90d")))?;
-    if at > now { Ok(at) } else { Err(CommandError(format!("--expires {text:?} is not in the future"))) }
+        at.ok_or_else(|| Failure::usage(format!("--expires {text:?}: give a time such as 2027-01-31T12:00:00Z, or a span such as 90d")))?;
+    if at > now { Ok(at) } else { Err(Failure::usage(format!("--expires {text:?} is not in the future"))) }
 }
 
-fn create(door: &Door, namespace: Option<&str>, scopes: &str, expires_at: Option<Timestamp>, name: &str) -> Result<(), CommandError> {
-    let namespace = namespace.map(Namespace::new).transpose().map_err(|e| CommandError(e.to_string()))?;
-    let scopes = Scopes::parse(scopes).map_err(|word| CommandError(format!("{word:?} is no scope: choose of read, write and admin")))?;
+fn create(door: &Door, namespace: Option<&str>, scopes: &str, expires_at: Option<Timestamp>, name: &str) -> Result<(), Failure> {
+    let namespace = namespace.map(Namespace::new).transpose().map_err(|e| Failure::usage(e.to_string()))?;
+    let scopes = Scopes::parse(scopes).map_err(|word| Failure::usage(format!("{word:?} is no scope: choose of read, write and admin")))?;
     if scopes == Scopes::default() {
-        return Err(CommandError(String::from("a key without a scope may do nothing: choose of read, write and admin")));
+        return Err(Failure::usage("a key without a scope may do nothing: choose of read, write and admin"));
     }
     if name.len() > auth::MAX_KEY_NAME_BYTES || name.chars().any(char::is_control) || auth::is_reserved_name(name) {
-        return Err(CommandError(format!(
+        return Err(Failure::usage(format!(
             "a key's name is at most {} bytes without control characters, and neither {} nor {}, which the server's own have",
             auth::MAX_KEY_NAME_BYTES,
             auth::DEV_KEY_NAME,
@@ -105,7 +129,7 @@ fn create(door: &Door, namespace: Option<&str>, scopes: &str, expires_at: Option
         )),
     })?;
     say(&format!("made a key for {what} in {}; id {id}; it is not shown again:", door.place()));
-    print(&format!("{secret}\n"))
+    Ok(print(&format!("{secret}\n"))?)
 }
 
 fn describe(key: &ApiKey) -> String {
@@ -125,7 +149,7 @@ struct Listed<'a> {
     revoked_at: Option<String>,
 }
 
-fn list(door: &Door, json: bool) -> Result<(), CommandError> {
+fn list(door: &Door, json: bool) -> Result<(), Failure> {
     let mut keys = door.configuration()?.keys;
     keys.sort_by_key(|k| k.id);
     if json {
@@ -140,7 +164,7 @@ fn list(door: &Door, json: bool) -> Result<(), CommandError> {
             revoked_at: k.revoked_at.map(|at| at.rfc3339(0)),
         });
         let text = serde_json::to_string_pretty(&listed.collect::<Vec<_>>()).map_err(|e| CommandError::new("cannot write JSON", e))?;
-        return print(&format!("{text}\n"));
+        return Ok(print(&format!("{text}\n"))?);
     }
     let mut text =
         format!("{:<36}  {:<11}  {:<16}  {:<16}  {:<20}  {:<7}  NAME\n", "ID", "PREFIX", "NAMESPACE", "SCOPES", "CREATED", "STATE");
@@ -160,10 +184,10 @@ fn list(door: &Door, json: bool) -> Result<(), CommandError> {
             key.name
         ));
     }
-    print(&text)
+    Ok(print(&text)?)
 }
 
-fn revoke(door: &Door, wanted: &str) -> Result<(), CommandError> {
+fn revoke(door: &Door, wanted: &str) -> Result<(), Failure> {
     let now = SystemClock.now();
     let revoking = door.revise(|configuration| match named(configuration.keys, wanted) {
         Ok(key) => (vec![ConfigChange::Key(ApiKey { revoked_at: Some(now), ..key.clone() })], Ok(key)),
@@ -175,7 +199,7 @@ fn revoke(door: &Door, wanted: &str) -> Result<(), CommandError> {
 }
 
 /// The one key that is meant, which is still in force.
-fn named(keys: Vec<ApiKey>, wanted: &str) -> Result<ApiKey, CommandError> {
+fn named(keys: Vec<ApiKey>, wanted: &str) -> Result<ApiKey, Failure> {
     let found: Vec<ApiKey> = match KeyId::parse(wanted) {
         Some(id) => keys.into_iter().filter(|k| k.id == id).collect(),
         // A whole key is recognised too, and the prefix of an unrevoked one only.
@@ -185,8 +209,10 @@ fn named(keys: Vec<ApiKey>, wanted: &str) -> Result<ApiKey, CommandError> {
     let mut live = found.into_iter().filter(|k| k.revoked_at.is_none());
     match (live.next(), live.next()) {
         (Some(key), None) => Ok(key),
-        (Some(_), Some(_)) => Err(CommandError(format!("several keys begin with {wanted:?}: use the id, which postrider keys list shows"))),
-        (None, _) if is_unknown => Err(CommandError(format!("there is no key {wanted:?}: postrider keys list shows them"))),
-        (None, _) => Err(CommandError(format!("the key {wanted:?} was revoked already"))),
+        (Some(_), Some(_)) => {
+            Err(Failure::usage(format!("several keys begin with {wanted:?}: use the id, which postrider keys list shows")))
+        }
+        (None, _) if is_unknown => Err(Failure::new(Exit::NotFound, format!("there is no key {wanted:?}: postrider keys list shows them"))),
+        (None, _) => Err(Failure::new(Exit::Refused, format!("the key {wanted:?} was revoked already"))),
     }
 }

@@ -9,7 +9,7 @@ use clap::Args as _;
 /// Others that begin with `POSTRIDER_` are left alone, for container platforms set some of their own.
 pub fn misspelt_variables(names: impl Iterator<Item = String>) -> Vec<(String, String)> {
     // What is read without being a flag of `serve`.
-    const OTHERS: [&str; 3] = [BOOTSTRAP_KEY, SECRETS_KEY, "POSTRIDER_API_KEY"];
+    const OTHERS: [&str; 6] = [BOOTSTRAP_KEY, SECRETS_KEY, "POSTRIDER_API_KEY", "POSTRIDER_URL", "POSTRIDER_KEY", "POSTRIDER_PROFILE"];
     let flags = Flags::augment_args(clap::Command::new("serve"));
     let of_flags: Vec<String> = flags.get_arguments().filter_map(|flag| Some(flag.get_env()?.to_str()?.to_owned())).collect();
     let known: Vec<&str> = of_flags.iter().map(String::as_str).chain(OTHERS).collect();

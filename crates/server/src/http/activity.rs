@@ -12,6 +12,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+/// How long a connection with an answer that goes on may be idle at least: such answers say something at least once a minute, whatever the limit
+/// for other connections is.
+const STREAM_IDLE: Duration = Duration::from_secs(120);
+
+/// How long answers that go on may take to come to their end once the server stops.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What an HTTP/2 connection begins with.
 const HTTP2_PREFACE: &[u8] = b"PRI ";
 
@@ -30,6 +37,8 @@ pub(super) struct Activity {
     began: Instant,
     /// Requests that are being answered.
     requests: AtomicU32,
+    /// Answers that go on after their head was written.
+    streams: AtomicU32,
     /// When a byte last went either way.
     last: AtomicU64,
     /// When the first byte of the request head came that is not complete yet; 0 if there is none.
@@ -43,6 +52,7 @@ impl Activity {
         Arc::new(Activity {
             began: Instant::now(),
             requests: AtomicU32::new(0),
+            streams: AtomicU32::new(0),
             last: AtomicU64::new(0),
             // The first head is waited for from the beginning.
             head_since: AtomicU64::new(1),
@@ -88,11 +98,13 @@ impl Activity {
             return Some(patience.head.min(patience.idle));
         }
         let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-        let idle_until = self.last.load(Ordering::Relaxed).saturating_add(millis(patience.idle));
+        let streams = self.streams.load(Ordering::Relaxed) > 0;
+        let idle = if streams { patience.idle.max(STREAM_IDLE) } else { patience.idle };
+        let idle_until = self.last.load(Ordering::Relaxed).saturating_add(millis(idle));
         let head_since = self.head_since.load(Ordering::Relaxed);
         let until = match head_since {
             0 => idle_until,
-            _ if self.multiplexed.load(Ordering::Relaxed) => idle_until,
+            _ if streams || self.multiplexed.load(Ordering::Relaxed) => idle_until,
             since => idle_until.min(since.saturating_add(millis(patience.head))),
         };
         // While it is idle a new head may begin at any time, so it is looked at at least that often.
@@ -106,11 +118,45 @@ impl Activity {
             tokio::time::sleep(grace).await;
         }
     }
+
+    /// Ends when nothing but answers that go on is left of a connection of a server that stops. They have been told, so that they have ended
+    /// unless their client does not read.
+    pub(super) async fn only_streams(&self) {
+        loop {
+            tokio::time::sleep(LAST_WORDS).await;
+            if self.requests.load(Ordering::Relaxed) == 0 && self.streams.load(Ordering::Relaxed) > 0 {
+                return;
+            }
+        }
+    }
 }
 
 /// A request that is being answered.
 #[derive(Debug)]
 pub(super) struct InRequest(Arc<Activity>);
+
+impl InRequest {
+    /// Its answer goes on when its head has been written, until what this returns is dropped.
+    pub(super) fn goes_on(&self) -> InStream {
+        self.0.streams.fetch_add(1, Ordering::Relaxed);
+        InStream(Arc::clone(&self.0))
+    }
+}
+
+/// An answer that goes on.
+#[derive(Debug)]
+pub(super) struct InStream(Arc<Activity>);
+
+impl Drop for InStream {
+    fn drop(&mut self) {
+        self.0.wrote();
+        // What came meanwhile is read from now on.
+        if self.0.head_since.load(Ordering::Relaxed) != 0 {
+            self.0.head_since.store(self.0.now(), Ordering::Relaxed);
+        }
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Drop for InRequest {
     fn drop(&mut self) {
@@ -227,5 +273,45 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(60)).await;
         activity.read(b"a ping");
         assert_eq!(gives_up_after(&activity).await, 75);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_goes_on_is_kept_while_it_says_something() {
+        let patience = Patience { head: Duration::from_millis(100), idle: Duration::from_millis(100) };
+        let activity = Activity::new();
+        let request = activity.request(false);
+        let stream = request.goes_on();
+        drop(request);
+        let begun = Instant::now();
+        let talk = async {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                activity.wrote();
+                activity.read(b"the next request, which is not read yet");
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = talk => unreachable!("it never ends"),
+            () = activity.given_up(patience) => assert_eq!(begun.elapsed().as_secs(), 600 + 120),
+        }
+        drop(stream);
+        activity.given_up(patience).await;
+        assert_eq!(begun.elapsed().as_secs(), 600 + 120, "then the limits are those of others");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_waits_for_requests_and_a_moment_for_the_ends_of_streams() {
+        let activity = Activity::new();
+        let (request, other) = (activity.request(true), activity.request(true));
+        let stream = request.goes_on();
+        drop(request);
+        assert!(tokio::time::timeout(Duration::from_secs(100), activity.only_streams()).await.is_err(), "a request is being answered");
+        drop(other);
+        let begun = Instant::now();
+        activity.only_streams().await;
+        assert_eq!(begun.elapsed().as_secs(), 1);
+        drop(stream);
+        assert!(tokio::time::timeout(Duration::from_secs(100), activity.only_streams()).await.is_err(), "nothing is cut off but streams");
     }
 }

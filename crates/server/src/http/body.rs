@@ -41,6 +41,11 @@ impl Bodies {
         Bodies { limit, pause, room: Arc::new(Semaphore::new(ROOM_KIB)) }
     }
 
+    /// The largest body, in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// The same with another limit, in the same room.
     pub fn up_to(&self, limit: usize) -> Self {
         Bodies { limit, pause: self.pause, room: Arc::clone(&self.room) }

@@ -98,6 +98,10 @@ impl Server {
                         tracing::debug!("closed a connection that did nothing");
                         break;
                     }
+                    () = activity.only_streams(), if stopping => {
+                        tracing::debug!("closed a connection whose client did not read the end of a stream");
+                        break;
+                    }
                     _ = stop.wait_for(|stop| *stop), if !stopping => {
                         stopping = true;
                         connection.as_mut().graceful_shutdown();

@@ -14,9 +14,11 @@ pub use body::Bodies;
 pub use listener::{Limits, Server};
 pub use problem::{Detail, Problem};
 pub use reader::Reader;
+pub use service::GoesOn;
 pub use table::{Route, Table};
 
 use crate::auth::{Access, Auth, Denied};
+use crate::config::Setting;
 use crate::key_limits::KeyLimits;
 use crate::nodes::Nodes;
 use crate::{items, rpc, tasks, web};
@@ -70,10 +72,14 @@ pub struct App {
     pub database: &'static str,
     /// Who serves it.
     pub nodes: Arc<dyn Nodes>,
+    /// What this node is called.
+    pub node: String,
     /// When the server started.
     pub started: Instant,
     /// How often each key may ask.
     pub key_limits: KeyLimits,
+    /// What the server was started with, secrets masked.
+    pub settings: Vec<Setting>,
     /// Turns true when the server stops: what would go on for as long as its client likes ends then.
     pub stopping: watch::Receiver<bool>,
 }

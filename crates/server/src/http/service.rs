@@ -1,7 +1,7 @@
 //! One connection's requests: the hot path straight to its handler, everything else through the router.
 
 use super::App;
-use super::activity::Activity;
+use super::activity::{Activity, InStream};
 use crate::tasks::ingest;
 use axum::Router;
 use axum::body::Body;
@@ -61,10 +61,42 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             if response.status().is_client_error() || response.status().is_server_error() {
                 response = app.bodies.leave(version, expects, pin!(body), response).await;
             }
+            if response.extensions_mut().remove::<GoesOn>().is_some() {
+                let stream = under_way.goes_on();
+                response = response.map(|body| Body::new(Going { body, _stream: stream }));
+            }
             line.end(&response);
             drop(under_way);
             Ok(response)
         })
+    }
+}
+
+/// Marks an answer, among its extensions, that goes on for as long as its client likes and says something at least once a minute: its connection
+/// is not taken for idle in between.
+#[derive(Clone, Copy, Debug)]
+pub struct GoesOn;
+
+/// The body of such an answer.
+struct Going {
+    body: Body,
+    _stream: InStream,
+}
+
+impl http_body::Body for Going {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

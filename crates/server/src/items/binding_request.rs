@@ -119,8 +119,11 @@ impl Wanted {
             connector: WEBHOOK,
         };
         let compatible = check(&CATALOG, proposal).map_err(|why| {
-            let message = format!("{why} (compatibility check, predicate {})", why.predicate());
-            Problem::validation(vec![Detail { path: why.path().to_owned(), message }])
+            let (path, message) = (why.path(), why.to_string());
+            // Whoever is told has the path beside it.
+            let message = message.strip_prefix(path).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&message);
+            let message = format!("{message} (compatibility check, predicate {})", why.predicate());
+            Problem::validation(vec![Detail { path: path.to_owned(), message }])
         })?;
         Ok(Made { event_type: event_type.to_owned(), compatible })
     }

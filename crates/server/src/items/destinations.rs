@@ -155,6 +155,7 @@ pub(super) async fn create(
         schemes: vec![Scheme::Postrider, Scheme::Standard],
         http: HttpOptions::items(),
         rate_limit: None,
+        old_secrets_until: None,
         payload_cap: None,
         concurrency: None,
         status: EndpointStatus::Active,

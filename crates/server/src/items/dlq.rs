@@ -136,6 +136,8 @@ fn row(view: &DeadLetterView) -> DeadLetterRow {
         subscription: view.delivery.subscription,
         endpoint: view.delivery.endpoint,
         event: view.delivery.event,
+        event_id: view.event.id,
+        event_type: Arc::clone(&view.event.event_type),
         last_attempt: view.last_attempt,
     }
 }

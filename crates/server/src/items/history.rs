@@ -136,18 +136,41 @@ pub(super) async fn replay(
     Ok(json(StatusCode::OK, &Enqueued { enqueued: true, idempotency_key }))
 }
 
-/// Whether a delivery would be sent at all: 404 where its binding or destination is gone, 409 where one of them is not active.
-pub(super) fn may_send(app: &App, delivery: &Delivery) -> Result<(), Problem> {
+/// Why a delivery that is made again would not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// Its subscription or its endpoint is gone.
+    Gone,
+    /// Its subscription is not active.
+    Inactive,
+    /// Its endpoint is paused.
+    Paused,
+    /// Postrider has disabled its endpoint, for this reason.
+    Disabled(ErrorCode),
+}
+
+/// Why a delivery would not be sent now, if it would not.
+pub(crate) fn unsent(app: &App, delivery: &Delivery) -> Option<Unsent> {
     let routes = app.engine.routes();
-    let route =
-        routes.route(delivery.subscription).ok_or_else(|| Problem::not_found("the binding or the destination of this delivery is gone"))?;
+    let Some(route) = routes.route(delivery.subscription) else { return Some(Unsent::Gone) };
     if !route.subscription.active {
-        return Err(Problem::conflict("the binding of this delivery is not active: activate it first"));
+        return Some(Unsent::Inactive);
     }
     match route.endpoint.status {
-        EndpointStatus::Active => Ok(()),
-        EndpointStatus::Paused { .. } => Err(Problem::conflict("the destination of this delivery is not active: activate it first")),
-        EndpointStatus::Disabled { reason, .. } => {
+        EndpointStatus::Active => None,
+        EndpointStatus::Paused { .. } => Some(Unsent::Paused),
+        EndpointStatus::Disabled { reason, .. } => Some(Unsent::Disabled(reason)),
+    }
+}
+
+/// Whether a delivery would be sent at all: 404 where its binding or destination is gone, 409 where one of them is not active.
+pub(super) fn may_send(app: &App, delivery: &Delivery) -> Result<(), Problem> {
+    match unsent(app, delivery) {
+        None => Ok(()),
+        Some(Unsent::Gone) => Err(Problem::not_found("the binding or the destination of this delivery is gone")),
+        Some(Unsent::Inactive) => Err(Problem::conflict("the binding of this delivery is not active: activate it first")),
+        Some(Unsent::Paused) => Err(Problem::conflict("the destination of this delivery is not active: activate it first")),
+        Some(Unsent::Disabled(reason)) => {
             let message = format!("the destination of this delivery was disabled ({reason}): mend and update it first, which enables it");
             Err(Problem::conflict(message))
         }

@@ -124,7 +124,8 @@ pub(super) async fn revoke(State(app): State<Arc<App>>, Caller(access): Caller, 
     Ok(json(StatusCode::OK, &Deleted { deleted: true, id }))
 }
 
-fn manages(access: &auth::Access, namespace: Option<&Namespace>) -> bool {
+/// Whether a caller with the scope `admin` manages the keys of this namespace, or with `None` those that see all of them.
+pub(crate) fn manages(access: &auth::Access, namespace: Option<&Namespace>) -> bool {
     access.namespace.is_none() || access.namespace.as_ref() == namespace
 }
 

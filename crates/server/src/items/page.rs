@@ -17,7 +17,7 @@ pub(crate) const MAX_LIMIT: u32 = 500;
 const MAX_PARAMETERS: usize = 64;
 
 /// A place in a list, and its text in a cursor: opaque, and of one kind of list only.
-pub(super) trait Position: Sized {
+pub(crate) trait Position: Sized {
     /// What the cursor of such a list begins with.
     const KIND: &'static str;
 

@@ -85,7 +85,8 @@ impl Wire {
     }
 }
 
-fn beginning(bytes: &[u8]) -> String {
+/// The beginning of a body as text, in [`MAX_SHOWN`] bytes at the most.
+pub(crate) fn beginning(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_SHOWN)]);
     // A character that was cut in two at the end.
     text.strip_suffix(char::REPLACEMENT_CHARACTER).filter(|_| bytes.len() > MAX_SHOWN).unwrap_or(&text).to_owned()

@@ -7,10 +7,12 @@
 //! |---|---|
 //! | [`behaviour`] | what to answer, and when to fail |
 //! | [`signatures`] | which signatures a request carries and whether they verify |
+//! | [`forward`] | passing requests on to somebody else |
 //! | [`record`] | one received request, and whether it came before |
 //! | [`serve`] | the listener and its connections |
 
 pub mod behaviour;
+pub mod forward;
 pub mod record;
 pub mod serve;
 pub mod signatures;
@@ -19,6 +21,7 @@ pub mod signatures;
 mod tests;
 
 pub use behaviour::{Behaviour, Fault, Faults, Reply};
+pub use forward::{Forward, Passed};
 pub use record::Received;
 pub use serve::{Receiver, Settings};
 pub use signatures::{Finding, Verdict, Verifier};

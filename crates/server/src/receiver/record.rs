@@ -1,6 +1,7 @@
 //! One received request, and whether it came before.
 
 use super::behaviour::Reply;
+use super::forward::Passed;
 use super::signatures::Finding;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -28,6 +29,8 @@ pub struct Received {
     pub duplicate: bool,
     /// What it gets.
     pub reply: Reply,
+    /// What came of passing it on, where that was done.
+    pub passed: Option<Passed>,
 }
 
 impl Received {

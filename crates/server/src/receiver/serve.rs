@@ -1,6 +1,7 @@
 //! The listener and its connections.
 
 use super::behaviour::{Behaviour, Reply, Script};
+use super::forward::Forward;
 use super::record::{Delivered, Received, identity};
 use super::signatures::Verifier;
 use bytes::Bytes;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub path: Option<String>,
     /// What to answer.
     pub behaviour: Behaviour,
+    /// Who answers in its place, if anybody.
+    pub forward: Option<Arc<Forward>>,
     /// What to check signatures with.
     pub verifier: Verifier,
     /// The time of day, for the records and for the age of signatures.
@@ -154,18 +157,28 @@ impl Shared {
         let signatures = self.settings.verifier.inspect(&head.headers, &body, at);
         let path = head.uri.path_and_query().map_or_else(|| head.uri.path().to_string(), |p| p.as_str().to_string());
         let elsewhere = self.settings.path.as_deref().is_some_and(|only| only != head.uri.path());
-        let (number, duplicate, reply) = self.decide(identity(&head.headers), elsewhere);
-        let record = Received { number, at, method: head.method, path, headers: head.headers, body, signatures, duplicate, reply };
+        let passed = match &self.settings.forward {
+            Some(forward) if !elsewhere => Some(forward.pass(&head, body.clone()).await),
+            _ => None,
+        };
+        let decided = if elsewhere { Some(StatusCode::NOT_FOUND) } else { passed.as_ref().map(|passed| passed.status) };
+        let (number, duplicate, reply) = self.decide(identity(&head.headers), decided);
+        let (method, headers) = (head.method, head.headers);
+        let record = Received { number, at, method, path, headers, body, signatures, duplicate, reply, passed: passed.clone() };
         // Nobody looks any more: the receiver is stopping, and senders still get their answer.
         let _ = self.out.send(record).await;
-        self.reply(reply, reset).await
+        match passed {
+            Some(passed) => Ok(passed.response()),
+            None => self.reply(reply, reset).await,
+        }
     }
 
-    fn decide(&self, id: Option<&str>, elsewhere: bool) -> (u64, bool, Reply) {
+    /// The number of a request, whether it came before, and what it gets, where that is not decided yet.
+    fn decide(&self, id: Option<&str>, decided: Option<StatusCode>) -> (u64, bool, Reply) {
         let mut progress = self.progress.lock();
         progress.received += 1;
         let duplicate = id.is_some_and(|id| progress.delivered.contains(id));
-        let reply = if elsewhere { Reply::Status(StatusCode::NOT_FOUND) } else { progress.script.decide() };
+        let reply = decided.map_or_else(|| progress.script.decide(), Reply::Status);
         if let (true, Some(id)) = (reply.is_success(), id) {
             progress.delivered.insert(id);
         }

@@ -28,7 +28,7 @@ async fn start(behaviour: Behaviour) -> Receiver {
 
 async fn start_with(behaviour: Behaviour, verifier: Verifier, path: Option<&str>) -> Receiver {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let settings = Settings { path: path.map(String::from), behaviour, verifier, clock: Arc::new(Still) };
+    let settings = Settings { path: path.map(String::from), behaviour, forward: None, verifier, clock: Arc::new(Still) };
     Receiver::start(listener, settings).expect("a bound listener")
 }
 
@@ -151,4 +151,30 @@ async fn stopping_lets_an_answer_finish() {
     let answer = sender.await.expect("no panic").expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     TcpStream::connect(address).await.expect_err("nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_request_is_passed_on_and_its_answer_goes_back() {
+    let answers = Behaviour { answer: StatusCode::ACCEPTED, body: "taken".into(), ..Behaviour::default() };
+    let mut behind = start_with(answers, Verifier::default(), Some("/app")).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let forward = Forward::new(&format!("http://{}/app", behind.address())).expect("a URL");
+    let settings = Settings {
+        path: None,
+        behaviour: Behaviour::default(),
+        forward: Some(Arc::new(forward)),
+        verifier: Verifier::default(),
+        clock: Arc::new(Still),
+    };
+    let mut receiver = Receiver::start(listener, settings).expect("a bound listener");
+    let answer = send(&receiver, "/hooks", "x-a: b\r\n", "{\"n\":1}").await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 202 ") && answer.ends_with("\r\n\r\ntaken"), "{answer}");
+    let (told, passed) = (next(&mut receiver).await, next(&mut behind).await);
+    assert_eq!((passed.path.as_str(), passed.header("x-a"), passed.body.as_ref()), ("/app", Some("b"), &b"{\"n\":1}"[..]));
+    assert_eq!(passed.header("host"), Some(behind.address().to_string().as_str()));
+    assert_eq!((told.reply, told.passed.map(|passed| passed.error)), (Reply::Status(StatusCode::ACCEPTED), Some(None)));
+    behind.stop(PATIENCE).await;
+    let answer = send(&receiver, "/hooks", "", "{}").await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(next(&mut receiver).await.passed.is_some_and(|passed| passed.error.is_some()));
 }

@@ -93,11 +93,18 @@ pub(super) fn timestamp(at: Moment) -> Timestamp {
 }
 
 /// A time of a request, in whole microseconds, and whether something was cut off for that: `what` is its name in the contract.
-fn moment(at: &Timestamp, what: &str) -> Result<(Moment, bool), Problem> {
+pub(super) fn moment(at: &Timestamp, what: &str) -> Result<(Moment, bool), Problem> {
     let nanos = u32::try_from(at.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
     let micros = nanos.zip(at.seconds.checked_mul(1_000_000)).and_then(|(nanos, micros)| micros.checked_add(i64::from(nanos / 1_000)));
     let micros = micros.ok_or_else(|| Problem::bad_request(format!("{what} is no time")))?;
     Ok((Moment::from_micros(micros), at.nanos % 1_000 != 0))
+}
+
+/// A bound in time of a list that begins at an instant, or ends before it: in whole microseconds, as what it bounds has them.
+pub(super) fn bound(at: Option<&Timestamp>, what: &str) -> Result<Option<Moment>, Problem> {
+    let read = at.map(|at| moment(at, what)).transpose()?;
+    // What was cut off is a part of a microsecond, and nothing lies between that and the next one.
+    Ok(read.map(|(at, is_cut)| if is_cut { at.after(Duration::from_micros(1)) } else { at }))
 }
 
 /// The bounds in time of a list, from the first to before the second: what is made after the one and before the other of the contract.
@@ -163,6 +170,8 @@ mod tests {
             (read(1, 5_000), read(1, 5_001), read(-1, 999_999_999)),
             (Ok((1_000_005, false)), Ok((1_000_005, true)), Ok((-1, true)))
         );
+        let bound = |seconds, nanos| bound(Some(&Timestamp::from_unix(seconds, nanos)), "t").map(|at| at.map(Moment::as_micros));
+        assert_eq!((bound(1, 5_000), bound(1, 5_001)), (Ok(Some(1_000_005)), Ok(Some(1_000_006))));
         for (seconds, nanos) in [(0, -1), (0, 1_000_000_000), (i64::MAX, 0), (i64::MIN, 0)] {
             let sent = Timestamp { seconds, nanos, ..Timestamp::default() };
             assert_eq!(moment(&sent, "t").map_err(|problem| problem.message), Err(String::from("t is no time")));

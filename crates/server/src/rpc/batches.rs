@@ -42,7 +42,7 @@ pub(super) fn prepared(made: Result<Option<Batch>, NoBatch>) -> Result<String, P
 }
 
 /// Why a batch is not prepared, started or cancelled.
-fn refused(why: NoBatch) -> Problem {
+pub(super) fn refused(why: NoBatch) -> Problem {
     match why {
         NoBatch::TooLarge(_) | NoBatch::Over(_) => failed_precondition(why.to_string()),
         NoBatch::TooMany(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_batches", why.to_string()),

@@ -1,5 +1,6 @@
 //! What went wrong, as the protocols say it.
 
+use crate::auth::Denied;
 use crate::http::Problem;
 use axum::response::Response;
 use connectrpc::{ConnectError, ErrorCode};
@@ -13,6 +14,13 @@ impl From<Problem> for ConnectError {
         let mut error = ConnectError::new(code_of(problem.status), problem.message);
         error.response_headers_mut().extend(headers);
         error
+    }
+}
+
+/// As every fault.
+impl From<Denied> for ConnectError {
+    fn from(denied: Denied) -> Self {
+        Problem::from(denied).into()
     }
 }
 

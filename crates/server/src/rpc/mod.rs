@@ -1,7 +1,11 @@
-//! The RPC API: Connect, gRPC and gRPC-Web on the same paths, `/webhook.SERVICE/METHOD`.
+//! The RPC API: Connect, gRPC and gRPC-Web on the same paths, `/webhook.SERVICE/METHOD` and, for what other servers do not have (`v1`),
+//! `/postrider.v1.SERVICE/METHOD`.
 //!
 //! A call passes who asks (`auth`), the reading of its body with the bounds that all APIs share, and then the library, which knows the
 //! three protocols and hands the message to its service. Health checks and reflection are beside that: they need no key.
+//!
+//! A method that answers with a stream has the time of other calls until the stream begins, and then as long as it likes: it ends by itself
+//! when [`App::stopping`] turns true, so that no client keeps the server from stopping.
 
 mod access;
 mod auth;
@@ -14,9 +18,12 @@ mod health_service;
 mod page;
 mod status;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
+mod v1;
 mod webhooks;
 
-use crate::http::{App, Bodies, Table};
+use crate::http::{App, Bodies, GoesOn, Table};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -26,7 +33,7 @@ use connectrpc::{ConnectError, ConnectRpcBody, ConnectRpcService, DeadlinePolicy
 use connectrpc_health::{HealthExt, HealthService};
 use connectrpc_reflection::{Reflector, SERVER_REFLECTION_SERVICE_NAME, SERVER_REFLECTION_V1ALPHA_SERVICE_NAME};
 use http::header::{ALLOW, EXPECT, HeaderValue};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, HeaderName, Request, StatusCode};
 use http_body_util::Full;
 use postrider_proto::{DESCRIPTORS, Services, service};
 use std::convert::Infallible;
@@ -41,7 +48,8 @@ pub const MAX_MESSAGE: usize = 4 << 20;
 /// What gRPC puts before a message: whether it is compressed, and its length.
 const ENVELOPE: usize = 5;
 
-/// Longest time for a call once its body is there, whatever the client asks for (contract, section 12).
+/// Longest time for a call once its body is there, or until the stream that it answers with begins, whatever the client asks for (contract,
+/// section 12).
 const LONGEST_CALL: Duration = Duration::from_secs(30);
 
 /// Largest message of a health check or a question of reflection, in bytes: names, and no more.
@@ -58,7 +66,16 @@ fn services(app: &Arc<App>) -> Services {
         .with_subscription_service(Arc::new(subscriptions::Subscriptions::new(Arc::clone(app))))
         .with_delivery_service(Arc::new(deliveries::Deliveries::new(Arc::clone(app))))
         .with_health_service(Arc::new(health_service::Healths::new(Arc::clone(app))))
+        .with_overview_service(Arc::new(v1::overview::Overviews::new(Arc::clone(app))))
+        .with_ledger_service(Arc::new(v1::ledger::Ledger::new(Arc::clone(app))))
+        .with_endpoint_service(Arc::new(v1::endpoints::Endpoints::new(Arc::clone(app))))
+        .with_dead_letter_service(Arc::new(v1::dead_letters::DeadLetters::new(Arc::clone(app))))
+        .with_schedule_service(Arc::new(v1::schedule::Schedules::new(Arc::clone(app))))
+        .with_admin_service(Arc::new(v1::admin::Admin::new(Arc::clone(app))))
 }
+
+/// Keeps nginx and those who have learned it from gathering an answer before they pass it on.
+const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// What a call is answered with.
 struct Rpc {
@@ -81,13 +98,7 @@ pub fn publishes(path: &str) -> bool {
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     let services = services(app);
     let names = services.names().to_vec();
-    let limits = Limits::default().with_max_message_size(MAX_MESSAGE).with_max_request_body_size(MAX_MESSAGE + ENVELOPE);
-    let deadlines = DeadlinePolicy::new().with_default_timeout(LONGEST_CALL).with_max(LONGEST_CALL);
-    let rpc = Arc::new(Rpc {
-        app: Arc::clone(app),
-        bodies: app.bodies.up_to(MAX_MESSAGE + ENVELOPE),
-        calls: ConnectRpcService::new(services).with_limits(limits).with_deadline_policy(deadlines),
-    });
+    let rpc = Arc::new(Rpc { app: Arc::clone(app), bodies: app.bodies.up_to(MAX_MESSAGE + ENVELOPE), calls: bounded(services) });
     let calls = service::NAMES.into_iter().fold(Router::new(), |router, name| router.route(&methods_of(name), any(answer)));
     let (health, current) = (health(app, &names), reflection(&names));
     let older = current.clone();
@@ -97,6 +108,14 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route(&methods_of(SERVER_REFLECTION_SERVICE_NAME), any(move |request: Request<Body>| call(current, request)))
         .route(&methods_of(SERVER_REFLECTION_V1ALPHA_SERVICE_NAME), any(move |request: Request<Body>| call(older, request)))
         .layer(axum::middleware::map_response(with_allow))
+}
+
+/// Services with the bounds of the contract.
+fn bounded(services: Services) -> ConnectRpcService<Services> {
+    let limits = Limits::default().with_max_message_size(MAX_MESSAGE).with_max_request_body_size(MAX_MESSAGE + ENVELOPE);
+    // A stream that has begun is not cut off; a client that gives it less time ends it itself.
+    let deadlines = DeadlinePolicy::new().with_default_timeout(LONGEST_CALL).with_max(LONGEST_CALL).with_enforce_on_streams(false);
+    ConnectRpcService::new(services).with_limits(limits).with_deadline_policy(deadlines)
 }
 
 fn methods_of(service: &str) -> String {
@@ -158,8 +177,13 @@ where
     measured(response)
 }
 
-/// An answer that is there as a whole says how long it is, which the library's own body does not.
-fn measured(response: http::Response<ConnectRpcBody>) -> Response {
+/// An answer that is there as a whole says how long it is, which the library's own body does not. One that streams is marked, so that the
+/// connection is kept for it, and tells proxies to pass on what comes when it comes.
+fn measured(mut response: http::Response<ConnectRpcBody>) -> Response {
+    if matches!(response.body(), ConnectRpcBody::Streaming(_)) {
+        response.extensions_mut().insert(GoesOn);
+        response.headers_mut().insert(UNBUFFERED, HeaderValue::from_static("no"));
+    }
     response.map(|body| match body {
         ConnectRpcBody::Full(whole) => Body::new(whole),
         other => Body::new(other),

@@ -120,7 +120,7 @@ fn authenticate(app: &App, headers: &HeaderMap, route: &Route, caller: Caller, p
     }
     if route.is_signed() {
         let signature = headers.get(HUB_SIGNATURE).and_then(|v| v.to_str().ok());
-        let verified = signature.map(|signature| route.verify_hub(signature, payload)).transpose();
+        let verified = signature.map(|signature| route.verify_hub(signature, payload, app.engine.now())).transpose();
         if !verified.map_err(|cause| unreadable(route, cause))?.unwrap_or(false) {
             return Err(Problem::new(
                 StatusCode::UNAUTHORIZED,

@@ -7,7 +7,7 @@ mod deliveries;
 pub(crate) mod dlq;
 mod health;
 pub mod ingest;
-mod page;
+pub(crate) mod page;
 mod schedule_request;
 pub(crate) mod scheduled;
 pub(crate) mod subscription_request;

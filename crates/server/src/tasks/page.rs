@@ -13,7 +13,7 @@ use serde::Serialize;
 const MAX_PAYLOAD_BYTES: u64 = 4 << 20;
 
 /// A place in a list, as clients hand it back. To them it is a word without meaning.
-pub(super) trait Place: Copy {
+pub(crate) trait Place: Copy {
     fn write(&self) -> String;
     fn read(text: &str) -> Option<Self>;
 }

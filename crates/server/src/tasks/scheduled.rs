@@ -9,9 +9,13 @@ use ::http::header::{CACHE_CONTROL, HeaderValue};
 use ::http::{StatusCode, Uri};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use postrider_core::id::{ScheduledId, SubscriptionId};
 use postrider_core::ports::Page;
+use postrider_core::recurrence::Recurrence;
 use postrider_core::schedule::{Scheduled, ScheduledStatus};
+use postrider_core::subscription::Subscription;
+use postrider_core::time::Timestamp;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -64,21 +68,27 @@ async fn store(app: &App, access: &Access, wanted: Wanted) -> Result<ScheduledId
     if wanted.scheduled_for <= now {
         return Err(Problem::bad_request(format!("scheduled_for must be in the future; it is {} now", now.rfc3339(0))));
     }
-    let id = ScheduledId::new(app.engine.new_id());
-    let row = Scheduled {
-        id,
+    let row = row(app, &subscription, wanted.payload, (wanted.scheduled_for, wanted.recurrence));
+    let id = row.id;
+    app.engine.schedule(row).await?;
+    Ok(id)
+}
+
+/// A new series, or the one occurrence, for a subscription; it is not stored yet.
+pub(crate) fn row(app: &App, subscription: &Subscription, payload: Bytes, (due_at, recurrence): (Timestamp, Recurrence)) -> Scheduled {
+    let now = app.engine.now();
+    Scheduled {
+        id: ScheduledId::new(app.engine.new_id()),
         namespace: subscription.namespace.clone(),
         subscription: subscription.id,
-        payload: wanted.payload,
-        due_at: wanted.scheduled_for,
-        recurrence: wanted.recurrence,
-        anchor: wanted.scheduled_for,
+        payload,
+        due_at,
+        recurrence,
+        anchor: due_at,
         status: ScheduledStatus::Pending,
         created_at: now,
         updated_at: now,
-    };
-    app.engine.schedule(row).await?;
-    Ok(id)
+    }
 }
 
 /// `DELETE /scheduled/{id}`: a series ends with its pending occurrence.
@@ -88,5 +98,5 @@ pub(super) async fn remove(State(app): State<Arc<App>>, Writes(access): Writes, 
     let id = ScheduledId::parse(&id).ok_or_else(missing)?;
     let row = app.engine.store().scheduled_one(id).await?;
     row.filter(|row| access.sees(&row.namespace)).ok_or_else(missing)?;
-    if app.engine.unschedule(id).await? { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(missing()) }
+    if app.engine.unschedule(id, false).await? { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(missing()) }
 }

@@ -1,6 +1,7 @@
 //! What the black-box tests share: the real binary as a child process, a small HTTP client, a receiver that does as it is told.
 #![allow(dead_code, unused_imports, missing_docs, reason = "every test file uses its own part of this")]
 
+pub mod cli;
 pub mod client;
 pub mod items;
 pub mod receiver;

@@ -24,11 +24,12 @@ impl<'s> Rpc<'s> {
         Rpc { server, key: Some(key.to_owned()), namespace: namespace.to_owned() }
     }
 
-    /// Sends a body as it is to `Service/Method`.
+    /// Sends a body as it is to `Service/Method` of the package `webhook`, or to `postrider.v1.Service/Method`.
     pub fn send(&self, method: &str, media: &str, body: &[u8]) -> Answer {
         let key = self.key.as_deref().map(|key| ("x-api-key", key));
         let headers: Vec<_> = std::iter::once(("content-type", media)).chain(key).collect();
-        self.server.call("POST", &format!("/webhook.{method}"), &headers, body)
+        let package = if method.starts_with("postrider.") { "" } else { "webhook." };
+        self.server.call("POST", &format!("/{package}{method}"), &headers, body)
     }
 
     pub fn json(&self, method: &str, body: &Value) -> Answer {

@@ -23,7 +23,18 @@ pub fn unfinished(file: &File) -> Vec<String> {
     file.lines_where(|line| {
         let marked = ["TODO", "FIXME", "XXX", "HACK"].into_iter().find(|word| has_word(line, word));
         let called = || ["todo!(", "unimplemented!("].into_iter().find(|call| line.contains(call));
-        marked.or_else(called).map(|what| format!("`{what}`"))
+        marked.or_else(called).or_else(|| placeholder(line)).map(|what| format!("`{what}`"))
+    })
+}
+
+/// The first `@@NAME@@` of a line, which somebody meant to fill in: capitals, digits and `_`.
+fn placeholder(line: &str) -> Option<&str> {
+    let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    line.match_indices("@@").find_map(|(at, _)| {
+        let name = line[at + 2..].split("@@").next().unwrap_or_default();
+        let end = at + 2 + name.len() + 2;
+        let is_one = end <= line.len() && name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(is_part);
+        is_one.then(|| &line[at..end])
     })
 }
 
@@ -134,6 +145,9 @@ pub fn self_test() {
     assert_eq!(unfinished(&source("x // TODO: y\n")).len(), 1);
     assert_eq!(unfinished(&source("todo!()\n")).len(), 1);
     assert!(unfinished(&source("let TODOS = HACKNEY;\n")).is_empty());
+    let page = File::sample("docs/a.md", "| @@BINARY_MB@@ MB |\n@@ -1,2 +1,2 @@\n@@a@@ b@@B\n@@ x @@JS_KB2@@\n");
+    assert_eq!(unfinished(&page).len(), 2, "{:?}", unfinished(&page));
+    assert_eq!([placeholder("a @@A_1@@ b @@C@@"), placeholder("@@@@ @@A@ @@"), placeholder("@@A")], [Some("@@A_1@@"), None, None]);
     assert_eq!(skipped_tests(&source("#[ignore = \"slow\"]\n")).len(), 1);
     assert_eq!(skipped_tests(&File::sample("a.py", "@pytest.mark.skip\n")).len(), 1);
     assert_eq!(machine_paths(&source("let a = \"/home/me\";\n")).len(), 1);

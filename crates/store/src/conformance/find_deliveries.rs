@@ -105,6 +105,7 @@ fn is_wanted(filter: &DeliveryFilter, row: &DeliveryRow) -> bool {
         && filter.event.is_none_or(|event| event == delivery.event)
         && (filter.states.is_empty() || filter.states.contains(&delivery.progress.state.kind()))
         && filter.category.is_none_or(|category| row.category() == Some(category))
+        && filter.code.is_none_or(|code| row.code() == Some(code))
         && filter.created_from.is_none_or(|from| delivery.created_at >= from)
         && filter.created_before.is_none_or(|before| delivery.created_at < before)
 }
@@ -155,6 +156,9 @@ pub(super) fn filters(routes: &[Route], events: &[EventSeq], start: Timestamp) -
     for category in [Category::Success, Category::Timeout, Category::TlsError, Category::ConnectionRefused, Category::Unknown] {
         filters.push(DeliveryFilter { category: Some(category), ..any.clone() });
     }
+    for code in [ErrorCode::DeliveryTimeout, ErrorCode::TlsError, ErrorCode::Expired, ErrorCode::EndpointDeleted] {
+        filters.push(DeliveryFilter { code: Some(code), ..any.clone() });
+    }
     filters
 }
 
@@ -167,6 +171,7 @@ fn both(a: &DeliveryFilter, b: &DeliveryFilter) -> DeliveryFilter {
         event: a.event.or(b.event),
         states: if a.states.is_empty() { b.states.clone() } else { a.states.clone() },
         category: a.category.or(b.category),
+        code: a.code.or(b.code),
         created_from: a.created_from.or(b.created_from),
         created_before: a.created_before.or(b.created_before),
     }
@@ -272,8 +277,13 @@ pub async fn rows_say_what_the_deliveries_say<H: Harness>(w: &mut World<H>) {
             last_ended,
             bodies_removed: false,
             rate_limited: 0,
+            called_off: false,
         };
-        assert_eq!(row, expected);
+        let mut listed = expected.clone();
+        if let Some(outcome) = listed.last_ended.as_mut().and_then(|attempt| attempt.outcome.as_mut()) {
+            outcome.response_headers = None;
+        }
+        assert_eq!(row, listed, "lists have no headers");
         assert_eq!(one(w, row.delivery.id, None).await, Some(expected), "alone");
     }
 }

@@ -1,7 +1,7 @@
 //! Builders of everything that a store holds. What they make is whole and plain; a test changes the fields that it is about.
 
 use bytes::Bytes;
-use postrider_core::attempt::{Attempt, AttemptError, Outcome, Phases};
+use postrider_core::attempt::{Attempt, AttemptError, HeadBlock, Outcome, Phases};
 use postrider_core::auth::Auth;
 use postrider_core::delivery::Delivery;
 use postrider_core::endpoint::{Endpoint, EndpointStatus, HttpOptions};
@@ -81,6 +81,7 @@ impl Fixtures {
             name: String::new(),
             secret_headers: Vec::new(),
             auth: Auth::None,
+            old_secrets_until: None,
             payload_cap: None,
             concurrency: None,
             status: EndpointStatus::Active,
@@ -204,6 +205,7 @@ impl Fixtures {
             request_truncated: false,
             response_body: Bytes::from_static(b"ok"),
             response_truncated: false,
+            response_headers: Some(HeadBlock::from_lines("server: fixture\ncontent-length: 2\n")),
         }
     }
 
@@ -218,6 +220,7 @@ impl Fixtures {
             request_truncated: false,
             response_body: Bytes::new(),
             response_truncated: false,
+            response_headers: None,
         }
     }
 

@@ -146,7 +146,7 @@ pub async fn what_is_still_delivered_goes_on<H: Harness>(w: &mut World<H>) {
     assert_eq!(retry(w, &[failed], false).await, [queued(failed, from.endpoint, now)]);
 }
 
-/// What succeeded is made again only where that is wanted; what was cancelled never, for there is nobody to send it to.
+/// What succeeded is made again only where that is wanted; what was cancelled never, unless it was by hand, for there is nobody to send it to.
 pub async fn what_succeeded_needs_force<H: Harness>(w: &mut World<H>) {
     let route = w.configured().await;
     let (succeeded, cancelled) = (w.claimed(route).await, w.claimed(route).await);

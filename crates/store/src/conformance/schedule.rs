@@ -139,6 +139,22 @@ pub async fn unschedules<H: Harness>(w: &mut World<H>) {
     assert_eq!(w.fire(vec![firing]).await, [Fired::Gone]);
 }
 
+/// Who takes back only what is pending leaves an occurrence that has fired meanwhile.
+pub async fn keeps_what_has_fired<H: Harness>(w: &mut World<H>) {
+    let subscription = w.make.route().subscription;
+    let now = w.make.now();
+    let (pending, fired) = (w.make.scheduled(subscription, now), w.make.scheduled(subscription, now));
+    schedule(w, vec![pending.clone(), fired.clone()]).await;
+    let fires = firing(w, fired.id, now);
+    w.fire(vec![fires]).await;
+    let row = one(w, fired.id).await;
+    assert!(matches!(row.as_ref().map(|row| &row.status), Some(ScheduledStatus::Completed(_))));
+    for (id, expected) in [(pending.id, true), (pending.id, false), (fired.id, false)] {
+        assert_eq!(w.store().unschedule(id, true).await, Ok(expected));
+    }
+    assert_eq!((one(w, pending.id).await, one(w, fired.id).await), (None, row));
+}
+
 /// An occurrence becomes one event; a second firing stores nothing.
 pub async fn fires_once<H: Harness>(w: &mut World<H>) {
     let route = w.make.route();
@@ -258,7 +274,7 @@ async fn schedule<H: Harness>(w: &World<H>, rows: Vec<Scheduled>) {
 }
 
 async fn unschedule<H: Harness>(w: &World<H>, id: ScheduledId) -> bool {
-    w.store().unschedule(id).await.expect("unschedule")
+    w.store().unschedule(id, false).await.expect("unschedule")
 }
 
 async fn one<H: Harness>(w: &World<H>, id: ScheduledId) -> Option<Scheduled> {

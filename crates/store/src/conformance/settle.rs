@@ -2,7 +2,7 @@
 
 use super::{Harness, World};
 use bytes::Bytes;
-use postrider_core::attempt::{AttemptError, Outcome, Phases};
+use postrider_core::attempt::{AttemptError, HeadBlock, MAX_HEAD_BLOCK_BYTES, Outcome, Phases};
 use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::delivery::{Progress, State, StateKind};
 use postrider_core::error::ErrorCode;
@@ -128,6 +128,7 @@ pub async fn keeps_every_field_of_an_outcome<H: Harness>(w: &mut World<H>) {
         request_truncated: false,
         response_body: body(0),
         response_truncated: false,
+        response_headers: None,
     };
     let all = Phases { dns: Some(0), tcp: Some(1), tls: Some(u32::MAX), first_byte: Some(3), total: u32::MAX };
     let mut outcomes = vec![none.clone(), Outcome { http_status: Some(u16::MAX), phases: all, response_truncated: true, ..none.clone() }];
@@ -135,6 +136,11 @@ pub async fn keeps_every_field_of_an_outcome<H: Harness>(w: &mut World<H>) {
     for (request, response) in [(0, 0), (1, 499), (1, 500), (500, 0), (501, 0), (499, 1), (10_240, 10_240)] {
         let request_truncated = request > 1_000;
         outcomes.push(Outcome { request_body: Some(body(request)), request_truncated, response_body: body(response), ..none.clone() });
+    }
+    let heads = [(0, 0), (1, 499), (300, 200), (301, 200), (500, 0), (501, 0), (700, 2), (700, 501), (MAX_HEAD_BLOCK_BYTES, 4_096)];
+    for (head, response) in heads {
+        let response_headers = Some(HeadBlock::from_lines("ü'\u{f0000}\n".repeat(head / 8) + &"x".repeat(head % 8)));
+        outcomes.push(Outcome { response_headers, response_body: body(response), ..none.clone() });
     }
     let long = "ü'\u{0}\n".repeat(100);
     for (code, message) in [(ErrorCode::Interrupted, ""), (ErrorCode::TlsError, long.as_str())] {

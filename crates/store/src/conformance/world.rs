@@ -137,7 +137,7 @@ impl<H: Harness> World<H> {
     pub async fn settle(&mut self, settlements: Vec<Settlement>) -> Vec<Settled> {
         let answers = self.store().settle(settlements.as_slice().into()).await.expect("settle");
         assert_eq!(answers.len(), settlements.len(), "one answer for each settlement");
-        for (settlement, _) in settlements.iter().zip(&answers).filter(|(_, answer)| **answer == Settled::Stored) {
+        for (settlement, _) in settlements.iter().zip(&answers).filter(|(_, answer)| **answer != Settled::Fenced) {
             if let Some(outcome) = settlement.attempt.as_ref().and_then(|attempt| attempt.outcome.as_ref()) {
                 let (succeeded, failed) = self.attempts.entry(settlement.subscription).or_default();
                 *(if outcome.error.is_none() { succeeded } else { failed }) += 1;

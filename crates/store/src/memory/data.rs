@@ -14,6 +14,7 @@ use postrider_core::id::*;
 use postrider_core::key::ApiKey;
 use postrider_core::ports::*;
 use postrider_core::schedule::Scheduled;
+use postrider_core::series::Numbers;
 use postrider_core::subscription::{Origin, Subscription};
 use postrider_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +45,9 @@ pub(super) struct Data {
     pub counters: BTreeMap<SubscriptionId, Counters>,
     /// Of each endpoint that is configured and not deleted, with its tenant.
     pub health: BTreeMap<EndpointId, (Namespace, HealthTally)>,
+    pub series: BTreeMap<SeriesKey, Numbers>,
+    /// By the engine that noted it.
+    pub late: BTreeMap<u64, Vec<Late>>,
     pub jobs: BTreeMap<JobId, Job>,
     /// Batches, each with its entries.
     pub batches: BTreeMap<BatchId, (Batch, BatchEntries)>,
@@ -85,6 +89,8 @@ impl Default for Data {
             scheduled: BTreeMap::new(),
             counters: BTreeMap::new(),
             health: BTreeMap::new(),
+            series: BTreeMap::new(),
+            late: BTreeMap::new(),
             jobs: BTreeMap::new(),
             batches: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -111,6 +117,8 @@ pub(super) struct DeliveryRow {
     pub delivery: Delivery,
     /// The incarnation that has it in memory.
     pub claim: Option<u64>,
+    /// Somebody called it off while an engine had it in memory.
+    pub cancel_wanted: bool,
     /// See [`NewDelivery::keeps_rows`].
     pub keeps_rows: bool,
 }

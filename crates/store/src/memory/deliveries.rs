@@ -27,7 +27,11 @@ impl Data {
         self.seen(id).filter(|delivery| is_in(namespace, &delivery.namespace)).map(|delivery| self.delivery_row(delivery))
     }
 
-    fn wanted_deliveries(&self, filter: &DeliveryFilter, window: Window<DeliveryId>) -> Found<&Delivery, DeliveryId> {
+    pub fn one_listed(&self, id: DeliveryId, namespace: &Option<Namespace>) -> Option<DeliveryRow> {
+        self.one_delivery(id, namespace).map(listed)
+    }
+
+    pub fn wanted_deliveries(&self, filter: &DeliveryFilter, window: Window<DeliveryId>) -> Found<&Delivery, DeliveryId> {
         let seen = self.deliveries.keys().filter_map(|id| self.seen(*id));
         let wanted = seen.filter(|delivery| self.is_wanted_delivery(filter, delivery));
         found(wanted.map(|delivery| (Reverse(delivery.id), delivery)).collect(), window, Reverse, |place| place.0)
@@ -58,6 +62,7 @@ impl Data {
             && filter.created_within(delivery.created_at)
             && (from..before).contains(&delivery.id.uuid())
             && filter.category.is_none_or(|category| category_of(state, self.last_error(delivery.id)) == Some(category))
+            && filter.code.is_none_or(|code| code_of(state, self.last_error(delivery.id)) == Some(code))
     }
 
     fn last_ended_of(&self, id: DeliveryId) -> Option<(&(DeliveryId, u32), &Attempt)> {
@@ -76,7 +81,9 @@ impl Data {
         let outcomes = attempts.filter_map(|(_, attempt)| attempt.outcome.as_ref());
         let is_rate_limited = |error: &AttemptError| error.code == ErrorCode::RateLimited;
         let rate_limited = outcomes.filter(|outcome| outcome.error.as_ref().is_some_and(is_rate_limited)).count();
+        let is_wanted_off = self.deliveries.get(&delivery.id).is_some_and(|row| row.cancel_wanted);
         DeliveryRow {
+            called_off: is_wanted_off && !delivery.progress.state.kind().is_resting(),
             delivery: delivery.clone(),
             event_id: event.id,
             event_type: Arc::clone(&event.event_type),
@@ -91,5 +98,5 @@ impl Data {
 /// Bodies as a list shows them.
 fn listed(row: DeliveryRow) -> DeliveryRow {
     let payload = row.payload.slice(..row.payload.len().min(LISTED_BODY_BYTES));
-    DeliveryRow { payload, last_ended: row.last_ended.map(with_listed_bodies), ..row }
+    DeliveryRow { payload, last_ended: row.last_ended.map(with_listed_bodies), called_off: false, ..row }
 }

@@ -108,12 +108,15 @@ impl Data {
         let open = self.dead_letters.values().filter(|row| row.dead_letter.status == DeadLetterStatus::Open);
         let rows = open.filter_map(|row| {
             let delivery = self.seen(row.dead_letter.delivery)?;
+            let event = self.event_of(delivery);
             Some(DeadLetterRow {
                 dead_letter: row.dead_letter.clone(),
                 namespace: delivery.namespace.clone(),
                 subscription: delivery.subscription,
                 endpoint: delivery.endpoint,
                 event: delivery.event,
+                event_id: event.id,
+                event_type: Arc::clone(&event.event_type),
                 last_attempt: self.last_attempt(&row.dead_letter),
             })
         });

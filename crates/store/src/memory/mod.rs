@@ -8,16 +8,17 @@
 //! | `handle.rs` | the handle, and how a verb is run |
 //! | `data.rs` | the maps, and the few functions through which rows come, change and go |
 //! | `dump.rs` | all of it, for checkers |
-//! | `write.rs` | publish, fan-out, settle, replay, dismiss, schedule, fire |
+//! | `write.rs` | publish, fan-out, settle, cancel, replay, dismiss, schedule, fire |
 //! | `claim.rs` | claim, rescue, backlog |
 //! | `cluster.rs` | several engines on one store |
 //! | `health.rs` | how well endpoints do |
+//! | `series.rs` | numbers over time, and what is late |
 //! | `jobs.rs` | bulk replays |
 //! | `batches.rs` | batches of events and of deliveries |
 //! | `requests.rs` | requests with a key of the client's |
 //! | `prune.rs` | retention |
 //! | `room.rs` | what it would take on a disk, and what there is no room for |
-//! | `read.rs`, `find.rs`, `deliveries.rs` | the reads; those with filters and totals |
+//! | `read.rs`, `find.rs`, `deliveries.rs`, `lookup.rs` | the reads; those with filters and totals; groups, and what is found by its key |
 
 mod batches;
 mod claim;
@@ -29,10 +30,12 @@ mod find;
 mod handle;
 mod health;
 mod jobs;
+mod lookup;
 mod prune;
 mod read;
 mod requests;
 mod room;
+mod series;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -113,6 +116,10 @@ impl Store for MemoryStore {
         self.answer(move |data, _| ids.into_iter().map(|id| data.retry(id, force, at)).collect())
     }
 
+    fn cancel(&self, id: DeliveryId) -> BoxFuture<'_, Result<Cancelled, StoreError>> {
+        self.answer(move |data, _| data.cancel(id))
+    }
+
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
         self.answer(move |data, _| ids.into_iter().map(|id| data.dismiss(id, at)).collect())
     }
@@ -121,8 +128,8 @@ impl Store for MemoryStore {
         self.grow(rows.iter().map(sizes::occurrence).sum(), |_| false, |data, _| data.schedule(rows))
     }
 
-    fn unschedule(&self, id: ScheduledId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.answer(move |data, _| data.unschedule(id))
+    fn unschedule(&self, id: ScheduledId, only_pending: bool) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.answer(move |data, _| data.unschedule(id, only_pending))
     }
 
     fn due_scheduled(&self, now: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<DueScheduled, StoreError>> {

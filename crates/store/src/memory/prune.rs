@@ -72,7 +72,7 @@ impl Data {
         pruned.bodies += old.len() as u64;
         for key in old {
             if let Some(outcome) = self.attempts.get_mut(&key).and_then(|attempt| attempt.outcome.as_mut()) {
-                (outcome.request_body, outcome.response_body) = (None, Bytes::new());
+                (outcome.request_body, outcome.response_body, outcome.response_headers) = (None, Bytes::new(), None);
             }
             self.bodies_removed.insert(key);
         }

@@ -2,7 +2,7 @@
 
 use super::data::Data;
 use crate::room::{self, DELIVERY, ROW};
-use postrider_core::attempt::Attempt;
+use postrider_core::attempt::{Attempt, HeadBlock, Outcome};
 use postrider_core::ports::*;
 
 impl Data {
@@ -19,8 +19,9 @@ impl Data {
     fn used(&self) -> u64 {
         let events = self.events.values().map(|row| 2 * ROW + row.event.payload.len() as u64).sum::<u64>();
         let bodies = |attempt: &Attempt| {
-            let sizes = attempt.outcome.as_ref().map(|o| o.request_body.as_ref().map_or(0, |body| body.len()) + o.response_body.len());
-            sizes.unwrap_or(0) as u64
+            let head = |o: &Outcome| o.response_headers.as_ref().map_or(0, HeadBlock::len);
+            let size = |o: &Outcome| o.request_body.as_ref().map_or(0, |body| body.len()) + o.response_body.len() + head(o);
+            attempt.outcome.as_ref().map_or(0, size) as u64
         };
         let attempts = self.attempts.values().map(|attempt| ROW + bodies(attempt)).sum::<u64>();
         let scheduled = self.scheduled.values().map(room::occurrence).sum::<u64>();

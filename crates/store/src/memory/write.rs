@@ -4,6 +4,7 @@ use super::data::{Data, DeliveryRow, EventRow};
 use postrider_core::attempt::Attempt;
 use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::{self, Delivery, Progress, State, StateKind, Step};
+use postrider_core::error::ErrorCode;
 use postrider_core::event::{Event, Namespace};
 use postrider_core::id::*;
 use postrider_core::ports::*;
@@ -66,16 +67,28 @@ impl Data {
                 created_at,
                 last_attempt_at: None,
             };
-            self.put_delivery(DeliveryRow { delivery, claim: new.claimed.then_some(me), keeps_rows: new.keeps_rows });
+            let claim = new.claimed.then_some(me);
+            self.put_delivery(DeliveryRow { delivery, claim, cancel_wanted: false, keeps_rows: new.keeps_rows });
         }
     }
 
     pub fn settle(&mut self, settlement: &Settlement, me: u64) -> Settled {
-        let is_ours = |row: &DeliveryRow| row.claim == Some(me) && row.delivery.progress.state.kind() == settlement.from;
-        if !self.deliveries.get(&settlement.delivery).is_some_and(is_ours) {
-            return Settled::Fenced;
+        let is_ours = |row: &&DeliveryRow| row.claim == Some(me) && row.delivery.progress.state.kind() == settlement.from;
+        let Some(row) = self.deliveries.get(&settlement.delivery).filter(is_ours) else { return Settled::Fenced };
+        match Some(settlement).filter(|_| row.cancel_wanted).and_then(Settlement::called_off) {
+            Some(ended) => {
+                self.settle_as_it_is(&ended, me);
+                Settled::CalledOff
+            }
+            None => {
+                self.settle_as_it_is(settlement, me);
+                Settled::Stored
+            }
         }
-        let mut row = self.take_delivery(settlement.delivery).expect("it was there a line ago");
+    }
+
+    fn settle_as_it_is(&mut self, settlement: &Settlement, me: u64) {
+        let mut row = self.take_delivery(settlement.delivery).expect("it was there a moment ago");
         let subscription = row.delivery.subscription;
         let state = settlement.progress.state;
         row.delivery.progress = settlement.progress;
@@ -113,7 +126,20 @@ impl Data {
         if let Some(event) = &settlement.follow_up {
             self.publish(NewEvent::clone(event), me);
         }
-        Settled::Stored
+    }
+
+    pub fn cancel(&mut self, id: DeliveryId) -> Cancelled {
+        let Some(&Delivery { endpoint, progress, .. }) = self.seen(id) else { return Cancelled::NotFound };
+        if progress.state.kind().is_resting() {
+            return Cancelled::Ended(progress.state.kind());
+        }
+        let is_held = self.claimed.contains(&id);
+        let ended = delivery::transition(progress, Step::Cancel(ErrorCode::CancelledByHand)).ok().filter(|_| !is_held);
+        let mut row = self.take_delivery(id).expect("it was there a moment ago");
+        row.cancel_wanted = ended.is_none();
+        row.delivery.progress = ended.unwrap_or(progress);
+        self.put_delivery(row);
+        if ended.is_some() { Cancelled::AtOnce(endpoint) } else { Cancelled::AfterAttempt }
     }
 
     pub fn replay(&mut self, replay: Replay, me: u64) -> Replayed {
@@ -146,6 +172,7 @@ impl Data {
         let mut row = self.take_delivery(id).expect("it was there a moment ago");
         row.delivery.progress = progress;
         row.claim = claim;
+        row.cancel_wanted = false;
         self.queue(row, at)
     }
 
@@ -190,7 +217,7 @@ impl Data {
         let keeps_rows = self.keeps_rows(ended.id);
         let delivery = Delivery { id: new, progress: Progress::new(at, None), created_at: at, last_attempt_at: None, ..ended };
         self.close_dead_letter(id, DeadLetterStatus::Retried(new), at);
-        self.queue(DeliveryRow { delivery, claim, keeps_rows }, at)
+        self.queue(DeliveryRow { delivery, claim, cancel_wanted: false, keeps_rows }, at)
     }
 
     pub fn retry(&mut self, id: DeliveryId, force: bool, at: Timestamp) -> Retried {
@@ -198,7 +225,7 @@ impl Data {
         let state = progress.state;
         let is_wanted = match state {
             State::Sending => return Retried::Held { delivery: id, endpoint, state: StateKind::Sending },
-            State::Cancelled(_) => false,
+            State::Cancelled(code) => code == ErrorCode::CancelledByHand,
             State::Succeeded => force,
             State::Pending { .. } | State::Retrying { .. } | State::Failed(_) | State::Expired => true,
         };
@@ -242,6 +269,7 @@ impl Data {
         let progress = delivery::transition(self.deliveries.get(&id)?.delivery.progress, Step::Hasten { at }).ok()?;
         let mut row = self.take_delivery(id)?;
         row.delivery.progress = progress;
+        row.cancel_wanted = false;
         let endpoint = row.delivery.endpoint;
         self.put_delivery(row);
         Some(endpoint)
@@ -256,8 +284,9 @@ impl Data {
         self.scheduled.extend(rows.into_iter().map(|row| (row.id, row)));
     }
 
-    pub fn unschedule(&mut self, id: ScheduledId) -> bool {
-        self.scheduled.remove(&id).is_some()
+    pub fn unschedule(&mut self, id: ScheduledId, only_pending: bool) -> bool {
+        let goes = |row: &Scheduled| !only_pending || row.status == ScheduledStatus::Pending;
+        self.scheduled.get(&id).is_some_and(goes) && self.scheduled.remove(&id).is_some()
     }
 
     pub fn fire(&mut self, firing: Firing, me: u64) -> Fired {

@@ -36,7 +36,8 @@ macro_rules! delete_attempts {
             "WITH gone AS (DELETE FROM attempts a USING ",
             $which,
             " RETURNING a.namespace, a.subscription, a.endpoint, a.finished_at IS NOT NULL AS has_ended, coalesce(a.error_code, '') AS code, \
-             512 + coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0) AS bytes) \
+             512 + coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0) \
+             + coalesce(octet_length(a.response_head), 0) AS bytes) \
              SELECT namespace, subscription, endpoint, has_ended, code, count(*), sum(bytes)::int8 FROM gone GROUP BY 1, 2, 3, 4, 5"
         )
     };
@@ -104,10 +105,12 @@ pub(super) async fn attempts(tx: &mut Tx, after: &mut Uuid, below: Uuid, slice: 
 
 /// Bodies of attempts that began too long ago. What an attempt says stays.
 pub(super) async fn bodies(tx: &mut Tx, after: &mut Uuid, before: Timestamp, slice: &mut Slice) -> Result<bool> {
-    let strip = "WITH aged AS MATERIALIZED (SELECT a.id, coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0) AS bytes \
-                 FROM unnest($1::uuid[]) AS u (id) CROSS JOIN LATERAL (SELECT id, request, response FROM attempts \
+    let strip = "WITH aged AS MATERIALIZED (SELECT a.id, coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0) \
+                 + coalesce(octet_length(a.response_head), 0) AS bytes \
+                 FROM unnest($1::uuid[]) AS u (id) CROSS JOIN LATERAL (SELECT id, request, response, response_head FROM attempts \
                  WHERE id = u.id AND NOT stripped FOR UPDATE SKIP LOCKED) a), \
-                 done AS (UPDATE attempts a SET request = NULL, response = NULL, stripped = true FROM aged g WHERE a.id = ANY (ARRAY[g.id]) \
+                 done AS (UPDATE attempts a SET request = NULL, response = NULL, response_head = NULL, stripped = true FROM aged g \
+                 WHERE a.id = ANY (ARRAY[g.id]) \
                  RETURNING g.bytes) SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM done";
     let below = floor_at(before);
     while !slice.is_spent() {

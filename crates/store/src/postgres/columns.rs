@@ -24,11 +24,11 @@ pub(super) const DELIVERY_COLUMNS: usize = 13;
 /// Columns of `attempts a` for [`super::rows::attempt_row`].
 macro_rules! attempt_columns {
     () => {
-        attempt_columns_with!("a.request, a.response")
+        attempt_columns_with!("a.request, a.response, a.response_head")
     };
 }
 
-/// The same with these for the bodies of request and response.
+/// The same with these for the bodies of request and response, and for the head of the response.
 macro_rules! attempt_columns_with {
     ($bodies:literal) => {
         concat!(
@@ -40,7 +40,7 @@ macro_rules! attempt_columns_with {
 }
 
 /// How many columns `attempt_columns!` selects.
-pub(super) const ATTEMPT_COLUMNS: usize = 20;
+pub(super) const ATTEMPT_COLUMNS: usize = 21;
 
 /// Columns of `dead_letters l` for [`super::rows::dead_letter_row`].
 macro_rules! dead_letter_columns {

@@ -19,7 +19,7 @@ const _: () = assert!(LISTED_BODY_BYTES == 1_024);
 /// A statement for [`read`] with these for the event's payload and the bodies of the attempt, and the rest of it. Attempts that were free of charge
 /// are counted only where there can be one.
 macro_rules! rows_with {
-    ($payload:literal, $bodies:literal, $($rest:tt)*) => {
+    ($payload:literal, $bodies:literal, $called_off:literal, $($rest:tt)*) => {
         concat!(
             "SELECT ",
             delivery_columns!(),
@@ -27,6 +27,8 @@ macro_rules! rows_with {
              (SELECT count(*) FROM attempts r WHERE r.delivery = d.id AND r.error_code = $2 AND r.id >= ",
             attempts_floor!("d"),
             ") ELSE 0 END, a.stripped, ",
+            $called_off,
+            ", ",
             attempt_columns!(),
             " FROM unnest($1::uuid[]) WITH ORDINALITY AS u (id, at) \
              CROSS JOIN LATERAL (SELECT d.* FROM deliveries d WHERE d.id = u.id LIMIT 1) d \
@@ -45,11 +47,25 @@ macro_rules! rows_with {
 /// One byte more of each body is read than is shown, so that it is known whether it was cut.
 const LISTED: &str = rows_with!(
     "substring(e.payload, 1, 1024)",
-    "substring(a.request, 1, 1025) AS request, substring(a.response, 1, 1025) AS response",
+    "substring(a.request, 1, 1025) AS request, substring(a.response, 1, 1025) AS response, NULL::bytea AS response_head",
+    "false",
     "ORDER BY u.at"
 );
-const WHOLE: &str =
-    rows_with!("e.payload", "a.request, a.response", "WHERE ($3::text IS NULL OR d.namespace = $3) AND", not_erased!("d.endpoint"));
+const BY_ID: &str = rows_with!(
+    "substring(e.payload, 1, 1024)",
+    "substring(a.request, 1, 1025) AS request, substring(a.response, 1, 1025) AS response, NULL::bytea AS response_head",
+    "false",
+    "WHERE ($3::text IS NULL OR d.namespace = $3) AND",
+    not_erased!("d.endpoint"),
+    "ORDER BY u.at"
+);
+const WHOLE: &str = rows_with!(
+    "e.payload",
+    "a.request, a.response, a.response_head",
+    "coalesce((SELECT q.cancel_wanted FROM queue q WHERE q.id = d.id LIMIT 1), false)",
+    "WHERE ($3::text IS NULL OR d.namespace = $3) AND",
+    not_erased!("d.endpoint")
+);
 
 /// Deliveries that are there, in the order of these, with the beginnings of their bodies.
 pub(super) async fn listed(conn: &Conn, ids: &[Uuid]) -> Result<Vec<DeliveryRow>> {
@@ -57,8 +73,18 @@ pub(super) async fn listed(conn: &Conn, ids: &[Uuid]) -> Result<Vec<DeliveryRow>
         return Ok(Vec::new());
     }
     let rows = conn.rows(LISTED, &[&ids, &ErrorCode::RateLimited.as_str()]).await?;
-    let cut = |row: DeliveryRow| DeliveryRow { last_ended: row.last_ended.map(with_listed_bodies), ..row };
     rows.iter().map(|row| read(row).map(cut)).collect()
+}
+
+/// Those of these deliveries that are there, in this namespace if one is given, with the beginnings of their bodies.
+pub(super) async fn by_id(conn: &Conn, of: &[DeliveryId], within: Option<&Namespace>) -> Result<Vec<DeliveryRow>> {
+    let (ids, namespace): (Vec<Uuid>, _) = (of.iter().map(|id| id.uuid()).collect(), within.map(Namespace::as_str));
+    let rows = conn.rows(BY_ID, &[&ids, &ErrorCode::RateLimited.as_str(), &namespace]).await?;
+    rows.iter().map(|row| read(row).map(cut)).collect()
+}
+
+fn cut(row: DeliveryRow) -> DeliveryRow {
+    DeliveryRow { last_ended: row.last_ended.map(with_listed_bodies), ..row }
 }
 
 /// One delivery with whole bodies, in this namespace if one is given.
@@ -76,8 +102,10 @@ fn read(row: &Row) -> Result<DeliveryRow> {
         event_id: id(row, AT, EventId::new)?,
         event_type: plain(get(row, AT + 1)?).into(),
         payload: Bytes::copy_from_slice(get(row, AT + 2)?),
-        last_ended: stripped.is_some().then(|| attempt_row_from(row, AT + 5)).transpose()?,
+        last_ended: stripped.is_some().then(|| attempt_row_from(row, AT + 6)).transpose()?,
         bodies_removed: stripped.unwrap_or_default(),
+        // What is said of one that has ended says nothing any more.
+        called_off: get::<bool>(row, AT + 5)? && !delivery.progress.state.kind().is_resting(),
         rate_limited: u32::try_from(get::<i64>(row, AT + 3)?).unwrap_or(u32::MAX).min(most),
         delivery,
     })

@@ -7,10 +7,10 @@ use super::columns::DEAD_LETTER_COLUMNS;
 use super::conn::Conn;
 use super::error::Result;
 use super::lists::{Merging, Query, less, namespaces, ordinal};
-use super::rows::{count, dead_letter_row, get, id, id_opt, namespace, time};
+use super::rows::{count, dead_letter_row, get, id, id_opt, namespace, plain, time};
 use super::tallies::DEAD_LETTERS;
 use postrider_core::error::ErrorCode;
-use postrider_core::id::{AttemptId, DeadLetterId, EndpointId, EventSeq, SubscriptionId};
+use postrider_core::id::{AttemptId, DeadLetterId, EndpointId, EventId, EventSeq, SubscriptionId};
 use postrider_core::ports::{DeadLetterFilter, DeadLetterPlace, DeadLetterRow, Found, Page, Window};
 use postrider_core::time::Timestamp;
 use tokio_postgres::Row;
@@ -22,8 +22,10 @@ const ROWS: &str = concat!(
     dead_letter_columns!(),
     ", ",
     last_attempt!(),
-    ", l.namespace, l.subscription, l.endpoint, l.event FROM unnest($1::uuid[]) WITH ORDINALITY AS u (id, at) \
-     CROSS JOIN LATERAL (SELECT * FROM dead_letters WHERE id = u.id LIMIT 1) l ORDER BY u.at"
+    ", l.namespace, l.subscription, l.endpoint, l.event, e.id, e.type FROM unnest($1::uuid[]) WITH ORDINALITY AS u (id, at) \
+     CROSS JOIN LATERAL (SELECT * FROM dead_letters WHERE id = u.id LIMIT 1) l \
+     CROSS JOIN LATERAL (SELECT event_id FROM deliveries WHERE id = l.delivery LIMIT 1) d \
+     CROSS JOIN LATERAL (SELECT id, type FROM events WHERE id = d.event_id LIMIT 1) e ORDER BY u.at"
 );
 
 /// Open dead letters, and how many there are.
@@ -270,5 +272,7 @@ fn letter(row: &Row) -> Result<DeadLetterRow> {
         subscription: id(row, DEAD_LETTER_COLUMNS + 2, SubscriptionId::new)?,
         endpoint: id(row, DEAD_LETTER_COLUMNS + 3, EndpointId::new)?,
         event: EventSeq(get(row, DEAD_LETTER_COLUMNS + 4)?),
+        event_id: id(row, DEAD_LETTER_COLUMNS + 5, EventId::new)?,
+        event_type: plain(get(row, DEAD_LETTER_COLUMNS + 6)?).into(),
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! Those that have not ended are in `queue`, and those that ended without success in `unsuccessful`: where no others are wanted, lists are read
 //! from these. Where succeeded ones are wanted they are read from the deliveries themselves, and what is in another state is passed over. Kept
-//! numbers say how many there are, but for bounds in time and for categories, for which they are counted.
+//! numbers say how many there are, but for bounds in time, categories and codes, for which they are counted.
 
 use super::conn::Conn;
 use super::delivery_rows;
@@ -10,7 +10,7 @@ use super::error::Result;
 use super::parts::{Cut, Number, Parts, Scope, Statement, Walks, attempts_floor, in_order, nil, numbers, walk};
 use super::rows::get;
 use postrider_core::delivery::StateKind;
-use postrider_core::error::{Category, ErrorCode};
+use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
 use postrider_core::id::DeliveryId;
 use postrider_core::ports::{DeliveryFilter, DeliveryRow, Found, Page, Window};
@@ -24,7 +24,14 @@ pub(super) async fn find(conn: &Conn, filter: &DeliveryFilter, window: Window<De
     Ok(Found { page: Page { items, next }, total })
 }
 
-/// Their ids.
+/// Deliveries, newest first. Nothing is counted: kept numbers say how many there are at the most, which is all that finding a page needs of it.
+pub(super) async fn page(conn: &Conn, filter: &DeliveryFilter, window: Window<DeliveryId>) -> Result<Page<DeliveryRow, DeliveryId>> {
+    let ((), query) = tokio::try_join!(in_order(conn), Query::new(conn, filter))?;
+    let (found, next) = query.page(conn, window, query.most()).await?;
+    Ok(Page { items: delivery_rows::listed(conn, &found).await?, next })
+}
+
+/// The ids of deliveries, and how many there are.
 pub(super) async fn ids(conn: &Conn, filter: &DeliveryFilter, window: Window<DeliveryId>) -> Result<Found<DeliveryId, DeliveryId>> {
     let (found, next, total) = uuids(conn, filter, window).await?;
     let items = found.into_iter().map(DeliveryId::new).collect();
@@ -40,12 +47,8 @@ pub(super) async fn row(conn: &Conn, of: DeliveryId, within: Option<&Namespace>)
 async fn uuids(conn: &Conn, filter: &DeliveryFilter, window: Window<DeliveryId>) -> Result<(Vec<Uuid>, Option<DeliveryId>, u64)> {
     let ((), query) = tokio::try_join!(in_order(conn), Query::new(conn, filter))?;
     let total = query.total(conn).await?;
-    if total == 0 || window.limit == 0 {
-        return Ok((Vec::new(), None, total));
-    }
-    let cut = Cut::page(filter.ids(), window.after.map(DeliveryId::uuid), (window.skip, window.limit), total);
-    let (ids, next) = cut.cut(query.statement(&cut).ids(conn).await?);
-    Ok((ids, next.map(DeliveryId::new), total))
+    let (ids, next) = query.page(conn, window, total).await?;
+    Ok((ids, next, total))
 }
 
 const DELIVERIES: Walks = Walks {
@@ -111,17 +114,14 @@ async fn live_endpoints(conn: &Conn, scope: &Scope<'_>, numbers: &[Number]) -> R
     }
 }
 
-/// The states that are wanted, without those that the category rules out.
+/// The states that are wanted, without those that the category or the code rules out.
 fn states_of(filter: &DeliveryFilter) -> Vec<i16> {
-    let is_of_category = |kind: &StateKind| filter.category.is_none_or(|c| (c == Category::Success) == (*kind == StateKind::Succeeded));
-    let wanted = StateKind::ALL.into_iter().filter(|kind| filter.wants(*kind));
-    wanted.filter(is_of_category).map(|kind| kind as i16).collect()
+    StateKind::ALL.into_iter().filter(|kind| filter.may_want(*kind)).map(|kind| kind as i16).collect()
 }
 
-/// The codes of the category; `None` where the states say it.
+/// The codes that are wanted; `None` where the states say it.
 fn codes_of(filter: &DeliveryFilter) -> Option<Vec<&'static str>> {
-    let category = filter.category.filter(|category| *category != Category::Success)?;
-    Some(ErrorCode::ALL.iter().filter(|code| code.category() == category).map(|code| code.as_str()).collect())
+    filter.codes().map(|codes| codes.into_iter().map(ErrorCode::as_str).collect())
 }
 
 /// What the list is put together of, where it is read part by part.
@@ -137,9 +137,9 @@ struct Query<'a> {
     event: Option<i64>,
     created_from: i64,
     created_before: i64,
-    /// The wanted ones, without those that the category rules out.
+    /// The wanted ones, without those that the category or the code rules out.
     states: Vec<i16>,
-    /// Codes of the category; `None` where the states say it.
+    /// Codes that are wanted; `None` where the states say it.
     codes: Option<Vec<&'static str>>,
     /// How many there are in the wanted states.
     numbers: Vec<Number>,
@@ -177,15 +177,29 @@ impl<'a> Query<'a> {
         })
     }
 
+    /// How many there are in its states, whenever they were made and whatever their class. Those of an event are not known.
+    fn most(&self) -> u64 {
+        if self.event.is_some() { u64::MAX } else { self.numbers.iter().map(|number| number.n).sum() }
+    }
+
     /// How many the list has.
     async fn total(&self, conn: &Conn) -> Result<u64> {
-        let kept: u64 = self.numbers.iter().map(|number| number.n).sum();
-        let is_counted = self.filter.is_timed() || self.codes.is_some();
+        let (most, is_counted) = (self.most(), self.filter.is_timed() || self.codes.is_some());
         match self.event {
             // What is not there at all need not be counted either.
-            None if kept == 0 || !is_counted => Ok(kept),
+            None if most == 0 || !is_counted => Ok(most),
             _ => self.statement(&Cut::number(self.filter.ids())).number(conn).await,
         }
+    }
+
+    /// The ids of a page, and the last of them where more follow, of a list that has no more than so many in all.
+    async fn page(&self, conn: &Conn, window: Window<DeliveryId>, most: u64) -> Result<(Vec<Uuid>, Option<DeliveryId>)> {
+        if most == 0 || window.limit == 0 {
+            return Ok((Vec::new(), None));
+        }
+        let cut = Cut::page(self.filter.ids(), window.after.map(DeliveryId::uuid), (window.skip, window.limit), most);
+        let (ids, next) = cut.cut(self.statement(&cut).ids(conn).await?);
+        Ok((ids, next.map(DeliveryId::new)))
     }
 
     fn statement<'q>(&'q self, cut: &'q Cut) -> Statement<'q> {

@@ -59,6 +59,11 @@ pub(super) async fn page(conn: &Conn, filter: &EventFilter, request: PageRequest
     List::of(conn, filter).await?.page(conn, request).await
 }
 
+/// How many events a namespace has, or all have together: a kept number.
+pub(super) async fn kept(conn: &Conn, of: Option<&Namespace>) -> Result<u64> {
+    count(&conn.only(KEPT, &[&of.map_or("", Namespace::as_str), &EVENTS]).await?, 0)
+}
+
 /// An event's place and, where that was asked for, its id.
 type Entry = (EventPlace, Option<Uuid>);
 
@@ -173,8 +178,7 @@ impl<'a> List<'a> {
         if self.event_type.is_some() || self.filter.created_from.is_some() || self.filter.created_before.is_some() {
             return self.count(conn, None).await;
         }
-        let namespace = self.filter.namespace.as_ref().map_or("", Namespace::as_str);
-        count(&conn.only(KEPT, &[&namespace, &EVENTS]).await?, 0)
+        kept(conn, self.filter.namespace.as_ref()).await
     }
 
     async fn count(&self, conn: &Conn, valid: Option<bool>) -> Result<u64> {

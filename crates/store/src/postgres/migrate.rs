@@ -1,18 +1,31 @@
 //! The schema, as numbered steps that only ever go forward. The table `schema_steps` has a row for each that was taken.
 
 use super::error::Error;
+use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 /// The steps; step `n` takes the schema from `n` to `n + 1`. A step that was released is never changed: a schema that has taken it does not
 /// take it again.
-const STEPS: &[&str] = &[include_str!("schema_1.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
+];
 
 /// The schema that this release works with.
 pub(super) const KNOWN: i64 = STEPS.len() as i64;
 
 /// The oldest PostgreSQL that the statements are written for, as `server_version_num` says it.
 pub(super) const OLDEST_SERVER: i32 = 150_000;
+
+/// How long a step waits for the lock of a table, as `lock_timeout` has it: whatever else wants that table waits behind it, so that nothing is stored
+/// meanwhile. Then it lets them go on for [`LET_GO_ON`] and tries again, so many times in all.
+const LOCK_TIMEOUT: &str = "2s";
+const LET_GO_ON: Duration = Duration::from_secs(2);
+const LOCK_TRIES: u32 = 15;
 
 /// The key of the lock that is held meanwhile: one for each schema of a database.
 macro_rules! key {
@@ -194,9 +207,24 @@ async fn take_steps(client: &mut Client, schema: &str) -> Result<(), MigrateErro
         if at > 0 {
             tracing::info!(schema, from = at, to = at + 1, "the database is brought up to date; that takes a while where it is large");
         }
-        take(client, schema, at, step).await.map_err(|e| MigrateError::new(schema, e))?;
+        take_in_turn(client, schema, at, step).await.map_err(|e| MigrateError::new(schema, e))?;
         tracing::info!(schema, version = at + 1, "the database's schema was brought up to date");
     }
+}
+
+/// Takes the step from this version, as soon as the tables that it changes can be had.
+async fn take_in_turn(client: &mut Client, schema: &str, at: i64, step: &str) -> Result<(), tokio_postgres::Error> {
+    for _ in 1..LOCK_TRIES {
+        match take(client, schema, at, step).await {
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                let to = at + 1;
+                tracing::info!(schema, to, "somebody else has a table that the schema's next step changes: it is tried again in a moment");
+                tokio::time::sleep(LET_GO_ON).await;
+            }
+            taken => return taken,
+        }
+    }
+    take(client, schema, at, step).await
 }
 
 /// Takes the step from this version. What fails leaves nothing of itself.
@@ -210,6 +238,7 @@ async fn take(client: &mut Client, schema: &str, at: i64, step: &str) -> Result<
         tx.batch_execute("CREATE TABLE schema_steps (step int PRIMARY KEY, taken_at timestamptz NOT NULL DEFAULT clock_timestamp())")
             .await?;
     }
+    tx.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).await?;
     tx.batch_execute(step).await?;
     tx.execute("INSERT INTO schema_steps (step) VALUES ($1::int8::int4)", &[&(at + 1)]).await?;
     tx.commit().await
@@ -228,7 +257,11 @@ mod tests {
     #[test]
     fn a_step_is_never_changed() {
         let found: Vec<u64> = STEPS.iter().map(|step| fingerprint(step)).collect();
-        assert_eq!(found, [0x5b55_5dd4_708c_7426], "a change of the schema is a new step");
+        assert_eq!(
+            found,
+            [0x5b55_5dd4_708c_7426, 0xf0a5_7e47_8250_5885, 0xf374_dcf7_96a9_1cbc, 0x3bfe_7d0b_6f87_db91, 0xb9c1_ced6_d269_35e7],
+            "a change of the schema is a new step"
+        );
     }
 
     #[test]

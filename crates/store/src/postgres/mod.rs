@@ -9,14 +9,15 @@
 //! | `cluster.rs`, `news.rs` | who of them sends to which endpoints, and what they tell each other |
 //! | `pool.rs`, `tls.rs`, `conn.rs` | connections: what they are set to, how they are encrypted, statements on them |
 //! | `tx.rs`, `tallies.rs`, `tallies/`, `health.rs` | what a transaction gathers and writes at its end: numbers, and how well endpoints do |
-//! | `publish.rs`, `fan_out.rs`, `settle.rs`, `settle/`, `claim.rs`, `again.rs`, `replay.rs`, `retry.rs`, `schedule.rs`, `jobs.rs`, `batches.rs`, `requests.rs`, `config.rs` | the verbs that write |
+//! | `publish.rs`, `fan_out.rs`, `settle.rs`, `settle/`, `claim.rs`, `again.rs`, `replay.rs`, `retry.rs`, `cancel.rs`, `schedule.rs`, `jobs.rs`, `batches.rs`, `requests.rs`, `config.rs` | the verbs that write |
 //! | `outbox.rs`, `outbox/`, `roles.rs` | events that applications publish in their own transactions; the right to |
+//! | `series.rs` | numbers over time, and what is late |
 //! | `prune.rs`, `aging.rs`, `gone.rs` | retention: what is past its age, and what goes with configuration that was deleted |
-//! | `reads.rs`, `find_events.rs`, `find_attempts.rs`, `find_deliveries.rs`, `find_dead_letters.rs` | the verbs that read |
+//! | `reads.rs`, `find_events.rs`, `find_attempts.rs`, `find_deliveries.rs`, `find_dead_letters.rs`, `lookup.rs` | the verbs that read |
 //! | `lists.rs`, `parts.rs`, `delivery_rows.rs` | lists, put together of sorted parts |
 //! | `room.rs` | how much of a budget is taken |
 //! | `rows.rs`, `columns.rs` | rows to nouns and back |
-//! | `migrate.rs`, `schema_1.sql`, `partitions.rs`, `partitions/` | the schema, and its partitions by time: made, and dropped by retention |
+//! | `migrate.rs`, `schema_1.sql` to `schema_5.sql`, `partitions.rs`, `partitions/` | the schema, and its partitions by time: made, and dropped by retention |
 //! | `admin.rs`, `inspect.rs` | the second door, for the command line; what there is to be said of a database |
 //! | `key_check.rs` | whether all nodes have the same keys of secrets |
 //! | `options.rs`, `open_error.rs`, `error.rs` | how a store is opened, and what can go wrong |
@@ -30,6 +31,7 @@ mod admin;
 mod again;
 mod aging;
 mod batches;
+mod cancel;
 mod claim;
 mod cluster;
 mod config;
@@ -48,6 +50,7 @@ mod jobs;
 mod key_check;
 mod lanes;
 mod lists;
+mod lookup;
 mod marks;
 mod members;
 mod migrate;
@@ -68,6 +71,7 @@ mod roles;
 mod room;
 mod rows;
 mod schedule;
+mod series;
 mod settle;
 mod standing;
 mod tallies;
@@ -122,6 +126,8 @@ pub struct PgStore {
     has_budget: bool,
     /// How far the run of retention has come: one slice at a time.
     sweep: tokio::sync::Mutex<Sweep>,
+    /// Numbers over time are read, added to and written: by one at a time.
+    adding: tokio::sync::Mutex<()>,
     /// Where the outbox begins.
     floor: outbox::Floor,
     keeper: JoinHandle<()>,
@@ -192,6 +198,7 @@ impl PgStore {
             room: Room::new(options.budget_bytes),
             has_budget: options.budget_bytes.is_some(),
             sweep: tokio::sync::Mutex::default(),
+            adding: tokio::sync::Mutex::default(),
             floor: outbox::Floor::default(),
             keeper: tokio::spawn(keeper.run()),
             upkeep: tokio::spawn(members::keep_up(Arc::clone(writing))),

@@ -31,7 +31,7 @@ const DELIVERIES_OF_A_LINE: usize = 100;
 /// How many endpoints are remembered one by one: of more than these whoever listens looks at all that waits.
 const MOST_ENDPOINTS: usize = 4_096;
 
-/// How many deliveries are hastened at a time; others are tried when they are due.
+/// How many deliveries are hastened at a time, and called off; others are tried when they are due, the latter once more.
 const MOST_DELIVERIES: usize = 4_096;
 
 /// What comes within this time travels together.
@@ -60,15 +60,20 @@ struct Waiting {
     plain: Vec<News>,
     due: BTreeSet<EndpointId>,
     hasty: BTreeSet<(DeliveryId, EndpointId)>,
+    called_off: BTreeSet<(DeliveryId, EndpointId)>,
+}
+
+/// As many of them as there is room for.
+fn put_some(there: &mut BTreeSet<(DeliveryId, EndpointId)>, more: Vec<(DeliveryId, EndpointId)>) {
+    let room = MOST_DELIVERIES.saturating_sub(there.len());
+    there.extend(more.into_iter().take(room));
 }
 
 impl Waiting {
     fn put(&mut self, news: News) {
         match news {
-            News::Hasten(deliveries) => {
-                let room = MOST_DELIVERIES.saturating_sub(self.hasty.len());
-                self.hasty.extend(deliveries.into_iter().take(room));
-            }
+            News::Hasten(deliveries) => put_some(&mut self.hasty, deliveries),
+            News::CallOff(deliveries) => put_some(&mut self.called_off, deliveries),
             News::Missed => {
                 self.plain = vec![News::Missed];
                 self.due.clear();
@@ -96,6 +101,9 @@ impl Waiting {
     fn take(&mut self) -> Option<News> {
         if !self.plain.is_empty() {
             return Some(self.plain.remove(0));
+        }
+        if !self.called_off.is_empty() {
+            return Some(News::CallOff(std::mem::take(&mut self.called_off).into_iter().collect()));
         }
         if !self.hasty.is_empty() {
             return Some(News::Hasten(std::mem::take(&mut self.hasty).into_iter().collect()));
@@ -180,10 +188,17 @@ fn lines(news: &News, teller: i64) -> Vec<String> {
             ids.chunks(ENDPOINTS_OF_A_LINE).flat_map(|ids| line(&format!("due{}", names(ids)))).collect()
         }
         News::Hasten(deliveries) => {
-            let ids: Vec<Uuid> = deliveries.iter().flat_map(|(delivery, endpoint)| [delivery.uuid(), endpoint.uuid()]).collect();
-            ids.chunks(2 * DELIVERIES_OF_A_LINE).flat_map(|ids| line(&format!("hasten{}", names(ids)))).collect()
+            pairs(deliveries).chunks(2 * DELIVERIES_OF_A_LINE).flat_map(|ids| line(&format!("hasten{}", names(ids)))).collect()
+        }
+        News::CallOff(deliveries) => {
+            pairs(deliveries).chunks(2 * DELIVERIES_OF_A_LINE).flat_map(|ids| line(&format!("calloff{}", names(ids)))).collect()
         }
     }
+}
+
+/// Each delivery and its endpoint.
+fn pairs(deliveries: &[(DeliveryId, EndpointId)]) -> Vec<Uuid> {
+    deliveries.iter().flat_map(|(delivery, endpoint)| [delivery.uuid(), endpoint.uuid()]).collect()
 }
 
 /// Each behind a space.
@@ -205,12 +220,15 @@ fn read(line: &str, own: i64) -> Option<News> {
         "outbox" => Some(News::Outbox),
         "missed" => Some(News::Missed),
         "due" => Some(News::Due(ids(words)?.into_iter().map(EndpointId::new).collect())),
-        "hasten" => {
-            let pair = |ids: &[Uuid]| (DeliveryId::new(ids[0]), EndpointId::new(ids[1]));
-            Some(News::Hasten(ids(words)?.chunks_exact(2).map(pair).collect()))
-        }
+        "hasten" => Some(News::Hasten(paired(&ids(words)?))),
+        "calloff" => Some(News::CallOff(paired(&ids(words)?))),
         _ => None,
     }
+}
+
+/// What [`pairs`] made.
+fn paired(ids: &[Uuid]) -> Vec<(DeliveryId, EndpointId)> {
+    ids.chunks_exact(2).map(|pair| (DeliveryId::new(pair[0]), EndpointId::new(pair[1]))).collect()
 }
 
 /// None if there is none, or something else among them.

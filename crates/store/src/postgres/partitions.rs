@@ -119,7 +119,7 @@ static TABLES: [Table; 4] = [
     table!(
         "attempts",
         "id",
-        "coalesce(octet_length(request), 0) + coalesce(octet_length(response), 0)",
+        "coalesce(octet_length(request), 0) + coalesce(octet_length(response), 0) + coalesce(octet_length(response_head), 0)",
         " WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_scale_factor = 0.2)"
     ),
 ];

@@ -9,6 +9,7 @@ use super::rows::{get, id};
 use super::tx::Tx;
 use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::delivery::{Delivery, State, StateKind};
+use postrider_core::error::ErrorCode;
 use postrider_core::id::{DeliveryId, EndpointId, SubscriptionId};
 use postrider_core::ports::{Requeued, Retried};
 use postrider_core::subscription::Origin;
@@ -27,7 +28,8 @@ const CONFIGURED: &str = "SELECT c.kind, c.id, c.gone_at IS NULL, CASE WHEN c.go
      FROM unnest($1::int2[], $2::text[]) AS u (kind, id) CROSS JOIN LATERAL \
      (SELECT kind, id, gone_at, doc FROM config WHERE kind = u.kind AND id = u.id LIMIT 1) c";
 
-const HASTEN_QUEUED: &str = "UPDATE queue SET due_at = least(due_at, $2), expires_at = NULL WHERE id = ANY ($1) RETURNING id, claim";
+const HASTEN_QUEUED: &str = "UPDATE queue SET due_at = least(due_at, $2), expires_at = NULL, cancel_wanted = false WHERE id = ANY ($1) \
+     RETURNING id, claim";
 
 const HASTEN_WAITING: &str = "UPDATE deliveries d SET due_at = least(d.due_at, $2), spent = 0, expires_at = NULL \
      FROM unnest($1::uuid[]) AS u (id) WHERE d.id = ANY (ARRAY[u.id])";
@@ -124,7 +126,7 @@ fn decide(delivery: Delivery, letter: Option<Letter>, (force, at): (bool, Timest
     let state = delivery.progress.state;
     let is_wanted = match state {
         State::Sending => return Decided::Told(Retried::Held { delivery: id, endpoint, state: StateKind::Sending }),
-        State::Cancelled(_) => false,
+        State::Cancelled(code) => code == ErrorCode::CancelledByHand,
         State::Succeeded => force,
         State::Pending { .. } | State::Retrying { .. } | State::Failed(_) | State::Expired => true,
     };

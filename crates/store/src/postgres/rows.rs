@@ -2,7 +2,7 @@
 
 use super::error::{Result, bad_value};
 use bytes::Bytes;
-use postrider_core::attempt::{Attempt, AttemptError, Outcome, Phases};
+use postrider_core::attempt::{Attempt, AttemptError, HeadBlock, Outcome, Phases};
 use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::{Delivery, Progress, State, StateKind};
 use postrider_core::error::ErrorCode;
@@ -277,7 +277,13 @@ fn outcome(row: &Row, at: usize, end: AttemptEnd) -> Result<Outcome> {
         request_truncated: get(row, at + 16)?,
         response_body: get::<Option<&[u8]>>(row, at + 19)?.map(Bytes::copy_from_slice).unwrap_or_default(),
         response_truncated: get(row, at + 17)?,
+        response_headers: get::<Option<&[u8]>>(row, at + 20)?.map(head),
     })
+}
+
+/// The head of a response: it was a text when it was stored.
+fn head(bytes: &[u8]) -> HeadBlock {
+    HeadBlock::from_lines(String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// Reads a dead letter whose columns (`dead_letter_columns!`) begin at `at`.

@@ -130,10 +130,11 @@ fn bytes(row: &Scheduled) -> i64 {
     OCCURRENCE + row.payload.len() as i64
 }
 
-/// Removes an occurrence; whether it was there.
-pub(super) async fn unschedule(tx: &mut Tx, id: ScheduledId) -> Result<bool> {
-    let sql = "DELETE FROM scheduled WHERE id = $1 RETURNING octet_length(payload)";
-    let Some(row) = tx.conn.row(sql, &[&id.uuid()]).await? else { return Ok(false) };
+/// Removes an occurrence, with `only_pending` unless it has fired; whether it did.
+pub(super) async fn unschedule(tx: &mut Tx, id: ScheduledId, only_pending: bool) -> Result<bool> {
+    // With `+ 0` the index of all that are pending will not do for a look at this one.
+    let sql = "DELETE FROM scheduled WHERE id = $1 AND (status + 0 = 0 OR NOT $2::boolean) RETURNING octet_length(payload)";
+    let Some(row) = tx.conn.row(sql, &[&id.uuid(), &only_pending]).await? else { return Ok(false) };
     tx.tallies.bytes(-OCCURRENCE - i64::from(get::<i32>(&row, 0)?));
     Ok(true)
 }

@@ -5,7 +5,7 @@
 
 mod attempts;
 
-use super::conn::Conn;
+use super::conn::{Conn, Params};
 use super::error::{Result, bad_value};
 use super::health;
 use super::publish::publish;
@@ -16,6 +16,7 @@ use super::tallies::{Of, Tallies};
 use super::tx::Tx;
 use postrider_core::attempt::Attempt;
 use postrider_core::delivery::{State, StateKind};
+use postrider_core::error::ErrorCode;
 use postrider_core::health::Earlier;
 use postrider_core::id::{AttemptId, DeadLetterId, DeliveryId, EndpointId, EventSeq};
 use postrider_core::ports::{NewDeadLetter, NewEvent, Settled, Settlement};
@@ -23,20 +24,21 @@ use postrider_core::time::Timestamp;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 /// Records what became of claimed deliveries, and stores the events that outcomes made.
 pub(super) async fn settle(tx: &mut Tx, settlements: &[&Settlement]) -> Result<Vec<Settled>> {
-    let mut stored: BTreeMap<usize, Option<Earlier>> = BTreeMap::new();
+    let mut stored: BTreeMap<usize, (Settled, Option<Earlier>)> = BTreeMap::new();
     for round in rounds(settlements) {
         let round: Vec<Item<'_>> = round.into_values().collect();
         stored.extend(settle_round(tx, &round).await?);
     }
     let mut settled = vec![Settled::Fenced; settlements.len()];
     let mut events: Vec<&NewEvent> = Vec::new();
-    for (at, earlier) in stored {
+    for (at, (how, earlier)) in stored {
         let (Some(settlement), Some(answer)) = (settlements.get(at), settled.get_mut(at)) else { continue };
-        *answer = Settled::Stored;
+        *answer = how;
         if let Some(attempt) = &settlement.attempt {
             tx.health.attempt(attempt, earlier);
         }
@@ -77,6 +79,8 @@ struct Moved<'s> {
     keeps_rows: bool,
     kept_letter: bool,
     created_at: i64,
+    /// It was to wait, and somebody has called it off: it has ended.
+    is_off: bool,
     /// Its delivery had an attempt of that number, or of a greater one.
     number_taken: bool,
     /// Its row is in the queue still.
@@ -97,13 +101,24 @@ impl<'s> Moved<'s> {
             keeps_rows: get(row, 3)?,
             kept_letter: get(row, 4)?,
             created_at: get(row, 5)?,
+            is_off: get(row, 6)?,
             number_taken,
             is_queued,
         })
     }
 
+    /// How its delivery stands now.
     fn state(&self) -> StateKind {
-        self.settlement.progress.state.kind()
+        if self.is_off { StateKind::Cancelled } else { self.settlement.progress.state.kind() }
+    }
+
+    /// Why it ended.
+    fn reason(&self) -> Option<&'static str> {
+        if self.is_off { Some(ErrorCode::CancelledByHand.as_str()) } else { reason(&self.settlement.progress.state) }
+    }
+
+    fn settled(&self) -> Settled {
+        if self.is_off { Settled::CalledOff } else { Settled::Stored }
     }
 
     fn attempt(&self) -> Option<&'s Attempt> {
@@ -120,8 +135,8 @@ impl<'s> Moved<'s> {
     }
 }
 
-/// Settles a round; answers the places of those that are stored, and the attempts by which their deliveries were counted so far.
-async fn settle_round(tx: &mut Tx, round: &[Item<'_>]) -> Result<Vec<(usize, Option<Earlier>)>> {
+/// Settles a round; answers the places of those that are stored, how, and the attempts by which their deliveries were counted so far.
+async fn settle_round(tx: &mut Tx, round: &[Item<'_>]) -> Result<Vec<(usize, (Settled, Option<Earlier>))>> {
     let ended: Vec<(DeliveryId, &Attempt)> =
         round.iter().filter_map(|item| Some((item.settlement.delivery, item.settlement.attempt.as_ref()?))).collect();
     let (moved, earlier) = tokio::try_join!(biased; advance(&tx.conn, tx.incarnation, round), health::earlier(&tx.conn, &ended))?;
@@ -150,7 +165,8 @@ async fn settle_round(tx: &mut Tx, round: &[Item<'_>]) -> Result<Vec<(usize, Opt
     for moved in &moved {
         count(&mut tx.tallies, moved, &opened, &finished);
     }
-    Ok(moved.iter().map(|moved| (moved.at, earlier.get(&moved.settlement.delivery).copied())).collect())
+    let answer = |moved: &Moved<'_>| (moved.at, (moved.settled(), earlier.get(&moved.settlement.delivery).copied()));
+    Ok(moved.iter().map(answer).collect())
 }
 
 fn count(tallies: &mut Tallies, moved: &Moved<'_>, opened: &BTreeSet<DeadLetterId>, finished: &BTreeSet<AttemptId>) {
@@ -172,27 +188,31 @@ fn count(tallies: &mut Tallies, moved: &Moved<'_>, opened: &BTreeSet<DeadLetterI
 // ---- the first round trip --------------------------------------------------------------------------------------------
 
 /// Whoever changes a delivery has its row in the queue, so that what is claimed stays so. Where a number is to be free it is above all that the
-/// delivery has had.
-const ADVANCE: &str = "WITH held AS (SELECT u.* FROM unnest($1::uuid[], $2::int2[], $3::int2[], $4::int4[], $5::int4[], $6::int8[], $7::text[], \
-    $8::int8[], $9::int8[], $10::int4[]) AS u (id, was, state, attempts, spent, due_at, reason, expires_at, began_at, free_from) \
-    CROSS JOIN LATERAL (SELECT id FROM queue WHERE id = u.id AND claim = $11::int8 FOR UPDATE) q) \
-    UPDATE deliveries d SET state = h.state, attempts = h.attempts, spent = h.spent, due_at = h.due_at, reason = h.reason, \
+/// delivery has had. What is to wait (its state is 0 or 2) and was called off ends as cancelled (6).
+const ADVANCE: &str = "WITH held AS (SELECT u.*, q.cancel_wanted AND u.state IN (0, 2) AS is_off FROM unnest($1::uuid[], $2::int2[], $3::int2[], \
+    $4::int4[], $5::int4[], $6::int8[], $7::text[], $8::int8[], $9::int8[], $10::int4[]) \
+    AS u (id, was, state, attempts, spent, due_at, reason, expires_at, began_at, free_from) \
+    CROSS JOIN LATERAL (SELECT cancel_wanted FROM queue WHERE id = u.id AND claim = $11::int8 FOR UPDATE) q) \
+    UPDATE deliveries d SET state = CASE WHEN h.is_off THEN 6::int2 ELSE h.state END, attempts = h.attempts, spent = h.spent, \
+    due_at = CASE WHEN h.is_off THEN NULL ELSE h.due_at END, reason = CASE WHEN h.is_off THEN $12::text ELSE h.reason END, \
     expires_at = h.expires_at, last_attempt_at = coalesce(h.began_at, d.last_attempt_at) \
     FROM held h WHERE d.id = ANY (ARRAY[h.id]) AND d.state = h.was AND d.attempts < h.free_from \
-    RETURNING d.id, d.endpoint, d.event, d.keeps_rows, d.kept_letter, d.created_at";
+    RETURNING d.id, d.endpoint, d.event, d.keeps_rows, d.kept_letter, d.created_at, h.is_off";
+// The statement says it in figures.
+const _: () = assert!(StateKind::Pending as u8 == 0 && StateKind::Retrying as u8 == 2 && StateKind::Cancelled as u8 == 6);
 
 /// The same where all of them rest afterwards: what rests is not in the queue, and whoever removes a row has it. Behind those that were changed come
 /// those that were removed and not changed, without an event.
 const END: &str = "WITH gone AS (DELETE FROM queue q USING unnest($1::uuid[], $2::int2[], $3::int2[], $4::int4[], $5::int4[], $6::int8[], \
     $7::text[], $8::int8[], $9::int8[], $10::int4[]) AS u (id, was, state, attempts, spent, due_at, reason, expires_at, began_at, free_from) \
     WHERE q.id = ANY (ARRAY[u.id]) AND q.claim = $11::int8 \
-    RETURNING u.*, q.endpoint AS queued_of, q.due_at AS queued_due, q.expires_at AS queued_until), \
+    RETURNING u.*, q.endpoint AS queued_of, q.cancel_wanted AS queued_off, q.due_at AS queued_due, q.expires_at AS queued_until), \
     moved AS (UPDATE deliveries d SET state = g.state, attempts = g.attempts, spent = g.spent, due_at = g.due_at, reason = g.reason, \
     expires_at = g.expires_at, last_attempt_at = coalesce(g.began_at, d.last_attempt_at) \
     FROM gone g WHERE d.id = ANY (ARRAY[g.id]) AND d.state = g.was AND d.attempts < g.free_from \
     RETURNING d.id, d.endpoint, d.event, d.keeps_rows, d.kept_letter, d.created_at) \
-    SELECT id, endpoint, event, keeps_rows, kept_letter, created_at, NULL::int8, NULL::int8 FROM moved \
-    UNION ALL SELECT id, queued_of, NULL, NULL, NULL, NULL, queued_due, queued_until FROM gone \
+    SELECT id, endpoint, event, keeps_rows, kept_letter, created_at, false, NULL::int8, NULL::int8 FROM moved \
+    UNION ALL SELECT id, queued_of, NULL, NULL, NULL, NULL, queued_off, queued_due, queued_until FROM gone \
     WHERE (SELECT count(*) FROM gone) > (SELECT count(*) FROM moved) AND id NOT IN (SELECT id FROM moved)";
 
 /// Changes the deliveries that are claimed by this engine in the expected state.
@@ -218,13 +238,14 @@ fn number(settlement: &Settlement) -> Option<u32> {
 }
 
 async fn update<'s>(conn: &Conn, incarnation: i64, items: &[Item<'s>], any_number: bool) -> Result<Vec<Moved<'s>>> {
-    let rows = said(conn, ADVANCE, incarnation, items, any_number).await?;
+    let by_hand = ErrorCode::CancelledByHand.as_str();
+    let rows = said(conn, (ADVANCE, &[&by_hand]), incarnation, items, any_number).await?;
     rows.iter().map(|row| Moved::read(row, items, any_number, true)).collect()
 }
 
 /// Takes them out of the queue and changes them; what is not as it was expected to be is in the queue again.
 async fn end<'s>(conn: &Conn, incarnation: i64, items: &[Item<'s>]) -> Result<Vec<Moved<'s>>> {
-    let rows = said(conn, END, incarnation, items, false).await?;
+    let rows = said(conn, (END, &[]), incarnation, items, false).await?;
     let (mut moved, mut back) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in &rows {
         if get::<Option<i64>>(row, 2)?.is_some() {
@@ -243,16 +264,18 @@ async fn end<'s>(conn: &Conn, incarnation: i64, items: &[Item<'s>]) -> Result<Ve
 async fn put_back(conn: &Conn, incarnation: i64, rows: &[&Row]) -> Result<()> {
     let ids: Vec<Uuid> = rows.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;
     let endpoints: Vec<Uuid> = rows.iter().map(|row| get(row, 1)).collect::<Result<_>>()?;
-    let due: Vec<Option<i64>> = rows.iter().map(|row| get(row, 6)).collect::<Result<_>>()?;
-    let expires: Vec<Option<i64>> = rows.iter().map(|row| get(row, 7)).collect::<Result<_>>()?;
-    let sql = "INSERT INTO queue (id, endpoint, claim, due_at, expires_at) SELECT u.id, u.endpoint, $5::int8, u.due_at, u.expires_at \
-               FROM unnest($1::uuid[], $2::uuid[], $3::int8[], $4::int8[]) AS u (id, endpoint, due_at, expires_at)";
-    conn.execute(sql, &[&ids, &endpoints, &due, &expires, &incarnation]).await?;
+    let off: Vec<bool> = rows.iter().map(|row| get(row, 6)).collect::<Result<_>>()?;
+    let due: Vec<Option<i64>> = rows.iter().map(|row| get(row, 7)).collect::<Result<_>>()?;
+    let expires: Vec<Option<i64>> = rows.iter().map(|row| get(row, 8)).collect::<Result<_>>()?;
+    let sql = "INSERT INTO queue (id, endpoint, claim, cancel_wanted, due_at, expires_at) \
+               SELECT u.id, u.endpoint, $6::int8, u.is_off, u.due_at, u.expires_at \
+               FROM unnest($1::uuid[], $2::uuid[], $3::bool[], $4::int8[], $5::int8[]) AS u (id, endpoint, is_off, due_at, expires_at)";
+    conn.execute(sql, &[&ids, &endpoints, &off, &due, &expires, &incarnation]).await?;
     Ok(())
 }
 
-/// What [`ADVANCE`] or [`END`] says of these.
-async fn said(conn: &Conn, sql: &str, incarnation: i64, items: &[Item<'_>], any_number: bool) -> Result<Vec<Row>> {
+/// What [`ADVANCE`] or [`END`] says of these, with more to say to it behind the arrays and the incarnation.
+async fn said(conn: &Conn, (sql, more): (&str, Params<'_>), incarnation: i64, items: &[Item<'_>], any_number: bool) -> Result<Vec<Row>> {
     let all: Vec<&Settlement> = items.iter().map(|item| item.settlement).collect();
     let ids: Vec<Uuid> = all.iter().map(|s| s.delivery.uuid()).collect();
     let was: Vec<i16> = all.iter().map(|s| s.from as i16).collect();
@@ -264,7 +287,10 @@ async fn said(conn: &Conn, sql: &str, incarnation: i64, items: &[Item<'_>], any_
     let expires: Vec<Option<i64>> = all.iter().map(|s| micros(s.progress.expires_at)).collect();
     let began: Vec<Option<i64>> = all.iter().map(|s| s.attempt.as_ref().map(|attempt| attempt.started_at.as_micros())).collect();
     let free_from: Vec<i32> = all.iter().map(|s| number(s).filter(|_| !any_number).map_or(i32::MAX, int)).collect();
-    conn.rows(sql, &[&ids, &was, &states, &attempts, &spent, &due, &reasons, &expires, &began, &free_from, &incarnation]).await
+    let mut params: Vec<&(dyn ToSql + Sync)> =
+        vec![&ids, &was, &states, &attempts, &spent, &due, &reasons, &expires, &began, &free_from, &incarnation];
+    params.extend_from_slice(more);
+    conn.rows(sql, &params).await
 }
 
 // ---- the second round trip -------------------------------------------------------------------------------------------
@@ -318,7 +344,7 @@ async fn note_unsuccessful(conn: &Conn, moved: &[Moved<'_>]) -> Result<()> {
     let subscriptions: Vec<Uuid> = ended.iter().map(|m| m.settlement.subscription.uuid()).collect();
     let endpoints: Vec<Uuid> = ended.iter().map(|m| m.endpoint.uuid()).collect();
     let states: Vec<i16> = ended.iter().map(|m| m.state() as i16).collect();
-    let reasons: Vec<Option<&str>> = ended.iter().map(|m| reason(&m.settlement.progress.state)).collect();
+    let reasons: Vec<Option<&str>> = ended.iter().map(|m| m.reason()).collect();
     let created: Vec<i64> = ended.iter().map(|m| m.created_at).collect();
     let sql = "INSERT INTO unsuccessful (id, namespace, subscription, endpoint, state, reason, created_at) \
                SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::int2[], $6::text[], $7::int8[]) \

@@ -2,6 +2,8 @@
 
 mod cluster_store;
 mod health_store;
+mod lookup_store;
+mod series_store;
 
 use super::*;
 use crate::room as sizes;
@@ -114,6 +116,10 @@ impl Store for PgStore {
         written!(self, tx => retry::retry(tx, &ids, force, at))
     }
 
+    fn cancel(&self, id: DeliveryId) -> BoxFuture<'_, Result<Cancelled, StoreError>> {
+        written!(self, tx => cancel::cancel(tx, id))
+    }
+
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
         written!(self, tx => replay::dismiss(tx, &ids, at))
     }
@@ -125,8 +131,8 @@ impl Store for PgStore {
         })
     }
 
-    fn unschedule(&self, id: ScheduledId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        written!(self, tx => schedule::unschedule(tx, id))
+    fn unschedule(&self, id: ScheduledId, only_pending: bool) -> BoxFuture<'_, Result<bool, StoreError>> {
+        written!(self, tx => schedule::unschedule(tx, id, only_pending))
     }
 
     fn due_scheduled(&self, now: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<DueScheduled, StoreError>> {

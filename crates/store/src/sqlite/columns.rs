@@ -23,11 +23,13 @@ pub(super) const DELIVERY_COLUMNS: usize = 12;
 /// Columns of `attempts a` and `attempt_bodies b` (joined by `attempt_body!`) for [`super::rows::attempt_row`].
 macro_rules! attempt_columns {
     () => {
-        attempt_columns_with!("coalesce(a.request, b.request), coalesce(a.response, b.response)")
+        attempt_columns_with!(
+            "coalesce(a.request, b.request), coalesce(a.response, b.response), coalesce(a.response_head, b.response_head)"
+        )
     };
 }
 
-/// The same with these for the bodies of request and response.
+/// The same with these for the bodies of request and response, and for the head of the response.
 macro_rules! attempt_columns_with {
     ($bodies:literal) => {
         concat!(
@@ -39,7 +41,7 @@ macro_rules! attempt_columns_with {
 }
 
 /// How many columns `attempt_columns!` selects.
-pub(super) const ATTEMPT_COLUMNS: usize = 20;
+pub(super) const ATTEMPT_COLUMNS: usize = 21;
 
 /// The join that puts large bodies beside their attempt.
 macro_rules! attempt_body {

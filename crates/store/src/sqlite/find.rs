@@ -6,7 +6,7 @@ use super::merge::merge;
 use super::rows::{all, count, dead_letter_row, event_row, id, id_opt, json, namespace, one, time};
 use super::tallies::{self, Kind, Part, PartPlace, Scope, outcome_text};
 use postrider_core::event::Namespace;
-use postrider_core::id::{AttemptId, DeadLetterId, EndpointId, EventSeq, SubscriptionId};
+use postrider_core::id::{AttemptId, DeadLetterId, EndpointId, EventId, EventSeq, SubscriptionId};
 use postrider_core::ports::{
     DeadLetterFilter, DeadLetterPlace, DeadLetterRow, EventFilter, EventPlace, EventRow, Found, Page, PageRequest, Window,
 };
@@ -252,9 +252,9 @@ fn dead_letter(conn: &Connection, of: DeadLetterId) -> Result<DeadLetterRow> {
     let sql = concat!(
         "SELECT ",
         dead_letter_columns!(),
-        ", l.namespace, l.subscription, l.endpoint, d.event FROM dead_letters l",
+        ", l.namespace, l.subscription, l.endpoint, d.event, e.id, e.type FROM dead_letters l",
         last_attempt!(),
-        "CROSS JOIN deliveries d ON d.id = l.delivery WHERE l.id = ?1"
+        "CROSS JOIN deliveries d ON d.id = l.delivery CROSS JOIN events e ON e.seq = d.event WHERE l.id = ?1"
     );
     conn.prepare_cached(sql)?.query_row([of.bytes()], |row| {
         Ok(DeadLetterRow {
@@ -264,6 +264,8 @@ fn dead_letter(conn: &Connection, of: DeadLetterId) -> Result<DeadLetterRow> {
             subscription: id(row, DEAD_LETTER_COLUMNS + 1, SubscriptionId::new)?,
             endpoint: id(row, DEAD_LETTER_COLUMNS + 2, EndpointId::new)?,
             event: EventSeq(row.get(DEAD_LETTER_COLUMNS + 3)?),
+            event_id: id(row, DEAD_LETTER_COLUMNS + 4, EventId::new)?,
+            event_type: row.get_ref(DEAD_LETTER_COLUMNS + 5)?.as_str()?.into(),
         })
     })
 }
@@ -290,6 +292,7 @@ mod tests {
         statements.extend(tallies::STATEMENTS);
         statements.extend(super::super::last::STATEMENTS);
         statements.extend(super::super::health::STATEMENTS);
+        statements.extend(super::super::series::STATEMENTS);
         for sql in statements {
             let plan = plan(&conn, sql);
             // Endpoints that were erased are looked up once, before everything else.

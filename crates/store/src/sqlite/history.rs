@@ -171,7 +171,8 @@ pub(super) fn take(conn: &Connection, part: &Stretch, below: &[u8; 16], limit: i
 /// Removes the bodies of an attempt; answers whether it had them still.
 pub(super) fn strip(conn: &Connection, delivery: [u8; 16], number: u32) -> Result<bool> {
     conn.prepare_cached("DELETE FROM attempt_bodies WHERE delivery = ?1 AND number = ?2")?.execute(params![delivery, number])?;
-    let sql = "UPDATE attempts SET request = NULL, response = NULL, stripped = 1 WHERE delivery = ?1 AND number = ?2 AND stripped = 0";
+    let sql = "UPDATE attempts SET request = NULL, response = NULL, response_head = NULL, stripped = 1 \
+               WHERE delivery = ?1 AND number = ?2 AND stripped = 0";
     Ok(conn.prepare_cached(sql)?.execute(params![delivery, number])? == 1)
 }
 
@@ -201,11 +202,12 @@ mod tests {
             outcome: Some(outcome.clone()),
         };
         let sql = "INSERT INTO attempts (delivery, number, id, namespace, subscription, endpoint, target_url, started_at, finished_at, \
-                   http_status, tcp_us, first_byte_us, total_us, request_truncated, response_truncated, response) \
-                   VALUES (?1, 1, ?2, ?3, ?4, ?5, '', ?6, ?6, 200, 80, 400, 500, 0, 0, ?7)";
+                   http_status, tcp_us, first_byte_us, total_us, request_truncated, response_truncated, response, response_head) \
+                   VALUES (?1, 1, ?2, ?3, ?4, ?5, '', ?6, ?6, 200, 80, 400, 500, 0, 0, ?7, ?8)";
         let (of, to) = (route.subscription.bytes(), route.endpoint.bytes());
         let at = attempt.started_at.as_micros();
-        let key = params![attempt.delivery.bytes(), id.bytes(), event.namespace.as_str(), of, to, at, &outcome.response_body[..]];
+        let head = outcome.response_headers.as_ref().map(|head| head.as_str().as_bytes());
+        let key = params![attempt.delivery.bytes(), id.bytes(), event.namespace.as_str(), of, to, at, &outcome.response_body[..], head];
         s.conn.execute(sql, key).expect("inserts");
         let Session { conn, memory, .. } = s;
         let mut insert = note_insert(conn).expect("a statement");

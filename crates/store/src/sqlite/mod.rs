@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `writer.rs` | the one thread that writes: groups, transactions, answers, failures |
 //! | `session.rs` | its connection, what it keeps in memory beside it, begin, commit and undo |
-//! | `publish.rs`, `settle.rs`, `claim.rs`, `replay.rs`, `schedule.rs`, `jobs.rs`, `batches.rs`, `requests.rs`, `prune.rs`, `config.rs` | the verbs that write |
+//! | `publish.rs`, `settle.rs`, `claim.rs`, `cancel.rs`, `replay.rs`, `schedule.rs`, `jobs.rs`, `batches.rs`, `requests.rs`, `prune.rs`, `config.rs` | the verbs that write |
 //! | `reads.rs`, `readers.rs` | the verbs that read, and the connections that they read on |
 //! | `attempts.rs`, `find.rs`, `merge.rs` | lists with filters and totals, put together of sorted parts |
 //! | `last.rs` | the last attempts of many endpoints or subscriptions |
@@ -13,11 +13,13 @@
 //! | `deliveries/` | lists of deliveries |
 //! | `event_filters.rs` | lists of events by their labels, and by whether they are valid |
 //! | `event_numbers.rs` | lists of the numbers of events alone |
+//! | `lookup.rs` | groups of open dead letters; events and deliveries by their keys |
 //! | `history.rs`, `sorting.rs` | notes of attempts by time: they gather, and go to their places together |
 //! | `places.rs` | deliveries by subscription, which do the same |
 //! | `bulk.rs` | many rows per statement |
 //! | `counters.rs`, `tallies.rs` | counters per subscription and endpoint, and per part of a list; summed up per group |
 //! | `health.rs` | how well endpoints do; read and written once per group |
+//! | `series.rs` | numbers over time, and what is late |
 //! | `rows.rs`, `columns.rs` | rows to nouns and back |
 //! | `checkpoint.rs` | from the write-ahead log into the database file |
 //! | `room.rs` | how much of a budget the files take |
@@ -33,6 +35,7 @@ mod aging;
 mod attempts;
 mod batches;
 mod bulk;
+mod cancel;
 mod checkpoint;
 mod claim;
 mod config;
@@ -49,6 +52,7 @@ mod history;
 mod inspect;
 mod jobs;
 mod last;
+mod lookup;
 mod merge;
 mod options;
 mod places;
@@ -61,6 +65,7 @@ mod requests;
 mod room;
 mod rows;
 mod schedule;
+mod series;
 mod session;
 mod settle;
 mod sorting;

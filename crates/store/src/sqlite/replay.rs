@@ -10,6 +10,7 @@ use super::session::Session;
 use super::tallies::{Kind, Under};
 use postrider_core::deadletter::DeadLetterStatus;
 use postrider_core::delivery::{Progress, State, StateKind, Step, transition};
+use postrider_core::error::ErrorCode;
 use postrider_core::id::{DeadLetterId, DeliveryId, EndpointId};
 use postrider_core::ports::{Claimed, NewDelivery, Replay, ReplayTarget, Replayed, Requeued, Retried};
 use postrider_core::time::Timestamp;
@@ -73,8 +74,8 @@ fn requeue(
     };
     let Progress { state, attempts, spent, expires_at } = row.progress;
     let mut update = s.conn.prepare_cached(
-        "UPDATE deliveries SET state = ?2, attempts = ?3, spent = ?4, due_at = ?5, reason = ?6, expires_at = ?7, claim = ?8, kept_letter = ?9 \
-         WHERE id = ?1",
+        "UPDATE deliveries SET state = ?2, attempts = ?3, spent = ?4, due_at = ?5, reason = ?6, expires_at = ?7, claim = ?8, kept_letter = ?9, \
+         cancel_wanted = 0 WHERE id = ?1",
     )?;
     update.execute(params![
         row.id.bytes(),
@@ -191,7 +192,7 @@ pub(super) fn retry(s: &mut Session, id: DeliveryId, force: bool, at: Timestamp)
     let (endpoint, state) = (row.endpoint, row.progress.state);
     let is_wanted = match state {
         State::Sending => return Ok(Retried::Held { delivery: id, endpoint, state: StateKind::Sending }),
-        State::Cancelled(_) => false,
+        State::Cancelled(code) => code == ErrorCode::CancelledByHand,
         State::Succeeded => force,
         State::Pending { .. } | State::Retrying { .. } | State::Failed(_) | State::Expired => true,
     };
@@ -224,10 +225,11 @@ enum Holder {
     Engine,
 }
 
-/// Makes a delivery that waits due by then. An engine that has it in memory overwrites this with what it settles; should that engine end
-/// before, whoever takes over finds what was asked for.
+/// Makes a delivery that waits due by then, and not called off any more. An engine that has it in memory overwrites when it is due with what it
+/// settles; should that engine end before, whoever takes over finds what was asked for.
 fn hasten_whoever_has_it(conn: &Connection, id: DeliveryId, at: Timestamp) -> Result<Holder> {
-    let sql = "UPDATE deliveries SET due_at = min(due_at, ?2), spent = 0, expires_at = NULL WHERE id = ?1 RETURNING claim";
+    let sql =
+        "UPDATE deliveries SET due_at = min(due_at, ?2), spent = 0, expires_at = NULL, cancel_wanted = 0 WHERE id = ?1 RETURNING claim";
     let claim = conn.prepare_cached(sql)?.query_row(params![id.bytes(), at.as_micros()], |row| row.get::<_, i64>(0))?;
     Ok(if claim == 0 { Holder::Nobody } else { Holder::Engine })
 }

@@ -3,7 +3,7 @@
 use super::event_filters::check_of;
 use crate::error::bad_value;
 use bytes::Bytes;
-use postrider_core::attempt::{Attempt, AttemptError, Outcome, Phases};
+use postrider_core::attempt::{Attempt, AttemptError, HeadBlock, Outcome, Phases};
 use postrider_core::deadletter::{DeadLetter, DeadLetterStatus};
 use postrider_core::delivery::{Delivery, Progress, State, StateKind};
 use postrider_core::error::ErrorCode;
@@ -238,7 +238,13 @@ fn outcome(row: &Row<'_>, end: AttemptEnd) -> Result<Outcome> {
         request_truncated: row.get(16)?,
         response_body: row.get_ref(19)?.as_blob_or_null()?.map(Bytes::copy_from_slice).unwrap_or_default(),
         response_truncated: row.get(17)?,
+        response_headers: row.get_ref(20)?.as_blob_or_null()?.map(head),
     })
+}
+
+/// The head of a response: it was a text when it was stored.
+fn head(bytes: &[u8]) -> HeadBlock {
+    HeadBlock::from_lines(String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// Reads a dead letter selected with `dead_letter_columns!`.

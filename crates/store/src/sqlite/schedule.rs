@@ -34,9 +34,10 @@ pub(super) fn schedule(s: &mut Session, rows: &[Scheduled]) -> Result<()> {
     Ok(())
 }
 
-/// Removes an occurrence; whether it was there.
-pub(super) fn unschedule(s: &mut Session, id: ScheduledId) -> Result<bool> {
-    let removed = s.conn.prepare_cached("DELETE FROM scheduled WHERE id = ?1")?.execute([id.bytes()])?;
+/// Removes an occurrence, with `only_pending` unless it has fired; whether it did.
+pub(super) fn unschedule(s: &mut Session, id: ScheduledId, only_pending: bool) -> Result<bool> {
+    let sql = "DELETE FROM scheduled WHERE id = ?1 AND (status = 0 OR NOT ?2)";
+    let removed = s.conn.prepare_cached(sql)?.execute(params![id.bytes(), only_pending])?;
     Ok(removed == 1)
 }
 

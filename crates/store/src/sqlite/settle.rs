@@ -8,7 +8,6 @@ use super::rows::{OPEN, id, micros, one, reason};
 use super::session::{Memory, Session};
 use super::sorting;
 use super::tallies::{Kind, Under};
-use bytes::Bytes;
 use postrider_core::attempt::{Attempt, Outcome};
 use postrider_core::delivery::State;
 use postrider_core::event::Namespace;
@@ -17,9 +16,17 @@ use postrider_core::ports::{NewDeadLetter, Settled, Settlement};
 use rusqlite::ffi::ErrorCode;
 use rusqlite::{CachedStatement, Connection, Result, ToSql, params};
 
-/// The most that the two bodies kept in their attempt's row may have together, in bytes; larger ones go to a table of their own, so that
-/// lists of attempts stay quick.
+/// The most that the two bodies that are kept in their attempt's row may have together, in bytes; larger ones go to a table of their own, with the
+/// head of the response, so that lists of attempts stay quick.
 const MAX_INLINE_BODIES: usize = 500;
+
+/// How long a row of an attempt may become by the head of the response, in bytes. SQLite keeps 1,002 bytes of a row in a page of 4,096 of such a
+/// table, and writes a page of its own for what goes beyond that: then a row in the other table costs less.
+const MAX_ROW: usize = 1_000;
+const _: () = assert!(super::files::PAGE_SIZE == 4_096);
+
+/// What a row has besides its texts and bodies, in bytes; rather more than less.
+const REST_OF_A_ROW: usize = 160;
 
 /// Records what became of claimed deliveries.
 pub(super) fn settle(s: &mut Session, settlements: &[Settlement]) -> Result<Vec<Settled>> {
@@ -45,7 +52,8 @@ fn follow_ups(s: &mut Session, settlements: &[Settlement], settled: &[Settled]) 
 /// What settling needs, looked up once for many.
 struct Settler<'s> {
     conn: &'s Connection,
-    /// Of a delivery that rests from now on it changes the row only if no dead letter was kept, so that the many pay nothing for the few.
+    /// Of a delivery that rests from now on it changes the row only if no dead letter was kept, and of one that is to wait only if nobody called it
+    /// off, so that the many pay nothing for the few.
     advance: CachedStatement<'s>,
     insert_attempt: CachedStatement<'s>,
     note_attempt: CachedStatement<'s>,
@@ -60,12 +68,13 @@ impl<'s> Settler<'s> {
         let advance = conn.prepare_cached(
             "UPDATE deliveries SET state = ?4, attempts = ?5, spent = ?6, due_at = ?7, reason = ?8, expires_at = ?9, claim = ?10, \
              last_attempt_at = coalesce(?11, last_attempt_at) WHERE id = ?1 AND claim = ?2 AND state = ?3 \
-             AND (kept_letter = 0 OR ?4 < 3)",
+             AND (kept_letter = 0 OR ?4 < 3) AND (cancel_wanted = 0 OR ?4 NOT IN (0, 2))",
         )?;
         let insert_attempt = conn.prepare_cached(
             "INSERT INTO attempts (delivery, number, id, namespace, subscription, endpoint, target_url, started_at, finished_at, http_status, \
-             error_code, error_message, dns_us, tcp_us, tls_us, first_byte_us, total_us, request_truncated, response_truncated, request, response) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+             error_code, error_message, dns_us, tcp_us, tls_us, first_byte_us, total_us, request_truncated, response_truncated, request, response, \
+             response_head) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
         )?;
         let note_attempt = history::note_insert(conn)?;
         Ok(Settler { conn, advance, insert_attempt, note_attempt, deltas, memory, incarnation: *incarnation })
@@ -73,9 +82,21 @@ impl<'s> Settler<'s> {
 
     fn settle(&mut self, settlement: &Settlement) -> Result<Settled> {
         let is_stored = self.advance(settlement)? || (self.ends_with_kept_letter(settlement)? && self.advance(settlement)?);
-        if !is_stored {
-            return Ok(Settled::Fenced);
+        if is_stored {
+            self.stored(settlement)?;
+            return Ok(Settled::Stored);
         }
+        match settlement.called_off() {
+            Some(ended) if self.is_called_off(settlement)? && self.advance(&ended)? => {
+                self.stored(&ended)?;
+                Ok(Settled::CalledOff)
+            }
+            _ => Ok(Settled::Fenced),
+        }
+    }
+
+    /// The delivery was changed: what comes with that.
+    fn stored(&mut self, settlement: &Settlement) -> Result<()> {
         self.count(settlement)?;
         if let Some(attempt) = &settlement.attempt {
             self.deltas.health.attempt(self.conn, settlement.delivery, attempt)?;
@@ -86,7 +107,7 @@ impl<'s> Settler<'s> {
         {
             self.deltas.dead_letter(under, 1);
         }
-        Ok(Settled::Stored)
+        Ok(())
     }
 
     fn count(&mut self, settlement: &Settlement) -> Result<()> {
@@ -151,11 +172,19 @@ impl<'s> Settler<'s> {
         Ok(true)
     }
 
+    /// Whether somebody wants the delivery called off. From then on it is like any other that ends; a dead letter that a replay kept stays open.
+    fn is_called_off(&self, settlement: &Settlement) -> Result<bool> {
+        let sql =
+            "UPDATE deliveries SET cancel_wanted = 0, kept_letter = 0 WHERE id = ?1 AND claim = ?2 AND state = ?3 AND cancel_wanted = 1";
+        let params = params![settlement.delivery.bytes(), self.incarnation, settlement.from as u8];
+        Ok(self.conn.prepare_cached(sql)?.execute(params)? == 1)
+    }
+
     fn put_attempt(&mut self, settlement: &Settlement, attempt: &Attempt) -> Result<()> {
         let (namespace, delivery) = (&settlement.namespace, settlement.delivery);
         match &attempt.outcome {
             // The row is missing where retention was faster than the attempt: then it is written whole.
-            Some(outcome) if settlement.attempt_recorded && finish_attempt(self.conn, delivery, attempt, outcome)? => {}
+            Some(outcome) if settlement.attempt_recorded && finish_attempt(self.conn, (namespace, delivery), attempt, outcome)? => {}
             _ => match self.insert_attempt(namespace, delivery, attempt) {
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                     self.replace_attempt(namespace, delivery, attempt)?
@@ -164,10 +193,12 @@ impl<'s> Settler<'s> {
             },
         }
         let Some(outcome) = &attempt.outcome else { return Ok(()) };
-        if !is_inline(outcome) {
-            let sql = "INSERT OR REPLACE INTO attempt_bodies (delivery, number, request, response) VALUES (?1, ?2, ?3, ?4)";
+        if !is_inline(namespace, attempt, outcome) {
+            let sql =
+                "INSERT OR REPLACE INTO attempt_bodies (delivery, number, request, response, response_head) VALUES (?1, ?2, ?3, ?4, ?5)";
             let mut insert = self.conn.prepare_cached(sql)?;
-            insert.execute(params![delivery.bytes(), attempt.number, outcome.request_body.as_deref(), &outcome.response_body[..]])?;
+            let [request, response, head] = bodies(outcome);
+            insert.execute(params![delivery.bytes(), attempt.number, request, response, head])?;
         }
         history::note(&mut self.note_attempt, self.memory, (namespace, delivery), attempt, outcome)
     }
@@ -186,7 +217,7 @@ impl<'s> Settler<'s> {
         let outcome = attempt.outcome.as_ref();
         let error = outcome.and_then(|o| o.error.as_ref());
         let phases = outcome.map(|o| o.phases).unwrap_or_default();
-        let (request, response) = outcome.map_or((None, None), inline_bodies);
+        let [request, response, head] = outcome.map(|o| inline_bodies(namespace, attempt, o)).unwrap_or_default();
         self.insert_attempt.execute(params![
             delivery.bytes(),
             attempt.number,
@@ -209,28 +240,44 @@ impl<'s> Settler<'s> {
             outcome.is_some_and(|o| o.response_truncated),
             request,
             response,
+            head,
         ])?;
         Ok(())
     }
 }
 
-fn is_inline(outcome: &Outcome) -> bool {
-    outcome.request_body.as_ref().map_or(0, Bytes::len) + outcome.response_body.len() <= MAX_INLINE_BODIES
+/// The request, the response, and the head of the response.
+fn bodies(outcome: &Outcome) -> [Option<&[u8]>; 3] {
+    let head = outcome.response_headers.as_ref().map(|head| head.as_str().as_bytes());
+    [outcome.request_body.as_deref(), Some(&outcome.response_body[..]), head]
 }
 
-/// The request and the response as far as they belong into the attempt's row.
-fn inline_bodies(outcome: &Outcome) -> (Option<&[u8]>, Option<&[u8]>) {
-    if is_inline(outcome) { (outcome.request_body.as_deref(), Some(&outcome.response_body[..])) } else { (None, None) }
+/// Whether bodies and head are kept in the attempt's row.
+fn is_inline(namespace: &Namespace, attempt: &Attempt, outcome: &Outcome) -> bool {
+    let [request, response, head] = bodies(outcome).map(|part| part.map_or(0, <[u8]>::len));
+    let message = outcome.error.as_ref().map_or(0, |error| error.message.len());
+    let row = REST_OF_A_ROW + namespace.as_str().len() + attempt.target_url.len() + message + request + response + head;
+    request + response <= MAX_INLINE_BODIES && (request + response + head <= MAX_INLINE_BODIES || row <= MAX_ROW)
+}
+
+/// The same as far as they belong into the attempt's row.
+fn inline_bodies<'o>(namespace: &Namespace, attempt: &Attempt, outcome: &'o Outcome) -> [Option<&'o [u8]>; 3] {
+    if is_inline(namespace, attempt, outcome) { bodies(outcome) } else { [None; 3] }
 }
 
 /// Completes an attempt that was recorded as under way; whether it was there.
-fn finish_attempt(conn: &Connection, delivery: DeliveryId, attempt: &Attempt, outcome: &Outcome) -> Result<bool> {
+fn finish_attempt(
+    conn: &Connection,
+    (namespace, delivery): (&Namespace, DeliveryId),
+    attempt: &Attempt,
+    outcome: &Outcome,
+) -> Result<bool> {
     let mut update = conn.prepare_cached(
         "UPDATE attempts SET finished_at = ?3, http_status = ?4, error_code = ?5, error_message = ?6, dns_us = ?7, tcp_us = ?8, tls_us = ?9, \
-         first_byte_us = ?10, total_us = ?11, request_truncated = ?12, response_truncated = ?13, request = ?14, response = ?15 \
-         WHERE delivery = ?1 AND number = ?2 AND id = ?16",
+         first_byte_us = ?10, total_us = ?11, request_truncated = ?12, response_truncated = ?13, request = ?14, response = ?15, \
+         response_head = ?17 WHERE delivery = ?1 AND number = ?2 AND id = ?16",
     )?;
-    let (request, response) = inline_bodies(outcome);
+    let [request, response, head] = inline_bodies(namespace, attempt, outcome);
     let changed = update.execute(params![
         delivery.bytes(),
         attempt.number,
@@ -248,6 +295,7 @@ fn finish_attempt(conn: &Connection, delivery: DeliveryId, attempt: &Attempt, ou
         request,
         response,
         attempt.id.bytes(),
+        head,
     ])?;
     Ok(changed == 1)
 }

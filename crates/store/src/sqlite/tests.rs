@@ -4,7 +4,7 @@ use super::readers::Readers;
 use super::session::Session;
 use super::{SqliteOptions, SqliteStore, attempts, config, files, find, prune, publish, settle, sorting};
 use crate::conformance::Fixtures;
-use postrider_core::attempt::{Attempt, Outcome};
+use postrider_core::attempt::{Attempt, HeadBlock, Outcome};
 use postrider_core::delivery::{Delivery, Progress, State};
 use postrider_core::error::ErrorCode as Code;
 use postrider_core::event::Namespace;
@@ -289,4 +289,24 @@ fn retention_passes_what_stays_once_and_forgets_nothing() {
     let (gone, second) = prune_all(&mut s, &deliveries_before(now));
     assert_eq!((gone, left(&s)), (2, 1), "the open dead letter keeps its delivery");
     assert!(second < KEPT as u64 && first > KEPT as u64, "{first} steps, then {second}");
+}
+
+/// The head that most servers answer with costs no second row, and no row becomes so long that SQLite writes a page for its end.
+#[test]
+fn the_head_of_a_response_stays_in_its_attempts_row_while_that_fits_into_its_page() {
+    let (_directory, file, writer) = database();
+    let (mut s, mut make) = (Session::start(&file, writer, Default::default()).expect("a session"), Fixtures::new(1));
+    let mut beside = |head: usize, body: usize| {
+        let routes = [make.route()];
+        let event = make.claimed_event_for(&routes);
+        publish::publish(&mut s, std::slice::from_ref(&event)).expect("publishes");
+        let head = HeadBlock::from_lines("h".repeat(head));
+        let outcome = Outcome { response_headers: Some(head), response_body: vec![b'b'; body].into(), ..make.success() };
+        let settlement = ended(&mut make, &event, &event.deliveries[0], outcome);
+        assert_eq!(settle::settle(&mut s, &[settlement]).expect("settles"), [Settled::Stored]);
+        let sql = "SELECT count(*) FROM attempt_bodies WHERE delivery = ?1";
+        s.conn.query_row(sql, [event.deliveries[0].id.bytes()], |row| row.get::<_, i64>(0)).expect("a count")
+    };
+    assert_eq!([beside(0, 500), beside(700, 2), beside(400, 300)], [0, 0, 0]);
+    assert_eq!([beside(0, 501), beside(900, 2), beside(4_096, 0), beside(600, 400)], [1, 1, 1, 1]);
 }

@@ -1,5 +1,7 @@
 //! The verbs of the port: each is a piece of work for the writer or a read on one of the readers.
 
+mod lookup_store;
+
 use super::*;
 
 impl Store for SqliteStore {
@@ -76,6 +78,10 @@ impl Store for SqliteStore {
         Box::pin(self.write(ids.len(), Urgency::Now, move |s| ids.iter().map(|id| replay::retry(s, *id, force, at)).collect()))
     }
 
+    fn cancel(&self, id: DeliveryId) -> BoxFuture<'_, Result<Cancelled, StoreError>> {
+        Box::pin(self.write(1, Urgency::Now, move |s| cancel::cancel(s, id)))
+    }
+
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
         Box::pin(self.write(ids.len(), Urgency::Now, move |s| replay::dismiss(s, &ids, at)))
     }
@@ -86,8 +92,8 @@ impl Store for SqliteStore {
         Box::pin(self.grow((weight, bytes), nothing_is_known, move |s| schedule::schedule(s, &rows)))
     }
 
-    fn unschedule(&self, id: ScheduledId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(self.write(1, Urgency::Now, move |s| schedule::unschedule(s, id)))
+    fn unschedule(&self, id: ScheduledId, only_pending: bool) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.write(1, Urgency::Now, move |s| schedule::unschedule(s, id, only_pending)))
     }
 
     fn due_scheduled(&self, now: Timestamp, limit: u32, max_bytes: u64) -> BoxFuture<'_, Result<DueScheduled, StoreError>> {

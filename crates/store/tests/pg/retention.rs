@@ -119,7 +119,8 @@ pub(crate) async fn assert_counted(client: &Client) {
             "13",
             "SELECT ((SELECT coalesce(sum(1024 + octet_length(payload) + 2 * coalesce(octet_length(labels), 0) \
              + coalesce(octet_length(metadata), 0)), 0) FROM events) + (SELECT 512 * count(*) FROM deliveries) \
-             + (SELECT coalesce(sum(512 + coalesce(octet_length(request), 0) + coalesce(octet_length(response), 0)), 0) FROM attempts))::int8",
+             + (SELECT coalesce(sum(512 + coalesce(octet_length(request), 0) + coalesce(octet_length(response), 0) \
+             + coalesce(octet_length(response_head), 0)), 0) FROM attempts))::int8",
         ),
     ] {
         let kept = format!("SELECT coalesce(sum(n), 0)::int8 FROM tallies WHERE namespace = '' AND kind IN ({kinds})");

@@ -47,6 +47,32 @@ fn nothing_is_made_in_a_schema_in_which_others_may_create_things() {
     });
 }
 
+/// Whatever wants a table waits behind a step that waits for it: so the step gives way now and then.
+#[test]
+fn a_step_that_cannot_have_its_table_gives_way_and_is_tried_again() {
+    const WAITING: &str = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'tallies'::regclass";
+    block_on(async {
+        let database = Database::new("d").await;
+        drop(database.open().await);
+        let (client, mut holder) = (database.client().await, database.client().await);
+        let known = number(&client, "SELECT max(step)::int8 FROM schema_steps").await;
+        let undo = format!("DROP INDEX tallies_dead_letters; DELETE FROM schema_steps WHERE step = {known}");
+        client.batch_execute(&undo).await.expect("as before the last step");
+        let held = holder.transaction().await.expect("a transaction");
+        held.batch_execute("LOCK TABLE tallies IN ROW EXCLUSIVE MODE").await.expect("the lock of one that writes");
+        let hold = async {
+            until("the step waits for the table", async || number(&client, WAITING).await == 1).await;
+            until("the step gives way", async || number(&client, WAITING).await == 0).await;
+            assert_eq!(number(&client, "SELECT max(step)::int8 FROM schema_steps").await, known - 1, "it has not been taken");
+            held.commit().await.expect("it lets go");
+        };
+        let (store, ()) = tokio::join!(database.open(), hold);
+        assert_eq!(number(&client, "SELECT max(step)::int8 FROM schema_steps").await, known);
+        assert_eq!(number(&client, "SELECT (to_regclass('tallies_dead_letters') IS NOT NULL)::int::int8").await, 1);
+        drop(store);
+    });
+}
+
 #[test]
 fn a_newer_schema_is_refused() {
     block_on(async {

@@ -12,8 +12,8 @@ export const text = "webhook/webhook.proto";
 
 const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(`${folder}/webhook.binpb`)));
 
-/** The services that the contract has. */
-export const services = [...registry].filter((described) => described.kind === "service");
+/** The services that the contract has; those of `postrider.v1`, in the same descriptors, are not a part of it. */
+export const services = [...registry].filter((described) => described.kind === "service" && described.typeName.startsWith("webhook."));
 
 /** Every method as `Service/Method`. */
 export const methods = services.flatMap((service) => service.methods.map((method) => `${service.name}/${method.name}`));

@@ -145,6 +145,8 @@ pub enum News {
     Backlog,
     /// Somebody wants these deliveries tried at once that another engine has in memory; each with its endpoint.
     Hasten(Vec<(DeliveryId, EndpointId)>),
+    /// Somebody has called off these deliveries that another engine has in memory; each with its endpoint.
+    CallOff(Vec<(DeliveryId, EndpointId)>),
     /// There is a fan-out, a schedule, a job or a batch to go on with, or no room for what is published.
     Work,
     /// Applications have published through the database.

@@ -235,6 +235,9 @@ pub struct NewDeadLetter {
 pub enum Settled {
     /// It is stored.
     Stored,
+    /// It is stored, but for this: somebody wanted the delivery [called off](super::Store::cancel), and instead of waiting it has ended as
+    /// [`Settlement::called_off`] says. Let it go.
+    CalledOff,
     /// The delivery is not, or no longer, claimed by this engine in that state. Nothing was stored; let it go.
     Fenced,
 }

@@ -24,9 +24,9 @@ pub const LISTED_BODY_BYTES: usize = 1_024;
 ///   list's endpoints are looked at, and all that are claimed, or all in whatever state where the list has no more of these (about a microsecond
 ///   each). Where succeeded ones are wanted and others not, those that come between are passed over (about a microsecond each).
 /// * The number is the sum of kept counters, one row for each subscription of the list. With an event its deliveries are walked, as many as
-///   its fan-out made. With a bound in time, or with a category other than success, matches are counted in an index (about 50 ms for each
+///   its fan-out made. With a bound in time, or with a category other than success or a code, matches are counted in an index (about 50 ms for each
 ///   million), and what has not ended is looked at as above.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeliveryFilter {
     /// Of this tenant; `None` is the master view.
     pub namespace: Option<Namespace>,
@@ -40,6 +40,8 @@ pub struct DeliveryFilter {
     pub states: BTreeSet<StateKind>,
     /// Of this class; see [`category_of`].
     pub category: Option<Category>,
+    /// With this code; see [`code_of`].
+    pub code: Option<ErrorCode>,
     /// Made at this time or later.
     pub created_from: Option<Timestamp>,
     /// Made before this time.
@@ -68,6 +70,34 @@ impl DeliveryFilter {
     pub fn wants(&self, state: StateKind) -> bool {
         self.states.is_empty() || self.states.contains(&state)
     }
+
+    /// Whether one in this state is wanted that has the right class and code: none has succeeded that has a code or another class than success.
+    pub fn may_want(&self, state: StateKind) -> bool {
+        let has_succeeded = state == StateKind::Succeeded;
+        let may_be_of_class = self.category.is_none_or(|category| (category == Category::Success) == has_succeeded);
+        self.wants(state) && may_be_of_class && !(has_succeeded && self.code.is_some())
+    }
+
+    /// The codes of which a delivery must have one besides; `None` where [`DeliveryFilter::may_want`] says it.
+    pub fn codes(&self) -> Option<Vec<ErrorCode>> {
+        let category = self.category.filter(|category| *category != Category::Success);
+        if category.is_none() && self.code.is_none() {
+            return None;
+        }
+        let is_wanted =
+            |code: &ErrorCode| category.is_none_or(|category| code.category() == category) && self.code.is_none_or(|own| own == *code);
+        Some(ErrorCode::ALL.iter().copied().filter(is_wanted).collect())
+    }
+}
+
+/// The code of a delivery: why it ended without success, or while it goes on why its newest attempt that ended did. `None` for one that succeeded, and
+/// for one that goes on where [`category_of`] says none or success.
+pub fn code_of(state: State, last_error: Option<ErrorCode>) -> Option<ErrorCode> {
+    match state.kind() {
+        StateKind::Succeeded => None,
+        StateKind::Failed | StateKind::Expired | StateKind::Cancelled => state.reason(),
+        StateKind::Pending | StateKind::Sending | StateKind::Retrying => last_error,
+    }
 }
 
 /// The class of a delivery: of what it ended for, or while it goes on of the error of its newest attempt that ended.
@@ -77,8 +107,7 @@ impl DeliveryFilter {
 pub fn category_of(state: State, last_error: Option<ErrorCode>) -> Option<Category> {
     match state.kind() {
         StateKind::Succeeded => Some(Category::Success),
-        StateKind::Failed | StateKind::Expired | StateKind::Cancelled => state.reason().map(ErrorCode::category),
-        StateKind::Pending | StateKind::Sending | StateKind::Retrying => last_error.map(ErrorCode::category),
+        _ => code_of(state, last_error).map(ErrorCode::category),
     }
 }
 
@@ -105,17 +134,29 @@ pub struct DeliveryRow {
     /// How many of its [uncounted](crate::delivery::Progress::uncounted) attempts may have been free of charge: those that ended with
     /// [`ErrorCode::RateLimited`], as far as retention left them.
     pub rate_limited: u32,
+    /// Whether somebody called it off while an engine has it in hand: it ends when that engine says something of it, unless it succeeds. Known of a
+    /// delivery by itself alone: in a list nothing is.
+    pub called_off: bool,
 }
 
 impl DeliveryRow {
     /// See [`category_of`].
     pub fn category(&self) -> Option<Category> {
+        category_of(self.delivery.progress.state, self.last_error())
+    }
+
+    /// See [`code_of`].
+    pub fn code(&self) -> Option<ErrorCode> {
+        code_of(self.delivery.progress.state, self.last_error())
+    }
+
+    fn last_error(&self) -> Option<ErrorCode> {
         let outcome = self.last_ended.as_ref().and_then(|attempt| attempt.outcome.as_ref());
-        category_of(self.delivery.progress.state, outcome.and_then(|outcome| outcome.error.as_ref()).map(|error| error.code))
+        outcome.and_then(|outcome| outcome.error.as_ref()).map(|error| error.code)
     }
 }
 
-/// Cuts the bodies of an attempt to what a list shows of them.
+/// Cuts the bodies of an attempt to what a list shows of them, and leaves out the headers of the response.
 #[must_use]
 pub fn with_listed_bodies(mut attempt: Attempt) -> Attempt {
     if let Some(outcome) = &mut attempt.outcome {
@@ -125,6 +166,7 @@ pub fn with_listed_bodies(mut attempt: Attempt) -> Attempt {
         }
         outcome.response_truncated |= outcome.response_body.len() > LISTED_BODY_BYTES;
         outcome.response_body.truncate(LISTED_BODY_BYTES);
+        outcome.response_headers = None;
     }
     attempt
 }
@@ -132,6 +174,23 @@ pub fn with_listed_bodies(mut attempt: Attempt) -> Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_succeeded_has_a_code() {
+        let filter = |category, code| DeliveryFilter { category, code, ..DeliveryFilter::default() };
+        let (dns, timeout) = (Some(ErrorCode::DnsError), Some(Category::Timeout));
+        for (filter, succeeded, failed, codes) in [
+            (filter(None, None), true, true, None),
+            (filter(Some(Category::Success), None), true, false, None),
+            (filter(None, dns), false, true, Some(vec![ErrorCode::DnsError])),
+            (filter(timeout, dns), false, true, Some(Vec::new())),
+            (filter(Some(Category::Success), dns), false, false, Some(vec![ErrorCode::DnsError])),
+        ] {
+            assert_eq!((filter.may_want(StateKind::Succeeded), filter.may_want(StateKind::Failed)), (succeeded, failed), "{filter:?}");
+            assert_eq!(filter.codes(), codes, "{filter:?}");
+        }
+        assert!(filter(timeout, None).codes().is_some_and(|codes| codes.contains(&ErrorCode::DeliveryTimeout)));
+    }
 
     #[test]
     fn a_class_is_of_the_end_and_before_it_of_the_last_error() {

@@ -8,7 +8,7 @@ use crate::deadletter::DeadLetter;
 use crate::delivery::Delivery;
 use crate::error::ErrorCode;
 use crate::event::{Event, Namespace, Skipped};
-use crate::id::{AttemptId, DeliveryId, EndpointId, EventSeq, SubscriptionId, floor_at};
+use crate::id::{AttemptId, DeliveryId, EndpointId, EventId, EventSeq, SubscriptionId, floor_at};
 use crate::time::Timestamp;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -282,6 +282,10 @@ pub struct DeadLetterRow {
     pub endpoint: EndpointId,
     /// Its delivery's event.
     pub event: EventSeq,
+    /// That event's id.
+    pub event_id: EventId,
+    /// That event's type.
+    pub event_type: Arc<str>,
     /// The attempt after which the delivery ended; `None` where there was none or retention took it.
     pub last_attempt: Option<AttemptId>,
 }

@@ -21,6 +21,7 @@
 //! and deliveries to it that are still being published are not stored. What is claimed is settled as ever. [`Store::prune`] removes it all.
 
 mod batches;
+mod cancel;
 mod cluster;
 mod commands;
 mod deliveries;
@@ -28,13 +29,16 @@ mod error;
 mod find;
 mod health;
 mod jobs;
+mod lookup;
 mod outbox;
 mod prune;
 mod requests;
 mod retry;
+mod series;
 mod views;
 
 pub use batches::*;
+pub use cancel::*;
 pub use cluster::*;
 pub use commands::*;
 pub use deliveries::*;
@@ -42,10 +46,12 @@ pub use error::*;
 pub use find::*;
 pub use health::*;
 pub use jobs::*;
+pub use lookup::*;
 pub use outbox::*;
 pub use prune::*;
 pub use requests::*;
 pub use retry::*;
+pub use series::*;
 pub use views::*;
 
 use super::BoxFuture;
@@ -56,7 +62,7 @@ use crate::time::Timestamp;
 use std::sync::Arc;
 
 /// Durable state.
-pub trait Store: HealthStore + ClusterStore + OutboxStore {
+pub trait Store: HealthStore + ClusterStore + OutboxStore + SeriesStore + LookupStore {
     // ---- configuration -------------------------------------------------------------------------------------------
 
     /// Everything that is configured, with the version it had.
@@ -105,14 +111,19 @@ pub trait Store: HealthStore + ClusterStore + OutboxStore {
     fn next_expiry(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>>;
 
     /// Has deliveries tried again at once, each with a fresh budget of attempts and no time to live: those that ended are
-    /// [made again](ReplayTarget::Delivery), those that wait are due by then. With `force` also those that succeeded. Refused without a change
-    /// is what nobody would get: where the subscription or the endpoint of the delivery was deleted or is not there, but for what waits for a
-    /// deleted binding, which is still delivered.
+    /// [made again](ReplayTarget::Delivery), those that wait are due by then, and are not called off any more. With `force` also those that
+    /// succeeded. Refused without a change is what nobody would get: where the subscription or the endpoint of the delivery was deleted or is
+    /// not there, but for what waits for a deleted binding, which is still delivered.
     fn retry(&self, ids: Vec<DeliveryId>, force: bool, at: Timestamp) -> BoxFuture<'_, Result<Vec<Retried>, StoreError>>;
 
     /// Makes a delivery that waits and that nobody has claimed [due](crate::delivery::Step::Hasten) at that time, unless it is due
     /// sooner; answers its endpoint, and `None` for any other.
     fn hasten(&self, id: DeliveryId, at: Timestamp) -> BoxFuture<'_, Result<Option<EndpointId>, StoreError>>;
+
+    /// Calls off a delivery that waits: it ends as [cancelled](crate::delivery::State::Cancelled) by hand, without a dead letter, and what was
+    /// kept open of one stays so. Where an engine has it in memory, which it may be sending, that is noted instead: then it ends so by the next
+    /// [settlement](Settled::CalledOff) that would have it wait, of that engine or of whoever takes over from it.
+    fn cancel(&self, id: DeliveryId) -> BoxFuture<'_, Result<Cancelled, StoreError>>;
 
     /// Dismisses open dead letters; answers which of them were open. A delivery that is being made again goes on.
     fn dismiss(&self, ids: Vec<DeadLetterId>, at: Timestamp) -> BoxFuture<'_, Result<Vec<bool>, StoreError>>;
@@ -122,8 +133,8 @@ pub trait Store: HealthStore + ClusterStore + OutboxStore {
     /// Stores occurrences.
     fn schedule(&self, rows: Vec<Scheduled>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Removes an occurrence; answers whether it was there. A series ends with its pending occurrence.
-    fn unschedule(&self, id: ScheduledId) -> BoxFuture<'_, Result<bool, StoreError>>;
+    /// Removes an occurrence, with `only_pending` unless it has fired; answers whether it did. A series ends with its pending occurrence.
+    fn unschedule(&self, id: ScheduledId, only_pending: bool) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Pending occurrences due by `now`, oldest first, and when the first one after them is due: up to `limit`, and no more once their
     /// payloads sum up to `max_bytes`.

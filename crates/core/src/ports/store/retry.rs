@@ -19,8 +19,8 @@ pub enum Retried {
         /// How it stands.
         state: StateKind,
     },
-    /// Nothing was changed, its dead letter neither: it succeeded, and that was not asked for; it was cancelled; or there is nobody to send it
-    /// to, for its subscription or its endpoint is gone. The state is the one that it is in.
+    /// Nothing was changed, its dead letter neither: it succeeded, and that was not asked for; it was cancelled, and not by hand; or there is
+    /// nobody to send it to, for its subscription or its endpoint is gone. The state is the one that it is in.
     Refused(StateKind),
     /// There is no such delivery.
     NotFound,

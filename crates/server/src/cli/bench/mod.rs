@@ -39,10 +39,8 @@ pub(super) mod client {
 }
 
 use super::listen::interruption;
-use super::{CommandError, Outcome};
-use report::Report;
+use super::{CommandError, Outcome, print};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Runs the benchmark; ends with failure if anything was lost, doubled or wrong.
@@ -58,13 +56,10 @@ pub fn run(args: Args) -> Outcome {
             () = interrupted => Err(CommandError(String::from("interrupted"))),
         }
     })?;
-    print(&report, args.json).map_err(|error| CommandError::new("cannot write to stdout", error))?;
+    let text =
+        if args.json { serde_json::to_string(&report).map_err(|e| CommandError::new("cannot write JSON", e))? } else { report.to_string() };
+    print(&format!("{text}\n"))?;
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn print(report: &Report, json: bool) -> io::Result<()> {
-    let text = if json { serde_json::to_string(report).map_err(io::Error::other)? } else { report.to_string() };
-    writeln!(io::stdout(), "{text}")
 }
 
 /// Lets this process and its server open as many files as the system allows them.

@@ -69,7 +69,7 @@ async fn receive(party: Party, events: u32, board: Arc<Mutex<Board>>) -> Result<
         Party::Analytics => Behaviour { delay: Duration::from_millis(400), ..Behaviour::default() },
     };
     let verifier = Verifier::new(&[SECRET.to_owned()], None).map_err(|error| CommandError::new("the demonstration's secret", error))?;
-    let settings = Settings { path: None, behaviour, verifier, clock: Arc::new(SystemClock) };
+    let settings = Settings { path: None, behaviour, forward: None, verifier, clock: Arc::new(SystemClock) };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(cannot)?;
     let mut receiver = Receiver::start(listener, settings).map_err(cannot)?;
     let url = format!("http://{}/", receiver.address());

@@ -1,4 +1,4 @@
-//! `postrider doctor`: looks at all that a server needs, changes nothing, and says how to mend what is wrong.
+//! `postrider doctor`: looks at all that a server needs, or at one that runs, changes nothing, and says how to mend what is wrong.
 //!
 //! | module | is |
 //! |---|---|
@@ -7,37 +7,62 @@
 //! | `postgres` | the database that nodes share: what it can do and what it is set to |
 //! | `inside` | what lies in that: nodes, the queue, partitions |
 //! | `keys` | whether the stored secrets can be read, and whether there is an API key |
+//! | `server` | a running server, as its clients see it |
 
 mod inside;
 mod keys;
 mod postgres;
 mod report;
+mod server;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 
+use super::remote::{self, Connection, Exit, Failure};
 use super::{CommandError, Outcome, print};
 use crate::config::{self, Config, Flags};
 use report::Report;
 use std::process::ExitCode;
 
-/// Flags of `postrider doctor`: those of the server that it is about, and how to show what was found.
+/// Flags of `postrider doctor`: those of the server that it is about, or where that runs, and how to show what was found.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  postrider doctor
+  postrider doctor --data-dir /var/lib/postrider --listen 0.0.0.0:8080
+  postrider doctor --url https://hooks.example.com --key-file key.txt
+
+Without a server named it looks at the configuration and the store of this machine. With --url or --profile, or the variables of these, it looks at a
+running server: whether it is reached and over what, its release and its clock, what the key may do, nodes, late deliveries, failing endpoints.
+
+Exit code 1 where something is wrong, 4 where the server does not take the key, 5 where it does not answer. What is only to be looked at is no failure.")]
 pub struct Args {
     #[command(flatten)]
     flags: Flags,
+    #[command(flatten)]
+    connection: Connection,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Runs `postrider doctor`. It ends with 1 where something is wrong.
+/// Runs `postrider doctor`. It ends with 1 where something is wrong, and as other commands do where a server cannot be asked.
 pub fn run(args: Args) -> Outcome {
     let mut report = Report::default();
-    examine(args.flags, &mut report)?;
+    let ends = if args.connection.is_named() {
+        let Flags { data_dir, database_url, config, .. } = &args.flags;
+        if data_dir.is_some() || database_url.is_some() || config.is_some() {
+            let text = "a server and a store are named: leave away either --url and --profile or --data-dir, --database-url and --config, or \
+                        the variables of these";
+            return Ok(remote::ended(Err(Failure::usage(text))));
+        }
+        server::examine(&args.connection, &mut report)?
+    } else {
+        examine(args.flags, &mut report)?;
+        Exit::Refused
+    };
     let text = if args.json { report.json().map_err(|e| CommandError::new("cannot write JSON", e))? } else { report.text() };
     print(&text)?;
-    Ok(if report.is_wrong() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if report.is_wrong() { ExitCode::from(ends.code()) } else { ExitCode::SUCCESS })
 }
 
 fn examine(flags: Flags, report: &mut Report) -> Result<(), CommandError> {

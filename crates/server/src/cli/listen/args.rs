@@ -1,10 +1,12 @@
 //! The flags of `postrider listen` and what they mean.
 
 use crate::cli::CommandError;
+use crate::cli::remote::input;
 use crate::config::value::Span;
-use crate::receiver::{Behaviour, Fault, Faults, Verifier};
+use crate::receiver::{Behaviour, Fault, Faults, Forward, Verifier};
 use http::StatusCode;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The flags of `postrider listen`.
 #[derive(Clone, Debug, clap::Args)]
@@ -15,8 +17,9 @@ pub struct Args {
     /// Serve this path only and answer 404 elsewhere [default: every path].
     #[arg(long, value_name = "PATH", value_parser = path)]
     pub path: Option<String>,
-    /// Check signatures with this secret; may be given several times, one has to fit.
-    #[arg(long = "secret", value_name = "SECRET")]
+    /// Check signatures with this secret: - reads it from the first line of stdin, @FILE from that of a file. May be given several times, one has to
+    /// fit. A secret that is given as it is can be seen by other users of this machine, and stays in the history of the shell.
+    #[arg(long = "secret", env = "POSTRIDER_LISTEN_SECRET", hide_env_values = true, value_name = "SECRET|@FILE|-")]
     pub secrets: Vec<String>,
     /// Check Ed25519 signatures (v1a) with this public key of 64 hexadecimal digits.
     #[arg(long, value_name = "HEX", value_parser = public_key)]
@@ -54,6 +57,10 @@ pub struct Args {
     /// Reset the connection after reading the request: every request, or only those that a --fail flag names.
     #[arg(long)]
     pub reset: bool,
+    /// Pass each request on to this URL, with its headers and its body, and its answer back to the sender. Where the URL has a path, all go there;
+    /// otherwise each keeps its own.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["answer", "body", "retry_after", "delay", "faults", "seed", "fail_status", "stall", "reset"])]
+    pub forward: Option<String>,
     /// Exit after N requests.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
@@ -100,10 +107,26 @@ impl Args {
         })
     }
 
+    /// Who answers in its place, if anybody.
+    pub fn forward(&self) -> Result<Option<Arc<Forward>>, CommandError> {
+        let made = self.forward.as_deref().map(Forward::new).transpose();
+        Ok(made.map_err(|error| CommandError::new("--forward", error))?.map(Arc::new))
+    }
+
     /// What to check signatures with.
     pub fn verifier(&self) -> Result<Verifier, CommandError> {
-        Verifier::new(&self.secrets, self.ed25519_public_key).map_err(|error| CommandError::new("--secret", error))
+        let secrets = self.secrets.iter().filter(|given| !given.is_empty()).map(|given| secret(given));
+        let secrets = secrets.collect::<Result<Vec<String>, CommandError>>()?;
+        Verifier::new(&secrets, self.ed25519_public_key).map_err(|error| CommandError::new("--secret", error))
     }
+}
+
+/// A secret from where the flag says.
+fn secret(given: &str) -> Result<String, CommandError> {
+    if given == "-" || given.starts_with('@') {
+        return input::secret("--secret", given).map_err(|failure| CommandError(failure.to_string()));
+    }
+    Ok(given.to_owned())
 }
 
 fn path(text: &str) -> Result<String, String> {
@@ -184,9 +207,24 @@ mod tests {
             "--fail-status 503",
             "--fail-status 503 --fail-first 1 --stall",
             "--fail-status 503 --fail-first 1 --reset",
+            "--forward http://h --answer 503",
+            "--forward http://h --fail-first 1",
+            "--forward http://h --stall",
         ] {
             parse(line).expect_err(line);
         }
+    }
+
+    #[test]
+    fn secrets_come_from_files_too() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("secret");
+        std::fs::write(&file, "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ=\nmore\n").expect("a file");
+        assert_eq!(secret(&format!("@{}", file.display())).expect("a secret"), "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ=");
+        assert_eq!(secret("as it is").expect("a secret"), "as it is");
+        assert!(secret("@/nowhere/at/all").expect_err("no file").to_string().contains("/nowhere/at/all"));
+        // A variable that is there and empty names no secret.
+        parse("--secret=").expect("flags that are accepted").verifier().expect("nothing to check with");
     }
 
     #[test]
@@ -210,6 +248,13 @@ mod tests {
         for line in ["--answer 503", "--fail-first 1", "--path /hooks"] {
             assert_eq!(behaviour(&format!("--retry-after 5 {line}")).retry_after, Some(5));
         }
+    }
+
+    #[test]
+    fn whom_to_pass_on_to_must_be_a_url() {
+        let error = parse("--forward localhost:3000").expect("flags").forward().expect_err("no URL").to_string();
+        assert!(error.contains("--forward") && error.contains("http://"), "{error}");
+        assert!(parse("--forward http://localhost:3000").expect("flags").forward().expect("a URL").is_some());
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod args;
 mod print;
 
 pub use args::Args;
+pub(super) use print::indented;
 
 use super::{CommandError, Outcome};
 use crate::clock::SystemClock;
@@ -47,15 +48,21 @@ async fn listen(
     data: &mut (dyn Write + Send),
     talk: &mut (dyn Write + Send),
 ) -> Result<Summary, CommandError> {
-    let settings =
-        Settings { path: args.path.clone(), behaviour: args.behaviour()?, verifier: args.verifier()?, clock: Arc::new(SystemClock) };
+    let settings = Settings {
+        path: args.path.clone(),
+        behaviour: args.behaviour()?,
+        forward: args.forward()?,
+        verifier: args.verifier()?,
+        clock: Arc::new(SystemClock),
+    };
     let cannot = |error| CommandError::new(format_args!("cannot listen on {}", args.listen), error);
     let listener = TcpListener::bind(args.listen).await.map_err(cannot)?;
     let mut receiver = Receiver::start(listener, settings).map_err(cannot)?;
     if !args.quiet {
         let path = args.path.as_deref().unwrap_or("/");
         // Talk that nobody hears is no reason to stop.
-        let _ = writeln!(talk, "listening on http://{}{path} (Ctrl-C ends)", receiver.address());
+        let whom = args.forward.as_deref().map_or_else(String::new, |url| format!(", passing on to {url}"));
+        let _ = writeln!(talk, "listening on http://{}{path}{whom} (Ctrl-C ends)", receiver.address());
     }
     let mut summary = Summary::default();
     let ended = print_all(args, &mut receiver, interrupted, data, &mut summary).await;

@@ -28,6 +28,12 @@ pub fn text(request: &Received, full: bool) -> String {
         let _ = write!(out, "  attempt {attempt}");
     }
     let _ = write!(out, "  -> {}", request.reply);
+    if let Some(passed) = &request.passed {
+        let _ = match &passed.error {
+            None => write!(out, " in {} ms, passed on", passed.took.as_millis()),
+            Some(why) => write!(out, ", NOT PASSED ON: {why}"),
+        };
+    }
     if request.duplicate {
         out.push_str("  DUPLICATE: this id was answered with success before");
     }
@@ -64,7 +70,7 @@ fn body(out: &mut String, body: &[u8], full: bool) {
 }
 
 /// JSON with line breaks, its members in their order and its numbers as they were written.
-fn indented(json: &str) -> Option<String> {
+pub fn indented(json: &str) -> Option<String> {
     let mut out = String::with_capacity(json.len() * 2);
     let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
     let mut chars = json.chars().peekable();
@@ -128,6 +134,12 @@ struct Line<'a> {
     reply: &'static str,
     /// The status, where there was an answer.
     status: Option<u16>,
+    /// How long it took to pass the request on, where that was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passed_ms: Option<u64>,
+    /// Why it could not be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passed_error: Option<&'a str>,
     signatures: Vec<Signature<'a>>,
     headers: BTreeMap<&'a str, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,6 +198,8 @@ pub fn json(request: &Received) -> Result<String, serde_json::Error> {
         duplicate: request.duplicate,
         reply,
         status,
+        passed_ms: request.passed.as_ref().map(|passed| u64::try_from(passed.took.as_millis()).unwrap_or(u64::MAX)),
+        passed_error: request.passed.as_ref().and_then(|passed| passed.error.as_deref()),
         signatures: signatures.collect(),
         headers,
         body,
@@ -222,6 +236,7 @@ mod tests {
             signatures: vec![finding(Verdict::Ok), finding(Verdict::Bad(BadSignature::Mismatch)), finding(Verdict::NotChecked("why"))],
             duplicate: true,
             reply: Reply::Status(StatusCode::OK),
+            passed: None,
         }
     }
 

@@ -14,7 +14,7 @@ use postrider_proto::webhook as w;
 const KIND: BatchKind = BatchKind::Retry;
 
 /// Which deliveries of a webhook are tried again, and which besides by force. Clients of older versions see as failed what waits for its retry.
-/// Those that were cancelled have nobody to go to.
+/// Those that were cancelled have nobody to go to, or were called off by hand: these go on where they are named.
 const WANTED: [StateKind; 3] = [StateKind::Failed, StateKind::Pending, StateKind::Retrying];
 const BY_FORCE: [StateKind; 2] = [StateKind::Succeeded, StateKind::Expired];
 

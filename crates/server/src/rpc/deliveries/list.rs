@@ -103,7 +103,7 @@ async fn filter(app: &App, access: &Access, request: &w::ListDeliveriesRequest) 
             None => return Ok(None),
         },
     };
-    Ok(Some(DeliveryFilter { namespace, endpoint, subscription, event, states, category, created_from, created_before }))
+    Ok(Some(DeliveryFilter { namespace, endpoint, subscription, event, states, category, code: None, created_from, created_before }))
 }
 
 fn states(word: &str) -> Result<BTreeSet<StateKind>, Problem> {

@@ -8,7 +8,7 @@
 
 mod again;
 mod list;
-mod shown;
+pub(super) mod shown;
 
 use super::access::access;
 use crate::http::App;

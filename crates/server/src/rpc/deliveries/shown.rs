@@ -78,14 +78,14 @@ fn next_retry(state: &State) -> Option<postrider_core::time::Timestamp> {
 }
 
 /// How many attempts there were that count, and how many there may be.
-struct Attempts {
-    made: u32,
-    most: u32,
+pub(in crate::rpc) struct Attempts {
+    pub(in crate::rpc) made: u32,
+    pub(in crate::rpc) most: u32,
 }
 
 /// What is subscribed through this API is not charged for a 429. Whatever was spent before the delivery was last tried again by hand is
 /// on top of what its policy allows; without a policy, for a deleted subscription, there is nothing to come.
-fn attempts(routes: &Routes, row: &DeliveryRow) -> Attempts {
+pub(in crate::rpc) fn attempts(routes: &Routes, row: &DeliveryRow) -> Attempts {
     let subscription = routes.subscription(row.delivery.subscription);
     let is_free = subscription.is_none_or(|subscription| subscription.origin == Origin::Rpc);
     let free = if is_free { row.rate_limited } else { 0 };
@@ -97,7 +97,7 @@ fn attempts(routes: &Routes, row: &DeliveryRow) -> Attempts {
 }
 
 /// What went wrong last: what it ended for, or else what its last attempt failed with.
-fn message(state: &State, last: Option<&Outcome>) -> String {
+pub(in crate::rpc) fn message(state: &State, last: Option<&Outcome>) -> String {
     let error = last.and_then(|outcome| outcome.error.as_ref());
     match (state, state.reason()) {
         (State::Succeeded, _) => String::new(),
@@ -113,6 +113,7 @@ fn ending(reason: ErrorCode) -> &'static str {
         ErrorCode::EndpointDeleted => "the webhook was deleted",
         ErrorCode::SubscriptionDeleted => "the subscription was deleted",
         ErrorCode::DestinationDisabled => "the webhook took nothing for too long",
+        ErrorCode::CancelledByHand => "somebody called the delivery off",
         other => other.as_str(),
     }
 }
@@ -139,7 +140,7 @@ fn enveloped(row: &DeliveryRow, attempt: &Attempt) -> Option<Bytes> {
 }
 
 /// Whether there was an exchange, or the beginning of one.
-fn was_sent(outcome: &Outcome) -> bool {
+pub(in crate::rpc) fn was_sent(outcome: &Outcome) -> bool {
     outcome.http_status.is_some() || outcome.phases.total > 0
 }
 
@@ -219,6 +220,7 @@ mod tests {
             request_truncated: false,
             response_body: bytes::Bytes::new(),
             response_truncated: false,
+            response_headers: None,
         };
         let retrying = State::Retrying { due_at: Timestamp::from_secs(1) };
         for state in [retrying, State::Failed(ErrorCode::Connector5xx)] {

@@ -4,7 +4,7 @@
 pub(super) mod room;
 mod sample;
 mod shown;
-mod wanted;
+pub(super) mod wanted;
 
 use super::access::{Scope, access, id, timestamp};
 use super::page::Page;
@@ -16,7 +16,7 @@ use connectrpc::RequestContext;
 use postrider_core::body::BodyForm;
 use postrider_core::endpoint::Endpoint;
 use postrider_core::filter::{LabelFilter, TypePattern};
-use postrider_core::id::SubscriptionId;
+use postrider_core::id::{EndpointId, SubscriptionId};
 use postrider_core::ports::ConfigChange;
 use postrider_core::subscription::{Origin, RequestForm, Subscription};
 use postrider_core::time::Timestamp;
@@ -87,10 +87,15 @@ pub(super) fn plain(id: SubscriptionId, endpoint: &Endpoint, pattern: TypePatter
     }
 }
 
-/// A webhook has one subscription to an event type: an event would come to it twice.
-fn check_unique(routes: &Routes, endpoint: &Endpoint, pattern: &TypePattern) -> Result<(), Problem> {
-    let mut own = routes.subscriptions_of(endpoint.id).filter(|subscription| subscription.origin == Origin::Rpc);
-    if own.any(|subscription| subscription.patterns.contains(pattern)) {
+/// A webhook has one subscription to an event type, `besides` one that is changed: an event would come to it twice.
+pub(super) fn check_unique(
+    routes: &Routes,
+    endpoint: EndpointId,
+    pattern: &TypePattern,
+    besides: Option<SubscriptionId>,
+) -> Result<(), Problem> {
+    let mut own = routes.subscriptions_of(endpoint).filter(|subscription| subscription.origin == Origin::Rpc);
+    if own.any(|subscription| Some(subscription.id) != besides && subscription.patterns.contains(pattern)) {
         return Err(Problem::conflict("the webhook has a subscription to this event type: resource already exists"));
     }
     Ok(())
@@ -110,7 +115,7 @@ impl SubscriptionService for Subscriptions {
         engine
             .edit(|routes| {
                 let endpoint = find_webhook(routes, &scope, webhook)?;
-                check_unique(routes, endpoint, &pattern)?;
+                check_unique(routes, endpoint.id, &pattern, None)?;
                 let mut subscription = plain(id, endpoint, pattern.clone(), now);
                 wanted.put(&mut subscription, Some(&**endpoint))?;
                 room::check(routes, std::slice::from_ref(&subscription))?;
@@ -190,7 +195,7 @@ impl SubscriptionService for Subscriptions {
         if request.transform_template.is_empty() {
             return Err(Problem::bad_request("transform_template is required").into());
         }
-        let template = wanted::template(&request.transform_template)?;
+        let template = wanted::template("transform_template", &request.transform_template)?;
         let event = sample::event(&self.app, &scope, &request.event_name).await?;
         let made = self.app.engine.render(template, &event).await;
         let made = made.map_err(|why| Problem::bad_request(format!("transform_template: {why}")))?;

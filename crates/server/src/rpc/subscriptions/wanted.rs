@@ -14,6 +14,9 @@ use postrider_core::template::Source;
 use postrider_proto::webhook as w;
 use std::time::Duration;
 
+/// The field that has the template.
+const TEMPLATE: &str = "transform_template";
+
 /// What is wanted of a subscription.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -53,7 +56,8 @@ impl Wanted {
                 .read(|n| in_range("timeout", n, TIMEOUT_SECONDS).map(seconds))?,
             labels: counts.of("label_filters", listed(sent.label_filters)).read(labels)?,
             enabled: counts.of("transform_enabled", sent.transform_enabled),
-            template: said(counts.of("transform_template", sent.transform_template), String::is_empty).read(|text| template(&text))?,
+            template: said(counts.of("transform_template", sent.transform_template), String::is_empty)
+                .read(|text| template(TEMPLATE, &text))?,
         })
     }
 
@@ -74,34 +78,40 @@ impl Wanted {
         if let Some(labels) = self.labels.clone().or(LabelFilter::default) {
             subscription.labels = labels;
         }
-        subscription.body = self.body(subscription)?;
+        subscription.body = body(subscription, &self.template, &self.enabled, (TEMPLATE, "transform_enabled"))?;
         Ok(())
     }
+}
 
-    fn body(&self, subscription: &Subscription) -> Result<BodyForm, Problem> {
-        let before = &subscription.body;
-        if self.template.keeps() && self.enabled.keeps() {
-            return Ok(before.clone());
-        }
-        if subscription.origin != Origin::Rpc {
-            return Err(failed_precondition("this subscription was made through another API, which says what its body is"));
-        }
-        let (source, enabled) = match before {
-            BodyForm::Template(form) => (Some(&form.source), form.enabled),
-            BodyForm::Raw | BodyForm::Items(_) | BodyForm::Rpc => (None, false),
-        };
-        let source = match &self.template {
-            Want::Keep => source,
-            Want::Default => None,
-            Want::Set(source) => Some(source),
-        };
-        let enabled = self.enabled.clone().or(|| false).unwrap_or(enabled);
-        match (source, before) {
-            (Some(source), _) => Ok(BodyForm::Template(TemplateBody { source: source.clone(), enabled })),
-            (None, _) if enabled => Err(Problem::bad_request("transform_template is required where transform_enabled is true")),
-            (None, BodyForm::Template(_)) => Ok(BodyForm::Rpc),
-            (None, other) => Ok(other.clone()),
-        }
+/// The body of a subscription once it has this template, or none, and whether that makes the body; `names` are those of the two in the contract.
+pub(in crate::rpc) fn body(
+    subscription: &Subscription,
+    template: &Want<Source>,
+    enabled: &Want<bool>,
+    names: (&str, &str),
+) -> Result<BodyForm, Problem> {
+    let before = &subscription.body;
+    if template.keeps() && enabled.keeps() {
+        return Ok(before.clone());
+    }
+    if subscription.origin != Origin::Rpc {
+        return Err(failed_precondition("this subscription was made through another API, which says what its body is"));
+    }
+    let (source, is_enabled) = match before {
+        BodyForm::Template(form) => (Some(&form.source), form.enabled),
+        BodyForm::Raw | BodyForm::Items(_) | BodyForm::Rpc => (None, false),
+    };
+    let source = match template {
+        Want::Keep => source,
+        Want::Default => None,
+        Want::Set(source) => Some(source),
+    };
+    let enabled = enabled.clone().or(|| false).unwrap_or(is_enabled);
+    match (source, before) {
+        (Some(source), _) => Ok(BodyForm::Template(TemplateBody { source: source.clone(), enabled })),
+        (None, _) if enabled => Err(Problem::bad_request(format!("{} is required where {} is true", names.0, names.1))),
+        (None, BodyForm::Template(_)) => Ok(BodyForm::Rpc),
+        (None, other) => Ok(other.clone()),
     }
 }
 
@@ -129,9 +139,9 @@ pub(super) fn check_event_name(name: &str) -> Result<(), Problem> {
     check_event_type(name).map_err(|rule| Problem::bad_request(format!("event_name: {:?}: {rule}", clip(name))))
 }
 
-/// A template; the error says the line.
-pub(super) fn template(text: &str) -> Result<Source, Problem> {
-    Source::parse(text).map_err(|error| Problem::bad_request(format!("transform_template: {error}")))
+/// A template; the error says the line. `name` is its field in the contract.
+pub(in crate::rpc) fn template(name: &str, text: &str) -> Result<Source, Problem> {
+    Source::parse(text).map_err(|error| Problem::bad_request(format!("{name}: {error}")))
 }
 
 fn method(name: &str) -> Result<Verb, Problem> {

@@ -10,7 +10,7 @@ use postrider_core::seal::Sealed;
 use postrider_core::sign::{ED25519_SECRET_PREFIX, Scheme, ed25519_secret, generate_secret};
 
 /// What stands for the value of a secret header, and for a secret that cannot be opened (contract, section 6).
-pub(super) const MASK: &str = "\u{2022}\u{2022}\u{2022}\u{2022}\u{2022}\u{2022}";
+pub(in crate::rpc) const MASK: &str = "\u{2022}\u{2022}\u{2022}\u{2022}\u{2022}\u{2022}";
 
 /// How many characters of a secret are shown, of secrets that are at least twice as long.
 const SHOWN: usize = 4;
@@ -29,14 +29,16 @@ impl Fresh {
 }
 
 /// The keys of a webhook, newest first.
-struct Keys {
-    shared: Vec<Sealed>,
-    pairs: Vec<Sealed>,
+pub(in crate::rpc) struct Keys {
+    /// Secrets that both sides have.
+    pub(in crate::rpc) shared: Vec<Sealed>,
+    /// Keys of which receivers have the public half.
+    pub(in crate::rpc) pairs: Vec<Sealed>,
 }
 
 impl Keys {
     /// One that cannot be opened counts as a shared secret: it signs nothing either way, and deliveries say so.
-    fn of(app: &App, endpoint: &Endpoint) -> Self {
+    pub(in crate::rpc) fn of(app: &App, endpoint: &Endpoint) -> Self {
         let is_pair = |sealed: &&Sealed| app.engine.open(sealed).is_ok_and(|secret| secret.starts_with(ED25519_SECRET_PREFIX));
         let (pairs, shared) = endpoint.secrets.iter().partition::<Vec<_>, _>(is_pair);
         Keys { shared: shared.into_iter().cloned().collect(), pairs: pairs.into_iter().cloned().collect() }
@@ -92,7 +94,7 @@ pub(super) fn shown_secret(app: &App, endpoint: &Endpoint) -> String {
 }
 
 /// The first characters and a `*` for each other one.
-fn shown(app: &App, secret: &Sealed) -> String {
+pub(in crate::rpc) fn shown(app: &App, secret: &Sealed) -> String {
     app.engine.open(secret).map_or_else(|_| MASK.to_owned(), |secret| masked(&Secret::new(secret)))
 }
 

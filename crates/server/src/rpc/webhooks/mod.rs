@@ -1,7 +1,7 @@
 //! `webhook.WebhookService`: where events are sent, and how (contract, section 6). A webhook is an endpoint, whichever API made it.
 
 pub(super) mod change;
-mod keys;
+pub(super) mod keys;
 pub(super) mod scope;
 pub(super) mod shown;
 mod stats;
@@ -106,6 +106,7 @@ impl WebhookService for Webhooks {
             schemes: vec![Scheme::Standard],
             http: HttpOptions::rpc(),
             rate_limit: None,
+            old_secrets_until: None,
             payload_cap: None,
             concurrency: None,
             status: EndpointStatus::Active,

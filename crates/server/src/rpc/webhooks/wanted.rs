@@ -104,7 +104,7 @@ impl Wanted {
 /// The whole of `http_config` may be set back without a word on its secret: that would take it away unasked.
 fn secret_of(counts: Counts<'_>, sent: Option<String>) -> Result<Want<Secret>, Problem> {
     match counts.of_http("webhook_secret", sent, true) {
-        Want::Set(secret) => Ok(Want::Set(check_secret(Secret::new(secret))?)),
+        Want::Set(secret) => Ok(Want::Set(check_secret("http_config.webhook_secret", Secret::new(secret))?)),
         Want::Default => Ok(Want::Default),
         Want::Keep => Ok(Want::Keep),
     }
@@ -268,12 +268,13 @@ fn read_signature(kind: &str) -> Result<Signature, Problem> {
         .ok_or_else(|| Problem::bad_request(format!("signature_type must be \"hmac\" or \"ed25519\", not {:?}", clip(kind))))
 }
 
-fn check_secret(secret: Secret) -> Result<Secret, Problem> {
+/// A secret that can sign: `name` is its field in the contract.
+pub(in crate::rpc) fn check_secret(name: &str, secret: Secret) -> Result<Secret, Problem> {
     if secret.reveal().len() > MAX_SECRET_BYTES {
-        return Err(Problem::bad_request(format!("http_config.webhook_secret: at most {MAX_SECRET_BYTES} bytes")));
+        return Err(Problem::bad_request(format!("{name}: at most {MAX_SECRET_BYTES} bytes")));
     }
     match SigningKey::new(secret.reveal()) {
         Ok(_) => Ok(secret),
-        Err(error) => Err(Problem::bad_request(format!("http_config.webhook_secret: {error}"))),
+        Err(error) => Err(Problem::bad_request(format!("{name}: {error}"))),
     }
 }

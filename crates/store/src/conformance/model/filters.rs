@@ -57,6 +57,8 @@ impl Builder {
             filters.push(DeliveryFilter { event: dump.events.get(n).map(|event| event.seq), ..endpoint.clone() });
             filters.push(DeliveryFilter { created_from: self.ago(30), created_before: self.ago(5), category, ..any.clone() });
             filters.push(DeliveryFilter { category: categories[(n + 1) % categories.len()], ..DeliveryFilter::default() });
+            let code = [ErrorCode::ConnectionRefused, ErrorCode::Expired, ErrorCode::CancelledByHand].get(n).copied();
+            filters.push(DeliveryFilter { code, endpoint: Some(route.endpoint), ..DeliveryFilter::default() });
             filters.push(DeliveryFilter { created_from: self.ago(25), ..any });
             filters.extend([subscription, endpoint]);
         }

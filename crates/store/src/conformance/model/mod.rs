@@ -16,6 +16,7 @@ macro_rules! both {
 mod build;
 mod filters;
 mod jobs;
+mod lookup;
 mod plan;
 
 use super::world::put_configuration;
@@ -104,6 +105,11 @@ impl<S: Store> Pair<S> {
                 both!(self, replay(replays));
             }
             Op::Retry(picks, force) => self.retry(&picks, force).await?,
+            Op::Cancel(picks) => {
+                for id in self.builder.some_deliveries(&picks) {
+                    both!(self, cancel(id));
+                }
+            }
             Op::Expired(limit) => self.expired(limit).await?,
             Op::Dismiss(picks) => {
                 let (ids, now) = (self.builder.dead_letters(&self.model.dump(), &picks), self.builder.now());
@@ -124,7 +130,9 @@ impl<S: Store> Pair<S> {
             }
             Op::Unschedule(pick) => {
                 let id = self.builder.scheduled(pick);
-                both!(self, unschedule(id));
+                for only_pending in [true, false] {
+                    both!(self, unschedule(id, only_pending));
+                }
             }
             Op::Fire(plans) => {
                 let firings = self.builder.firings(&plans);
@@ -222,6 +230,7 @@ impl<S: Store> Pair<S> {
             both!(self, find_deliveries(filter, second));
             both!(self, find_deliveries(filter, skipped));
             both!(self, delivery_ids(filter, skipped));
+            both!(self, page_of_deliveries(filter, second));
         }
         for filter in self.builder.event_filters() {
             let first = PageRequest::first(limit);
@@ -269,6 +278,7 @@ impl<S: Store> Pair<S> {
             }
         }
         self.same_finds(limit).await?;
+        self.same_lookups(limit).await?;
         self.same_jobs(limit).await?;
         self.same_health(limit).await?;
         let max_bytes = if limit == u32::MAX { u64::MAX } else { u64::from(limit) * 64 };
@@ -293,6 +303,7 @@ impl<S: Store> Pair<S> {
             for namespace in self.builder.namespaces() {
                 both!(self, delivery_row(id, namespace));
                 both!(self, attempts_of(id, namespace, 2));
+                both!(self, whole_attempts(id, namespace, 2, 3));
             }
         }
         both!(self, next_expiry());
@@ -311,6 +322,10 @@ impl<S: Store> Pair<S> {
         }
         for id in &self.builder.known.dead_letters {
             both!(self, dead_letter(id));
+        }
+        for namespace in self.builder.namespaces() {
+            let ids = &self.builder.known.dead_letters;
+            both!(self, open_letters(ids, namespace));
         }
         for id in &self.builder.known.scheduled {
             both!(self, scheduled_one(id));

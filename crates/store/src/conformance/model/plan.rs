@@ -24,6 +24,7 @@ pub enum Op {
     },
     Replay(Vec<ReplayPlan>),
     Retry(Vec<u8>, bool),
+    Cancel(Vec<u8>),
     /// Claims what expired, so many.
     Expired(u32),
     Dismiss(Vec<u8>),
@@ -197,6 +198,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (1u32..4).prop_map(|limit| Op::Rescue { limit }),
         4 => vec(replay(), 1..4).prop_map(Op::Replay),
         3 => (vec(any::<u8>(), 1..4), any::<bool>()).prop_map(|(picks, force)| Op::Retry(picks, force)),
+        3 => vec(any::<u8>(), 1..4).prop_map(Op::Cancel),
         2 => (0u32..4).prop_map(Op::Expired),
         2 => vec(any::<u8>(), 1..4).prop_map(Op::Dismiss),
         2 => vec((any::<u8>(), 0u8..2, 0u8..30).prop_map(|(route, namespace, ahead)| SchedulePlan { route, namespace, ahead }), 1..3)

@@ -13,7 +13,8 @@ fn deliveries(n: u128) -> Vec<(DeliveryId, EndpointId)> {
 #[test]
 fn news_are_read_as_they_were_told() {
     let plain = [News::Configuration, News::Members, News::Backlog, News::Work, News::Outbox, News::Missed];
-    let long = [News::Due(endpoints(ENDPOINTS_OF_A_LINE as u128)), News::Hasten(deliveries(DELIVERIES_OF_A_LINE as u128))];
+    let of_a_line = || deliveries(DELIVERIES_OF_A_LINE as u128);
+    let long = [News::Due(endpoints(ENDPOINTS_OF_A_LINE as u128)), News::Hasten(of_a_line()), News::CallOff(of_a_line())];
     for news in plain.into_iter().chain(long) {
         let told = lines(&news, i64::MAX);
         assert!(told.len() == 1 && told[0].len() < 8_000, "{} lines, the first of {} bytes", told.len(), told[0].len());
@@ -35,7 +36,7 @@ fn news_are_read_as_they_were_told() {
 #[test]
 fn applications_tell_too_and_what_is_not_understood_is_not_heard() {
     assert_eq!(read("1 0 outbox", 7), Some(News::Outbox));
-    for line in ["", "1", "1 0", "2 0 outbox", "1 0 something-new x y", "1 0 due", "1 0 due x", "1 0 hasten", "outbox"] {
+    for line in ["", "1", "1 0", "2 0 outbox", "1 0 something-new x y", "1 0 due", "1 0 due x", "1 0 hasten", "1 0 calloff", "outbox"] {
         assert_eq!(read(line, 7), None, "{line:?}");
     }
 }
@@ -71,6 +72,12 @@ fn what_waits_is_bounded_and_there_once() {
     let Some(News::Hasten(hastened)) = taken.last() else { panic!("{taken:?}") };
     assert_eq!((&taken[0], taken.len(), hastened.len() <= MOST_DELIVERIES), (&News::Missed, 2, true));
     assert!(hastened.starts_with(&deliveries(4_000)));
+    for news in [News::CallOff(deliveries(9)), News::Hasten(deliveries(3)), News::Missed, News::CallOff(deliveries(9_000))] {
+        waiting.put(news);
+    }
+    let taken: Vec<News> = std::iter::from_fn(|| waiting.take()).collect();
+    let [News::Missed, News::CallOff(called_off), News::Hasten(_)] = &taken[..] else { panic!("{taken:?}") };
+    assert!(called_off.len() <= MOST_DELIVERIES && called_off.starts_with(&deliveries(4_000)));
 }
 
 #[tokio::test]

@@ -269,11 +269,12 @@ macro_rules! is_bare {
 
 /// With `OFFSET` an index that has the groups in their order will not do: it has the rows of all pages.
 const ATTEMPTS: &str = "SELECT a.namespace, a.subscription, a.endpoint, true, coalesce(a.error_code, ''), count(*), \
-     sum(512 + coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0))::int8 \
+     sum(512 + coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0) + coalesce(octet_length(a.response_head), 0))::int8 \
      FROM (SELECT * FROM attempts WHERE id >= $1 AND id < $2 ORDER BY id OFFSET 0) a WHERE NOT a.keeps_rows AND a.finished_at IS NOT NULL \
      GROUP BY 1, 2, 3, 4, 5";
 
-const ATTEMPTS_THAT_STAY: &str = "SELECT a.id, (coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0))::int8 \
+const ATTEMPTS_THAT_STAY: &str = "SELECT a.id, (coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0) \
+     + coalesce(octet_length(a.response_head), 0))::int8 \
      FROM attempts a WHERE a.id >= $1 AND a.id < $2 AND (a.keeps_rows OR a.finished_at IS NULL) ORDER BY a.id LIMIT $3";
 
 const EVENTS: &str = concat!(

@@ -8,7 +8,7 @@ use super::super::tallies::Of;
 use super::super::tx::Tx;
 use super::{Moved, number};
 use bytes::Bytes;
-use postrider_core::attempt::{Attempt, Outcome};
+use postrider_core::attempt::{Attempt, HeadBlock, Outcome};
 use postrider_core::id::{AttemptId, EndpointId, SubscriptionId};
 use postrider_core::ports::Settlement;
 use std::borrow::Cow;
@@ -21,9 +21,10 @@ pub(super) fn ends_recorded(settlement: &Settlement) -> bool {
     settlement.attempt_recorded && settlement.attempt.as_ref().is_some_and(|attempt| attempt.outcome.is_some())
 }
 
-/// How large the bodies are that are kept with it.
+/// How large the bodies are that are kept with it, and the head of the response.
 pub(super) fn bodies(attempt: &Attempt) -> i64 {
-    let size = |outcome: &Outcome| outcome.request_body.as_ref().map_or(0, Bytes::len) + outcome.response_body.len();
+    let head = |outcome: &Outcome| outcome.response_headers.as_ref().map_or(0, HeadBlock::len);
+    let size = |outcome: &Outcome| outcome.request_body.as_ref().map_or(0, Bytes::len) + outcome.response_body.len() + head(outcome);
     attempt.outcome.as_ref().map_or(0, size) as i64
 }
 
@@ -42,12 +43,13 @@ struct Outcomes<'a> {
     response_truncated: Vec<bool>,
     requests: Vec<Option<&'a [u8]>>,
     responses: Vec<Option<&'a [u8]>>,
+    heads: Vec<Option<&'a [u8]>>,
 }
 
 macro_rules! outcome_columns {
     () => {
         "finished_at, http_status, error_code, error_message, dns_us, tcp_us, tls_us, first_byte_us, total_us, request_truncated, \
-         response_truncated, request, response"
+         response_truncated, request, response, response_head"
     };
 }
 
@@ -55,7 +57,7 @@ macro_rules! outcome_columns {
 macro_rules! outcome_arrays {
     () => {
         "$1::int8[], $2::int2[], $3::text[], $4::text[], $5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[], $10::bool[], \
-         $11::bool[], $12::bytea[], $13::bytea[]"
+         $11::bool[], $12::bytea[], $13::bytea[], $14::bytea[]"
     };
 }
 
@@ -78,6 +80,7 @@ impl<'a> Outcomes<'a> {
             response_truncated: all.iter().map(|o| o.is_some_and(|o| o.response_truncated)).collect(),
             requests: all.iter().map(|o| o.and_then(|o| o.request_body.as_deref())).collect(),
             responses: all.iter().map(|o| o.map(|o| &o.response_body[..])).collect(),
+            heads: all.iter().map(|o| o.and_then(|o| o.response_headers.as_ref()).map(|head| head.as_str().as_bytes())).collect(),
         }
     }
 
@@ -97,6 +100,7 @@ impl<'a> Outcomes<'a> {
             &self.response_truncated,
             &self.requests,
             &self.responses,
+            &self.heads,
         ];
         params.extend_from_slice(others);
         params
@@ -114,9 +118,9 @@ pub(super) async fn finish(conn: &Conn, moved: &[Moved<'_>]) -> Result<BTreeSet<
         "UPDATE attempts a SET finished_at = u.finished_at, http_status = u.http_status, error_code = u.error_code, \
          error_message = u.error_message, dns_us = u.dns_us, tcp_us = u.tcp_us, tls_us = u.tls_us, first_byte_us = u.first_byte_us, \
          total_us = u.total_us, request_truncated = u.request_truncated, response_truncated = u.response_truncated, request = u.request, \
-         response = u.response FROM unnest(",
+         response = u.response, response_head = u.response_head FROM unnest(",
         outcome_arrays!(),
-        ", $14::uuid[], $15::uuid[], $16::int4[]) AS u (",
+        ", $15::uuid[], $16::uuid[], $17::int4[]) AS u (",
         outcome_columns!(),
         ", id, delivery, number) WHERE a.id = ANY (ARRAY[u.id]) AND a.delivery = ANY (ARRAY[u.delivery]) \
          AND a.number = ANY (ARRAY[u.number]) RETURNING a.id"
@@ -145,7 +149,7 @@ async fn insert(conn: &Conn, of: &[&Moved<'_>]) -> Result<()> {
         outcome_columns!(),
         ", id, delivery, number, namespace, event, subscription, endpoint, keeps_rows, target_url, started_at) SELECT * FROM unnest(",
         outcome_arrays!(),
-        ", $14::uuid[], $15::uuid[], $16::int4[], $17::text[], $18::int8[], $19::uuid[], $20::uuid[], $21::bool[], $22::text[], $23::int8[])"
+        ", $15::uuid[], $16::uuid[], $17::int4[], $18::text[], $19::int8[], $20::uuid[], $21::uuid[], $22::bool[], $23::text[], $24::int8[])"
     );
     let outcomes = Outcomes::of(&attempts);
     let ids: Vec<Uuid> = attempts.iter().map(|attempt| attempt.id.uuid()).collect();
@@ -175,7 +179,7 @@ pub(super) async fn replace(tx: &mut Tx, moved: &[Moved<'_>], finished: &BTreeSe
     let sql = "DELETE FROM attempts a USING unnest($1::uuid[], $2::int4[]) AS u (delivery, number) \
                WHERE a.delivery = ANY (ARRAY[u.delivery]) AND a.number = ANY (ARRAY[u.number]) \
                RETURNING a.namespace, a.subscription, a.endpoint, coalesce(a.error_code, ''), a.finished_at IS NOT NULL, \
-               (coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0))::int8";
+               (coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0) + coalesce(octet_length(a.response_head), 0))::int8";
     for row in &tx.conn.rows(sql, &[&deliveries, &numbers]).await? {
         let (namespace, subscription, endpoint) = (namespace(row, 0)?, id(row, 1, SubscriptionId::new)?, id(row, 2, EndpointId::new)?);
         if get(row, 4)? {

@@ -13,6 +13,7 @@ mod live;
 mod query;
 mod row;
 
+use super::config;
 use super::counters::less;
 use super::merge::merge;
 use super::options::Steps;
@@ -40,17 +41,46 @@ pub(super) fn find(
     steps: Steps,
 ) -> Result<Found<DeliveryRow, DeliveryId>> {
     let Found { page, total } = ids(conn, filter, window, steps)?;
+    Ok(Found { page: listed(conn, &page)?, total })
+}
+
+/// Deliveries, newest first. Nothing is counted.
+pub(super) fn page(
+    conn: &Connection,
+    filter: &DeliveryFilter,
+    window: Window<DeliveryId>,
+    steps: Steps,
+) -> Result<Page<DeliveryRow, DeliveryId>> {
+    listed(conn, &page_of_ids(conn, filter, window, steps)?)
+}
+
+fn listed(conn: &Connection, page: &Page<DeliveryId, DeliveryId>) -> Result<Page<DeliveryRow, DeliveryId>> {
     let items = page.items.iter().map(|id| row::row(conn, *id, Bodies::Listed)).collect::<Result<_>>()?;
-    Ok(Found { page: Page { items, next: page.next }, total })
+    Ok(Page { items, next: page.next })
 }
 
 /// One delivery, with whole bodies.
 pub(super) fn one(conn: &Connection, of: DeliveryId, within: Option<&Namespace>) -> Result<Option<DeliveryRow>> {
-    let is_there = super::rows::one(conn, IS_THERE, &[&of.bytes(), &within.map(Namespace::as_str)], |_| Ok(()))?.is_some();
-    is_there.then(|| row::row(conn, of, Bodies::Whole)).transpose()
+    is_there(conn, of, within)?.then(|| row::row(conn, of, Bodies::Whole)).transpose()
 }
 
-/// Their ids.
+/// Those of these deliveries that are there, with the beginnings of their bodies.
+pub(super) fn by_id(conn: &Connection, ids: &[DeliveryId], within: Option<&Namespace>) -> Result<Vec<DeliveryRow>> {
+    let mut rows = Vec::with_capacity(ids.len());
+    for id in ids {
+        if is_there(conn, *id, within)? {
+            rows.push(row::row(conn, *id, Bodies::Listed)?);
+        }
+    }
+    Ok(rows)
+}
+
+fn is_there(conn: &Connection, of: DeliveryId, within: Option<&Namespace>) -> Result<bool> {
+    let found = super::rows::one(conn, IS_THERE, &[&of.bytes(), &within.map(Namespace::as_str)], |_| Ok(()))?;
+    Ok(found.is_some())
+}
+
+/// The ids of deliveries, newest first, and how many there are.
 pub(super) fn ids(
     conn: &Connection,
     filter: &DeliveryFilter,
@@ -58,7 +88,7 @@ pub(super) fn ids(
     steps: Steps,
 ) -> Result<Found<DeliveryId, DeliveryId>> {
     let query = Query::new(conn, filter, window)?;
-    let ((keys, more), total) = match filter.event {
+    let (places, total) = match filter.event {
         _ if query.count(query.states) == 0 => ((Vec::new(), false), 0),
         Some(event) => query.of_event(event)?,
         None => {
@@ -66,9 +96,51 @@ pub(super) fn ids(
             (query.page(total, steps)?, total)
         }
     };
+    Ok(Found { page: page_at(&places), total })
+}
+
+/// The same without their number. The counters say how many there are at the most, which is all that finding a page needs of it; where nothing
+/// narrows the list, not even they are read.
+pub(super) fn page_of_ids(
+    conn: &Connection,
+    filter: &DeliveryFilter,
+    window: Window<DeliveryId>,
+    steps: Steps,
+) -> Result<Page<DeliveryId, DeliveryId>> {
+    if is_of_all(filter) && config::erased(conn)?.is_empty() {
+        return newest(conn, window);
+    }
+    let query = Query::new(conn, filter, window)?;
+    let most = query.count(query.states);
+    let places = match filter.event {
+        _ if most == 0 => (Vec::new(), false),
+        Some(event) => query.of_event(event)?.0,
+        None => query.page(most, steps)?,
+    };
+    Ok(page_at(&places))
+}
+
+/// Whether nothing narrows the list.
+fn is_of_all(filter: &DeliveryFilter) -> bool {
+    let DeliveryFilter { namespace, endpoint, subscription, event, states, category, code, created_from: _, created_before: _ } = filter;
+    let is_of_one = namespace.is_some() || endpoint.is_some() || subscription.is_some() || event.is_some();
+    !is_of_one && states.is_empty() && category.is_none() && code.is_none() && !filter.is_timed()
+}
+
+/// A page of the list of everything.
+fn newest(conn: &Connection, window: Window<DeliveryId>) -> Result<Page<DeliveryId, DeliveryId>> {
+    let before = window.after.map_or_else(|| query::LAST.to_vec(), |after| after.bytes().to_vec());
+    let mut keys: Vec<Key> =
+        all(conn, NEWEST_IDS, &[&before, &(i64::from(window.limit) + 1), &window.skip], |row| row.get(0).map(Reverse))?;
+    let more = keys.len() > window.limit as usize;
+    keys.truncate(window.limit as usize);
+    Ok(page_at(&(keys, more)))
+}
+
+fn page_at((keys, more): &Places) -> Page<DeliveryId, DeliveryId> {
     let items: Vec<DeliveryId> = keys.iter().map(|key| DeliveryId::new(uuid::Uuid::from_bytes(key.0))).collect();
-    let next = items.last().copied().filter(|_| more);
-    Ok(Found { page: Page { items, next }, total })
+    let next = items.last().copied().filter(|_| *more);
+    Page { items, next }
 }
 
 const IS_THERE: &str = concat!(
@@ -88,6 +160,7 @@ pub(super) fn counts_of(conn: &Connection, event: EventSeq) -> Result<[u64; Stat
 }
 
 const NEWEST: &str = concat!("SELECT ", looked_columns!(), " FROM deliveries d WHERE d.id >= ?1 AND d.id < ?2 ORDER BY d.id DESC LIMIT ?3");
+const NEWEST_IDS: &str = "SELECT d.id FROM deliveries d WHERE d.id < ?1 ORDER BY d.id DESC LIMIT ?2 OFFSET ?3";
 const LIVE_OF_ENDPOINT: &str =
     "SELECT coalesce(sum(pending + sending + retrying), 0) FROM counters INDEXED BY counters_by_endpoint WHERE endpoint = ?1";
 const OF_EVENT: &str = concat!("SELECT ", looked_columns!(), " FROM deliveries d INDEXED BY deliveries_event WHERE d.event = ?1");
@@ -128,7 +201,7 @@ const COUNT_UNSUCCESSFUL: &str = unsuccessful!("count(*)", "");
 impl Query<'_> {
     /// How many the list has, not counting those of an event.
     fn total(&self) -> Result<u64> {
-        if !self.filter.is_timed() && self.category.is_none() {
+        if !self.filter.is_timed() && self.codes.is_none() {
             return Ok(self.count(self.states));
         }
         if self.states.and(States::SUCCEEDED).is_empty() {
@@ -140,12 +213,15 @@ impl Query<'_> {
         Ok(less(self.count_in_time()?, self.count_unsuccessful(others)? + live))
     }
 
+    /// The page of a list that has no more than so many in all.
     fn page(&self, total: u64, steps: Steps) -> Result<Places> {
         if total == 0 || self.window.limit == 0 {
             return Ok((Vec::new(), false));
         }
         let live_looks = self.live_looks()?;
-        let is_in_places = !self.states.and(States::SUCCEEDED).is_empty() || live_looks >= self.count(States::ANY);
+        // Places say nothing of codes, and where some are asked for each delivery has to be looked at.
+        let is_cheaper = self.codes.is_none() && live_looks >= self.count(States::ANY);
+        let is_in_places = !self.states.and(States::SUCCEEDED).is_empty() || is_cheaper;
         let instead = if is_in_places { 0 } else { live_looks };
         if let Some(page) = self.among_the_newest(total, self.walk(steps).max(instead as usize))? {
             return Ok(page);
@@ -227,7 +303,7 @@ impl Query<'_> {
     /// The page out of what ended without success, and of what has not ended.
     fn without_success(&self) -> Result<Places> {
         let beside = if self.states.and(States::LIVE).is_empty() { Vec::new() } else { self.live()?.first.clone() };
-        let (codes, states) = (self.codes()?, self.states.bits());
+        let (codes, states) = (self.listed_codes()?, self.states.bits());
         self.merged(self.states.and(States::UNSUCCESSFUL), beside, |part, last, chunk| {
             let (from, before) = self.rest(last);
             let (began, ended) = self.times();
@@ -276,7 +352,7 @@ impl Query<'_> {
     fn count_unsuccessful(&self, of: States) -> Result<u64> {
         let of = of.and(States::UNSUCCESSFUL);
         let (from, before) = self.ids();
-        let ((began, ended), codes, states) = (self.times(), self.codes()?, of.bits());
+        let ((began, ended), codes, states) = (self.times(), self.listed_codes()?, of.bits());
         let mut sum = 0;
         for part in self.parts.iter().filter(|part| part.count(of) > 0) {
             let params: &[&dyn ToSql] = &[&part.subscription, &part.endpoint, &from, &before, &began, &ended, &states, &codes];

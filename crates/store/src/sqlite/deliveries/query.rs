@@ -6,10 +6,10 @@ use super::super::rows::{all, code, id, one, state_kind, time, time_opt};
 use super::live::Live;
 use crate::error::bad_value;
 use postrider_core::delivery::{State, StateKind};
-use postrider_core::error::{Category, ErrorCode};
+use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
 use postrider_core::id::{DeliveryId, EndpointId, SubscriptionId};
-use postrider_core::ports::{DeliveryFilter, Window, category_of};
+use postrider_core::ports::{DeliveryFilter, Window, code_of};
 use postrider_core::time::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result, Row, ToSql};
@@ -31,7 +31,7 @@ impl States {
     pub(super) const UNSUCCESSFUL: States = States(0b111_0000);
 
     fn wanted(filter: &DeliveryFilter) -> Self {
-        let wanted = StateKind::ALL.into_iter().filter(|kind| filter.wants(*kind));
+        let wanted = StateKind::ALL.into_iter().filter(|kind| filter.may_want(*kind));
         States(wanted.fold(0, |bits, kind| bits | 1 << kind as u8))
     }
 
@@ -106,17 +106,17 @@ impl Looked {
 
 /// Before every id, and behind every one.
 const FIRST: &[u8] = &[];
-const LAST: &[u8] = &[0xff; 17];
+pub(super) const LAST: &[u8] = &[0xff; 17];
 
 /// A list that is asked for.
 pub(super) struct Query<'a> {
     pub(super) conn: &'a Connection,
     pub(super) filter: &'a DeliveryFilter,
     pub(super) window: Window<DeliveryId>,
-    /// Without those that the category rules out.
+    /// Without those that the category or the code rules out.
     pub(super) states: States,
     /// None where the states say it.
-    pub(super) category: Option<Category>,
+    pub(super) codes: Option<Vec<ErrorCode>>,
     /// Whatever the list may have anything of.
     pub(super) parts: Vec<Part>,
     /// The subscriptions of the namespace, if one is asked for.
@@ -130,19 +130,14 @@ pub(super) struct Query<'a> {
 
 impl<'a> Query<'a> {
     pub(super) fn new(conn: &'a Connection, filter: &'a DeliveryFilter, window: Window<DeliveryId>) -> Result<Self> {
-        let states = States::wanted(filter);
-        let (states, category) = match filter.category {
-            None => (states, None),
-            Some(Category::Success) => (states.and(States::SUCCEEDED), None),
-            category => (states.without(States::SUCCEEDED), category),
-        };
+        let (states, codes) = (States::wanted(filter), filter.codes());
         let parts = parts(conn, filter)?;
         let among = filter.namespace.as_ref().map(|_| parts.iter().map(|part| SubscriptionId::new(uuid(part.subscription))).collect());
         let (from, before) = filter.ids();
         let from = if filter.created_from.is_some() { from.as_bytes().to_vec() } else { FIRST.to_vec() };
         let before = if filter.created_before.is_some() { before.as_bytes().to_vec() } else { LAST.to_vec() };
         let erased = config::erased(conn)?;
-        Ok(Query { conn, filter, window, states, category, parts, among, erased, from, before, live: OnceCell::new() })
+        Ok(Query { conn, filter, window, states, codes, parts, among, erased, from, before, live: OnceCell::new() })
     }
 
     /// How many are in one of these states, whenever they were made.
@@ -189,17 +184,16 @@ impl<'a> Query<'a> {
         if !self.states.has(row.state.kind()) || !self.has(row) {
             return Ok(false);
         }
-        let Some(category) = self.category else { return Ok(true) };
+        let Some(codes) = &self.codes else { return Ok(true) };
         let asks = row.attempts > 0 && !row.state.kind().is_resting();
         let last_error = if asks { last_error(self.conn, &row.id)? } else { None };
-        Ok(category_of(row.state, last_error) == Some(category))
+        Ok(code_of(row.state, last_error).is_some_and(|code| codes.contains(&code)))
     }
 
-    /// The codes of the category as a list for statements, if one is asked for.
-    pub(super) fn codes(&self) -> Result<Option<String>> {
-        let Some(category) = self.category else { return Ok(None) };
-        let codes = ErrorCode::ALL.iter().filter(|code| code.category() == category);
-        super::super::rows::to_json(&codes.map(|code| code.as_str()).collect::<Vec<_>>()).map(Some)
+    /// The codes as a list for statements, if some are asked for.
+    pub(super) fn listed_codes(&self) -> Result<Option<String>> {
+        let Some(codes) = &self.codes else { return Ok(None) };
+        super::super::rows::to_json(&codes.iter().map(|code| code.as_str()).collect::<Vec<_>>()).map(Some)
     }
 }
 

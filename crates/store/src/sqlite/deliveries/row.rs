@@ -34,12 +34,14 @@ macro_rules! last_attempt_with {
 }
 
 macro_rules! delivery_with {
-    ($payload:literal) => {
+    ($payload:literal, $called_off:literal) => {
         concat!(
             "SELECT ",
             delivery_columns!(),
             ", e.namespace, e.id, e.type, ",
             $payload,
+            ", ",
+            $called_off,
             " FROM deliveries d CROSS JOIN events e ON e.seq = d.event WHERE d.id = ?1"
         )
     };
@@ -50,18 +52,20 @@ impl Bodies {
     /// NULL.
     fn last_attempt(self) -> &'static str {
         match self {
-            Bodies::Whole => last_attempt_with!("coalesce(a.request, b.request), coalesce(a.response, b.response)"),
+            Bodies::Whole => last_attempt_with!(
+                "coalesce(a.request, b.request), coalesce(a.response, b.response), coalesce(a.response_head, b.response_head)"
+            ),
             Bodies::Listed => last_attempt_with!(
                 "coalesce(substr(coalesce(a.request, b.request), 1, 1025), a.request, b.request), \
-                 substr(coalesce(a.response, b.response), 1, 1025)"
+                 substr(coalesce(a.response, b.response), 1, 1025), NULL"
             ),
         }
     }
 
     fn delivery(self) -> &'static str {
         match self {
-            Bodies::Whole => delivery_with!("e.payload"),
-            Bodies::Listed => delivery_with!("coalesce(substr(e.payload, 1, 1024), e.payload)"),
+            Bodies::Whole => delivery_with!("e.payload", "d.cancel_wanted"),
+            Bodies::Listed => delivery_with!("coalesce(substr(e.payload, 1, 1024), e.payload)", "0"),
         }
     }
 }
@@ -72,8 +76,11 @@ pub(super) fn row(conn: &Connection, of: DeliveryId, bodies: Bodies) -> Result<D
     let (last_ended, bodies_removed) = last.map_or((None, false), |(attempt, removed)| (Some(attempt), removed));
     let last_ended = if bodies == Bodies::Listed { last_ended.map(with_listed_bodies) } else { last_ended };
     let row = conn.prepare_cached(bodies.delivery())?.query_row([of.bytes()], |row| {
+        let delivery = rows::DeliveryRow::read(row)?.of(&namespace(row, DELIVERY_COLUMNS)?);
         Ok(DeliveryRow {
-            delivery: rows::DeliveryRow::read(row)?.of(&namespace(row, DELIVERY_COLUMNS)?),
+            // What is said of one that has ended says nothing any more.
+            called_off: row.get::<_, bool>(DELIVERY_COLUMNS + 4)? && !delivery.progress.state.kind().is_resting(),
+            delivery,
             event_id: id(row, DELIVERY_COLUMNS + 1, EventId::new)?,
             event_type: row.get_ref(DELIVERY_COLUMNS + 2)?.as_str()?.into(),
             payload: Bytes::copy_from_slice(row.get_ref(DELIVERY_COLUMNS + 3)?.as_blob()?),

@@ -11,6 +11,8 @@ use postrider_core::error::ErrorCode;
 use postrider_core::event::Namespace;
 use postrider_core::ports::{NewEvent, Settled, Settlement};
 use rusqlite::types::Null;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What SQLite does for a statement, line by line.
 fn plan(conn: &Connection, sql: &str) -> Vec<String> {
@@ -23,8 +25,18 @@ fn plan(conn: &Connection, sql: &str) -> Vec<String> {
 fn every_part_is_read_in_the_order_of_an_index() {
     let mut conn = Connection::open_in_memory().expect("a database");
     crate::migrate::migrate(&mut conn).expect("a schema");
-    let ours =
-        [NEWEST, LIVE_OF_ENDPOINT, OF_EVENT, PLACED, PLACED_IN_STATES, COUNT_PLACED, UNSUCCESSFUL, COUNT_UNSUCCESSFUL, live::WAITING];
+    let ours = [
+        NEWEST,
+        NEWEST_IDS,
+        LIVE_OF_ENDPOINT,
+        OF_EVENT,
+        PLACED,
+        PLACED_IN_STATES,
+        COUNT_PLACED,
+        UNSUCCESSFUL,
+        COUNT_UNSUCCESSFUL,
+        live::WAITING,
+    ];
     for sql in ours.into_iter().chain(query::STATEMENTS) {
         let plan = plan(&conn, sql);
         // Lists that are asked whether they have something are made once, before everything else.
@@ -141,4 +153,36 @@ fn a_backlog_behind_younger_ones_is_listed_without_a_look_at_all_of_it() {
         assert_eq!(found, (vec![Reverse(events[newest].deliveries[0].id.bytes())], more), "{what}");
         assert!(query.live.get().is_none(), "{what}");
     }
+}
+
+/// How many steps SQLite's machine makes for a page of five out of a history of that length: without the number, and with it.
+fn steps_of_a_page(length: usize) -> (u64, u64) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("postrider.db");
+    let steps = Steps { gather: 16, walk: 4 };
+    let conn = files::open_database(&file).expect("a database");
+    let bounds = Bounds { steps, ..Bounds::default() };
+    let (mut s, mut make) = (Session::start(&file, conn, bounds).expect("a session"), Fixtures::new(1));
+    let route = make.route();
+    let filter = DeliveryFilter { created_from: Some(make.now()), endpoint: Some(route.endpoint), ..DeliveryFilter::default() };
+    history(&mut s, &mut make, route, length);
+    let counted = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&counted);
+    let count = move || {
+        seen.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    s.conn.progress_handler(1, Some(count)).expect("it counts");
+    let without = page(&s.conn, &filter, Window::first(5), steps).expect("a page");
+    let cost = counted.swap(0, Ordering::Relaxed);
+    let with = find(&s.conn, &filter, Window::first(5), steps).expect("a list");
+    assert_eq!((&without.items, without.next, with.total), (&with.page.items, with.page.next, length as u64));
+    (cost, counted.load(Ordering::Relaxed))
+}
+
+#[test]
+fn a_page_without_its_number_costs_what_it_shows() {
+    let ((few, few_counted), (many, many_counted)) = (steps_of_a_page(50), steps_of_a_page(1_000));
+    assert!(few > 0 && many <= few + few / 2, "{few} steps out of 50 deliveries, {many} out of 1,000");
+    assert!(many_counted > 4 * few_counted, "{few_counted} steps with the number out of 50 deliveries, {many_counted} out of 1,000");
 }
