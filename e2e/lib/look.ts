@@ -27,7 +27,7 @@ export async function settled(page: Page): Promise<void> {
 /** Rows are alike: those behind the first ones are left out. */
 const MORE_ROWS = "tbody tr:nth-child(n+21), tbody + tbody";
 
-/** Has the browser draw what it leaves out because nobody sees it: of those parts it answers colours of before the theme changed. */
+/** From now on the browser draws what it leaves out because nobody sees it: of those parts it tells how they were before theme and width changed. */
 async function drawn(page: Page): Promise<void> {
   await page.evaluate(() => {
     const sheet = new CSSStyleSheet();
@@ -45,9 +45,6 @@ export async function sound(page: Page, what: string): Promise<void> {
   if ((await page.locator(MORE_ROWS).count()) > 0) axe.exclude(MORE_ROWS);
   if ((await page.locator("dialog[open]").count()) > 0) axe.include("dialog[open]");
   const { violations } = await axe.analyze();
-  await page.evaluate(() => {
-    document.adoptedStyleSheets = [];
-  });
   const told = violations.map(({ id, impact, help, nodes }) => {
     const places = nodes.slice(0, 5).map((node) => `    ${node.target.join(" ")}\n      ${(node.failureSummary ?? "").replaceAll("\n", "\n      ")}`);
     return `${id} (${impact}): ${help}\n${places.join("\n")}`;
@@ -57,6 +54,7 @@ export async function sound(page: Page, what: string): Promise<void> {
 
 /** Takes a picture, for people to look at. */
 export async function picture(page: Page, name: string): Promise<void> {
+  await drawn(page);
   // From its top: what sticks there would lie in the middle of the picture. A dialog keeps its focus.
   await page.evaluate(() => {
     scrollTo(0, 0);
